@@ -1,0 +1,367 @@
+// Package authkit is authentication and authorization for a service: password login,
+// JWT access tokens, roles, and middleware that is hard to misuse. It is plain
+// net/http: it fits every router that takes an http.Handler, and brings none.
+//
+// For most use, make a [Kit] and mount its token endpoint and your own routes on its
+// [Mux], which takes no route without a [Policy]:
+//
+//	kit, err := authkit.New(authkit.Config{Secret: []byte(os.Getenv("SECRET_KEY"))})
+//	if err != nil {
+//		log.Fatal(err) // every fault of the configuration at once, each with its mend
+//	}
+//	mux := kit.NewMux()
+//	mux.Handle("POST /token", authkit.Public(), kit.TokenHandler())
+//	mux.HandleFunc("GET /hello", authkit.Authenticated(), hello)
+//	mux.HandleFunc("DELETE /everything", authkit.Roles("admin"), deleteEverything)
+//
+// On another router the same guards are middleware: [Kit.Authenticate],
+// [Kit.RequireRoles], [Kit.RequireAnyRole] and [Kit.Require].
+//
+// # Users
+//
+// Accounts live in a [UserStore]: in memory until [Config].Users is set, in a table
+// of the host's behind seven methods if it likes. [Kit.CreateUser] makes accounts,
+// and [Kit.ImportUsers] takes over those of another system with their hashes.
+//
+// # Passwords
+//
+// Passwords are hashed with bcrypt. Hashes of PBKDF2-SHA256 (passlib, Django) and
+// Argon2id are read too, and replaced as their owners log in; see [Schemes]. At most
+// [Config].MaxConcurrentHashes run at a time, so that a storm of logins does not
+// starve the rest of the service. Every failed login is answered alike, and costs
+// the same.
+//
+// # Tokens
+//
+// An access token is a JWT, signed with a key that is bound to one algorithm. It
+// is verified in a fixed order, signature first, so that bytes that nobody signed
+// are never parsed. A service that only accepts tokens needs no Kit: a
+// [TokenVerifier] is enough.
+//
+// # Events
+//
+// What security monitoring wants to know goes to [Config].OnEvent, and to slog if
+// that is not set.
+//
+// # Compatibility
+//
+// Before version 1.0 the API may change between minor versions; the changelog names
+// every change. Stored hashes and tokens that are still good stay readable.
+package authkit
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"time"
+
+	"github.com/authkit-go/authkit/internal/gate"
+)
+
+// Config configures a [Kit]. The one thing that must be set is a key: Secret, or
+// Tokens.Keys. Every other zero value is a safe default.
+type Config struct {
+	// Secret signs and verifies tokens with HS256: 32 random bytes or more, known to
+	// nobody else. It is short for Tokens.Keys with one such key; set one of the two.
+	Secret []byte
+
+	// Tokens says how access tokens are signed and verified.
+	Tokens TokenConfig
+
+	// Users keeps the accounts; nil means a new [MemoryStore].
+	Users UserStore
+
+	// Hasher hashes passwords; nil means
+	// Schemes(Bcrypt{}, PBKDF2SHA256{}, Argon2id{}).
+	Hasher Hasher
+
+	// Roles is the role table: every role that a user can have, with the permissions
+	// that it grants. Then a role outside the table is refused, in an account and in
+	// a policy, so that a misspelt one cannot wait for its day. Nil means that every
+	// well-formed name is a role, and that there are no permissions. Names are 1 to
+	// 64 of a-z, 0-9, colon, hyphen and underscore.
+	Roles map[string][]string
+
+	// EmailSubject makes the e-mail the subject of the tokens, as the clients of some
+	// older systems expect, in place of the user ID. Such a token dies with a change
+	// of the address.
+	EmailSubject bool
+
+	// MinPasswordLength is the fewest code points of a password that a human chooses;
+	// zero means 8, which is also the least. NIST SP 800-63B advises 15 where the
+	// password is the only factor.
+	MinPasswordLength int
+
+	// CheckPassword, if not nil, is asked about every new password that meets the
+	// other rules, such as whether it is on a list of known ones. It returns
+	// ErrPasswordRefused for one that must not be used. Another error fails the
+	// operation: whether a check that cannot answer lets a password pass is decided
+	// here. It must be safe for concurrent use.
+	CheckPassword func(ctx context.Context, password string, u User) error
+
+	// MaxConcurrentHashes is how many password hashes may run at a time; zero means
+	// one less than GOMAXPROCS, and at least one, which keeps a core for everything
+	// else. Eight times as many may wait, and the rest is refused with
+	// ErrOverloaded.
+	MaxConcurrentHashes int
+
+	// ExtraClaims, if not nil, returns what a login adds to the user's token: a struct
+	// or a map that encodes as a JSON object. An error fails the login. It must be
+	// safe for concurrent use.
+	ExtraClaims func(ctx context.Context, u User) (any, error)
+
+	// OnEvent is called with every [Event], before the operation returns; it must be
+	// safe for concurrent use, and quick. Nil means LogEvents(slog.Default()).
+	OnEvent func(context.Context, Event)
+}
+
+// waitersPerHash is how many logins may wait for each hash that runs: about two
+// seconds of work at the default cost.
+const waitersPerHash = 8
+
+// A Kit is the library, configured: it logs users in and guards routes. It is safe
+// for concurrent use, and does not change.
+type Kit struct {
+	users        UserStore
+	hasher       Hasher
+	gate         *gate.Gate
+	dummy        PasswordHash // what a login without an account is compared with
+	issuer       *TokenIssuer
+	verifier     *TokenVerifier
+	lifetime     time.Duration
+	roles        roleTable
+	emailSubject bool
+	minPassword  int
+	check        func(context.Context, string, User) error
+	extraClaims  func(context.Context, User) (any, error)
+	onEvent      func(context.Context, Event)
+}
+
+// New returns a Kit, or an error that joins every fault of cfg, each with the name of
+// the field and how to mend it. It computes one password hash. It keeps no reference
+// to the slices and maps of cfg.
+func New(cfg Config) (*Kit, error) {
+	var errs []error
+	fault := func(field string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("authkit: Config.%s: %w", field, err))
+		}
+	}
+	k := &Kit{
+		users: cfg.Users, hasher: cfg.Hasher,
+		emailSubject: cfg.EmailSubject, minPassword: cmp.Or(cfg.MinPasswordLength, minPasswordLength),
+		check: cfg.CheckPassword, extraClaims: cfg.ExtraClaims, onEvent: cfg.OnEvent,
+	}
+	if k.users == nil {
+		k.users = NewMemoryStore()
+	}
+	if k.hasher == nil {
+		k.hasher = Schemes(Bcrypt{}, PBKDF2SHA256{}, Argon2id{})
+	}
+	if k.onEvent == nil {
+		k.onEvent = func(ctx context.Context, e Event) { LogEvents(slog.Default())(ctx, e) }
+	}
+
+	tokens := cfg.Tokens
+	switch {
+	case len(tokens.Keys) > 0 && cfg.Secret != nil:
+		fault("Secret", errors.New("set along with Tokens.Keys; set one of the two"))
+	case len(tokens.Keys) == 0:
+		secret := cfg.Secret
+		if err := checkSecret(secret, 32); err != nil {
+			fault("Secret", err)
+			secret = []byte(rand.Text() + rand.Text()) // so that the rest of Tokens is checked too
+		}
+		tokens.Keys = []Key{{Algorithm: HS256, Secret: secret}}
+	}
+	k.lifetime = cmp.Or(tokens.Lifetime, defaultLifetime)
+	var err error
+	k.issuer, err = NewTokenIssuer(tokens)
+	fault("Tokens", err)
+	if err == nil {
+		k.verifier, err = NewTokenVerifier(tokens)
+		fault("Tokens", err)
+	}
+	k.roles, err = newRoleTable(cfg.Roles)
+	fault("Roles", err)
+	if k.minPassword < minPasswordLength || k.minPassword > 64 {
+		fault("MinPasswordLength", fmt.Errorf("%d; use %d to 64, or 0 for %d", k.minPassword, minPasswordLength, minPasswordLength))
+	}
+	running := cmp.Or(cfg.MaxConcurrentHashes, max(1, runtime.GOMAXPROCS(0)-1))
+	if running < 0 || running > 1024 {
+		fault("MaxConcurrentHashes", fmt.Errorf("%d; use 1 to 1024, or 0 for one less than GOMAXPROCS", running))
+		running = 1
+	}
+	k.gate = gate.New(running, waitersPerHash*running)
+	err = validateHasher(k.hasher)
+	fault("Hasher", err)
+	if err == nil {
+		k.dummy, err = k.hasher.Hash(rand.Text())
+		fault("Hasher", err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// A Token is the answer to a login: the access token response of RFC 6749 section
+// 5.1, which is its JSON form. It redacts itself wherever it is formatted or logged.
+type Token struct {
+	AccessToken string `json:"access_token"`
+	TokenType   string `json:"token_type"` // "bearer"
+	ExpiresIn   int    `json:"expires_in"` // seconds
+
+	// User is the account that logged in.
+	User User `json:"-"`
+}
+
+func (t Token) describe() string {
+	return fmt.Sprintf("authkit.Token{%s, ExpiresIn: %d, User: %q}", redacted, t.ExpiresIn, t.User.ID)
+}
+
+// String returns the token's life and user, not the token.
+func (t Token) String() string { return t.describe() }
+
+// Format writes what String returns, for every verb.
+func (t Token) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(t.describe())) }
+
+// LogValue returns what String returns.
+func (t Token) LogValue() slog.Value { return slog.StringValue(t.describe()) }
+
+// Private causes of failed logins; what the caller sees is the kind alone.
+var (
+	errUnknownUser    = &refusal{ErrInvalidCredentials, ReasonUnknownUser}
+	errWrongPassword  = &refusal{ErrInvalidCredentials, ReasonWrongPassword}
+	errNoPassword     = &refusal{ErrInvalidCredentials, ReasonNoPassword}
+	errUnreadableHash = &refusal{ErrInvalidCredentials, ReasonUnreadableHash}
+	errOverloaded     = &refusal{ErrOverloaded, ReasonOverloaded}
+)
+
+// Login checks an e-mail and a password and returns an access token.
+//
+// The error is ErrInvalidCredentials for every reason of the caller's, at the same
+// cost; ErrUserDisabled if the password is right but the account is disabled;
+// ErrOverloaded if too many logins are waiting already; ErrUnavailable if the store
+// failed; the context's if ctx ended. Whatever the reason, it is told to
+// [Config].OnEvent.
+//
+// A stored hash of another scheme than the primary one, or of a lower cost, is
+// replaced after a login that succeeds.
+func (k *Kit) Login(ctx context.Context, email, password string) (Token, error) {
+	user, err := k.checkPassword(ctx, email, password)
+	var token Token
+	if err == nil {
+		token, err = k.complete(ctx, user)
+	}
+	if err != nil {
+		e := Event{Kind: EventLoginFailure, UserID: user.ID, Reason: reasonOf(err)}
+		if e.Reason == "" || e.Reason == ReasonUnreadableHash {
+			e.Err = err
+		}
+		if errors.Is(err, ErrUnavailable) {
+			e.Reason = ReasonStore
+		}
+		k.emit(ctx, e)
+		return Token{}, err
+	}
+	k.emit(ctx, Event{Kind: EventLoginSuccess, UserID: user.ID})
+	return token, nil
+}
+
+// checkPassword returns the enabled account that an e-mail and a password belong to.
+// The account is also returned with an error, once it is known. Whatever happens to
+// a password, one hash is computed; another one only to replace it after success.
+func (k *Kit) checkPassword(ctx context.Context, email, password string) (User, error) {
+	u, err := k.lookUp(ctx, email)
+	if err != nil && !errors.Is(err, ErrUserNotFound) {
+		return User{}, unavailable(err)
+	}
+	leave, err := k.enterGate(ctx)
+	if err != nil {
+		return u.User, err
+	}
+	defer leave()
+
+	if u.PasswordHash == "" {
+		_ = k.hasher.Verify(password, k.dummy)
+		if u.ID == "" {
+			return u.User, errUnknownUser
+		}
+		return u.User, errNoPassword
+	}
+	switch err := k.hasher.Verify(password, u.PasswordHash); {
+	case errors.Is(err, ErrPasswordMismatch):
+		return u.User, errWrongPassword
+	case err != nil:
+		_ = k.hasher.Verify(password, k.dummy) // nothing was computed yet
+		return u.User, errUnreadableHash
+	case u.Disabled:
+		return u.User, errUserDisabled
+	}
+	k.rehash(ctx, u, password)
+	return u.User, nil
+}
+
+// lookUp returns the account with an e-mail as somebody typed it.
+func (k *Kit) lookUp(ctx context.Context, email string) (StoredUser, error) {
+	email, err := NormalizeEmail(email)
+	if err != nil {
+		return StoredUser{}, ErrUserNotFound
+	}
+	u, err := k.users.UserByEmail(ctx, email)
+	if err != nil {
+		return StoredUser{}, err
+	}
+	return u, nil
+}
+
+// enterGate waits for a place to compute a hash.
+func (k *Kit) enterGate(ctx context.Context) (leave func(), err error) {
+	leave, err = k.gate.Enter(ctx)
+	if errors.Is(err, gate.ErrFull) {
+		return nil, errOverloaded
+	}
+	return leave, err
+}
+
+// rehash replaces the hash of a password that was just verified, if it is due. It is
+// a compare-and-swap: a password that was changed meanwhile stays. A login does not
+// fail for it.
+func (k *Kit) rehash(ctx context.Context, u StoredUser, password string) {
+	if due, err := k.hasher.NeedsRehash(u.PasswordHash); err != nil || !due {
+		return
+	}
+	fresh, err := k.hasher.Hash(password)
+	swapped := false
+	if err == nil {
+		swapped, err = k.users.SwapPasswordHash(ctx, u.ID, u.PasswordHash, fresh, now())
+	}
+	if swapped || err != nil {
+		k.emit(ctx, Event{Kind: EventPasswordRehash, UserID: u.ID, Err: err})
+	}
+}
+
+// complete is the last step of every way to log in: it makes the tokens.
+func (k *Kit) complete(ctx context.Context, u User) (Token, error) {
+	c := Claims{Subject: u.ID, Roles: u.Roles}
+	if k.emailSubject {
+		c.Subject, c.UserID = u.Email, u.ID
+	}
+	if k.extraClaims != nil {
+		extra, err := k.extraClaims(ctx, u)
+		if err != nil {
+			return Token{}, fmt.Errorf("authkit: Config.ExtraClaims: %w", err)
+		}
+		c.Extra = extra
+	}
+	signed, err := k.issuer.Issue(c)
+	if err != nil {
+		return Token{}, err
+	}
+	return Token{AccessToken: signed, TokenType: "bearer", ExpiresIn: int(k.lifetime / time.Second), User: u}, nil
+}

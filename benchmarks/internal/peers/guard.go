@@ -1,0 +1,134 @@
+package peers
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// A Guard is one library's way to let only admins reach a handler: an http.Handler that reads the token from the
+// request, verifies it, checks the role and calls a handler that reads the subject from the context and answers it.
+type Guard struct {
+	Name    string
+	Slug    string // its name on a command line
+	Kind    Kind
+	Note    string // shown under the table
+	Handler http.Handler
+	Tokens  Tokens
+	// Header and Prefix are where the guard looks for the token: Authorization and "Bearer " but for one peer.
+	Header, Prefix string
+}
+
+// Request returns a request whose credential is value, or that has none if value is empty. Only the guard's prefix
+// stands between value and the wire.
+func (g Guard) Request(value string) *http.Request {
+	r, err := http.NewRequest(http.MethodGet, "http://localhost/hello", nil)
+	if err != nil {
+		panic(err) // the URL is constant
+	}
+	r.RemoteAddr = "127.0.0.1:4711"
+	r.RequestURI = "/hello"
+	if value != "" {
+		r.Header[g.Header] = []string{value}
+	}
+	return r
+}
+
+// GoodRequest returns a request that the guard must let through.
+func (g Guard) GoodRequest() *http.Request { return g.Request(g.Prefix + g.Tokens.Good) }
+
+// Guards returns every contender, authkit first.
+func Guards(keys Keys) ([]Guard, error) {
+	var all []Guard
+	for _, make := range []func(Keys) ([]Guard, error){
+		authkitGuards, handGuards,
+		pascaldekloeGuards, ginGuards, echoGuards, chiGuards, auth0Guards, pkgzGuards,
+	} {
+		guards, err := make(keys)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, guards...)
+	}
+	for i := range all {
+		if all[i].Header == "" {
+			all[i].Header, all[i].Prefix = "Authorization", "Bearer "
+		}
+		if all[i].Tokens != (Tokens{}) {
+			continue
+		}
+		var err error
+		if all[i].Tokens, err = NewTokens(HS256, keys, nil); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// Unguarded returns the handler that stands behind every guard, with nobody in front.
+func Unguarded() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, Subject) })
+}
+
+// handGuards puts the middleware that one writes in an afternoon around each library that brings none.
+func handGuards(keys Keys) ([]Guard, error) {
+	codecs, err := Codecs(HS256, keys)
+	if err != nil {
+		return nil, err
+	}
+	var guards []Guard
+	for _, c := range codecs {
+		if c.Kind == Ours || c.VerifyString == nil && c.VerifyBytes == nil {
+			continue
+		}
+		slug, _, _ := strings.Cut(c.Name, ":")
+		guards = append(guards, Guard{
+			Name:    "by hand: " + c.Name,
+			Slug:    strings.NewReplacer(", ", "-", " ", "-").Replace(slug),
+			Kind:    c.Kind,
+			Handler: handGuard(c.Verify, requireRole(Role, http.HandlerFunc(answerIdentity))),
+		})
+	}
+	return guards, nil
+}
+
+type identityKey struct{}
+
+func handGuard(verify func(string) (Identity, error), next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+		if !ok || !strings.EqualFold(scheme, "Bearer") {
+			unauthorized(w, "Bearer")
+			return
+		}
+		id, err := verify(token)
+		if err != nil {
+			unauthorized(w, `Bearer error="invalid_token"`)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), identityKey{}, &id)))
+	})
+}
+
+func unauthorized(w http.ResponseWriter, challenge string) {
+	w.Header().Set("WWW-Authenticate", challenge)
+	http.Error(w, "Unauthorized", http.StatusUnauthorized)
+}
+
+func requireRole(role string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id, ok := r.Context().Value(identityKey{}).(*Identity)
+		if !ok || !slices.Contains(id.Roles, role) {
+			http.Error(w, "Forbidden", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func answerIdentity(w http.ResponseWriter, r *http.Request) {
+	id := r.Context().Value(identityKey{}).(*Identity)
+	io.WriteString(w, id.Subject)
+}

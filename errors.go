@@ -1,0 +1,193 @@
+package authkit
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+var (
+	// ErrInvalidCredentials is returned by [Kit.Login] for every login that fails
+	// for a reason of the caller's: unknown user, wrong password, an account
+	// without a password. They are not told apart, and cost the same work.
+	ErrInvalidCredentials = errors.New("authkit: incorrect username or password")
+
+	// ErrUserDisabled is returned by [Kit.Login] when the password is right but the
+	// account is disabled, and by [Kit.Identify] for a token of such an account.
+	ErrUserDisabled = errors.New("authkit: account disabled")
+
+	// ErrOverloaded is returned where a password would be hashed and too many
+	// others are waiting already; see [Config].MaxConcurrentHashes.
+	ErrOverloaded = errors.New("authkit: too many password hashes at once")
+
+	// ErrUnavailable is returned when a store fails. It wraps the store's error.
+	ErrUnavailable = errors.New("authkit: store unavailable")
+
+	// ErrNoCredentials is returned by [Kit.Identify] for a request without a
+	// bearer token, and by [Policy.Check] for the zero Principal.
+	ErrNoCredentials = errors.New("authkit: not authenticated")
+
+	// ErrForbidden is returned by [Policy.Check] for a principal that lacks a role
+	// or a permission.
+	ErrForbidden = errors.New("authkit: not enough permissions")
+
+	// ErrPasswordRefused is returned by [Config].CheckPassword for a password that
+	// must not be used.
+	ErrPasswordRefused = errors.New("authkit: password refused")
+)
+
+// A refusal is an error of a public kind with a private reason.
+type refusal struct {
+	kind   error
+	reason Reason
+}
+
+func (r *refusal) Error() string { return r.kind.Error() + ": " + string(r.reason) }
+func (r *refusal) Unwrap() error { return r.kind }
+
+// reasonOf returns the private reason of an error, or "".
+func reasonOf(err error) Reason {
+	if r, ok := errors.AsType[*refusal](err); ok {
+		return r.reason
+	}
+	return ""
+}
+
+// unavailable wraps an error of a store.
+func unavailable(err error) error { return fmt.Errorf("%w: %w", ErrUnavailable, err) }
+
+// A FieldError says what is wrong with one field of an input. Message is fixed
+// text, fit to be shown to whoever sent the input.
+type FieldError struct {
+	Field   string `json:"field"`
+	Message string `json:"message"`
+}
+
+// A ValidationError is returned for well-formed input with faults in it: all of
+// them, so that a form can show each beside its field.
+type ValidationError struct {
+	Fields []FieldError
+}
+
+// Error lists the faults.
+func (e *ValidationError) Error() string {
+	var b strings.Builder
+	b.WriteString("authkit: invalid input")
+	for i, f := range e.Fields {
+		b.WriteString([]string{": ", "; "}[min(i, 1)])
+		b.WriteString(f.Field + ": " + f.Message)
+	}
+	return b.String()
+}
+
+// An ImportError is returned by [Kit.ImportUsers] for the first account that it
+// does not take.
+type ImportError struct {
+	Row int   // the index of the account
+	Err error // why
+}
+
+// Error names the row and the cause.
+func (e *ImportError) Error() string { return fmt.Sprintf("authkit: account %d: %v", e.Row, e.Err) }
+
+// Unwrap returns the cause.
+func (e *ImportError) Unwrap() error { return e.Err }
+
+// A Problem is an error response: a problem document of RFC 9457. It is an
+// http.Handler that answers every request with itself. Its texts are fixed: no
+// error's text ever reaches a client.
+type Problem struct {
+	Type   string       `json:"type"`   // "about:blank": the status says it all
+	Title  string       `json:"title"`  // the status in words
+	Status int          `json:"status"` // of the response
+	Detail string       `json:"detail"`
+	Errors []FieldError `json:"errors,omitempty"` // where fields are at fault
+
+	// Code is the error code of RFC 6749 section 5.2, set on the token endpoint
+	// along with Description, which repeats Detail under the name it has there.
+	Code        string `json:"error,omitempty"`
+	Description string `json:"error_description,omitempty"`
+
+	Challenge  string `json:"-"` // WWW-Authenticate, if not empty
+	RetryAfter int    `json:"-"` // seconds, if not zero
+}
+
+// NewProblem returns the Problem of a status, with a detail for whoever reads it.
+func NewProblem(status int, detail string) Problem {
+	return Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: detail}
+}
+
+// The challenges of RFC 6750 section 3.
+const (
+	challengeNone         = `Bearer`
+	challengeInvalidToken = `Bearer error="invalid_token"`
+	challengeScope        = `Bearer error="insufficient_scope"`
+)
+
+// ProblemFor returns the response for an error of this package, or one that wraps
+// it: its status, and a text that says no more than a client may know. Any other
+// error becomes a 500 without detail.
+func ProblemFor(err error) Problem {
+	if v, ok := errors.AsType[*ValidationError](err); ok {
+		p := NewProblem(http.StatusUnprocessableEntity, "The input is not valid")
+		p.Errors = v.Fields
+		return p
+	}
+	status, detail, challenge, retry := http.StatusInternalServerError, "Internal error", "", 0
+	switch {
+	case errors.Is(err, ErrNoCredentials):
+		status, detail, challenge = http.StatusUnauthorized, "Not authenticated", challengeNone
+	case errors.Is(err, ErrInvalidToken):
+		status, detail, challenge = http.StatusUnauthorized, "Could not validate credentials", challengeInvalidToken
+	case errors.Is(err, ErrInvalidCredentials):
+		status, detail, challenge = http.StatusUnauthorized, "Incorrect username or password", challengeNone
+	case errors.Is(err, ErrUserDisabled):
+		status, detail = http.StatusBadRequest, "Inactive user"
+	case errors.Is(err, ErrForbidden):
+		status, detail, challenge = http.StatusForbidden, "Not enough permissions", challengeScope
+	case errors.Is(err, ErrEmailTaken):
+		status, detail = http.StatusConflict, "The e-mail address is taken"
+	case errors.Is(err, ErrUserNotFound):
+		status, detail = http.StatusNotFound, "User not found"
+	case errors.Is(err, ErrOverloaded):
+		status, detail, retry = http.StatusServiceUnavailable, "Too many logins at the moment", 2
+	case errors.Is(err, ErrUnavailable), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		status, detail, retry = http.StatusServiceUnavailable, "Temporarily unavailable", 5
+	case errors.Is(err, ErrPasswordTooLong):
+		status, detail = http.StatusUnprocessableEntity, "The password has too many bytes"
+	case errors.Is(err, ErrPasswordInvalid):
+		status, detail = http.StatusUnprocessableEntity, "The password holds a NUL byte or is not UTF-8"
+	case errors.Is(err, ErrPasswordRefused):
+		status, detail = http.StatusUnprocessableEntity, "The password is too easy to guess"
+	case errors.Is(err, ErrInvalidEmail):
+		status, detail = http.StatusUnprocessableEntity, "Not a valid e-mail address"
+	default:
+		if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			status, detail = http.StatusRequestEntityTooLarge, "The body has over "+strconv.FormatInt(tooLarge.Limit, 10)+" bytes"
+		}
+	}
+	p := NewProblem(status, detail)
+	p.Challenge, p.RetryAfter = challenge, retry
+	return p
+}
+
+// ServeHTTP answers with the problem.
+func (p Problem) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	body, _ := json.Marshal(p) // strings and an int always encode
+	h := w.Header()
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	if p.Challenge != "" {
+		h.Set("WWW-Authenticate", p.Challenge)
+	}
+	if p.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(p.RetryAfter))
+	}
+	w.WriteHeader(p.Status)
+	_, _ = w.Write(append(body, '\n')) // a client that is gone cannot be told
+}

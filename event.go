@@ -1,0 +1,100 @@
+package authkit
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// An EventKind says what happened. The names follow the OWASP logging vocabulary
+// where it has one.
+type EventKind string
+
+// The kinds of events.
+const (
+	EventLoginSuccess   EventKind = "authn_login_success"
+	EventLoginFailure   EventKind = "authn_login_fail"
+	EventTokenRefused   EventKind = "authn_token_refused"
+	EventAccessDenied   EventKind = "authz_fail"
+	EventPasswordRehash EventKind = "authn_password_rehash"
+	EventUserCreated    EventKind = "user_created"
+	EventStoreFailure   EventKind = "sys_store_fail"
+)
+
+// A Reason says why something failed. It is for operators: no client is ever told
+// more than the one neutral answer.
+type Reason string
+
+// The reasons that events carry.
+const (
+	ReasonUnknownUser    Reason = "unknown_user"    // no account has that e-mail, or that subject any more
+	ReasonWrongPassword  Reason = "wrong_password"  // or one that no scheme can take
+	ReasonNoPassword     Reason = "no_password"     // the account has none
+	ReasonUnreadableHash Reason = "unreadable_hash" // the stored hash is broken, foreign, or too costly
+	ReasonDisabled       Reason = "disabled"        // the account is
+	ReasonOverloaded     Reason = "overloaded"      // too many logins at once
+	ReasonStore          Reason = "store"           // the store failed
+	ReasonMalformed      Reason = "malformed"       // not a token, or too long, or one with a header that no key of ours has
+	ReasonBadSignature   Reason = "bad_signature"   // no key of ours signed it
+	ReasonBadClaims      Reason = "bad_claims"      // a claim is missing, broken, or for somebody else
+	ReasonExpired        Reason = "expired"         // it was good once
+	ReasonNotYetValid    Reason = "not_yet_valid"   // by iat or nbf
+	ReasonOtherAccount   Reason = "other_account"   // the subject belongs to another account than it did
+	ReasonMissingRole    Reason = "missing_role"    // or a missing permission
+)
+
+// An Event is something that security monitoring wants to know. It never holds a
+// password, a hash, a token, or a name that somebody typed.
+type Event struct {
+	Kind   EventKind
+	Time   time.Time
+	UserID string // empty where no account is known
+	Reason Reason // empty on success
+	Route  string // of EventAccessDenied: the pattern that the request matched, if any
+	Err    error  // the cause, where something broke rather than was refused
+}
+
+// level returns how loud an event is in a log.
+func (e Event) level() slog.Level {
+	switch {
+	case e.Kind == EventStoreFailure || e.Reason == ReasonStore || e.Reason == ReasonUnreadableHash:
+		return slog.LevelError
+	case e.Kind == EventTokenRefused: // anyone can cause any number of them
+		return slog.LevelDebug
+	case e.Reason != "" || e.Err != nil:
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
+}
+
+// LogEvents returns a function for [Config].OnEvent that logs events: errors of
+// the store at level Error, failed logins and denied requests at Warn, refused
+// tokens at Debug, the rest at Info.
+func LogEvents(logger *slog.Logger) func(context.Context, Event) {
+	return func(ctx context.Context, e Event) {
+		level := e.level()
+		if !logger.Enabled(ctx, level) {
+			return
+		}
+		attrs := make([]slog.Attr, 0, 4)
+		for _, a := range []slog.Attr{
+			slog.String("user_id", e.UserID),
+			slog.String("reason", string(e.Reason)),
+			slog.String("route", e.Route),
+		} {
+			if a.Value.String() != "" {
+				attrs = append(attrs, a)
+			}
+		}
+		if e.Err != nil {
+			attrs = append(attrs, slog.String("error", e.Err.Error()))
+		}
+		logger.LogAttrs(ctx, level, string(e.Kind), attrs...)
+	}
+}
+
+// emit tells the host of an event.
+func (k *Kit) emit(ctx context.Context, e Event) {
+	e.Time = time.Now()
+	k.onEvent(ctx, e)
+}

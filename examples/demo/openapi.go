@@ -1,0 +1,44 @@
+package main
+
+import (
+	_ "embed"
+	"encoding/json"
+	"net/http"
+)
+
+// The description of the whole interface, written by hand. A test holds it to
+// the routes, and the answers of every other test to it.
+//
+//go:embed openapi.json
+var openAPI []byte
+
+// openAPIDocument returns the document as this server serves it: with the names
+// of its role table filled in, and without /generate-hash/ where that is off.
+func openAPIDocument(roles []string, generateHash bool) ([]byte, error) {
+	var document map[string]any
+	if err := json.Unmarshal(openAPI, &document); err != nil {
+		return nil, err
+	}
+	member(document, "components", "schemas", "UserCreate", "properties", "roles", "items")["enum"] = roles
+	if !generateHash {
+		delete(member(document, "paths"), "/generate-hash/")
+	}
+	return json.MarshalIndent(document, "", "  ")
+}
+
+// member walks down objects by name. The document is part of the program, so a
+// name that is not there is a mistake of ours and panics at start.
+func member(object map[string]any, names ...string) map[string]any {
+	for _, name := range names {
+		object = object[name].(map[string]any)
+	}
+	return object
+}
+
+// serveBytes answers with a fixed body of one type.
+func serveBytes(contentType string, body []byte) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", contentType)
+		_, _ = w.Write(body) // a client that is gone cannot be told
+	}
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"bytes"
+	"crypto/rand"
+	_ "embed"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"os"
+
+	"github.com/authkit-go/authkit"
+	"github.com/swaggest/swgui/v5emb"
+)
+
+// The pages for people: /docs is Swagger UI, from a module that embeds it, and
+// /redoc a reference that needs no script and that ReDoc takes over. Neither
+// holds an inline script, so that their Content-Security-Policy can forbid them.
+var (
+	//go:embed web/docs.html
+	docsPage []byte
+	//go:embed web/docs.js
+	docsScript []byte
+	//go:embed web/redoc.html
+	redocPage string
+	//go:embed web/redoc.js
+	redocScript []byte
+	//go:embed web/reference.css
+	referenceStyle []byte
+)
+
+const (
+	javaScript = "text/javascript; charset=utf-8"
+
+	// onlyOurs is the policy of both pages, but for scripts and styles.
+	onlyOurs = "default-src 'none'; connect-src 'self'; img-src 'self' data:; " +
+		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+	docsPolicy = onlyOurs + "script-src 'self'; style-src 'self'"
+
+	// ReDoc's own bundle as its publisher built it. A browser runs it only if it
+	// has exactly these bytes.
+	redocAddress   = "https://cdn.jsdelivr.net/npm/redoc@2.5.4/bundles/redoc.standalone.js"
+	redocIntegrity = "sha384-w447zOpYfw/1Tv/5AK9NfHTlQIqE3RVR6KY62jCyy9zNDgO64cMwGGP1Fj0zJVf5"
+)
+
+// A bundle is where a page finds a script of somebody else's.
+type bundle struct {
+	Address   string
+	Integrity string // empty for one that this server serves itself
+}
+
+// registerPages adds the pages, the document they show, and their parts. The
+// file of -redoc-js, if given, takes the place of the copy on the CDN.
+func registerPages(mux *authkit.Mux, document []byte, redocFile string) error {
+	get := func(path string, h http.Handler) { mux.Handle("GET "+path, authkit.Public(), h) }
+
+	redoc := bundle{Address: redocAddress, Integrity: redocIntegrity}
+	if redocFile != "" {
+		script, err := os.ReadFile(redocFile)
+		if err != nil {
+			return err
+		}
+		redoc = bundle{Address: "/redoc/redoc.standalone.js"}
+		get(redoc.Address, serveBytes(javaScript, script))
+	}
+	reference, err := referencePage(document, redoc)
+	if err != nil {
+		return err
+	}
+
+	for _, slash := range []string{"", "/{$}"} {
+		get("/openapi.json"+slash, serveBytes("application/json", document))
+		get("/docs"+slash, page(docsPolicy, serveBytes("text/html; charset=utf-8", docsPage)))
+		get("/redoc"+slash, reference)
+	}
+	get("/docs/start.js", serveBytes(javaScript, docsScript))
+	get("/redoc/start.js", serveBytes(javaScript, redocScript))
+	get("/redoc/reference.css", serveBytes("text/css; charset=utf-8", referenceStyle))
+	swaggerUI := v5emb.New("", "", "/docs/assets")
+	for _, asset := range []string{"swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"} {
+		get("/docs/assets/"+asset, swaggerUI)
+	}
+	return nil
+}
+
+// page sets what a page has in common with every other.
+func page(policy string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Security-Policy", policy)
+		w.Header().Set("Referrer-Policy", "no-referrer")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// referencePage returns the handler of /redoc.
+func referencePage(document []byte, redoc bundle) (http.Handler, error) {
+	tmpl, err := template.New("redoc").
+		Funcs(template.FuncMap{"prose": prose, "phrase": phrase, "json": prettyJSON}).
+		Parse(redocPage)
+	if err != nil {
+		return nil, err
+	}
+	ref, err := newReference(document)
+	if err != nil {
+		return nil, err
+	}
+	scripts := "script-src 'self'"
+	if redoc.Integrity != "" {
+		scripts += " " + redoc.Address
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		nonce := rand.Text() // one a page: ReDoc's style elements carry it
+		var html bytes.Buffer
+		err := tmpl.Execute(&html, struct {
+			reference
+			Bundle bundle
+			Nonce  string
+		}{ref, redoc, nonce})
+		if err != nil {
+			slog.ErrorContext(r.Context(), "reference page", "err", err)
+			authkit.ProblemFor(err).ServeHTTP(w, r)
+			return
+		}
+		policy := onlyOurs + scripts + "; style-src 'self' 'nonce-" + nonce + "'"
+		page(policy, serveBytes("text/html; charset=utf-8", html.Bytes())).ServeHTTP(w, r)
+	}), nil
+}

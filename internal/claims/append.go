@@ -1,0 +1,104 @@
+package claims
+
+import (
+	"encoding/json"
+	"errors"
+	"strconv"
+	"unicode/utf8"
+)
+
+var (
+	// ErrNotObject is returned by [Append] when the extra claims are not a JSON
+	// object, or one in which a name occurs twice.
+	ErrNotObject = errors.New("claims: the extra claims are not a JSON object")
+
+	// ErrReserved is returned by [Append] when the extra claims hold a name that
+	// the library sets itself.
+	ErrReserved = errors.New("claims: the extra claims hold a reserved name")
+)
+
+// reserved reports whether the library keeps a claim name for itself: those of Set
+// and the registered names of RFC 7519 and RFC 9068 that verifiers give a meaning.
+func reserved(s string) bool {
+	return nameOf(s) != 0 || s == "sid" || s == "client_id" || s == "cnf" || s == "scope"
+}
+
+// Append appends the payload for s to dst, with the members of the JSON object
+// extra, if any, behind the known claims.
+func Append(dst []byte, s *Set, extra []byte) ([]byte, error) {
+	dst = append(dst, '{')
+	dst = appendText(dst, "sub", s.Subject)
+	dst = appendDate(dst, "iat", s.IssuedAt)
+	dst = appendDate(dst, "exp", s.ExpiresAt)
+	dst = appendDate(dst, "nbf", s.NotBefore)
+	dst = appendText(dst, "jti", s.ID)
+	dst = appendText(dst, "iss", s.Issuer)
+	switch len(s.Audience) {
+	case 0:
+	case 1:
+		dst = appendText(dst, "aud", s.Audience[0])
+	default:
+		dst = appendList(dst, "aud", s.Audience)
+	}
+	dst = appendText(dst, "uid", s.UserID)
+	if s.Roles != nil {
+		dst = appendList(dst, "roles", s.Roles)
+	}
+	if extra != nil {
+		members, err := Members(string(extra))
+		if err != nil {
+			return nil, ErrNotObject
+		}
+		for _, m := range members {
+			if reserved(m.Name) {
+				return nil, ErrReserved
+			}
+			dst = append(appendName(dst, m.Name), m.Value...)
+		}
+	}
+	return append(dst, '}'), nil
+}
+
+func appendName(dst []byte, name string) []byte {
+	if dst[len(dst)-1] != '{' {
+		dst = append(dst, ',')
+	}
+	return append(appendQuoted(dst, name), ':')
+}
+
+func appendText(dst []byte, name, value string) []byte {
+	if value == "" {
+		return dst
+	}
+	return appendQuoted(appendName(dst, name), value)
+}
+
+func appendDate(dst []byte, name string, value int64) []byte {
+	if value == 0 {
+		return dst
+	}
+	return strconv.AppendInt(appendName(dst, name), value, 10)
+}
+
+func appendList(dst []byte, name string, items []string) []byte {
+	dst = append(appendName(dst, name), '[')
+	for i, item := range items {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendQuoted(dst, item)
+	}
+	return append(dst, ']')
+}
+
+func appendQuoted(dst []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c >= utf8.RuneSelf || !plain[c] {
+			quoted, _ := json.Marshal(s) // a string always encodes
+			return append(dst, quoted...)
+		}
+	}
+	dst = append(dst, '"')
+	dst = append(dst, s...)
+	return append(dst, '"')
+}

@@ -1,0 +1,128 @@
+package layout_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// What a row of mayImport can name beside a top-level directory.
+const (
+	feature    = "(any feature)"
+	dependency = "(a direct dependency)"
+)
+
+// mayImport says what the code of a package in the root module, tests apart, may import beside the
+// standard library and its own top-level directory. Do not add to it to make a build pass: a
+// feature that needs another, or a dependency, gets a row of its own and a paragraph in
+// docs/design.md.
+var mayImport = map[string][]string{
+	".":         {"internal", dependency},
+	"internal":  {"internal", dependency},
+	feature:     {"."},
+	"storetest": {".", feature}, // one suite per store interface, wherever that is declared
+	"contract":  {"."},
+}
+
+// directDependencies are all that the root module may require. A fourth needs a paragraph in
+// docs/design.md.
+var directDependencies = []string{
+	"github.com/golang-jwt/jwt/v5",
+	"github.com/stretchr/testify",
+	"golang.org/x/crypto",
+}
+
+// testDependency is the one of them that no code but a test may import: what a package links, every
+// program that imports it links too.
+const testDependency = "github.com/stretchr/testify"
+
+// notFeatures are the top-level directories of the root module that are not features.
+var notFeatures = []string{".", "internal", "storetest", "contract"}
+
+// testSupport are the packages that only tests and commands import.
+var testSupport = []string{"storetest", "contract"}
+
+// layerOf names the kind of package that a directory of the root module holds.
+func layerOf(dir string) string {
+	if top := top(dir); slices.Contains(notFeatures, top) {
+		return top
+	}
+	return feature
+}
+
+// checkLayers holds the code of the root module to mayImport.
+func checkLayers(t *tree) (faults []string) {
+	for _, f := range t.code() {
+		row, ok := mayImport[top(f.dir)]
+		if !ok {
+			row = mayImport[layerOf(f.dir)]
+		}
+		for _, imported := range importsOf(f) {
+			dir, own := t.own(imported)
+			switch {
+			case own && top(dir) == top(f.dir):
+			case own && slices.Contains(testSupport, top(dir)): // checkTestSupport's
+			case own && (slices.Contains(row, top(dir)) || slices.Contains(row, layerOf(dir))):
+			case !own && !t.foreign(imported):
+			case !own && slices.Contains(row, dependency): // checkDependencies says which
+			default:
+				faults = append(faults, fmt.Sprintf("%s: imports %s, which its place in the tree does not allow", f.path, imported))
+			}
+		}
+	}
+	return faults
+}
+
+// checkDependencies holds the root module to its direct dependencies.
+func checkDependencies(t *tree) (faults []string) {
+	if !slices.Equal(t.root.direct, directDependencies) {
+		faults = append(faults, fmt.Sprintf("go.mod: requires %s directly; %s are meant",
+			strings.Join(t.root.direct, ", "), strings.Join(directDependencies, ", ")))
+	}
+	for _, f := range t.files {
+		if f.mod != "." {
+			continue
+		}
+		for _, imported := range importsOf(f) {
+			switch known := slices.ContainsFunc(directDependencies, func(m string) bool { return within(imported, m) }); {
+			case t.foreign(imported) && !known:
+				faults = append(faults, fmt.Sprintf("%s: imports %s, which is not a direct dependency", f.path, imported))
+			case within(imported, testDependency) && !f.test:
+				faults = append(faults, fmt.Sprintf("%s: imports %s outside a test", f.path, imported))
+			}
+		}
+	}
+	return faults
+}
+
+// checkTestSupport keeps what tests stand on, the testing package included, out of services.
+func checkTestSupport(t *tree) (faults []string) {
+	for _, f := range t.files {
+		if f.test || f.Name.Name == "main" || f.mod == "." && slices.Contains(testSupport, top(f.dir)) {
+			continue
+		}
+		for _, imported := range importsOf(f) {
+			dir, own := t.own(imported)
+			if own && slices.Contains(testSupport, top(dir)) || within(imported, "testing") {
+				faults = append(faults, fmt.Sprintf("%s: imports %s, which is for tests and commands", f.path, imported))
+			}
+		}
+	}
+	return faults
+}
+
+// checkNestedImports keeps the nested modules to what any other module could import: an example
+// that reaches into internal/ is not one that a reader can copy.
+func checkNestedImports(t *tree) (faults []string) {
+	for _, f := range t.files {
+		if f.mod == "." || top(f.dir) == "internal" {
+			continue
+		}
+		for _, imported := range importsOf(f) {
+			if dir, own := t.own(imported); own && top(dir) == "internal" {
+				faults = append(faults, fmt.Sprintf("%s: imports %s from another module", f.path, imported))
+			}
+		}
+	}
+	return faults
+}

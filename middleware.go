@@ -1,0 +1,243 @@
+package authkit
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Principal is what a request proved: who asks, and by which token. The zero
+// Principal is nobody.
+type Principal struct {
+	UserID string
+	Email  string
+	Roles  []string // from the store, as they are now
+
+	TokenID   string    // "jti" of the token; may be empty
+	IssuedAt  time.Time // of the token; zero if it does not say
+	ExpiresAt time.Time // of the token
+
+	table  roleTable
+	claims Claims
+}
+
+// HasRole reports whether the principal has exactly this role.
+func (p Principal) HasRole(role string) bool { return slices.Contains(p.Roles, role) }
+
+// HasPermission reports whether a role of the principal grants the permission, by
+// the role table [Config].Roles.
+func (p Principal) HasPermission(permission string) bool {
+	return p.table.grants(p.Roles, permission)
+}
+
+// DecodeClaims decodes the payload of the token into v, as json.Unmarshal does:
+// that is how a host reads what [Config].ExtraClaims put in.
+func (p Principal) DecodeClaims(v any) error { return p.claims.Decode(v) }
+
+// requestContext is the one context node that a guard adds to a request. It is its
+// own value, so that a guarded request costs no second allocation for it.
+type requestContext struct {
+	context.Context
+	kit       *Kit
+	principal Principal
+	user      User
+	noStore   [1]string // the header value, kept here to be allocated with the rest
+}
+
+type contextKey struct{}
+
+// Value implements context.Context.
+func (c *requestContext) Value(key any) any {
+	if key == (contextKey{}) {
+		return c
+	}
+	return c.Context.Value(key)
+}
+
+func fromContext(ctx context.Context) *requestContext {
+	c, _ := ctx.Value(contextKey{}).(*requestContext)
+	return c
+}
+
+// PrincipalFrom returns who asks, inside a handler behind a guard. It reports false
+// where nobody was authenticated: no guard, or one that lets everybody in.
+func PrincipalFrom(ctx context.Context) (Principal, bool) {
+	if c := fromContext(ctx); c != nil {
+		return c.principal, true
+	}
+	return Principal{}, false
+}
+
+// UserFrom returns the account of whoever asks, as it was when the request came in.
+// It reports false where [PrincipalFrom] does.
+func UserFrom(ctx context.Context) (User, bool) {
+	if c := fromContext(ctx); c != nil {
+		return c.user, true
+	}
+	return User{}, false
+}
+
+// Authenticate is the middleware that lets in every enabled user. The handlers
+// behind it find out who asks with [PrincipalFrom] and [UserFrom].
+//
+//	r.Use(kit.Authenticate)
+func (k *Kit) Authenticate(next http.Handler) http.Handler {
+	return k.guard(Authenticated(), next)
+}
+
+// RequireRoles returns middleware that lets in users with all of the roles. It
+// authenticates by itself: no other middleware is needed before it, and after
+// [Kit.Authenticate] it does no work twice. Like http.ServeMux it panics, when the
+// program starts, if a role is not in the role table.
+//
+//	r.With(kit.RequireRoles("admin")).Delete("/everything", deleteEverything)
+func (k *Kit) RequireRoles(role string, more ...string) func(http.Handler) http.Handler {
+	return k.Require(Roles(role, more...))
+}
+
+// RequireAnyRole is like [Kit.RequireRoles] for users with at least one of the
+// roles.
+func (k *Kit) RequireAnyRole(role string, more ...string) func(http.Handler) http.Handler {
+	return k.Require(AnyRole(role, more...))
+}
+
+// Require returns middleware for any [Policy]. It panics, when the program starts,
+// if the policy is the zero one, or names what is not in the role table.
+func (k *Kit) Require(p Policy) func(http.Handler) http.Handler {
+	if err := k.roles.validate(p); err != nil {
+		panic("authkit: " + err.Error())
+	}
+	return func(next http.Handler) http.Handler { return k.guard(p, next) }
+}
+
+// guard is the middleware of a checked policy.
+func (k *Kit) guard(p Policy, next http.Handler) http.Handler {
+	if p.kind == policyPublic {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := fromContext(r.Context())
+		if c == nil || c.kit != k {
+			c = &requestContext{Context: r.Context(), kit: k, noStore: [1]string{"no-store"}}
+			if err := k.identify(r, c); err != nil {
+				k.refuse(w, r, err, "")
+				return
+			}
+			r = r.WithContext(c)
+		}
+		if err := p.Check(c.principal); err != nil {
+			k.refuse(w, r, err, c.principal.UserID)
+			return
+		}
+		w.Header()["Cache-Control"] = c.noStore[:]
+		next.ServeHTTP(w, r)
+	})
+}
+
+// Identify authenticates a request by its bearer token: the decision behind the
+// middleware, for handlers that are open to everybody and still want to know who
+// asks. It answers nothing and emits no event.
+//
+// The error is ErrNoCredentials without a bearer token, ErrInvalidToken for one
+// that is not good (ErrTokenExpired, if that is why) or whose account is gone,
+// ErrUserDisabled, or ErrUnavailable if the store failed.
+func (k *Kit) Identify(r *http.Request) (Principal, error) {
+	var c requestContext
+	if err := k.identify(r, &c); err != nil {
+		return Principal{}, err
+	}
+	return c.principal, nil
+}
+
+// identify fills in the principal and the user.
+func (k *Kit) identify(r *http.Request, c *requestContext) error {
+	token, err := bearerToken(r.Header)
+	if err != nil {
+		return err
+	}
+	claims, err := k.verifier.Verify(token)
+	if err != nil {
+		return err
+	}
+	user, err := k.subject(r.Context(), claims)
+	if err != nil {
+		return err
+	}
+	c.user = user
+	c.principal = Principal{
+		UserID: user.ID, Email: user.Email, Roles: user.Roles,
+		TokenID: claims.ID, IssuedAt: claims.IssuedAt, ExpiresAt: claims.ExpiresAt,
+		table: k.roles, claims: claims,
+	}
+	return nil
+}
+
+var (
+	errUserGone     = &refusal{ErrInvalidToken, ReasonUnknownUser}
+	errOtherAccount = &refusal{ErrInvalidToken, ReasonOtherAccount}
+	errUserDisabled = &refusal{ErrUserDisabled, ReasonDisabled}
+)
+
+// subject loads the account that a token stands for.
+func (k *Kit) subject(ctx context.Context, claims Claims) (User, error) {
+	load := k.users.UserByID
+	if k.emailSubject {
+		load = k.users.UserByEmail
+	}
+	u, err := load(ctx, claims.Subject)
+	switch {
+	case errors.Is(err, ErrUserNotFound):
+		return User{}, errUserGone
+	case err != nil:
+		return User{}, unavailable(err)
+	case claims.UserID != "" && claims.UserID != u.ID:
+		// The address moved to another account; the token stays with the old one.
+		return User{}, errOtherAccount
+	case u.Disabled:
+		return User{}, errUserDisabled
+	}
+	return u.User, nil
+}
+
+// bearerToken returns the token of the one Authorization header (RFC 6750 section
+// 2.1). Only a header is looked at: never the query, the body or a cookie. Its cost
+// does not depend on the header's length.
+func bearerToken(h http.Header) (string, error) {
+	values := h["Authorization"]
+	if len(values) == 0 {
+		return "", ErrNoCredentials
+	}
+	if len(values) > 1 {
+		return "", errTokenMalformed
+	}
+	const scheme = "Bearer"
+	v := values[0]
+	if len(v) < len(scheme) || !strings.EqualFold(v[:len(scheme)], scheme) {
+		return "", ErrNoCredentials
+	}
+	switch v = v[len(scheme):]; {
+	case v == "":
+		return "", errTokenMalformed
+	case v[0] != ' ':
+		return "", ErrNoCredentials // another scheme, such as "Bearerish"
+	}
+	return v[1:], nil
+}
+
+// refuse answers a request that a guard does not let through.
+func (k *Kit) refuse(w http.ResponseWriter, r *http.Request, err error, userID string) {
+	switch {
+	case errors.Is(err, ErrNoCredentials):
+		// Nobody claimed anything: not an event.
+	case errors.Is(err, ErrForbidden):
+		k.emit(r.Context(), Event{Kind: EventAccessDenied, UserID: userID, Reason: ReasonMissingRole, Route: r.Pattern})
+	case errors.Is(err, ErrUnavailable):
+		k.emit(r.Context(), Event{Kind: EventStoreFailure, Reason: ReasonStore, Err: err})
+	default:
+		k.emit(r.Context(), Event{Kind: EventTokenRefused, Reason: reasonOf(err)})
+	}
+	ProblemFor(err).ServeHTTP(w, r)
+}

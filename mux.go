@@ -1,0 +1,121 @@
+package authkit
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// A Mux is an http.ServeMux that takes no route without a [Policy], so that a
+// forgotten guard does not compile. It answers unknown paths and methods with
+// problem documents. Make one with [Kit.NewMux].
+//
+// A pattern is one of http.ServeMux, with all its rules: "GET /users/me/" also
+// matches everything below, and "GET /users/me/{$}" does not.
+type Mux struct {
+	kit    *Kit
+	mux    http.ServeMux
+	mu     sync.RWMutex // guards routes
+	routes []Route
+	catch  sync.Once
+}
+
+// A Route is a row of the access matrix.
+type Route struct {
+	Method  string // empty: every method
+	Pattern string // without the method
+	Policy  Policy
+}
+
+// NewMux returns a Mux without routes.
+func (k *Kit) NewMux() *Mux { return &Mux{kit: k} }
+
+// Handle registers a handler for a pattern, behind a policy. Like
+// http.ServeMux.Handle it panics, when the program starts, if the pattern is
+// malformed or conflicts with another; and also if the policy is the zero one, or
+// names a role or a permission that is not in the role table.
+func (m *Mux) Handle(pattern string, p Policy, h http.Handler) {
+	if err := m.kit.roles.validate(p); err != nil {
+		panic(fmt.Sprintf("authkit: the route %q: %v", pattern, err))
+	}
+	m.mux.Handle(pattern, m.kit.guard(p, h))
+	method, rest, found := strings.Cut(pattern, " ")
+	if !found {
+		method, rest = "", pattern
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.routes = append(m.routes, Route{Method: method, Pattern: strings.TrimLeft(rest, " \t"), Policy: p})
+}
+
+// HandleFunc registers a handler function; see [Mux.Handle].
+func (m *Mux) HandleFunc(pattern string, p Policy, h func(http.ResponseWriter, *http.Request)) {
+	m.Handle(pattern, p, http.HandlerFunc(h))
+}
+
+// AccessMatrix returns all routes and who may use them, in the order of their
+// patterns: the table that a security review asks for. Print it at start, or hold
+// it against a golden file in a test.
+func (m *Mux) AccessMatrix() []Route {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	routes := slices.Clone(m.routes)
+	slices.SortStableFunc(routes, func(a, b Route) int {
+		if c := strings.Compare(a.Pattern, b.Pattern); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Method, b.Method)
+	})
+	return routes
+}
+
+// ServeHTTP hands the request to the handler of the pattern that matches best.
+func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	m.catch.Do(func() {
+		m.mu.RLock()
+		defer m.mu.RUnlock()
+		root := func(route Route) bool { return route.Method == "" && route.Pattern == "/" }
+		if !slices.ContainsFunc(m.routes, root) {
+			m.mux.HandleFunc("/", m.unmatched)
+		}
+	})
+	m.mux.ServeHTTP(w, r)
+}
+
+// unmatched answers a request that no route takes: 405 if one would for another
+// method, or else 404.
+func (m *Mux) unmatched(w http.ResponseWriter, r *http.Request) {
+	var allow []string
+	for _, method := range m.methods() {
+		probe := *r
+		probe.Method = method
+		if _, pattern := m.mux.Handler(&probe); pattern != "" && pattern != "/" {
+			allow = append(allow, method)
+		}
+	}
+	if len(allow) == 0 {
+		NewProblem(http.StatusNotFound, "Not found").ServeHTTP(w, r)
+		return
+	}
+	w.Header().Set("Allow", strings.Join(allow, ", "))
+	NewProblem(http.StatusMethodNotAllowed, "Method not allowed").ServeHTTP(w, r)
+}
+
+// methods returns the methods of all routes, sorted, and HEAD where there is GET.
+func (m *Mux) methods() []string {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	var methods []string
+	for _, route := range m.routes {
+		if route.Method != "" {
+			methods = append(methods, route.Method)
+		}
+		if route.Method == http.MethodGet {
+			methods = append(methods, http.MethodHead)
+		}
+	}
+	slices.Sort(methods)
+	return slices.Compact(methods)
+}

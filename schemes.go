@@ -1,0 +1,368 @@
+package authkit
+
+import (
+	"crypto/pbkdf2"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"golang.org/x/crypto/argon2"
+	"golang.org/x/crypto/bcrypt"
+)
+
+const (
+	defaultBcryptCost   = 12
+	minBcryptCost       = 10
+	maxBcryptCost       = 15 // a hash of cost 31 takes a day and a half
+	maxBcryptBytes      = 72 // bcrypt reads no further
+	bcryptHashLen       = 60
+	defaultRounds       = 600_000
+	minRounds           = 1_000
+	defaultMaxRounds    = 2_000_000
+	ceilingRounds       = 10_000_000
+	saltLen             = 16
+	minSalt             = 8
+	maxSalt             = 1024
+	defaultArgon2Time   = 2
+	defaultArgon2Memory = 19 * 1024 // KiB
+	defaultArgon2Lanes  = 1
+	maxArgon2Time       = 16
+	maxArgon2Memory     = 256 * 1024  // KiB
+	maxArgon2Work       = 1024 * 1024 // KiB written over all passes, about a second
+	maxArgon2Lanes      = 16
+	argon2Prefix        = "$argon2id$v=19$"
+	passlibPrefix       = "$pbkdf2-sha256$"
+	djangoPrefix        = "pbkdf2_sha256$"
+)
+
+// Bcrypt is the primary scheme: bcrypt with the idents 2a, 2b and 2y read and 2a
+// written. The zero value hashes at cost 12.
+//
+// bcrypt reads 72 bytes of a password. A longer one is refused by Hash and is a
+// mismatch for Verify; it is never truncated.
+type Bcrypt struct {
+	// Cost is the base-2 logarithm of the work of new hashes, 10 to 15; zero
+	// means 12, about a quarter of a second. A stored hash is read at any cost
+	// from 4 to 15.
+	Cost int
+
+	// InsecureLowCost also allows a Cost of 4 to 9. It is for tests.
+	InsecureLowCost bool
+}
+
+func (b Bcrypt) cost() int {
+	if b.Cost == 0 {
+		return defaultBcryptCost
+	}
+	return b.Cost
+}
+
+func (Bcrypt) maxBytes() int { return maxBcryptBytes }
+
+func (b Bcrypt) validate() error {
+	lowest := minBcryptCost
+	if b.InsecureLowCost {
+		lowest = bcrypt.MinCost
+	}
+	if c := b.cost(); c < lowest || c > maxBcryptCost {
+		return fmt.Errorf("bcrypt cost %d: use %d to %d, or 0 for %d", c, lowest, maxBcryptCost, defaultBcryptCost)
+	}
+	return nil
+}
+
+// Hash implements [Hasher]. It fails with ErrPasswordTooLong above 72 bytes.
+func (b Bcrypt) Hash(password string) (PasswordHash, error) {
+	if err := b.validate(); err != nil {
+		return "", fmt.Errorf("authkit: %w", err)
+	}
+	if err := checkPasswordBytes(password, maxBcryptBytes); err != nil {
+		return "", err
+	}
+	h, err := bcrypt.GenerateFromPassword([]byte(password), b.cost())
+	if err != nil {
+		return "", fmt.Errorf("authkit: bcrypt: %w", err)
+	}
+	return PasswordHash(h), nil
+}
+
+// Verify implements [Hasher].
+func (Bcrypt) Verify(password string, hash PasswordHash) error {
+	if _, err := parseBcrypt(string(hash)); err != nil {
+		return err
+	}
+	return verifyWith(password, maxBcryptBytes, func(password string) bool {
+		return bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) == nil
+	})
+}
+
+// NeedsRehash implements [Hasher].
+func (b Bcrypt) NeedsRehash(hash PasswordHash) (bool, error) {
+	cost, err := parseBcrypt(string(hash))
+	return err == nil && cost < b.cost(), err
+}
+
+// parseBcrypt returns the cost of a bcrypt hash. x/crypto's own reader takes any
+// ident letter, text after the hash and a cost of 31, so the check is ours.
+func parseBcrypt(h string) (cost int, err error) {
+	if len(h) < 4 || h[0] != '$' || h[1] != '2' || h[3] != '$' || !strings.Contains("aby", h[2:3]) {
+		return 0, ErrUnknownScheme
+	}
+	if len(h) != bcryptHashLen || h[6] != '$' {
+		return 0, ErrMalformedHash
+	}
+	for i := 7; i < len(h); i++ {
+		if c := h[i]; !(c == '.' || c == '/' || c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z') {
+			return 0, ErrMalformedHash
+		}
+	}
+	tens, ones := h[4], h[5]
+	if tens < '0' || tens > '9' || ones < '0' || ones > '9' {
+		return 0, ErrMalformedHash
+	}
+	cost = int(tens-'0')*10 + int(ones-'0')
+	if cost < bcrypt.MinCost || cost > maxBcryptCost {
+		return 0, ErrMalformedHash
+	}
+	return cost, nil
+}
+
+// PBKDF2SHA256 reads the hashes of passlib ($pbkdf2-sha256$…) and of Django
+// (pbkdf2_sha256$…), and writes passlib's form. Put it behind [Bcrypt] in
+// [Schemes] and the hashes rotate as their owners log in. The zero value hashes
+// with 600,000 rounds.
+type PBKDF2SHA256 struct {
+	// Rounds is the number of rounds of new hashes, 1,000 to MaxRounds; zero
+	// means 600,000.
+	Rounds int
+
+	// MaxRounds bounds the rounds of a stored hash before any work is done;
+	// zero means 2,000,000, and 10,000,000 is the most. Fewer than 1,000 are
+	// never read.
+	MaxRounds int
+}
+
+func (p PBKDF2SHA256) rounds() int {
+	if p.Rounds == 0 {
+		return defaultRounds
+	}
+	return p.Rounds
+}
+
+func (p PBKDF2SHA256) maxRounds() int {
+	if p.MaxRounds == 0 {
+		return defaultMaxRounds
+	}
+	return p.MaxRounds
+}
+
+func (p PBKDF2SHA256) validate() error {
+	if m := p.maxRounds(); m < minRounds || m > ceilingRounds {
+		return fmt.Errorf("PBKDF2 MaxRounds %d: use %d to %d, or 0 for %d", m, minRounds, ceilingRounds, defaultMaxRounds)
+	}
+	if r := p.rounds(); r < minRounds || r > p.maxRounds() {
+		return fmt.Errorf("PBKDF2 rounds %d: use %d to %d, or 0 for %d", r, minRounds, p.maxRounds(), defaultRounds)
+	}
+	return nil
+}
+
+// ab64 is passlib's base64: '.' for '+', no padding. Strict refuses a last letter
+// with bits that decode to nothing, which would give one hash several spellings.
+var (
+	ab64   = base64.NewEncoding("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789./").WithPadding(base64.NoPadding).Strict()
+	std64  = base64.StdEncoding.Strict()
+	phcB64 = base64.RawStdEncoding.Strict()
+)
+
+// Hash implements [Hasher]. It fails with ErrPasswordTooLong above 1,024 bytes.
+func (p PBKDF2SHA256) Hash(password string) (PasswordHash, error) {
+	if err := p.validate(); err != nil {
+		return "", fmt.Errorf("authkit: %w", err)
+	}
+	if err := checkPasswordBytes(password, maxPasswordBytes); err != nil {
+		return "", err
+	}
+	salt := make([]byte, saltLen)
+	_, _ = rand.Read(salt) // never fails
+	sum, err := pbkdf2.Key(sha256.New, password, salt, p.rounds(), sha256.Size)
+	if err != nil {
+		return "", fmt.Errorf("authkit: pbkdf2: %w", err)
+	}
+	return PasswordHash(passlibPrefix + strconv.Itoa(p.rounds()) + "$" + ab64.EncodeToString(salt) + "$" + ab64.EncodeToString(sum)), nil
+}
+
+// Verify implements [Hasher].
+func (p PBKDF2SHA256) Verify(password string, hash PasswordHash) error {
+	rounds, salt, sum, err := p.parse(string(hash))
+	if err != nil {
+		return err
+	}
+	return verifyWith(password, maxPasswordBytes, func(password string) bool {
+		got, err := pbkdf2.Key(sha256.New, password, salt, rounds, sha256.Size)
+		return err == nil && subtle.ConstantTimeCompare(got, sum) == 1
+	})
+}
+
+// NeedsRehash implements [Hasher].
+func (p PBKDF2SHA256) NeedsRehash(hash PasswordHash) (bool, error) {
+	rounds, _, _, err := p.parse(string(hash))
+	return err == nil && rounds < p.rounds(), err
+}
+
+func (p PBKDF2SHA256) parse(h string) (rounds int, salt, sum []byte, err error) {
+	enc := ab64
+	rest, ok := strings.CutPrefix(h, passlibPrefix)
+	if !ok {
+		if rest, ok = strings.CutPrefix(h, djangoPrefix); !ok {
+			return 0, nil, nil, ErrUnknownScheme
+		}
+		enc = std64
+	}
+	fields := strings.Split(rest, "$")
+	if len(fields) != 3 || len(fields[1]) > 2*maxSalt {
+		return 0, nil, nil, ErrMalformedHash
+	}
+	rounds, ok = atoi(fields[0], p.maxRounds())
+	if !ok || rounds < minRounds {
+		return 0, nil, nil, ErrMalformedHash
+	}
+	if enc == ab64 {
+		salt, ok = decodeExact(ab64, fields[1])
+	} else {
+		salt, ok = []byte(fields[1]), true // Django's salt is its text
+	}
+	if !ok || len(salt) < minSalt || len(salt) > maxSalt {
+		return 0, nil, nil, ErrMalformedHash
+	}
+	if sum, ok = decodeExact(enc, fields[2]); !ok || len(sum) != sha256.Size {
+		return 0, nil, nil, ErrMalformedHash
+	}
+	return rounds, salt, sum, nil
+}
+
+// decodeExact decodes s, and refuses the line ends that Go's decoders skip.
+func decodeExact(enc *base64.Encoding, s string) ([]byte, bool) {
+	if strings.ContainsAny(s, "\r\n") {
+		return nil, false
+	}
+	b, err := enc.DecodeString(s)
+	return b, err == nil
+}
+
+// Argon2id is Argon2id in the PHC string form. The zero value hashes with the
+// parameters that OWASP recommends: 19 MiB, two passes, one lane.
+//
+// A stored hash is read up to 256 MiB, 16 passes, 16 lanes, and 1 GiB of memory
+// written over all passes; anything beyond is refused before a byte is allocated.
+type Argon2id struct {
+	Time      int // passes; zero means 2
+	MemoryKiB int // KiB; zero means 19,456 (19 MiB)
+	Threads   int // lanes; zero means 1
+}
+
+type argon2Params struct {
+	time, memory uint32
+	threads      uint8
+}
+
+func (a Argon2id) params() (time, memory, threads int) {
+	time, memory, threads = a.Time, a.MemoryKiB, a.Threads
+	if time == 0 {
+		time = defaultArgon2Time
+	}
+	if memory == 0 {
+		memory = defaultArgon2Memory
+	}
+	if threads == 0 {
+		threads = defaultArgon2Lanes
+	}
+	return time, memory, threads
+}
+
+func argon2Bounded(time, memory, threads int) bool {
+	return time >= 1 && time <= maxArgon2Time &&
+		threads >= 1 && threads <= maxArgon2Lanes &&
+		memory >= 8*threads && memory <= maxArgon2Memory &&
+		time*memory <= maxArgon2Work
+}
+
+func (a Argon2id) validate() error {
+	t, m, p := a.params()
+	if !argon2Bounded(t, m, p) || m*t < defaultArgon2Memory*defaultArgon2Time {
+		return fmt.Errorf("argon2id with %d passes, %d KiB, %d threads: use at least %d KiB over all passes and at most %d KiB, %d passes, %d threads; zeros mean OWASP's parameters",
+			t, m, p, defaultArgon2Memory*defaultArgon2Time, maxArgon2Memory, maxArgon2Time, maxArgon2Lanes)
+	}
+	return nil
+}
+
+// Hash implements [Hasher]. It fails with ErrPasswordTooLong above 1,024 bytes.
+func (a Argon2id) Hash(password string) (PasswordHash, error) {
+	if err := a.validate(); err != nil {
+		return "", fmt.Errorf("authkit: %w", err)
+	}
+	if err := checkPasswordBytes(password, maxPasswordBytes); err != nil {
+		return "", err
+	}
+	t, m, p := a.params()
+	salt := make([]byte, saltLen)
+	_, _ = rand.Read(salt) // never fails
+	sum := argon2.IDKey([]byte(password), salt, uint32(t), uint32(m), uint8(p), 32)
+	return PasswordHash(fmt.Sprintf("%sm=%d,t=%d,p=%d$%s$%s", argon2Prefix, m, t, p, phcB64.EncodeToString(salt), phcB64.EncodeToString(sum))), nil
+}
+
+// Verify implements [Hasher].
+func (a Argon2id) Verify(password string, hash PasswordHash) error {
+	p, salt, sum, err := parseArgon2(string(hash))
+	if err != nil {
+		return err
+	}
+	return verifyWith(password, maxPasswordBytes, func(password string) bool {
+		got := argon2.IDKey([]byte(password), salt, p.time, p.memory, p.threads, uint32(len(sum)))
+		return subtle.ConstantTimeCompare(got, sum) == 1
+	})
+}
+
+// NeedsRehash implements [Hasher].
+func (a Argon2id) NeedsRehash(hash PasswordHash) (bool, error) {
+	got, _, _, err := parseArgon2(string(hash))
+	if err != nil {
+		return false, err
+	}
+	t, m, _ := a.params()
+	return int(got.time) < t || int(got.memory) < m, nil
+}
+
+func parseArgon2(h string) (p argon2Params, salt, sum []byte, err error) {
+	if !strings.HasPrefix(h, "$argon2id$") {
+		return p, nil, nil, ErrUnknownScheme
+	}
+	rest, ok := strings.CutPrefix(h, argon2Prefix)
+	fields := strings.Split(rest, "$")
+	if !ok || len(fields) != 3 || len(h) > 512 {
+		return p, nil, nil, ErrMalformedHash
+	}
+	values := strings.Split(fields[0], ",")
+	if len(values) != 3 {
+		return p, nil, nil, ErrMalformedHash
+	}
+	var n [3]int
+	for i, name := range []string{"m=", "t=", "p="} {
+		v, named := strings.CutPrefix(values[i], name)
+		if n[i], ok = atoi(v, maxArgon2Memory); !named || !ok {
+			return p, nil, nil, ErrMalformedHash
+		}
+	}
+	if !argon2Bounded(n[1], n[0], n[2]) {
+		return p, nil, nil, ErrMalformedHash
+	}
+	if salt, ok = decodeExact(phcB64, fields[1]); !ok || len(salt) < minSalt || len(salt) > 64 {
+		return p, nil, nil, ErrMalformedHash
+	}
+	if sum, ok = decodeExact(phcB64, fields[2]); !ok || len(sum) < 16 || len(sum) > 64 {
+		return p, nil, nil, ErrMalformedHash
+	}
+	return argon2Params{time: uint32(n[1]), memory: uint32(n[0]), threads: uint8(n[2])}, salt, sum, nil
+}

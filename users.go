@@ -1,0 +1,188 @@
+package authkit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+const (
+	minPasswordLength = 8 // code points
+	maxFullNameBytes  = 256
+)
+
+// now is the time as stores keep it.
+func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+
+// CreateUser makes an account with a password that a human chose. Of u it takes
+// Email, FullName, Roles and Disabled; the ID and the times are assigned, and the
+// account is returned as it was stored.
+//
+// The error is a *ValidationError with every faulty field, ErrEmailTaken,
+// ErrOverloaded, ErrUnavailable, or the context's.
+func (k *Kit) CreateUser(ctx context.Context, u User, password string) (User, error) {
+	u, fields := k.checkUser(u)
+	rule, err := k.checkNewPassword(ctx, u, password)
+	if err != nil {
+		return User{}, err
+	}
+	if rule != "" {
+		fields = append(fields, FieldError{"password", rule})
+	}
+	if fields != nil {
+		return User{}, &ValidationError{fields}
+	}
+	hash, err := k.HashPassword(ctx, password)
+	if errors.Is(err, ErrPasswordTooLong) || errors.Is(err, ErrPasswordInvalid) {
+		return User{}, &ValidationError{[]FieldError{{"password", ProblemFor(err).Detail}}}
+	}
+	if err != nil {
+		return User{}, err
+	}
+	u.ID, u.CreatedAt = NewUserID(), now()
+	u.UpdatedAt = u.CreatedAt
+	if err := k.store(ctx, StoredUser{User: u, PasswordHash: hash}); err != nil {
+		return User{}, err
+	}
+	return u, nil
+}
+
+// store stores a new account that was checked.
+func (k *Kit) store(ctx context.Context, u StoredUser) error {
+	err := k.users.CreateUser(ctx, u)
+	switch {
+	case err == nil:
+		k.emit(ctx, Event{Kind: EventUserCreated, UserID: u.ID})
+	case !errors.Is(err, ErrEmailTaken):
+		err = unavailable(err)
+		k.emit(ctx, Event{Kind: EventStoreFailure, Reason: ReasonStore, Err: err})
+	}
+	return err
+}
+
+// ImportUsers stores accounts that bring their password hashes from another system,
+// in any form that the hasher reads; a row without a hash becomes an account without
+// a password. An ID or a time that is zero is assigned, in the order of the rows.
+//
+// Every row is checked before the first is stored. The error is an *ImportError that
+// names the row, around what [Kit.CreateUser] returns, ErrUnknownScheme or
+// ErrMalformedHash.
+func (k *Kit) ImportUsers(ctx context.Context, users []StoredUser) error {
+	rows := slices.Clone(users)
+	ids := make([]string, len(rows))
+	for i := range ids {
+		ids[i] = NewUserID()
+	}
+	slices.Sort(ids)
+	emails := make(map[string]bool, len(rows))
+	for i := range rows {
+		u := &rows[i]
+		var fields []FieldError
+		if u.User, fields = k.checkUser(u.User); fields != nil {
+			return &ImportError{i, &ValidationError{fields}}
+		}
+		if u.PasswordHash != "" {
+			if _, err := k.hasher.NeedsRehash(u.PasswordHash); err != nil {
+				return &ImportError{i, err}
+			}
+		}
+		_, err := k.users.UserByEmail(ctx, u.Email)
+		if err == nil || emails[u.Email] {
+			return &ImportError{i, ErrEmailTaken}
+		}
+		if !errors.Is(err, ErrUserNotFound) {
+			return &ImportError{i, unavailable(err)}
+		}
+		emails[u.Email] = true
+		if u.ID == "" {
+			u.ID = ids[i]
+		}
+		if u.CreatedAt.IsZero() {
+			u.CreatedAt = now()
+		}
+		if u.UpdatedAt.IsZero() {
+			u.UpdatedAt = u.CreatedAt
+		}
+	}
+	for i, u := range rows {
+		if err := k.store(ctx, u); err != nil {
+			return &ImportError{i, err}
+		}
+	}
+	return nil
+}
+
+// HashPassword hashes a password with the primary scheme, when its turn has come:
+// see [Config].MaxConcurrentHashes. It applies the rules on bytes, not those on what
+// a human may choose. The error is ErrPasswordTooLong, ErrPasswordInvalid,
+// ErrOverloaded, or the context's.
+func (k *Kit) HashPassword(ctx context.Context, password string) (PasswordHash, error) {
+	if err := checkPasswordBytes(password, maxPasswordBytes); err != nil {
+		return "", err
+	}
+	leave, err := k.enterGate(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer leave()
+	return k.hasher.Hash(password)
+}
+
+// checkUser returns the account in its canonical form, and what is wrong with it.
+func (k *Kit) checkUser(u User) (User, []FieldError) {
+	var fields []FieldError
+	email, err := NormalizeEmail(u.Email)
+	if err != nil {
+		fields = append(fields, FieldError{"email", "must be an e-mail address"})
+	}
+	u.Email = email
+	if !utf8.ValidString(u.FullName) || len(u.FullName) > maxFullNameBytes || slices.ContainsFunc([]rune(u.FullName), unicode.IsControl) {
+		fields = append(fields, FieldError{"full_name", fmt.Sprintf("must be UTF-8 of at most %d bytes, without control characters", maxFullNameBytes)})
+	}
+	u.Roles = slices.Clone(u.Roles)
+	if u.Roles == nil {
+		u.Roles = []string{}
+	}
+	if len(u.Roles) > maxRoles {
+		fields = append(fields, FieldError{"roles", "must be at most " + strconv.Itoa(maxRoles)})
+	}
+	for i, role := range u.Roles {
+		if !k.roles.knows(role) || slices.Contains(u.Roles[:i], role) {
+			fields = append(fields, FieldError{"roles", "must be roles of this service, each once"})
+			break
+		}
+	}
+	return u, fields
+}
+
+// checkNewPassword returns the rule that a password breaks, or "". The error is that
+// of a check that could not answer.
+func (k *Kit) checkNewPassword(ctx context.Context, u User, password string) (rule string, err error) {
+	limit := maxPasswordBytes
+	if l, ok := k.hasher.(interface{ maxBytes() int }); ok {
+		limit = l.maxBytes()
+	}
+	switch err := checkPasswordBytes(password, limit); {
+	case errors.Is(err, ErrPasswordTooLong):
+		return fmt.Sprintf("must have at most %d bytes in UTF-8", limit), nil
+	case err != nil:
+		return "must be UTF-8 without a NUL byte", nil
+	case utf8.RuneCountInString(password) < k.minPassword:
+		return fmt.Sprintf("must have at least %d characters", k.minPassword), nil
+	}
+	if k.check == nil {
+		return "", nil
+	}
+	switch err := k.check(ctx, password, u); {
+	case errors.Is(err, ErrPasswordRefused):
+		return "is too easy to guess", nil
+	case err != nil:
+		return "", fmt.Errorf("authkit: Config.CheckPassword: %w", err)
+	}
+	return "", nil
+}
