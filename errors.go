@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -176,18 +177,39 @@ func ProblemFor(err error) Problem {
 }
 
 // ServeHTTP answers with the problem.
-func (p Problem) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+func (p Problem) ServeHTTP(w http.ResponseWriter, _ *http.Request) { p.render().write(w) }
+
+// A rendered is a Problem ready to be sent. Guards refuse with ones made beforehand,
+// so that a flood of bad requests costs as little as may be.
+type rendered struct {
+	status        int
+	names, values []string // of the header, names in canonical form
+	body          []byte
+}
+
+func (p Problem) render() *rendered {
 	body, _ := json.Marshal(p) // strings and an int always encode
-	h := w.Header()
-	h.Set("Content-Type", "application/problem+json")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "no-store")
+	r := &rendered{
+		status: p.Status,
+		names:  []string{"Content-Type", "X-Content-Type-Options", "Cache-Control"},
+		values: []string{"application/problem+json", "nosniff", "no-store"},
+		body:   append(body, '\n'),
+	}
 	if p.Challenge != "" {
-		h.Set("WWW-Authenticate", p.Challenge)
+		r.names, r.values = append(r.names, "Www-Authenticate"), append(r.values, p.Challenge)
 	}
 	if p.RetryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(p.RetryAfter))
+		r.names, r.values = append(r.names, "Retry-After"), append(r.values, strconv.Itoa(p.RetryAfter))
 	}
-	w.WriteHeader(p.Status)
-	_, _ = w.Write(append(body, '\n')) // a client that is gone cannot be told
+	return r
+}
+
+func (r *rendered) write(w http.ResponseWriter) {
+	h := w.Header()
+	values := slices.Clone(r.values) // the response's own, whoever edits its header
+	for i, name := range r.names {
+		h[name] = values[i : i+1 : i+1]
+	}
+	w.WriteHeader(r.status)
+	_, _ = w.Write(r.body) // a client that is gone cannot be told
 }

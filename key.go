@@ -232,12 +232,13 @@ func (b *boundKey) bindAsymmetric(k Key) (sigBytes int, err error) {
 // canSign reports whether the key can sign.
 func (b *boundKey) canSign() bool { return b.hmac != nil || b.private != nil }
 
-// appendSignature appends the signature segment for the signing input that is
-// dst itself.
+// appendSignature appends a dot and the signature segment to dst, which is the
+// signing input.
 func (b *boundKey) appendSignature(dst []byte) ([]byte, error) {
 	if b.hmac != nil {
 		s := b.hmac.Get().(*hmacState)
-		dst = append(dst, s.sum64(dst)...)
+		sig := s.sum64(dst)
+		dst = append(append(dst, '.'), sig...)
 		b.hmac.Put(s)
 		return dst, nil
 	}
@@ -245,5 +246,5 @@ func (b *boundKey) appendSignature(dst []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("authkit: signing with %s: %w", b.alg, err)
 	}
-	return base64.RawURLEncoding.AppendEncode(dst, sig), nil
+	return base64.RawURLEncoding.AppendEncode(append(dst, '.'), sig), nil
 }

@@ -123,7 +123,7 @@ func (k *Kit) guard(p Policy, next http.Handler) http.Handler {
 		if c == nil || c.kit != k {
 			c = &requestContext{Context: r.Context(), kit: k, noStore: [1]string{"no-store"}}
 			if err := k.identify(r, c); err != nil {
-				k.refuse(w, r, err, "")
+				k.refuse(w, r, err, c.user.ID)
 				return
 			}
 			r = r.WithContext(c)
@@ -163,10 +163,10 @@ func (k *Kit) identify(r *http.Request, c *requestContext) error {
 		return err
 	}
 	user, err := k.subject(r.Context(), claims)
+	c.user = user
 	if err != nil {
 		return err
 	}
-	c.user = user
 	c.principal = Principal{
 		UserID: user.ID, Email: user.Email, Roles: user.Roles,
 		TokenID: claims.ID, IssuedAt: claims.IssuedAt, ExpiresAt: claims.ExpiresAt,
@@ -181,7 +181,8 @@ var (
 	errUserDisabled = &refusal{ErrUserDisabled, ReasonDisabled}
 )
 
-// subject loads the account that a token stands for.
+// subject loads the account that a token stands for. It is also returned with an
+// error, once it is known.
 func (k *Kit) subject(ctx context.Context, claims Claims) (User, error) {
 	load := k.users.UserByID
 	if k.emailSubject {
@@ -195,9 +196,9 @@ func (k *Kit) subject(ctx context.Context, claims Claims) (User, error) {
 		return User{}, unavailable(err)
 	case claims.UserID != "" && claims.UserID != u.ID:
 		// The address moved to another account; the token stays with the old one.
-		return User{}, errOtherAccount
+		return u.User, errOtherAccount
 	case u.Disabled:
-		return User{}, errUserDisabled
+		return u.User, errUserDisabled
 	}
 	return u.User, nil
 }
@@ -227,17 +228,29 @@ func bearerToken(h http.Header) (string, error) {
 	return v[1:], nil
 }
 
+// The answers of a guard.
+var (
+	answerNoCredentials = ProblemFor(ErrNoCredentials).render()
+	answerInvalidToken  = ProblemFor(ErrInvalidToken).render()
+	answerForbidden     = ProblemFor(ErrForbidden).render()
+)
+
 // refuse answers a request that a guard does not let through.
 func (k *Kit) refuse(w http.ResponseWriter, r *http.Request, err error, userID string) {
 	switch {
 	case errors.Is(err, ErrNoCredentials):
-		// Nobody claimed anything: not an event.
+		answerNoCredentials.write(w) // nobody claimed anything: not an event
+	case errors.Is(err, ErrInvalidToken):
+		k.emit(r.Context(), Event{Kind: EventTokenRefused, UserID: userID, Reason: reasonOf(err)})
+		answerInvalidToken.write(w)
 	case errors.Is(err, ErrForbidden):
 		k.emit(r.Context(), Event{Kind: EventAccessDenied, UserID: userID, Reason: ReasonMissingRole, Route: r.Pattern})
-	case errors.Is(err, ErrUnavailable):
-		k.emit(r.Context(), Event{Kind: EventStoreFailure, Reason: ReasonStore, Err: err})
+		answerForbidden.write(w)
+	case errors.Is(err, ErrUserDisabled):
+		k.emit(r.Context(), Event{Kind: EventTokenRefused, UserID: userID, Reason: reasonOf(err)})
+		ProblemFor(err).ServeHTTP(w, r)
 	default:
-		k.emit(r.Context(), Event{Kind: EventTokenRefused, Reason: reasonOf(err)})
+		k.emit(r.Context(), Event{Kind: EventStoreFailure, Reason: ReasonStore, Err: err})
+		ProblemFor(err).ServeHTTP(w, r)
 	}
-	ProblemFor(err).ServeHTTP(w, r)
 }

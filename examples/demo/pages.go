@@ -2,10 +2,8 @@ package main
 
 import (
 	"bytes"
-	"crypto/rand"
 	_ "embed"
 	"html/template"
-	"log/slog"
 	"net/http"
 	"os"
 
@@ -36,6 +34,11 @@ const (
 	onlyOurs = "default-src 'none'; connect-src 'self'; img-src 'self' data:; " +
 		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
 	docsPolicy = onlyOurs + "script-src 'self'; style-src 'self'"
+
+	// redocStyles lets ReDoc's bundle make style elements that are empty, to be
+	// filled by script, and the one whose text it brings along, of its scroll bar.
+	redocStyles = "style-src 'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' " +
+		"'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='; "
 
 	// ReDoc's own bundle as its publisher built it. A browser runs it only if it
 	// has exactly these bytes.
@@ -70,7 +73,7 @@ func registerPages(mux *authkit.Mux, document []byte, redocFile string) error {
 
 	for _, slash := range []string{"", "/{$}"} {
 		get("/openapi.json"+slash, serveBytes("application/json", document))
-		get("/docs"+slash, page(docsPolicy, serveBytes("text/html; charset=utf-8", docsPage)))
+		get("/docs"+slash, page(docsPolicy, docsPage))
 		get("/redoc"+slash, reference)
 	}
 	get("/docs/start.js", serveBytes(javaScript, docsScript))
@@ -83,16 +86,7 @@ func registerPages(mux *authkit.Mux, document []byte, redocFile string) error {
 	return nil
 }
 
-// page sets what a page has in common with every other.
-func page(policy string, next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Security-Policy", policy)
-		w.Header().Set("Referrer-Policy", "no-referrer")
-		next.ServeHTTP(w, r)
-	})
-}
-
-// referencePage returns the handler of /redoc.
+// referencePage renders /redoc, once and for all.
 func referencePage(document []byte, redoc bundle) (http.Handler, error) {
 	tmpl, err := template.New("redoc").
 		Funcs(template.FuncMap{"prose": prose, "phrase": phrase, "json": prettyJSON}).
@@ -104,24 +98,27 @@ func referencePage(document []byte, redoc bundle) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	scripts := "script-src 'self'"
-	if redoc.Integrity != "" {
-		scripts += " " + redoc.Address
+	var html bytes.Buffer
+	err = tmpl.Execute(&html, struct {
+		reference
+		Bundle bundle
+	}{ref, redoc})
+	if err != nil {
+		return nil, err
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		nonce := rand.Text() // one a page: ReDoc's style elements carry it
-		var html bytes.Buffer
-		err := tmpl.Execute(&html, struct {
-			reference
-			Bundle bundle
-			Nonce  string
-		}{ref, redoc, nonce})
-		if err != nil {
-			slog.ErrorContext(r.Context(), "reference page", "err", err)
-			authkit.ProblemFor(err).ServeHTTP(w, r)
-			return
-		}
-		policy := onlyOurs + scripts + "; style-src 'self' 'nonce-" + nonce + "'"
-		page(policy, serveBytes("text/html; charset=utf-8", html.Bytes())).ServeHTTP(w, r)
-	}), nil
+	policy := onlyOurs + redocStyles + "script-src 'self'"
+	if redoc.Integrity != "" {
+		policy += " " + redoc.Address
+	}
+	return page(policy, html.Bytes()), nil
+}
+
+// page serves a page under a Content-Security-Policy.
+func page(policy string, html []byte) http.HandlerFunc {
+	body := serveBytes("text/html; charset=utf-8", html)
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Security-Policy", policy)
+		w.Header().Set("Referrer-Policy", "no-referrer")
+		body(w, r)
+	}
 }

@@ -228,6 +228,15 @@ func (s *schema) Fields() []field {
 	return fields
 }
 
+// Inline returns the fields of an object, or of an array of them, that is written
+// out where it is used and not a component of its own.
+func (s *schema) Inline() []field {
+	if s.Items != nil {
+		return s.Items.Fields()
+	}
+	return s.Fields()
+}
+
 var (
 	codeMarks = regexp.MustCompile("`([^`]+)`")
 	boldMarks = regexp.MustCompile(`\*\*([^*]+)\*\*`)

@@ -24,8 +24,8 @@ var mayImport = map[string][]string{
 	"contract":  {"."},
 }
 
-// directDependencies are all that the root module may require. A fourth needs a paragraph in
-// docs/design.md.
+// directDependencies are all that the root module may require directly. A fourth needs a paragraph
+// in docs/design.md.
 var directDependencies = []string{
 	"github.com/golang-jwt/jwt/v5",
 	"github.com/stretchr/testify",
@@ -75,9 +75,11 @@ func checkLayers(t *tree) (faults []string) {
 
 // checkDependencies holds the root module to its direct dependencies.
 func checkDependencies(t *tree) (faults []string) {
-	if !slices.Equal(t.root.direct, directDependencies) {
-		faults = append(faults, fmt.Sprintf("go.mod: requires %s directly; %s are meant",
-			strings.Join(t.root.direct, ", "), strings.Join(directDependencies, ", ")))
+	for _, required := range t.root.direct {
+		if !slices.Contains(directDependencies, required) {
+			faults = append(faults, fmt.Sprintf("go.mod: requires %s directly; %s are meant",
+				required, strings.Join(directDependencies, ", ")))
+		}
 	}
 	for _, f := range t.files {
 		if f.mod != "." {

@@ -1,14 +1,10 @@
 // Lets ReDoc take the page over, if its bundle has loaded; if not, the reference
-// that the server wrote stays as it is. The nonce is for the style elements that
-// ReDoc makes: the page's Content-Security-Policy takes no others.
+// that the server wrote stays as it is.
 if (window.Redoc) {
-  const nonce = document.currentScript.nonce;
   const sans = 'system-ui, -apple-system, "Segoe UI", sans-serif';
   const mono = 'ui-monospace, "SF Mono", Menlo, monospace';
   const options = {
-    nonce,
     disableSearch: true, // its worker would need a wider policy
-    hideDownloadButton: false,
     requiredPropsFirst: true,
     theme: {
       typography: {
@@ -25,6 +21,7 @@ if (window.Redoc) {
     }
     document.getElementById("reference").remove();
     document.getElementById("reference-style").remove();
+    document.body.style.margin = 0;
     container.hidden = false;
   });
 }
