@@ -20,8 +20,8 @@ type Principal struct {
 	IssuedAt  time.Time // of the token; zero if it does not say
 	ExpiresAt time.Time // of the token
 
-	table  roleTable
-	claims Claims
+	table   roleTable
+	payload string // of the token
 }
 
 // HasRole reports whether the principal has exactly this role.
@@ -35,7 +35,7 @@ func (p Principal) HasPermission(permission string) bool {
 
 // DecodeClaims decodes the payload of the token into v, as json.Unmarshal does:
 // that is how a host reads what [Config].ExtraClaims put in.
-func (p Principal) DecodeClaims(v any) error { return p.claims.Decode(v) }
+func (p Principal) DecodeClaims(v any) error { return Claims{payload: p.payload}.Decode(v) }
 
 // requestContext is the one context node that a guard adds to a request. It is its
 // own value, so that a guarded request costs no second allocation for it.
@@ -121,15 +121,15 @@ func (k *Kit) guard(p Policy, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := fromContext(r.Context())
 		if c == nil || c.kit != k {
-			c = &requestContext{Context: r.Context(), kit: k, noStore: [1]string{"no-store"}}
-			if err := k.identify(r, c); err != nil {
-				k.refuse(w, r, err, c.user.ID)
+			var err error
+			if c, err = k.identify(r); err != nil {
+				k.refuse(w, r, err, c)
 				return
 			}
 			r = r.WithContext(c)
 		}
 		if err := p.Check(c.principal); err != nil {
-			k.refuse(w, r, err, c.principal.UserID)
+			k.refuse(w, r, err, c)
 			return
 		}
 		w.Header()["Cache-Control"] = c.noStore[:]
@@ -145,34 +145,36 @@ func (k *Kit) guard(p Policy, next http.Handler) http.Handler {
 // that is not good (ErrTokenExpired, if that is why) or whose account is gone,
 // ErrUserDisabled, or ErrUnavailable if the store failed.
 func (k *Kit) Identify(r *http.Request) (Principal, error) {
-	var c requestContext
-	if err := k.identify(r, &c); err != nil {
+	c, err := k.identify(r)
+	if err != nil {
 		return Principal{}, err
 	}
 	return c.principal, nil
 }
 
-// identify fills in the principal and the user.
-func (k *Kit) identify(r *http.Request, c *requestContext) error {
+// identify returns the context of an authenticated request. With an error it returns
+// the account, if that is known, or nil.
+func (k *Kit) identify(r *http.Request) (*requestContext, error) {
 	token, err := bearerToken(r.Header)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	claims, err := k.verifier.Verify(token)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	user, err := k.subject(r.Context(), claims)
-	c.user = user
-	if err != nil {
-		return err
-	}
-	c.principal = Principal{
-		UserID: user.ID, Email: user.Email, Roles: user.Roles,
-		TokenID: claims.ID, IssuedAt: claims.IssuedAt, ExpiresAt: claims.ExpiresAt,
-		table: k.roles, claims: claims,
-	}
-	return nil
+	return &requestContext{
+		Context: r.Context(),
+		kit:     k,
+		user:    user,
+		principal: Principal{
+			UserID: user.ID, Email: user.Email, Roles: user.Roles,
+			TokenID: claims.ID, IssuedAt: claims.IssuedAt, ExpiresAt: claims.ExpiresAt,
+			table: k.roles, payload: claims.payload,
+		},
+		noStore: [1]string{"no-store"},
+	}, err
 }
 
 var (
@@ -236,7 +238,12 @@ var (
 )
 
 // refuse answers a request that a guard does not let through.
-func (k *Kit) refuse(w http.ResponseWriter, r *http.Request, err error, userID string) {
+// The context c may be nil.
+func (k *Kit) refuse(w http.ResponseWriter, r *http.Request, err error, c *requestContext) {
+	var userID string
+	if c != nil {
+		userID = c.user.ID
+	}
 	switch {
 	case errors.Is(err, ErrNoCredentials):
 		answerNoCredentials.write(w) // nobody claimed anything: not an event

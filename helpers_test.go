@@ -1,0 +1,97 @@
+package authkit_test
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/authkit-go/authkit"
+)
+
+const testSecret = "0d7fa9c4e1b2835f96a0c7d4e8b1f352"
+
+// quickHasher is the default chain with a primary scheme that is quick.
+func quickHasher() authkit.Hasher {
+	return authkit.Schemes(quickBcrypt, authkit.PBKDF2SHA256{}, authkit.Argon2id{})
+}
+
+var quickBcrypt = authkit.Bcrypt{Cost: 4, InsecureLowCost: true}
+
+// newKit returns a Kit for tests: quick hashes, a secret, and events that go nowhere
+// unless a change such as [recorder.listen] says where.
+func newKit(t testing.TB, change ...func(*authkit.Config)) *authkit.Kit {
+	t.Helper()
+	cfg := authkit.Config{
+		Secret:  []byte(testSecret),
+		Hasher:  quickHasher(),
+		OnEvent: new(recorder).record,
+	}
+	for _, c := range change {
+		c(&cfg)
+	}
+	kit, err := authkit.New(cfg)
+	require.NoError(t, err)
+	return kit
+}
+
+// addUser makes an account and returns it.
+func addUser(t testing.TB, kit *authkit.Kit, email, password string, roles ...string) authkit.User {
+	t.Helper()
+	u, err := kit.CreateUser(context.Background(), authkit.User{Email: email, Roles: roles}, password)
+	require.NoError(t, err)
+	return u
+}
+
+// A recorder keeps events. Its zero value is ready for use:
+//
+//	var events recorder
+//	kit := newKit(t, events.listen)
+type recorder struct {
+	mu   sync.Mutex
+	seen []authkit.Event
+}
+
+// listen is a change for [newKit].
+func (r *recorder) listen(c *authkit.Config) { c.OnEvent = r.record }
+
+// record is a Config.OnEvent.
+func (r *recorder) record(_ context.Context, e authkit.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seen = append(r.seen, e)
+}
+
+// all returns the events so far.
+func (r *recorder) all() []authkit.Event {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.seen)
+}
+
+// kinds returns the kinds of the events so far.
+func (r *recorder) kinds() []authkit.EventKind {
+	var kinds []authkit.EventKind
+	for _, e := range r.all() {
+		kinds = append(kinds, e.Kind)
+	}
+	return kinds
+}
+
+// last returns the latest event, or the zero Event.
+func (r *recorder) last() authkit.Event {
+	all := r.all()
+	if len(all) == 0 {
+		return authkit.Event{}
+	}
+	return all[len(all)-1]
+}
+
+// reset forgets the events so far.
+func (r *recorder) reset() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seen = nil
+}
