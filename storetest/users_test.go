@@ -1,0 +1,166 @@
+package storetest_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/storetest"
+)
+
+// mutants are stores that each break one promise of authkit.UserStore; the suite has
+// to fail for every one of them, in the subtest named.
+var mutants = map[string]struct {
+	caught  string
+	breakIt func(*authkit.MemoryStore) authkit.UserStore
+}{
+	"second account takes the address over": {"EmailIsUnique", func(s *authkit.MemoryStore) authkit.UserStore { return replacing{s} }},
+	"look-then-insert":                      {"OneCreatorWins", func(s *authkit.MemoryStore) authkit.UserStore { return &lookThenInsert{MemoryStore: s} }},
+	"look-then-swap":                        {"OneSwapWins", func(s *authkit.MemoryStore) authkit.UserStore { return &lookThenSwap{MemoryStore: s} }},
+	"swaps whatever is there":               {"SwapPasswordHash", func(s *authkit.MemoryStore) authkit.UserStore { return swapsAlways{s} }},
+	"ignores the context":                   {"CancelledContext", func(s *authkit.MemoryStore) authkit.UserStore { return deaf{s} }},
+	"shares its slices":                     {"SharesNoMemory", func(s *authkit.MemoryStore) authkit.UserStore { return &sharing{MemoryStore: s} }},
+	"not found is no error":                 {"NotFound", func(s *authkit.MemoryStore) authkit.UserStore { return silent{s} }},
+	"pages from the start":                  {"Pages", func(s *authkit.MemoryStore) authkit.UserStore { return firstPage{s} }},
+	"update in two steps":                   {"ReadersSeeWholeRecords", func(s *authkit.MemoryStore) authkit.UserStore { return twoSteps{s} }},
+	"forgets the times":                     {"Update", func(s *authkit.MemoryStore) authkit.UserStore { return timeless{s} }},
+}
+
+type replacing struct{ *authkit.MemoryStore }
+
+func (s replacing) CreateUser(ctx context.Context, u authkit.StoredUser) error {
+	if old, err := s.UserByEmail(ctx, u.Email); err == nil {
+		_ = s.DeleteUser(ctx, old.ID)
+	}
+	return s.MemoryStore.CreateUser(ctx, u)
+}
+
+type lookThenInsert struct {
+	*authkit.MemoryStore
+	mu sync.Mutex
+}
+
+func (s *lookThenInsert) CreateUser(ctx context.Context, u authkit.StoredUser) error {
+	if _, err := s.UserByEmail(ctx, u.Email); err == nil {
+		return authkit.ErrEmailTaken
+	}
+	time.Sleep(time.Millisecond) // as a round trip to a database takes
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old, err := s.UserByEmail(ctx, u.Email); err == nil {
+		_ = s.DeleteUser(ctx, old.ID)
+	}
+	return s.MemoryStore.CreateUser(ctx, u)
+}
+
+type lookThenSwap struct{ *authkit.MemoryStore }
+
+func (s *lookThenSwap) SwapPasswordHash(ctx context.Context, id string, old, new authkit.PasswordHash, at time.Time) (bool, error) {
+	u, err := s.UserByID(ctx, id)
+	if err != nil || u.PasswordHash != old {
+		return false, err
+	}
+	time.Sleep(time.Millisecond)
+	return swapsAlways{s.MemoryStore}.SwapPasswordHash(ctx, id, old, new, at)
+}
+
+type swapsAlways struct{ *authkit.MemoryStore }
+
+func (s swapsAlways) SwapPasswordHash(ctx context.Context, id string, _, new authkit.PasswordHash, at time.Time) (bool, error) {
+	for {
+		u, err := s.UserByID(ctx, id)
+		if err != nil {
+			return false, err
+		}
+		if ok, err := s.MemoryStore.SwapPasswordHash(ctx, id, u.PasswordHash, new, at); ok || err != nil {
+			return true, err
+		}
+	}
+}
+
+type deaf struct{ *authkit.MemoryStore }
+
+func (s deaf) CreateUser(ctx context.Context, u authkit.StoredUser) error {
+	return s.MemoryStore.CreateUser(context.WithoutCancel(ctx), u)
+}
+
+type sharing struct {
+	*authkit.MemoryStore
+	roles sync.Map
+}
+
+func (s *sharing) UserByID(ctx context.Context, id string) (authkit.StoredUser, error) {
+	u, err := s.MemoryStore.UserByID(ctx, id)
+	if shared, _ := s.roles.LoadOrStore(id, u.Roles); err == nil {
+		u.Roles = shared.([]string)
+	}
+	return u, err
+}
+
+type silent struct{ *authkit.MemoryStore }
+
+func (s silent) UserByID(ctx context.Context, id string) (authkit.StoredUser, error) {
+	u, err := s.MemoryStore.UserByID(ctx, id)
+	if errors.Is(err, authkit.ErrUserNotFound) {
+		return authkit.StoredUser{}, nil
+	}
+	return u, err
+}
+
+type firstPage struct{ *authkit.MemoryStore }
+
+func (s firstPage) ListUsers(ctx context.Context, after string, limit int) ([]authkit.User, error) {
+	if after != "" {
+		return nil, nil
+	}
+	return s.MemoryStore.ListUsers(ctx, "", limit)
+}
+
+type twoSteps struct{ *authkit.MemoryStore }
+
+func (s twoSteps) UpdateUser(ctx context.Context, id string, c authkit.UserUpdate, at time.Time) (authkit.User, error) {
+	if _, err := s.MemoryStore.UpdateUser(ctx, id, authkit.UserUpdate{FullName: c.FullName}, at); err != nil {
+		return authkit.User{}, err
+	}
+	time.Sleep(time.Millisecond)
+	return s.MemoryStore.UpdateUser(ctx, id, c, at)
+}
+
+type timeless struct{ *authkit.MemoryStore }
+
+func (s timeless) UpdateUser(ctx context.Context, id string, c authkit.UserUpdate, _ time.Time) (authkit.User, error) {
+	u, err := s.UserByID(ctx, id)
+	if err != nil {
+		return authkit.User{}, err
+	}
+	return s.MemoryStore.UpdateUser(ctx, id, c, u.UpdatedAt)
+}
+
+const mutantVariable = "STORETEST_MUTANT"
+
+// TestSuiteFails runs the suite on every mutant, in a process of its own, since a
+// subtest that fails cannot be caught in this one.
+func TestSuiteFails(t *testing.T) {
+	if name := os.Getenv(mutantVariable); name != "" {
+		storetest.TestUserStore(t, func(*testing.T) authkit.UserStore {
+			return mutants[name].breakIt(authkit.NewMemoryStore())
+		})
+		return
+	}
+	for name, m := range mutants {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cmd := exec.Command(os.Args[0], "-test.run=^TestSuiteFails$/^"+m.caught+"$", "-test.count=1")
+			cmd.Env = append(os.Environ(), mutantVariable+"="+name)
+			out, err := cmd.CombinedOutput()
+			if _, failed := errors.AsType[*exec.ExitError](err); !failed {
+				t.Errorf("the subtest %s passes: %v\n%s", m.caught, err, out)
+			}
+		})
+	}
+}
