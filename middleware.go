@@ -115,6 +115,9 @@ func (k *Kit) Require(p Policy) func(http.Handler) http.Handler {
 
 // guard is the middleware of a checked policy.
 func (k *Kit) guard(p Policy, next http.Handler) http.Handler {
+	if next == nil {
+		panic("authkit: a guard around a nil handler")
+	}
 	if p.kind == policyPublic {
 		return next
 	}

@@ -52,6 +52,9 @@ func (m *Mux) Handle(pattern string, p Policy, h http.Handler) {
 
 // HandleFunc registers a handler function; see [Mux.Handle].
 func (m *Mux) HandleFunc(pattern string, p Policy, h func(http.ResponseWriter, *http.Request)) {
+	if h == nil {
+		panic(fmt.Sprintf("authkit: the route %q: a nil handler", pattern))
+	}
 	m.Handle(pattern, p, http.HandlerFunc(h))
 }
 

@@ -1,0 +1,516 @@
+package authkit_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/authkit-go/authkit"
+)
+
+// login returns an access token.
+func login(t testing.TB, kit *authkit.Kit, email, password string) string {
+	t.Helper()
+	token, err := kit.Login(context.Background(), email, password)
+	require.NoError(t, err)
+	return token.AccessToken
+}
+
+// get sends a request with the Authorization headers given.
+func get(t testing.TB, h http.Handler, path string, authorization ...string) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequest(http.MethodGet, path, nil)
+	for _, v := range authorization {
+		r.Header.Add("Authorization", v)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+// problem checks that a response is the problem document of a status, and returns it.
+func problem(t testing.TB, w *httptest.ResponseRecorder, status int, detail string) authkit.Problem {
+	t.Helper()
+	require.Equal(t, status, w.Code, w.Body.String())
+	require.Equal(t, "application/problem+json", w.Header().Get("Content-Type"))
+	require.Equal(t, "nosniff", w.Header().Get("X-Content-Type-Options"))
+	require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
+	var p authkit.Problem
+	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &p))
+	require.Equal(t, status, p.Status)
+	require.Equal(t, http.StatusText(status), p.Title)
+	require.Equal(t, "about:blank", p.Type)
+	if detail != "" {
+		require.Equal(t, detail, p.Detail)
+	}
+	return p
+}
+
+var whoami = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	if u, ok := authkit.UserFrom(r.Context()); ok {
+		_, _ = w.Write([]byte(u.Email))
+		return
+	}
+	_, _ = w.Write([]byte("nobody"))
+})
+
+// MW-01, MW-02, MW-03, MW-04, MW-10.
+func TestBearerToken(t *testing.T) {
+	t.Parallel()
+	kit := newKit(t)
+	addUser(t, kit, "user@example.com", "correct horse")
+	token := login(t, kit, "user@example.com", "correct horse")
+	h := kit.Authenticate(whoami)
+
+	const none, invalid = `Bearer`, `Bearer error="invalid_token"`
+	for _, c := range []struct {
+		name      string
+		headers   []string
+		challenge string // "" for a request that passes
+	}{
+		{"good", []string{"Bearer " + token}, ""},
+		{"lower case", []string{"bearer " + token}, ""},
+		{"any case", []string{"bEARER " + token}, ""},
+		{"no header", nil, none},
+		{"empty header", []string{""}, none},
+		{"another scheme", []string{"Basic dXNlcjpwYXNz"}, none},
+		{"a scheme that begins alike", []string{"Bearerish " + token}, none},
+		{"no scheme", []string{token}, none},
+		{"scheme without token", []string{"Bearer"}, invalid},
+		{"scheme with a space", []string{"Bearer "}, invalid},
+		{"two spaces", []string{"Bearer  " + token}, invalid},
+		{"a tab", []string{"Bearer\t" + token}, none},
+		{"trailing space", []string{"Bearer " + token + " "}, invalid},
+		{"two tokens", []string{"Bearer " + token + " " + token}, invalid},
+		{"a comma list", []string{"Bearer " + token + ",Bearer " + token}, invalid},
+		{"two headers", []string{"Bearer " + token, "Bearer " + token}, invalid},
+		{"two headers, one empty", []string{"Bearer " + token, ""}, invalid},
+		{"forged", []string{"Bearer " + token[:len(token)-4] + "AAAA"}, invalid},
+		{"a megabyte", []string{"Bearer " + strings.Repeat("a", 1<<20)}, invalid},
+		{"a megabyte of dots", []string{"Bearer " + strings.Repeat(".", 1<<20)}, invalid},
+		{"a megabyte of another scheme", []string{strings.Repeat("a", 1<<20)}, none},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := get(t, h, "/", c.headers...)
+			if c.challenge == "" {
+				require.Equal(t, 200, w.Code)
+				require.Equal(t, "user@example.com", w.Body.String())
+				require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
+				return
+			}
+			detail := map[string]string{none: "Not authenticated", invalid: "Could not validate credentials"}[c.challenge]
+			problem(t, w, 401, detail)
+			require.Equal(t, []string{c.challenge}, w.Header().Values("WWW-Authenticate"))
+		})
+	}
+}
+
+// MW-03: a token anywhere but in the header is not looked at.
+func TestTokenElsewhere(t *testing.T) {
+	t.Parallel()
+	kit := newKit(t)
+	addUser(t, kit, "user@example.com", "correct horse")
+	token := login(t, kit, "user@example.com", "correct horse")
+	h := kit.Authenticate(whoami)
+
+	r := httptest.NewRequest("POST", "/?access_token="+token+"&token="+token, strings.NewReader("access_token="+token))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	for _, name := range []string{"access_token", "token", "jwt", "session", "Authorization"} {
+		r.AddCookie(&http.Cookie{Name: name, Value: token})
+	}
+	r.Header.Set("X-Access-Token", token)
+	r.Header.Set("Proxy-Authorization", "Bearer "+token)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	problem(t, w, 401, "Not authenticated")
+}
+
+// MW-05: roles compare exactly, and a route for all of them asks for all of them.
+func TestRoles(t *testing.T) {
+	t.Parallel()
+	kit := newKit(t)
+	for email, roles := range map[string][]string{
+		"none@example.com":  nil,
+		"user@example.com":  {"user"},
+		"admin@example.com": {"admin", "user"},
+		"near@example.com":  {"admins", "admin:", "adm", "xadmin", "user_admin"},
+	} {
+		addUser(t, kit, email, "correct horse", roles...)
+	}
+	for _, c := range []struct {
+		name  string
+		guard func(http.Handler) http.Handler
+		let   []string // who passes, of none, user, admin, near
+	}{
+		{"Authenticate", kit.Authenticate, []string{"none", "user", "admin", "near"}},
+		{"RequireRoles one", kit.RequireRoles("admin"), []string{"admin"}},
+		{"RequireRoles all", kit.RequireRoles("user", "admin"), []string{"admin"}},
+		{"RequireRoles nobody has", kit.RequireRoles("user", "auditor"), nil},
+		{"RequireAnyRole", kit.RequireAnyRole("auditor", "user"), []string{"user", "admin"}},
+		{"Require", kit.Require(authkit.AnyRole("adm", "admin")), []string{"admin", "near"}},
+		{"Require Public", kit.Require(authkit.Public()), []string{"none", "user", "admin", "near"}},
+		{"stacked", func(h http.Handler) http.Handler { return kit.Authenticate(kit.RequireRoles("admin")(h)) }, []string{"admin"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			h := c.guard(whoami)
+			for _, who := range []string{"none", "user", "admin", "near"} {
+				w := get(t, h, "/", "Bearer "+login(t, kit, who+"@example.com", "correct horse"))
+				if contains(c.let, who) {
+					require.Equal(t, 200, w.Code, who)
+					continue
+				}
+				problem(t, w, 403, "Not enough permissions")
+				require.Equal(t, `Bearer error="insufficient_scope"`, w.Header().Get("WWW-Authenticate"))
+			}
+		})
+	}
+}
+
+func contains(list []string, s string) bool {
+	return strings.Contains(","+strings.Join(list, ",")+",", ","+s+",")
+}
+
+func TestPermissions(t *testing.T) {
+	t.Parallel()
+	kit := newKit(t, func(c *authkit.Config) {
+		c.Roles = map[string][]string{
+			"viewer": {"post:read"},
+			"editor": {"post:read", "post:write"},
+			"admin":  nil,
+		}
+	})
+	addUser(t, kit, "viewer@example.com", "correct horse", "viewer")
+	addUser(t, kit, "editor@example.com", "correct horse", "editor")
+	addUser(t, kit, "admin@example.com", "correct horse", "admin") // no role is above the table
+	for policy, let := range map[string][]string{
+		"post:read":            {"viewer", "editor"},
+		"post:write":           {"editor"},
+		"post:read post:write": {"editor"},
+	} {
+		names := strings.Fields(policy)
+		h := kit.Require(authkit.Permissions(names[0], names[1:]...))(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			p, ok := authkit.PrincipalFrom(r.Context())
+			require.True(t, ok)
+			for _, name := range names {
+				require.True(t, p.HasPermission(name))
+			}
+			require.False(t, p.HasPermission("post"))
+			require.False(t, p.HasPermission(""))
+		}))
+		for _, who := range []string{"viewer", "editor", "admin"} {
+			w := get(t, h, "/", "Bearer "+login(t, kit, who+"@example.com", "correct horse"))
+			if contains(let, who) {
+				require.Equal(t, 200, w.Code)
+			} else {
+				problem(t, w, 403, "Not enough permissions")
+			}
+		}
+	}
+}
+
+// MW-05: a guard that cannot be right is refused when the program starts.
+func TestGuardsRefusedAtStart(t *testing.T) {
+	t.Parallel()
+	open := newKit(t)
+	closed := newKit(t, func(c *authkit.Config) { c.Roles = map[string][]string{"admin": {"x"}} })
+	for name, f := range map[string]func(){
+		"empty role":             func() { open.RequireRoles("") },
+		"role with a space":      func() { open.RequireRoles("admin ") },
+		"role in upper case":     func() { open.RequireAnyRole("Admin") },
+		"role outside the table": func() { closed.RequireRoles("admin", "admni") },
+		"permission of no role":  func() { closed.Require(authkit.Permissions("y")) },
+		"permission, no table":   func() { open.Require(authkit.Permissions("x")) },
+		"zero policy":            func() { open.Require(authkit.Policy{}) },
+	} {
+		require.Panics(t, f, name)
+	}
+	require.NotPanics(t, func() { closed.Require(authkit.Permissions("x")) })
+}
+
+func TestPolicyCheck(t *testing.T) {
+	t.Parallel()
+	somebody := authkit.Principal{UserID: "1", Roles: []string{"user"}}
+	for _, c := range []struct {
+		policy authkit.Policy
+		text   string
+		nobody error
+		user   error
+	}{
+		{authkit.Policy{}, "none", authkit.ErrNoCredentials, authkit.ErrForbidden},
+		{authkit.Public(), "public", nil, nil},
+		{authkit.Authenticated(), "authenticated", authkit.ErrNoCredentials, nil},
+		{authkit.Roles("user"), "roles: user", authkit.ErrNoCredentials, nil},
+		{authkit.Roles("user", "admin"), "roles: user, admin", authkit.ErrNoCredentials, authkit.ErrForbidden},
+		{authkit.AnyRole("admin", "user"), "any role: admin, user", authkit.ErrNoCredentials, nil},
+		{authkit.AnyRole("admin"), "any role: admin", authkit.ErrNoCredentials, authkit.ErrForbidden},
+		{authkit.Permissions("p"), "permissions: p", authkit.ErrNoCredentials, authkit.ErrForbidden},
+	} {
+		require.Equal(t, c.text, c.policy.String())
+		require.ErrorIs(t, c.policy.Check(authkit.Principal{}), c.nobody)
+		require.ErrorIs(t, c.policy.Check(somebody), c.user)
+	}
+}
+
+// TK-09, AU-01: the account counts as it is now, not as the token remembers it.
+func TestAccountAtEachRequest(t *testing.T) {
+	t.Parallel()
+	store := authkit.NewMemoryStore()
+	var events recorder
+	kit := newKit(t, events.listen, func(c *authkit.Config) { c.Users = store })
+	u := addUser(t, kit, "user@example.com", "correct horse", "admin")
+	bearer := "Bearer " + login(t, kit, u.Email, "correct horse")
+	admins := kit.RequireRoles("admin")(whoami)
+	require.Equal(t, 200, get(t, admins, "/", bearer).Code)
+
+	change := func(c authkit.UserUpdate) {
+		_, err := store.UpdateUser(t.Context(), u.ID, c, time.Now())
+		require.NoError(t, err)
+	}
+	change(authkit.UserUpdate{Roles: &[]string{"user"}})
+	problem(t, get(t, admins, "/", bearer), 403, "Not enough permissions")
+	require.Equal(t, authkit.EventAccessDenied, events.last().Kind)
+	require.Equal(t, authkit.ReasonMissingRole, events.last().Reason)
+	require.Equal(t, u.ID, events.last().UserID)
+
+	// Disabled comes before the role check.
+	change(authkit.UserUpdate{Disabled: new(true)})
+	w := get(t, admins, "/", bearer)
+	problem(t, w, 400, "Inactive user")
+	require.Empty(t, w.Header().Values("WWW-Authenticate"))
+	require.Equal(t, authkit.ReasonDisabled, events.last().Reason)
+	require.Equal(t, u.ID, events.last().UserID)
+
+	change(authkit.UserUpdate{Disabled: new(false), Roles: &[]string{"admin"}})
+	require.Equal(t, 200, get(t, admins, "/", bearer).Code)
+
+	require.NoError(t, store.DeleteUser(t.Context(), u.ID))
+	problem(t, get(t, admins, "/", bearer), 401, "Could not validate credentials")
+	require.Equal(t, authkit.ReasonUnknownUser, events.last().Reason)
+}
+
+// An address that moved to another account does not carry the old token along.
+func TestSubjectThatMoved(t *testing.T) {
+	t.Parallel()
+	store := authkit.NewMemoryStore()
+	var events recorder
+	kit := newKit(t, events.listen, func(c *authkit.Config) { c.Users, c.EmailSubject = store, true })
+	first := addUser(t, kit, "first@example.com", "correct horse")
+	second := addUser(t, kit, "second@example.com", "battery staple", "admin")
+	bearer := "Bearer " + login(t, kit, "first@example.com", "correct horse")
+	h := kit.Authenticate(whoami)
+	require.Equal(t, "first@example.com", get(t, h, "/", bearer).Body.String())
+
+	for _, step := range []struct{ id, email string }{{first.ID, "gone@example.com"}, {second.ID, "first@example.com"}} {
+		_, err := store.UpdateUser(t.Context(), step.id, authkit.UserUpdate{Email: &step.email}, time.Now())
+		require.NoError(t, err)
+	}
+	problem(t, get(t, h, "/", bearer), 401, "Could not validate credentials")
+	require.Equal(t, authkit.ReasonOtherAccount, events.last().Reason)
+
+	// A token of the documented system says nothing but the address, and passes.
+	issuer, err := authkit.NewTokenIssuer(authkit.TokenConfig{Keys: []authkit.Key{{Algorithm: authkit.HS256, Secret: []byte(testSecret)}}})
+	require.NoError(t, err)
+	bare, err := issuer.Issue(authkit.Claims{Subject: "first@example.com"})
+	require.NoError(t, err)
+	require.Equal(t, 200, get(t, h, "/", "Bearer "+bare).Code)
+}
+
+// failingStore fails every look-up.
+type failingStore struct {
+	authkit.UserStore
+	err error
+}
+
+func (s failingStore) UserByID(context.Context, string) (authkit.StoredUser, error) {
+	return authkit.StoredUser{}, s.err
+}
+
+func (s failingStore) UserByEmail(context.Context, string) (authkit.StoredUser, error) {
+	return authkit.StoredUser{}, s.err
+}
+
+// MW-07: a store that fails is 503, never a pass, and never a 401 that would make
+// clients throw good tokens away.
+func TestStoreFailure(t *testing.T) {
+	t.Parallel()
+	const secret = "pq: connection to postgres://root:hunter2@db refused"
+	var events recorder
+	kit := newKit(t, events.listen, func(c *authkit.Config) {
+		c.Users = failingStore{authkit.NewMemoryStore(), errors.New(secret)}
+	})
+	issuer, err := authkit.NewTokenIssuer(authkit.TokenConfig{Keys: []authkit.Key{{Algorithm: authkit.HS256, Secret: []byte(testSecret)}}})
+	require.NoError(t, err)
+	token, err := issuer.Issue(authkit.Claims{Subject: "somebody"})
+	require.NoError(t, err)
+	w := get(t, kit.Authenticate(whoami), "/", "Bearer "+token)
+	problem(t, w, 503, "Temporarily unavailable")
+	require.NotEmpty(t, w.Header().Get("Retry-After"))
+	require.Empty(t, w.Header().Values("WWW-Authenticate"))
+	require.NotContains(t, w.Body.String(), "hunter2")
+	require.Equal(t, authkit.EventStoreFailure, events.last().Kind)
+	require.ErrorContains(t, events.last().Err, secret)
+
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Header.Set("Authorization", "Bearer "+token)
+	_, err = kit.Identify(r)
+	require.ErrorIs(t, err, authkit.ErrUnavailable)
+}
+
+// MW-06: who may not pass is refused before a byte of the body is read.
+func TestBodyIsNotRead(t *testing.T) {
+	t.Parallel()
+	kit := newKit(t)
+	addUser(t, kit, "user@example.com", "correct horse", "user")
+	h := kit.RequireRoles("admin")(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("passed") }))
+	for _, bearer := range []string{"", "Bearer x", "Bearer " + login(t, kit, "user@example.com", "correct horse")} {
+		r := httptest.NewRequest("POST", "/", explodingReader{t})
+		if bearer != "" {
+			r.Header.Set("Authorization", bearer)
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		require.Contains(t, []int{401, 403}, w.Code)
+	}
+}
+
+type explodingReader struct{ t *testing.T }
+
+func (r explodingReader) Read([]byte) (int, error) {
+	r.t.Error("the body was read")
+	return 0, errors.New("read")
+}
+
+// MW-08: nothing is in the context unless a guard put it there.
+func TestContext(t *testing.T) {
+	t.Parallel()
+	kit := newKit(t, func(c *authkit.Config) {
+		c.ExtraClaims = func(context.Context, authkit.User) (any, error) { return map[string]string{"plan": "pro"}, nil }
+	})
+	u := addUser(t, kit, "user@example.com", "correct horse", "user")
+	token := login(t, kit, u.Email, "correct horse")
+
+	_, ok := authkit.PrincipalFrom(context.Background())
+	require.False(t, ok)
+	_, ok = authkit.UserFrom(context.Background())
+	require.False(t, ok)
+	require.Equal(t, "nobody", get(t, kit.Require(authkit.Public())(whoami), "/", "Bearer "+token).Body.String())
+
+	type key struct{}
+	h := kit.Authenticate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		require.Equal(t, "kept", r.Context().Value(key{}), "the values of the request's context stay")
+		got, ok := authkit.UserFrom(r.Context())
+		require.True(t, ok)
+		require.Equal(t, u, got)
+		p, ok := authkit.PrincipalFrom(context.WithValue(r.Context(), 1, 2))
+		require.True(t, ok)
+		require.Equal(t, u.ID, p.UserID)
+		require.Equal(t, u.Email, p.Email)
+		require.True(t, p.HasRole("user"))
+		require.False(t, p.HasRole("User"))
+		require.NotEmpty(t, p.TokenID)
+		require.Equal(t, 30*time.Minute, p.ExpiresAt.Sub(p.IssuedAt))
+		var mine struct{ Plan string }
+		require.NoError(t, p.DecodeClaims(&mine))
+		require.Equal(t, "pro", mine.Plan)
+	}))
+	r := httptest.NewRequest("GET", "/", nil)
+	r = r.WithContext(context.WithValue(r.Context(), key{}, "kept"))
+	r.Header.Set("Authorization", "Bearer "+token)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	require.Equal(t, 200, w.Code)
+}
+
+// countingStore counts look-ups.
+type countingStore struct {
+	authkit.UserStore
+	reads int
+}
+
+func (s *countingStore) UserByID(ctx context.Context, id string) (authkit.StoredUser, error) {
+	s.reads++
+	return s.UserStore.UserByID(ctx, id)
+}
+
+// A guard behind another one of the same Kit does not authenticate again; one of
+// another Kit does, and is not fooled.
+func TestGuardsStack(t *testing.T) {
+	t.Parallel()
+	store := &countingStore{UserStore: authkit.NewMemoryStore()}
+	kit := newKit(t, func(c *authkit.Config) { c.Users = store })
+	other := newKit(t, func(c *authkit.Config) { c.Secret = []byte("another secret of thirty-two bytes or more") })
+	addUser(t, kit, "user@example.com", "correct horse", "user", "admin")
+	bearer := "Bearer " + login(t, kit, "user@example.com", "correct horse")
+
+	h := kit.Authenticate(kit.RequireRoles("admin")(kit.RequireAnyRole("user")(whoami)))
+	require.Equal(t, 200, get(t, h, "/", bearer).Code)
+	require.Equal(t, 1, store.reads)
+
+	problem(t, get(t, kit.Authenticate(other.Authenticate(whoami)), "/", bearer), 401, "Could not validate credentials")
+}
+
+func TestIdentify(t *testing.T) {
+	t.Parallel()
+	var events recorder
+	kit := newKit(t, events.listen)
+	u := addUser(t, kit, "user@example.com", "correct horse")
+	token := login(t, kit, u.Email, "correct horse")
+	events.reset()
+	for authorization, want := range map[string]error{
+		"":                 authkit.ErrNoCredentials,
+		"Basic x":          authkit.ErrNoCredentials,
+		"Bearer x":         authkit.ErrInvalidToken,
+		"Bearer " + token:  nil,
+		"Bearer " + "a.b.": authkit.ErrInvalidToken,
+	} {
+		r := httptest.NewRequest("GET", "/", nil)
+		if authorization != "" {
+			r.Header.Set("Authorization", authorization)
+		}
+		p, err := kit.Identify(r)
+		require.ErrorIs(t, err, want)
+		require.Equal(t, want == nil, p.UserID == u.ID)
+	}
+	require.Empty(t, events.all())
+}
+
+// Roles that the request's account has are its own copy: a handler that edits them
+// changes nothing for the next request.
+func TestHandlerEditsItsUser(t *testing.T) {
+	t.Parallel()
+	kit := newKit(t)
+	addUser(t, kit, "user@example.com", "correct horse", "user")
+	bearer := "Bearer " + login(t, kit, "user@example.com", "correct horse")
+	edit := kit.Authenticate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		u, _ := authkit.UserFrom(r.Context())
+		u.Roles[0] = "admin"
+	}))
+	require.Equal(t, 200, get(t, edit, "/", bearer).Code)
+	problem(t, get(t, kit.RequireRoles("admin")(whoami), "/", bearer), 403, "")
+}
+
+func TestTokenExpires(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var events recorder
+		kit := newKit(t, events.listen)
+		addUser(t, kit, "user@example.com", "correct horse")
+		bearer := "Bearer " + login(t, kit, "user@example.com", "correct horse")
+		h := kit.Authenticate(whoami)
+		time.Sleep(30*time.Minute + 29*time.Second) // within the leeway
+		require.Equal(t, 200, get(t, h, "/", bearer).Code)
+		time.Sleep(time.Second)
+		problem(t, get(t, h, "/", bearer), 401, "Could not validate credentials")
+		require.Equal(t, authkit.ReasonExpired, events.last().Reason)
+	})
+}

@@ -1,0 +1,119 @@
+package authkit_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/authkit-go/authkit"
+)
+
+func do(h http.Handler, method, target string, headers ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, target, nil)
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Add(headers[i], headers[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+func newMux(t testing.TB) (*authkit.Mux, *authkit.Kit) {
+	kit := newKit(t)
+	mux := kit.NewMux()
+	mux.HandleFunc("GET /users/{id}", authkit.Authenticated(), func(w http.ResponseWriter, r *http.Request) {
+		_, _ = fmt.Fprint(w, r.PathValue("id"))
+	})
+	mux.HandleFunc("DELETE /users/{id}", authkit.Roles("admin"), func(http.ResponseWriter, *http.Request) {})
+	mux.Handle("POST /token", authkit.Public(), kit.TokenHandler())
+	mux.Handle("/any", authkit.Public(), whoami)
+	mux.Handle("GET /{$}", authkit.Public(), whoami)
+	return mux, kit
+}
+
+func TestMux(t *testing.T) {
+	t.Parallel()
+	mux, kit := newMux(t)
+	addUser(t, kit, "user@example.com", "correct horse")
+	bearer := "Bearer " + login(t, kit, "user@example.com", "correct horse")
+
+	require.Equal(t, "7", do(mux, "GET", "/users/7", "Authorization", bearer).Body.String())
+	require.Equal(t, 200, do(mux, "HEAD", "/users/7", "Authorization", bearer).Code)
+	problem(t, do(mux, "GET", "/users/7"), 401, "Not authenticated")
+	problem(t, do(mux, "DELETE", "/users/7", "Authorization", bearer), 403, "Not enough permissions")
+	require.Equal(t, "nobody", do(mux, "PATCH", "/any").Body.String())
+	require.Equal(t, "nobody", do(mux, "GET", "/").Body.String())
+}
+
+// TR-02, TR-03: what no route takes is a problem document too, with the methods that
+// would do.
+func TestMuxUnmatched(t *testing.T) {
+	t.Parallel()
+	mux, _ := newMux(t)
+	for _, c := range []struct {
+		method, path string
+		status       int
+		allow        string
+	}{
+		{"GET", "/nowhere", 404, ""},
+		{"POST", "/users/7/more", 404, ""},
+		{"GET", "/users/", 404, ""},
+		{"GET", "/token/", 404, ""},
+		{"GET", "/token", 405, "POST"},
+		{"PUT", "/users/7", 405, "DELETE, GET, HEAD"},
+		{"POST", "/", 405, "GET, HEAD"},
+		{"BREW", "/users/7", 405, "DELETE, GET, HEAD"},
+	} {
+		w := do(mux, c.method, c.path)
+		problem(t, w, c.status, "")
+		require.Equal(t, c.allow, w.Header().Get("Allow"), c.path)
+	}
+}
+
+func TestMuxWithARootRoute(t *testing.T) {
+	t.Parallel()
+	mux := newKit(t).NewMux()
+	mux.Handle("/", authkit.Public(), whoami)
+	require.Equal(t, "nobody", do(mux, "GET", "/nowhere").Body.String())
+}
+
+// A route that cannot be right is refused when the program starts.
+func TestMuxRefusesAtStart(t *testing.T) {
+	t.Parallel()
+	kit := newKit(t, func(c *authkit.Config) { c.Roles = map[string][]string{"admin": nil} })
+	mux := kit.NewMux()
+	mux.Handle("GET /taken", authkit.Public(), whoami)
+	for name, f := range map[string]func(){
+		"zero policy":            func() { mux.Handle("GET /x", authkit.Policy{}, whoami) },
+		"role outside the table": func() { mux.Handle("GET /x", authkit.Roles("admni"), whoami) },
+		"malformed pattern":      func() { mux.Handle("GET x", authkit.Public(), whoami) },
+		"pattern twice":          func() { mux.Handle("GET /taken", authkit.Public(), whoami) },
+		"nil handler":            func() { mux.Handle("GET /x", authkit.Public(), nil) },
+		"nil function":           func() { mux.HandleFunc("GET /x", authkit.Public(), nil) },
+		"nil guarded handler":    func() { mux.Handle("GET /x", authkit.Authenticated(), nil) },
+	} {
+		require.Panics(t, f, name)
+	}
+	require.Len(t, mux.AccessMatrix(), 1, "a refused route is not in the matrix")
+}
+
+func TestAccessMatrix(t *testing.T) {
+	t.Parallel()
+	mux, _ := newMux(t)
+	var rows []string
+	for _, r := range mux.AccessMatrix() {
+		rows = append(rows, fmt.Sprintf("%s %s — %s", r.Method, r.Pattern, r.Policy))
+	}
+	require.Equal(t, []string{
+		" /any — public",
+		"POST /token — public",
+		"DELETE /users/{id} — roles: admin",
+		"GET /users/{id} — authenticated",
+		"GET /{$} — public",
+	}, rows)
+	mux.AccessMatrix()[0].Pattern = "/edited"
+	require.Equal(t, "/any", mux.AccessMatrix()[0].Pattern)
+}
