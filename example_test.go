@@ -1,0 +1,163 @@
+package authkit_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+
+	"github.com/authkit-go/authkit"
+)
+
+// quiet keeps the events out of the output of the examples.
+func quiet(context.Context, authkit.Event) {}
+
+// A whole service: login, a route for every user, a route for administrators.
+func Example() {
+	kit, err := authkit.New(authkit.Config{
+		Secret:  []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), // from the environment, in real life
+		Roles:   map[string][]string{"admin": nil, "user": nil},
+		OnEvent: quiet,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = kit.CreateUser(context.Background(), authkit.User{Email: "ann@example.com", FullName: "Ann", Roles: []string{"user"}}, "correct horse battery")
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	mux := kit.NewMux()
+	mux.Handle("POST /token", authkit.Public(), kit.TokenHandler())
+	mux.HandleFunc("GET /hello", authkit.Authenticated(), func(w http.ResponseWriter, r *http.Request) {
+		user, _ := authkit.UserFrom(r.Context())
+		_, _ = fmt.Fprintf(w, "hello, %s", user.FullName)
+	})
+	mux.HandleFunc("DELETE /everything", authkit.Roles("admin"), func(http.ResponseWriter, *http.Request) {})
+	server := httptest.NewServer(mux)
+	defer server.Close()
+
+	response, err := http.PostForm(server.URL+"/token", url.Values{"username": {"ann@example.com"}, "password": {"correct horse battery"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	var token struct {
+		AccessToken string `json:"access_token"`
+	}
+	if err := json.NewDecoder(response.Body).Decode(&token); err != nil {
+		log.Fatal(err)
+	}
+	ask := func(method, path, authorization string) {
+		r := httptest.NewRequest(method, path, nil)
+		r.Header.Set("Authorization", authorization)
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, r)
+		fmt.Println(method, path, w.Code)
+	}
+	ask("GET", "/hello", "Bearer "+token.AccessToken)
+	ask("GET", "/hello", "Bearer forged")
+	ask("DELETE", "/everything", "Bearer "+token.AccessToken)
+	for _, route := range mux.AccessMatrix() {
+		fmt.Printf("%-6s %-12s %s\n", route.Method, route.Pattern, route.Policy)
+	}
+	// Output:
+	// GET /hello 200
+	// GET /hello 401
+	// DELETE /everything 403
+	// DELETE /everything  roles: admin
+	// GET    /hello       authenticated
+	// POST   /token       public
+}
+
+// On any other router a guard is plain middleware. RequireRoles authenticates by
+// itself; nothing has to stand in front of it.
+func ExampleKit_RequireRoles() {
+	kit, err := authkit.New(authkit.Config{Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), OnEvent: quiet})
+	if err != nil {
+		log.Fatal(err)
+	}
+	router := http.NewServeMux()
+	deleteEverything := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	router.Handle("DELETE /everything", kit.RequireRoles("admin")(deleteEverything))
+
+	w := httptest.NewRecorder()
+	router.ServeHTTP(w, httptest.NewRequest("DELETE", "/everything", nil))
+	fmt.Println(w.Code, w.Header().Get("WWW-Authenticate"))
+	// Output: 401 Bearer
+}
+
+// A page that is open to everybody, and greets those who are logged in.
+func ExampleKit_Identify() {
+	kit, err := authkit.New(authkit.Config{Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), OnEvent: quiet})
+	if err != nil {
+		log.Fatal(err)
+	}
+	front := func(w http.ResponseWriter, r *http.Request) {
+		switch who, err := kit.Identify(r); {
+		case err == nil:
+			_, _ = fmt.Fprintln(w, "hello,", who.Email)
+		default:
+			_, _ = fmt.Fprintln(w, "hello, stranger")
+		}
+	}
+	w := httptest.NewRecorder()
+	front(w, httptest.NewRequest("GET", "/", nil))
+	fmt.Print(w.Body)
+	// Output: hello, stranger
+}
+
+// Moving a table of passlib's over: the accounts keep their passwords, and each hash
+// is replaced by one of the primary scheme when its owner next logs in.
+func ExampleKit_ImportUsers() {
+	ctx := context.Background()
+	store := authkit.NewMemoryStore()
+	kit, err := authkit.New(authkit.Config{Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), Users: store, OnEvent: quiet})
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = kit.ImportUsers(ctx, []authkit.StoredUser{{
+		User:         authkit.User{Email: "ann@example.com"},
+		PasswordHash: "$pbkdf2-sha256$100000$AAECAwQFBgcICQoLDA0ODw$8Rz.upiGaWHKSQOyVpb7eoXv6kfAt7NVJaqgaCrHCX8",
+	}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	scheme := func() string {
+		u, err := store.UserByEmail(ctx, "ann@example.com")
+		if err != nil {
+			log.Fatal(err)
+		}
+		return string(u.PasswordHash[:7])
+	}
+	fmt.Println(scheme())
+	if _, err := kit.Login(ctx, "ann@example.com", "admin123"); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(scheme())
+	// Output:
+	// $pbkdf2
+	// $2a$12$
+}
+
+// The usual mistake: a handler that asks who is there, on a route that lets everybody
+// in, and does not look whether anybody is. Behind Public() nobody is authenticated,
+// even with a good token: guard the route, or call Kit.Identify.
+func Example_incorrect() {
+	kit, err := authkit.New(authkit.Config{Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), OnEvent: quiet})
+	if err != nil {
+		log.Fatal(err)
+	}
+	mux := kit.NewMux()
+	mux.HandleFunc("GET /me", authkit.Public(), func(w http.ResponseWriter, r *http.Request) {
+		user, _ := authkit.UserFrom(r.Context()) // the zero User
+		_, _ = fmt.Fprintf(w, "%q", user.Email)
+	})
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, httptest.NewRequest("GET", "/me", nil))
+	fmt.Println(w.Code, w.Body)
+	// Output: 200 ""
+}

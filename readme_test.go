@@ -1,0 +1,98 @@
+package authkit_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// readmeFrame stands around the excerpts of the README that are not whole programs:
+// what they assume to be there. An excerpt that declares a function stands outside.
+const readmeFrame = `package readme
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"testing"
+
+	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/storetest"
+)
+
+var (
+	_ = os.Getenv
+	_ context.Context
+	_ *testing.T
+	_ = storetest.TestUserStore
+)
+
+type router struct{}
+
+func (router) With(func(http.Handler) http.Handler) router { return router{} }
+func (router) Delete(string, http.HandlerFunc)             {}
+
+func newStore(*testing.T) authkit.UserStore { return authkit.NewMemoryStore() }
+
+func deleteEverything(http.ResponseWriter, *http.Request) {}
+
+`
+
+// Every Go block of the README compiles: whole programs as they stand, excerpts within
+// a frame.
+func TestReadmeCompiles(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	require.Less(t, strings.Count(string(text), "\n"), 250, "the README is under 250 lines")
+
+	root, err := filepath.Abs(".")
+	require.NoError(t, err)
+	dir := t.TempDir()
+	write := func(name, content string) {
+		require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644))
+	}
+	mod, err := os.ReadFile("go.mod")
+	require.NoError(t, err)
+	sum, err := os.ReadFile("go.sum")
+	require.NoError(t, err)
+	write("go.mod", strings.Replace(string(mod), "module github.com/authkit-go/authkit\n", "module readme\n", 1)+
+		"\nrequire github.com/authkit-go/authkit v0.0.0\n\nreplace github.com/authkit-go/authkit => "+root+"\n")
+	write("go.sum", string(sum))
+
+	blocks := strings.Split(string(text), "```go\n")[1:]
+	require.GreaterOrEqual(t, len(blocks), 5)
+	for i, block := range blocks {
+		code, _, found := strings.Cut(block, "```")
+		require.True(t, found)
+		name := string(rune('a'+i)) + "/code.go"
+		switch {
+		case strings.HasPrefix(code, "package "):
+			write(name, code)
+		case strings.HasPrefix(code, "func "):
+			write(name, readmeFrame+code)
+		default:
+			write(name, readmeFrame+"func excerpt(ctx context.Context, kit *authkit.Kit, r router, store authkit.UserStore, password string) any {\n"+
+				declare(code)+"\n}\n")
+		}
+	}
+	cmd := exec.Command("go", "build", "-mod=mod", "./...")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod")
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, string(out))
+}
+
+// declare makes a function body of an excerpt: it uses what the excerpt declares.
+func declare(code string) string {
+	names, _, _ := strings.Cut(code, " := ")
+	if strings.Contains(names, "\n") || !strings.Contains(code, " := ") {
+		return code + "return nil"
+	}
+	return code + "return []any{" + names + "}"
+}
