@@ -169,7 +169,7 @@ func bindKey(k Key) (*boundKey, error) {
 			return nil, err
 		}
 	case "":
-		return nil, errors.New("Algorithm is not set; use HS256 with a Secret, or ES256 or EdDSA with Private")
+		return nil, errors.New("no Algorithm; use HS256 with a Secret, or ES256 or EdDSA with Private")
 	default:
 		return nil, fmt.Errorf("unknown Algorithm %q", string(k.Algorithm))
 	}
@@ -184,11 +184,11 @@ func (b *boundKey) bindAsymmetric(k Key) (sigBytes int, err error) {
 		switch k.Private.(type) {
 		case *rsa.PrivateKey, *ecdsa.PrivateKey, ed25519.PrivateKey:
 		default:
-			return 0, fmt.Errorf("Private is a %T; use *rsa.PrivateKey, *ecdsa.PrivateKey or ed25519.PrivateKey", k.Private)
+			return 0, fmt.Errorf("a Private of type %T; use *rsa.PrivateKey, *ecdsa.PrivateKey or ed25519.PrivateKey", k.Private)
 		}
 		derived := k.Private.Public()
 		if equal, ok := derived.(interface{ Equal(crypto.PublicKey) bool }); k.Public != nil && (!ok || !equal.Equal(k.Public)) {
-			return 0, errors.New("Public does not belong to Private; leave it nil")
+			return 0, errors.New("a Public that does not belong to Private; leave it nil")
 		}
 		b.public = derived
 	}
