@@ -105,7 +105,7 @@ type Config struct {
 
 	// MaxConcurrentHashes is how many password hashes may run at a time; zero means
 	// one less than GOMAXPROCS, and at least one, which keeps a core for everything
-	// else. Eight times as many may wait, and the rest is refused with
+	// else. Sixteen times as many may wait, and the rest is refused with
 	// ErrOverloaded.
 	MaxConcurrentHashes int
 
@@ -119,9 +119,9 @@ type Config struct {
 	OnEvent func(context.Context, Event)
 }
 
-// waitersPerHash is how many logins may wait for each hash that runs: about two
+// waitersPerHash is how many callers may wait for each hash that runs: about four
 // seconds of work at the default cost.
-const waitersPerHash = 8
+const waitersPerHash = 16
 
 // A Kit is the library, configured: it logs users in and guards routes. It is safe
 // for concurrent use, and does not change.

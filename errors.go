@@ -155,7 +155,7 @@ func ProblemFor(err error) Problem {
 	case errors.Is(err, ErrUserNotFound):
 		status, detail = http.StatusNotFound, "User not found"
 	case errors.Is(err, ErrOverloaded):
-		status, detail, retry = http.StatusServiceUnavailable, "Too many logins at the moment", 2
+		status, detail, retry = http.StatusServiceUnavailable, "Too busy at the moment", 2
 	case errors.Is(err, ErrUnavailable), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		status, detail, retry = http.StatusServiceUnavailable, "Temporarily unavailable", 5
 	case errors.Is(err, ErrPasswordTooLong):

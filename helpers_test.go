@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -94,4 +95,33 @@ func (r *recorder) reset() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.seen = nil
+}
+
+// A hookStore is a store with methods that a test may replace.
+type hookStore struct {
+	authkit.UserStore
+	byEmail func(ctx context.Context, email string) (authkit.StoredUser, error)
+	create  func(ctx context.Context, u authkit.StoredUser) error
+	swap    func(ctx context.Context, id string, old, new authkit.PasswordHash, at time.Time) (bool, error)
+}
+
+// newHookStore returns a MemoryStore with nothing replaced yet.
+func newHookStore() *hookStore {
+	s := authkit.NewMemoryStore()
+	return &hookStore{UserStore: s, byEmail: s.UserByEmail, create: s.CreateUser, swap: s.SwapPasswordHash}
+}
+
+// listen is a change for [newKit].
+func (s *hookStore) listen(c *authkit.Config) { c.Users = s }
+
+func (s *hookStore) UserByEmail(ctx context.Context, email string) (authkit.StoredUser, error) {
+	return s.byEmail(ctx, email)
+}
+
+func (s *hookStore) CreateUser(ctx context.Context, u authkit.StoredUser) error {
+	return s.create(ctx, u)
+}
+
+func (s *hookStore) SwapPasswordHash(ctx context.Context, id string, old, new authkit.PasswordHash, at time.Time) (bool, error) {
+	return s.swap(ctx, id, old, new, at)
 }

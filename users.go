@@ -26,17 +26,12 @@ func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 // The error is a *ValidationError with every faulty field, ErrEmailTaken,
 // ErrOverloaded, ErrUnavailable, or the context's.
 func (k *Kit) CreateUser(ctx context.Context, u User, password string) (User, error) {
-	u, fields := k.checkUser(u)
-	rule, err := k.checkNewPassword(ctx, u, password)
+	u, err := k.checkNewUser(ctx, u, password)
 	if err != nil {
 		return User{}, err
 	}
-	if rule != "" {
-		fields = append(fields, FieldError{"password", rule})
-	}
-	if fields != nil {
-		return User{}, &ValidationError{fields}
-	}
+	// The hash comes before the store is asked for the address, so that the time tells
+	// nobody which addresses are taken.
 	hash, err := k.HashPassword(ctx, password)
 	if errors.Is(err, ErrPasswordTooLong) || errors.Is(err, ErrPasswordInvalid) {
 		return User{}, &ValidationError{[]FieldError{{"password", ProblemFor(err).Detail}}}
@@ -48,6 +43,30 @@ func (k *Kit) CreateUser(ctx context.Context, u User, password string) (User, er
 	u.UpdatedAt = u.CreatedAt
 	if err := k.store(ctx, StoredUser{User: u, PasswordHash: hash}); err != nil {
 		return User{}, err
+	}
+	return u, nil
+}
+
+// CheckUser returns the *ValidationError that [Kit.CreateUser] would return, or nil,
+// and makes nothing: for a form that shows faults early, or a host that finds more of
+// them.
+func (k *Kit) CheckUser(ctx context.Context, u User, password string) error {
+	_, err := k.checkNewUser(ctx, u, password)
+	return err
+}
+
+// checkNewUser returns the account in its canonical form.
+func (k *Kit) checkNewUser(ctx context.Context, u User, password string) (User, error) {
+	u, fields := k.checkUser(u)
+	rule, err := k.checkNewPassword(ctx, u, password)
+	if err != nil {
+		return User{}, err
+	}
+	if rule != "" {
+		fields = append(fields, FieldError{"password", rule})
+	}
+	if fields != nil {
+		return User{}, &ValidationError{fields}
 	}
 	return u, nil
 }
@@ -148,16 +167,23 @@ func (k *Kit) checkUser(u User) (User, []FieldError) {
 	if u.Roles == nil {
 		u.Roles = []string{}
 	}
-	if len(u.Roles) > maxRoles {
-		fields = append(fields, FieldError{"roles", "must be at most " + strconv.Itoa(maxRoles)})
-	}
-	for i, role := range u.Roles {
-		if !k.roles.knows(role) || slices.Contains(u.Roles[:i], role) {
-			fields = append(fields, FieldError{"roles", "must be roles of this service, each once"})
-			break
-		}
+	if rule := k.rolesRule(u.Roles); rule != "" {
+		fields = append(fields, FieldError{"roles", rule})
 	}
 	return u, fields
+}
+
+// rolesRule returns the rule that the roles of an account break, or "".
+func (k *Kit) rolesRule(roles []string) string {
+	if len(roles) > maxRoles {
+		return "must be at most " + strconv.Itoa(maxRoles)
+	}
+	for i, role := range roles {
+		if !k.roles.knows(role) || slices.Contains(roles[:i], role) {
+			return "must be roles of this service, each once"
+		}
+	}
+	return ""
 }
 
 // checkNewPassword returns the rule that a password breaks, or "". The error is that

@@ -1,0 +1,138 @@
+package authkit_test
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log"
+	"time"
+
+	"github.com/authkit-go/authkit"
+)
+
+// One service logs users in and holds the private key; the others verify its tokens with the public
+// one. They need no Kit, no store and no secret.
+func ExampleTokenVerifier() {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		log.Fatal(err)
+	}
+	issuer, err := authkit.NewTokenIssuer(authkit.TokenConfig{
+		Keys:   []authkit.Key{{ID: "2026-01", Algorithm: authkit.EdDSA, Private: private}},
+		Issuer: "https://login.example.com", Audience: "orders",
+		Lifetime: 15 * time.Minute,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	token, err := issuer.Issue(authkit.Claims{Subject: "01985f6e", Roles: []string{"buyer"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	verifier, err := authkit.NewTokenVerifier(authkit.TokenConfig{
+		Keys:   []authkit.Key{{ID: "2026-01", Algorithm: authkit.EdDSA, Public: public}},
+		Issuer: "https://login.example.com", Audience: "orders",
+		CacheSize: 10_000,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	claims, err := verifier.Verify(token)
+	fmt.Println(claims.Subject, claims.Roles, err)
+
+	// One letter more, and it is somebody else's.
+	claims, err = verifier.Verify(token + "A")
+	fmt.Printf("%q %v\n", claims.Subject, errors.Is(err, authkit.ErrInvalidToken))
+	// Output:
+	// 01985f6e [buyer] <nil>
+	// "" true
+}
+
+// A new key goes in front and signs from now on; the old one stays until its last token has expired.
+func ExampleTokenConfig_rotation() {
+	// Each is 32 random bytes or more, such as from: openssl rand -hex 32
+	old := authkit.Key{ID: "2026-01", Algorithm: authkit.HS256, Secret: []byte("5fd1c0a3729be84610d3f7c2ab95e86d")}
+	fresh := authkit.Key{ID: "2026-02", Algorithm: authkit.HS256, Secret: []byte("b04e7a9152cd386fe1f60b8d2a73c594")}
+
+	must := func(keys ...authkit.Key) (*authkit.TokenIssuer, *authkit.TokenVerifier) {
+		issuer, err := authkit.NewTokenIssuer(authkit.TokenConfig{Keys: keys})
+		if err != nil {
+			log.Fatal(err)
+		}
+		verifier, err := authkit.NewTokenVerifier(authkit.TokenConfig{Keys: keys})
+		if err != nil {
+			log.Fatal(err)
+		}
+		return issuer, verifier
+	}
+	issuer, _ := must(old)
+	token, err := issuer.Issue(authkit.Claims{Subject: "ada"})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	_, during := must(fresh, old)
+	_, err = during.Verify(token)
+	fmt.Println("while keys rotate:", err)
+
+	_, after := must(fresh)
+	_, err = after.Verify(token)
+	fmt.Println("half an hour later:", err)
+	// Output:
+	// while keys rotate: <nil>
+	// half an hour later: authkit: invalid token: bad_signature
+}
+
+// A host's own claims go in as a struct or a map, and come out of a token that was verified.
+func ExampleClaims_Decode() {
+	type tenant struct {
+		Tenant string `json:"tenant"`
+		Plan   string `json:"plan"`
+	}
+	cfg := authkit.TokenConfig{Keys: []authkit.Key{{Algorithm: authkit.HS256, Secret: []byte("5fd1c0a3729be84610d3f7c2ab95e86d")}}}
+	issuer, err := authkit.NewTokenIssuer(cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	verifier, err := authkit.NewTokenVerifier(cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	token, err := issuer.Issue(authkit.Claims{Subject: "ada", Extra: tenant{Tenant: "acme", Plan: "pro"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	claims, err := verifier.Verify(token)
+	if err != nil {
+		log.Fatal(err)
+	}
+	var t tenant
+	if err := claims.Decode(&t); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(claims.Subject, t.Tenant, t.Plan)
+	// Output: ada acme pro
+}
+
+// The usual mistakes are faults of the configuration, all reported at once: a secret that is too
+// short, a public key where HMAC wants a secret, a token that lives for a day.
+func ExampleNewTokenIssuer_mistakes() {
+	public, _, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = authkit.NewTokenIssuer(authkit.TokenConfig{
+		Keys: []authkit.Key{
+			{Algorithm: authkit.HS256, Secret: []byte("secret")},
+			{ID: "partner", Algorithm: authkit.HS256, Public: public},
+		},
+		Lifetime: 24 * time.Hour,
+	})
+	fmt.Println(err)
+	// Output:
+	// authkit: TokenConfig.Keys[0]: the secret has 6 bytes and needs at least 32; make one with: openssl rand -hex 32
+	// authkit: TokenConfig.Keys[1]: HS256 takes a Secret, not Private or Public
+	// authkit: TokenConfig.Lifetime: 24h0m0s; use whole seconds up to 1h0m0s, or 0 for 30m0s
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/rand"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strconv"
+
+	"github.com/authkit-go/authkit"
+)
+
+// A config is what the flags and the environment say, checked.
+type config struct {
+	addr         string
+	secret       []byte
+	randomSecret bool // made at start, for want of SECRET_KEY
+	cost         int
+	usersFile    string
+	generateHash bool
+	redocFile    string
+	printOnly    bool
+
+	log *slog.Logger
+
+	// Tests hash at a lower cost than anybody should, and bring accounts that fit.
+	hasher   authkit.Hasher
+	accounts []authkit.StoredUser
+}
+
+const (
+	minSecretBytes = 32
+	minCost        = 10
+	maxCost        = 14
+)
+
+// environment returns a look-up of settings: in the environment of the process, and
+// failing that in a .env file.
+func environment(dotenv map[string]string) func(name string) (value string, ok bool) {
+	return func(name string) (string, bool) {
+		if value, ok := os.LookupEnv(name); ok {
+			return value, true
+		}
+		value, ok := dotenv[name]
+		return value, ok
+	}
+}
+
+// loadConfig reads flags, whose defaults come from the environment, and prints their
+// usage to help if they ask for it. An empty setting counts as none, but for an empty
+// secret, which is rather a deployment gone wrong.
+func loadConfig(args []string, lookup func(string) (string, bool), help io.Writer) (config, error) {
+	env := func(name, otherwise string) string {
+		value, _ := lookup(name)
+		return cmp.Or(value, otherwise)
+	}
+	cost, err := strconv.Atoi(env("BCRYPT_COST", "12"))
+	if err != nil {
+		return config{}, fmt.Errorf("BCRYPT_COST is not a number; use %d to %d", minCost, maxCost)
+	}
+
+	var cfg config
+	var noGenerateHash bool
+	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
+	flags.StringVar(&cfg.addr, "addr", env("ADDR", "127.0.0.1:8000"), "`address` to listen on; port 0 picks one (ADDR)")
+	flags.IntVar(&cfg.cost, "cost", cost, "bcrypt `cost`, 10 to 14 (BCRYPT_COST)")
+	flags.StringVar(&cfg.usersFile, "users", env("USERS_FILE", ""), "JSON `file` of accounts to load instead of the two of the demo (USERS_FILE)")
+	flags.BoolVar(&noGenerateHash, "no-generate-hash", false, "leave /generate-hash/ out")
+	flags.StringVar(&cfg.redocFile, "redoc-js", "", "`file` with ReDoc's bundle, to serve to /redoc in place of the copy on the CDN")
+	flags.BoolVar(&cfg.printOnly, "config", false, "print the effective configuration, secrets masked, and exit")
+
+	var usage bytes.Buffer
+	flags.SetOutput(&usage)
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			_, _ = usage.WriteTo(help)
+		}
+		return config{}, err
+	}
+	if flags.NArg() > 0 {
+		return config{}, fmt.Errorf("unexpected argument %q; see -help", flags.Arg(0))
+	}
+	if cfg.cost < minCost || cfg.cost > maxCost {
+		return config{}, fmt.Errorf("a bcrypt cost of %d; use %d to %d", cfg.cost, minCost, maxCost)
+	}
+	cfg.generateHash = !noGenerateHash
+
+	secret, ok := lookup("SECRET_KEY")
+	switch {
+	case !ok:
+		secret, cfg.randomSecret = rand.Text()+rand.Text(), true
+	case len(secret) < minSecretBytes:
+		return config{}, fmt.Errorf("SECRET_KEY has %d bytes; use %d random ones or more, such as: openssl rand -hex 32",
+			len(secret), minSecretBytes)
+	}
+	cfg.secret = []byte(secret)
+	return cfg, nil
+}
+
+// print writes the effective configuration without the secret.
+func (c config) print(w io.Writer) {
+	secret := "******** (SECRET_KEY)"
+	if c.randomSecret {
+		secret = "******** (random at start)"
+	}
+	for _, setting := range []struct {
+		name  string
+		value any
+	}{
+		{"addr", c.addr},
+		{"secret", secret},
+		{"cost", c.cost},
+		{"users", cmp.Or(c.usersFile, "the demo's two accounts")},
+		{"generate-hash", c.generateHash},
+		{"redoc-js", cmp.Or(c.redocFile, redocAddress)},
+	} {
+		fmt.Fprintf(w, "%-14s %v\n", setting.name, setting.value)
+	}
+}

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/authkit-go/authkit"
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/stretchr/testify/require"
+)
+
+// A contract is the OpenAPI document that a server serves, held against what it does.
+type contract struct{ doc *openapi3.T }
+
+func readContract(t testing.TB, url string) *contract {
+	t.Helper()
+	a, err := send(url, call{method: "GET", path: "/openapi.json"})
+	require.NoError(t, err)
+	loader := openapi3.NewLoader()
+	doc, err := loader.LoadFromData(a.body)
+	require.NoError(t, err)
+	require.NoError(t, doc.Validate(loader.Context, openapi3.EnableExamplesValidation()))
+	return &contract{doc}
+}
+
+// check asserts that the document tells of the answer: its status, its type, its body,
+// and if it is a success, that the request was one that the document allows.
+func (c *contract) check(t testing.TB, a answer) {
+	t.Helper()
+	path, _, _ := strings.Cut(a.call.path, "?")
+	item := c.doc.Paths.Value(path)
+	if item == nil {
+		item = c.doc.Paths.Value(path + "/")
+	}
+	if item == nil {
+		item = c.doc.Paths.Value(strings.TrimSuffix(path, "/"))
+	}
+	if item == nil || item.GetOperation(a.call.method) == nil {
+		return // a page, a HEAD, a 404 or a 405
+	}
+	req, err := http.NewRequest(a.call.method, "http://demo"+a.call.path, strings.NewReader(a.call.body))
+	require.NoError(t, err)
+	req.Header.Set("Content-Type", a.call.contentType)
+	input := &openapi3filter.RequestValidationInput{
+		Request: req, QueryParams: req.URL.Query(),
+		Route:   &routers.Route{Spec: c.doc, Path: path, PathItem: item, Method: a.call.method, Operation: item.GetOperation(a.call.method)},
+		Options: &openapi3filter.Options{IncludeResponseStatus: true, AuthenticationFunc: openapi3filter.NoopAuthenticationFunc},
+	}
+	if a.status < 300 {
+		require.NoError(t, openapi3filter.ValidateRequest(t.Context(), input), "%s %s: a request that the document does not allow", a.call.method, a.call.path)
+	}
+	err = openapi3filter.ValidateResponse(t.Context(), &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: input, Status: a.status, Header: a.header, Body: io.NopCloser(bytes.NewReader(a.body)),
+	})
+	require.NoError(t, err, "%s %s: an answer that the document does not tell of", a.call.method, a.call.path)
+}
+
+// pagePaths are the routes for people, which the document leaves out.
+var pagePaths = []string{"/docs", "/redoc", "/openapi.json"}
+
+// TestDocumentMatchesRoutes holds the document against the access matrix, in both
+// directions: every route is documented, with the roles that it asks for, and
+// everything documented is a route, with its trailing slash and without.
+func TestDocumentMatchesRoutes(t *testing.T) {
+	t.Parallel()
+	for name, generateHash := range map[string]bool{"whole": true, "without generate-hash": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := testConfig(t)
+			cfg.generateHash = generateHash
+			mux, err := newMux(t.Context(), cfg)
+			require.NoError(t, err)
+			contract := readContract(t, start(t, cfg))
+
+			documented := make(map[string]string) // route to policy
+			for path, item := range contract.doc.Paths.Map() {
+				for method, operation := range item.Operations() {
+					policy := documentedPolicy(t, operation)
+					bare := strings.TrimSuffix(path, "/")
+					documented[method+" "+bare] = policy
+					documented[method+" "+bare+"/{$}"] = policy
+				}
+			}
+			registered := make(map[string]string)
+			for _, route := range mux.AccessMatrix() {
+				if isPage(route) {
+					require.Equal(t, authkit.Public().String(), route.Policy.String())
+					continue
+				}
+				registered[route.Method+" "+route.Pattern] = route.Policy.String()
+			}
+			require.Equal(t, registered, documented)
+			require.Equal(t, generateHash, registered["POST /generate-hash"] != "")
+		})
+	}
+}
+
+func isPage(route authkit.Route) bool {
+	return slices.ContainsFunc(pagePaths, func(path string) bool {
+		return route.Pattern == path || strings.HasPrefix(route.Pattern, path+"/")
+	})
+}
+
+// documentedPolicy returns what an operation says of who may use it, in the words of
+// authkit.Policy.
+func documentedPolicy(t *testing.T, operation *openapi3.Operation) string {
+	t.Helper()
+	require.NotNil(t, operation.Security, operation.OperationID)
+	if len(*operation.Security) == 0 {
+		require.NotContains(t, operation.Description, "Required role")
+		return authkit.Public().String()
+	}
+	require.Equal(t, openapi3.SecurityRequirements{{"OAuth2PasswordBearer": {}}}, *operation.Security)
+	switch first, _, _ := strings.Cut(operation.Description, "\n"); first {
+	case "Required role: none, any enabled account.":
+		return authkit.Authenticated().String()
+	case "Required role: `admin`.":
+		return authkit.Roles("admin").String()
+	}
+	t.Fatal("no required role in the description of ", operation.OperationID)
+	return ""
+}
+
+// TestDocument asserts what clients of the original rely on.
+func TestDocument(t *testing.T) {
+	t.Parallel()
+	doc := readContract(t, start(t, testConfig(t))).doc
+	require.Equal(t, "3.1.0", doc.OpenAPI)
+	require.Equal(t, "Backend Security Demo", doc.Info.Title)
+	require.Equal(t, "OAuth2 Password Flow Demo", doc.Info.Description)
+	require.Equal(t, "1.0.0", doc.Info.Version)
+	require.ElementsMatch(t, []string{"User", "UserCreate", "Token", "Problem"}, slices.Collect(maps.Keys(doc.Components.Schemas)))
+
+	scheme := doc.Components.SecuritySchemes["OAuth2PasswordBearer"].Value
+	require.Equal(t, "oauth2", scheme.Type)
+	require.Equal(t, "token", scheme.Flows.Password.TokenURL)
+
+	var roles []any
+	for _, role := range slices.Sorted(maps.Keys(roleTable())) {
+		roles = append(roles, role)
+	}
+	require.Equal(t, roles, doc.Components.Schemas["UserCreate"].Value.Properties["roles"].Value.Items.Value.Enum)
+
+	base, err := url.Parse("http://127.0.0.1:8000/docs")
+	require.NoError(t, err)
+	require.Contains(t, doc.Paths.Map(), base.ResolveReference(&url.URL{Path: scheme.Flows.Password.TokenURL}).Path)
+}

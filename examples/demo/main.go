@@ -1,0 +1,121 @@
+// Demo is a complete service on authkit: login, guarded routes, roles, accounts
+// that an administrator creates, and a documentation that can be tried out.
+//
+//	go run ./examples/demo
+//
+// It keeps everything in memory and starts with two accounts, which it prints. What
+// a service of your own would do otherwise: it has no /generate-hash/, no accounts
+// that everybody knows, TLS in front of it, and a store that outlives it.
+//
+// server.go is where to start reading.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+const (
+	exitOK     = 0
+	exitFailed = 1 // while starting or serving
+	exitUsage  = 2 // flags, environment, or files that they name
+
+	drainTime = 10 * time.Second
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the program, but for the exit.
+func run(args []string, stdout, stderr io.Writer) int {
+	dotenv, err := readDotenv(".env")
+	if err != nil {
+		fmt.Fprintln(stderr, "demo:", err)
+		return exitUsage
+	}
+	cfg, err := loadConfig(args, environment(dotenv), stdout)
+	if errors.Is(err, flag.ErrHelp) {
+		return exitOK
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "demo:", err)
+		return exitUsage
+	}
+	if cfg.printOnly {
+		cfg.print(stdout)
+		return exitOK
+	}
+	cfg.log = slog.New(slog.NewTextHandler(stderr, nil))
+	if cfg.randomSecret {
+		cfg.log.Warn("SECRET_KEY is not set: using a random secret, so tokens die with this process")
+	}
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	handler, err := newServer(ctx, cfg)
+	if err != nil {
+		fmt.Fprintln(stderr, "demo:", err)
+		return exitUsage
+	}
+	listener, err := net.Listen("tcp", cfg.addr)
+	if err != nil {
+		fmt.Fprintln(stderr, "demo:", err)
+		return exitFailed
+	}
+	if err := greet(stdout, cfg, listener.Addr()); err != nil {
+		fmt.Fprintln(stderr, "demo:", err)
+		return exitFailed
+	}
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	if err := serve(ctx, newHTTPServer(handler, cfg.log), listener, cfg.log); err != nil {
+		fmt.Fprintln(stderr, "demo:", err)
+		return exitFailed
+	}
+	return exitOK
+}
+
+// newHTTPServer returns the server of a handler, with limits: the zero values of all
+// of them mean none, and a client that is slow on purpose must not hold a connection
+// for ever.
+func newHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       20 * time.Second,
+		WriteTimeout:      60 * time.Second,
+		IdleTimeout:       60 * time.Second,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+}
+
+// serve serves until ctx ends, and then finishes the requests that are under way, if
+// they take no longer than drainTime.
+func serve(ctx context.Context, server *http.Server, listener net.Listener, log *slog.Logger) error {
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	log.Info("shutting down")
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	defer cancel()
+	if err := server.Shutdown(drain); err != nil {
+		log.Warn("some requests were cut off", "err", err)
+		return server.Close()
+	}
+	return nil
+}

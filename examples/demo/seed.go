@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/authkit-go/authkit"
+)
+
+// demoAccounts are the two accounts that greeting.txt documents.
+func demoAccounts() []authkit.StoredUser {
+	return []authkit.StoredUser{
+		{
+			User:         authkit.User{Email: "admin@example.com", FullName: "Admin User", Roles: []string{"admin", "user"}},
+			PasswordHash: "$2a$12$vHk3iLg2MWBBLkT5erYrqeICnX3DzzLZKYEe.E6XUVRyGeA8VXCdi",
+		},
+		{
+			User:         authkit.User{Email: "user@example.com", FullName: "Regular User", Roles: []string{"user"}},
+			PasswordHash: "$2a$12$yI4vm1AWod6mXH4EATkdQOWR0F9EecYEEgWFyVbEZ.97m5s4URMiu",
+		},
+	}
+}
+
+// seed fills the store, if it is empty: with the accounts of the file of -users, or
+// with those of the demo.
+func seed(ctx context.Context, kit *authkit.Kit, users authkit.UserStore, cfg config) error {
+	existing, err := users.ListUsers(ctx, "", 1)
+	if err != nil || len(existing) > 0 {
+		return err
+	}
+	if cfg.usersFile != "" {
+		return importFile(ctx, kit, cfg.usersFile)
+	}
+	accounts := cfg.accounts
+	if accounts == nil {
+		accounts = demoAccounts()
+	}
+	return kit.ImportUsers(ctx, accounts)
+}
+
+// importFile stores the accounts of a file: all of them, or none and an error that
+// names the first row at fault.
+func importFile(ctx context.Context, kit *authkit.Kit, path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var rows []json.RawMessage
+	if err := checkJSON(text); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if err := json.Unmarshal(text, &rows); err != nil {
+		return fmt.Errorf("%s: not a list of accounts", path)
+	}
+	accounts := make([]authkit.StoredUser, len(rows))
+	for i, row := range rows {
+		accounts[i], err = readAccount(row)
+		if err != nil {
+			return fmt.Errorf("%s: row %d: %w", path, i+1, err)
+		}
+	}
+	err = kit.ImportUsers(ctx, accounts)
+	if bad, ok := errors.AsType[*authkit.ImportError](err); ok {
+		return fmt.Errorf("%s: row %d: %w", path, bad.Row+1, bad.Err)
+	}
+	return err
+}
+
+// readAccount reads a row of the file.
+func readAccount(row []byte) (authkit.StoredUser, error) {
+	o, ok := readObject(row)
+	if !ok {
+		return authkit.StoredUser{}, errors.New("not an object")
+	}
+	u := authkit.StoredUser{
+		User: authkit.User{
+			Email:    o.text("email"),
+			FullName: o.text("full_name"),
+			Roles:    o.texts("roles", []string{"user"}),
+			Disabled: o.boolean("disabled"),
+		},
+		PasswordHash: authkit.PasswordHash(o.text("password_hash")),
+	}
+	o.rest()
+	if o.faults != nil {
+		return authkit.StoredUser{}, &authkit.ValidationError{Fields: o.faults}
+	}
+	return u, nil
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/authkit-go/authkit"
+)
+
+// An account is a user as the world sees it: what authkit.User holds beyond it, such
+// as the ID, stays inside.
+type account struct {
+	Email    string   `json:"email"`
+	FullName string   `json:"full_name"`
+	Roles    []string `json:"roles"`
+	Disabled bool     `json:"disabled"`
+}
+
+func accountOf(u authkit.User) account {
+	return account{Email: u.Email, FullName: u.FullName, Roles: append([]string{}, u.Roles...), Disabled: u.Disabled}
+}
+
+// me answers with the account behind the token.
+func (s *server) me(w http.ResponseWriter, r *http.Request) {
+	user, _ := authkit.UserFrom(r.Context()) // the route's policy saw to it
+	writeJSON(w, http.StatusOK, accountOf(user))
+}
+
+// items answers with what the account owns: in the demo, the same for everybody.
+func (s *server) items(w http.ResponseWriter, r *http.Request) {
+	type item struct {
+		ItemID string `json:"item_id"`
+		Owner  string `json:"owner"`
+	}
+	user, _ := authkit.UserFrom(r.Context())
+	writeJSON(w, http.StatusOK, []item{{"Foo", user.Email}, {"Bar", user.Email}})
+}
+
+const (
+	maxPage     = 1000
+	defaultPage = 100
+	maxCursor   = 255 // bytes; an ID has far less
+)
+
+// listUsers answers with all accounts, or with a page of them if the query asks for
+// one.
+func (s *server) listUsers(w http.ResponseWriter, r *http.Request) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		refuse(w, r, []authkit.FieldError{{Field: "query", Message: "is malformed"}})
+		return
+	}
+	if !query.Has("limit") && !query.Has("after") {
+		s.streamUsers(w, r)
+		return
+	}
+	limit, after, faults := readPage(query)
+	if faults != nil {
+		refuse(w, r, faults)
+		return
+	}
+	page, err := s.usersAfter(r.Context(), after, limit)
+	if err != nil {
+		authkit.ProblemFor(err).ServeHTTP(w, r)
+		return
+	}
+	accounts := make([]account, len(page))
+	for i, user := range page {
+		accounts[i] = accountOf(user)
+	}
+	if len(page) == limit {
+		last := page[limit-1].ID
+		more, err := s.usersAfter(r.Context(), last, 1)
+		if err != nil {
+			authkit.ProblemFor(err).ServeHTTP(w, r)
+			return
+		}
+		if len(more) > 0 {
+			next := url.Values{"limit": {strconv.Itoa(limit)}, "after": {last}}
+			w.Header().Set("Link", "<"+r.URL.Path+"?"+next.Encode()+`>; rel="next"`)
+		}
+	}
+	writeJSON(w, http.StatusOK, accounts)
+}
+
+// readPage reads what a query says about paging.
+func readPage(query url.Values) (limit int, after string, faults []authkit.FieldError) {
+	fault := func(field, message string) {
+		faults = append(faults, authkit.FieldError{Field: field, Message: message})
+	}
+	limit = defaultPage
+	if values := query["limit"]; values != nil {
+		n, err := strconv.ParseUint(values[0], 10, 32)
+		if err != nil || n < 1 || n > maxPage || len(values) > 1 {
+			fault("limit", fmt.Sprintf("must be one number from 1 to %d", maxPage))
+		}
+		limit = int(n)
+	}
+	if values := query["after"]; values != nil {
+		after = values[0]
+		if len(values) > 1 || !validCursor(after) {
+			fault("after", "must be taken from a Link header")
+		}
+	}
+	return limit, after, faults
+}
+
+// validCursor reports whether a text may be handed to a store as an ID.
+func validCursor(s string) bool {
+	if len(s) > maxCursor || !utf8.ValidString(s) {
+		return false
+	}
+	for _, c := range s {
+		if unicode.IsControl(c) {
+			return false
+		}
+	}
+	return true
+}
+
+// streamUsers answers with all accounts, and holds a page of them at a time.
+func (s *server) streamUsers(w http.ResponseWriter, r *http.Request) {
+	page, err := s.usersAfter(r.Context(), "", maxPage)
+	if err != nil {
+		authkit.ProblemFor(err).ServeHTTP(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	encoder := json.NewEncoder(w)
+	separator := "["
+	for len(page) > 0 {
+		for _, user := range page {
+			_, _ = io.WriteString(w, separator) // if the client is gone, so is it for Encode
+			if err := encoder.Encode(accountOf(user)); err != nil {
+				return
+			}
+			separator = ","
+		}
+		page, err = s.usersAfter(r.Context(), page[len(page)-1].ID, maxPage)
+		if err != nil {
+			panic(http.ErrAbortHandler) // half a list must not look like a whole one
+		}
+	}
+	if separator == "[" {
+		_, _ = io.WriteString(w, separator)
+	}
+	_, _ = io.WriteString(w, "]\n")
+}
+
+// usersAfter asks the store for a page.
+func (s *server) usersAfter(ctx context.Context, after string, limit int) ([]authkit.User, error) {
+	page, err := s.users.ListUsers(ctx, after, limit)
+	if err != nil {
+		s.log.ErrorContext(ctx, "listing accounts", "err", err)
+		return nil, fmt.Errorf("%w: %w", authkit.ErrUnavailable, err)
+	}
+	return page, nil
+}
