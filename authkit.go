@@ -263,8 +263,11 @@ func (k *Kit) Login(ctx context.Context, email, password string) (Token, error) 
 		if e.Reason == "" || e.Reason == ReasonUnreadableHash {
 			e.Err = err
 		}
-		if errors.Is(err, ErrUnavailable) {
+		switch {
+		case errors.Is(err, ErrUnavailable):
 			e.Reason = ReasonStore
+		case errors.Is(err, context.Canceled):
+			e.Reason = ReasonCanceled
 		}
 		k.emit(ctx, e)
 		return Token{}, err

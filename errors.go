@@ -41,13 +41,14 @@ var (
 	ErrPasswordRefused = errors.New("authkit: password refused")
 )
 
-// A refusal is an error of a public kind with a private reason.
+// A refusal is an error of a public kind with a private reason, which is for the event
+// alone: it is not part of the text, since texts find their way into answers.
 type refusal struct {
 	kind   error
 	reason Reason
 }
 
-func (r *refusal) Error() string { return r.kind.Error() + ": " + string(r.reason) }
+func (r *refusal) Error() string { return r.kind.Error() }
 func (r *refusal) Unwrap() error { return r.kind }
 
 // reasonOf returns the private reason of an error, or "".
@@ -58,8 +59,13 @@ func reasonOf(err error) Reason {
 	return ""
 }
 
-// unavailable wraps an error of a store.
-func unavailable(err error) error { return fmt.Errorf("%w: %w", ErrUnavailable, err) }
+// unavailable wraps an error of a store. That the client has left is none.
+func unavailable(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
 
 // A FieldError says what is wrong with one field of an input. Message is fixed
 // text, fit to be shown to whoever sent the input.

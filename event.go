@@ -34,6 +34,7 @@ const (
 	ReasonDisabled       Reason = "disabled"        // the account is
 	ReasonOverloaded     Reason = "overloaded"      // too many logins at once
 	ReasonStore          Reason = "store"           // the store failed
+	ReasonCanceled       Reason = "canceled"        // the client has left
 	ReasonMalformed      Reason = "malformed"       // not a token, or too long, or one with a header that no key of ours has
 	ReasonBadSignature   Reason = "bad_signature"   // no key of ours signed it
 	ReasonBadClaims      Reason = "bad_claims"      // a claim is missing, broken, or for somebody else

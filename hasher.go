@@ -151,7 +151,7 @@ func (c chain) NeedsRehash(hash PasswordHash) (bool, error) {
 		if errors.Is(err, ErrUnknownScheme) {
 			continue
 		}
-		return needs || i > 0, err
+		return err == nil && (needs || i > 0), err
 	}
 	return false, ErrUnknownScheme
 }

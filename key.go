@@ -8,11 +8,15 @@ import (
 	"crypto/elliptic"
 	"crypto/hmac"
 	"crypto/rsa"
+	"crypto/x509"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
 	"log/slog"
+	"math"
+	"math/big"
 	"slices"
 	"sync"
 	"unicode/utf8"
@@ -109,6 +113,13 @@ func checkSecret(secret []byte, atLeast int) error {
 	return nil
 }
 
+// methodPS256 is PS256 as RFC 7518 section 3.5 has it: the salt is as long as the hash.
+// golang-jwt's own takes any salt.
+var methodPS256 = &jwt.SigningMethodRSAPSS{
+	SigningMethodRSA: jwt.SigningMethodPS256.SigningMethodRSA,
+	Options:          &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash},
+}
+
 // A boundKey is a Key that was checked, with all that signing and verifying need
 // worked out. Algorithm and key material are bound here, once.
 type boundKey struct {
@@ -119,9 +130,12 @@ type boundKey struct {
 
 	hmac *sync.Pool // of *hmacState, for the HS algorithms
 
-	method  jwt.SigningMethod // for the others
-	private crypto.Signer     // nil for a key that only verifies
-	public  crypto.PublicKey
+	method jwt.SigningMethod // for the others
+	public crypto.PublicKey
+
+	// sign is nil for a key that only verifies. It is a function and not a key so that
+	// fmt, which looks into structs, has nothing to show.
+	sign func(input string) ([]byte, error)
 }
 
 // An hmacState is a keyed hash to be used again: building one costs as much as
@@ -178,59 +192,152 @@ func bindKey(k Key) (*boundKey, error) {
 	return b, nil
 }
 
+// bindAsymmetric takes copies of the keys, so that they cannot change later, and looks
+// that they are whole: a broken key must not wait for the first token.
 func (b *boundKey) bindAsymmetric(k Key) (sigBytes int, err error) {
-	b.private, b.public = k.Private, k.Public
-	if k.Private != nil {
-		switch k.Private.(type) {
-		case *rsa.PrivateKey, *ecdsa.PrivateKey, ed25519.PrivateKey:
-		default:
-			return 0, fmt.Errorf("a Private of type %T; use *rsa.PrivateKey, *ecdsa.PrivateKey or ed25519.PrivateKey", k.Private)
-		}
-		derived := k.Private.Public()
-		if equal, ok := derived.(interface{ Equal(crypto.PublicKey) bool }); k.Public != nil && (!ok || !equal.Equal(k.Public)) {
-			return 0, errors.New("a Public that does not belong to Private; leave it nil")
-		}
-		b.public = derived
+	var kind string
+	switch k.Algorithm {
+	case RS256:
+		b.method, kind = jwt.SigningMethodRS256, "an RSA key"
+	case PS256:
+		b.method, kind = methodPS256, "an RSA key"
+	case ES256:
+		b.method, kind = jwt.SigningMethodES256, "an ECDSA key on P-256"
+	case EdDSA:
+		b.method, kind = jwt.SigningMethodEdDSA, "an Ed25519 key"
 	}
-	if b.public == nil {
+	given := any(k.Public)
+	if k.Private != nil {
+		given = k.Private
+	}
+	if given == nil {
 		return 0, fmt.Errorf("%s needs Private to sign, or Public to verify", k.Algorithm)
 	}
-	switch k.Algorithm {
-	case RS256, PS256:
-		b.method = jwt.SigningMethod(jwt.SigningMethodRS256)
-		if k.Algorithm == PS256 {
-			b.method = jwt.SigningMethodPS256
+	wrong := fmt.Errorf("%s needs %s that is whole, not %T", k.Algorithm, kind, given)
+
+	public := k.Public
+	if k.Private != nil {
+		private := wholePrivate(k.Private)
+		if private == nil {
+			return 0, wrong
 		}
-		pub, ok := b.public.(*rsa.PublicKey)
-		if !ok || pub == nil || pub.N == nil {
-			return 0, fmt.Errorf("%s needs an RSA key, not %T", k.Algorithm, b.public)
+		b.sign = func(input string) ([]byte, error) { return b.method.Sign(input, private) }
+		public = private.Public()
+		if k.Public != nil && !samePublic(public, k.Public) {
+			return 0, errors.New("a Public that does not belong to Private; leave it nil")
 		}
-		if bits := pub.N.BitLen(); bits < 2048 || bits > 8192 || pub.E < 3 || pub.E%2 == 0 {
-			return 0, fmt.Errorf("an RSA key of %d bits with exponent %d: use 2048 to 8192 bits and an odd exponent of 3 or more", bits, pub.E)
-		}
-		sigBytes = pub.Size()
-	case ES256:
-		b.method = jwt.SigningMethodES256
-		pub, ok := b.public.(*ecdsa.PublicKey)
-		if !ok || pub == nil || pub.Curve != elliptic.P256() {
-			return 0, fmt.Errorf("ES256 needs an ECDSA key on P-256, not %T", b.public)
-		}
-		if _, err := pub.ECDH(); err != nil {
-			return 0, errors.New("the ECDSA key is not a point on P-256")
-		}
-		sigBytes = 64
-	case EdDSA:
-		b.method = jwt.SigningMethodEdDSA
-		if pub, ok := b.public.(ed25519.PublicKey); !ok || len(pub) != ed25519.PublicKeySize {
-			return 0, fmt.Errorf("EdDSA needs an Ed25519 key, not %T", b.public)
-		}
-		sigBytes = ed25519.SignatureSize
 	}
-	return sigBytes, nil
+	switch pub := public.(type) {
+	case *rsa.PublicKey:
+		if pub == nil || pub.N == nil || k.Algorithm != RS256 && k.Algorithm != PS256 {
+			return 0, wrong
+		}
+		if bits := pub.N.BitLen(); bits < 2048 || bits > 8192 || pub.E < 3 || pub.E > math.MaxInt32 || pub.E%2 == 0 {
+			return 0, fmt.Errorf("an RSA key of %d bits with exponent %d: use 2048 to 8192 bits and an odd exponent from 3 to 2^31", bits, pub.E)
+		}
+		b.public = &rsa.PublicKey{N: new(big.Int).Set(pub.N), E: pub.E}
+		return pub.Size(), nil
+	case *ecdsa.PublicKey:
+		if !filled(pub) || pub.Curve != elliptic.P256() || k.Algorithm != ES256 {
+			return 0, wrong
+		}
+		point, err := pub.Bytes()
+		if err == nil {
+			b.public, err = ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
+		}
+		if err != nil {
+			return 0, errors.New("an ECDSA key that is not a point on P-256")
+		}
+		return 64, nil
+	case ed25519.PublicKey:
+		if len(pub) != ed25519.PublicKeySize || smallOrder(pub) || k.Algorithm != EdDSA {
+			return 0, wrong
+		}
+		b.public = slices.Clone(pub)
+		return ed25519.SignatureSize, nil
+	}
+	return 0, wrong
+}
+
+// wholePrivate returns a copy of a private key, or nil if it is broken or of no kind
+// that is known.
+func wholePrivate(k crypto.Signer) crypto.Signer {
+	switch k := k.(type) {
+	case *rsa.PrivateKey:
+		if k == nil || k.N == nil || k.D == nil || len(k.Primes) < 2 || slices.Contains(k.Primes, nil) || k.Validate() != nil {
+			return nil
+		}
+		if whole, err := x509.ParsePKCS1PrivateKey(x509.MarshalPKCS1PrivateKey(k)); err == nil {
+			return whole
+		}
+	case *ecdsa.PrivateKey:
+		if k == nil || !filled(&k.PublicKey) || k.D == nil || k.Curve != elliptic.P256() {
+			return nil
+		}
+		scalar, err := k.Bytes()
+		if err != nil {
+			return nil
+		}
+		if whole, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), scalar); err == nil && whole.PublicKey.Equal(&k.PublicKey) {
+			return whole
+		}
+	case ed25519.PrivateKey:
+		if len(k) != ed25519.PrivateKeySize {
+			return nil
+		}
+		if whole := ed25519.NewKeyFromSeed(k.Seed()); whole.Equal(k) {
+			return whole
+		}
+	}
+	return nil
+}
+
+// samePublic reports whether a public key that was given is the one of a private key.
+func samePublic(derived, given crypto.PublicKey) bool {
+	switch given := given.(type) {
+	case *rsa.PublicKey:
+		if given == nil || given.N == nil {
+			return false
+		}
+	case *ecdsa.PublicKey:
+		if !filled(given) {
+			return false
+		}
+	}
+	key, ok := derived.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && key.Equal(given)
+}
+
+// filled reports whether an ECDSA key has coordinates at all.
+func filled(k *ecdsa.PublicKey) bool {
+	//lint:ignore SA1019 a key made by hand may lack them, and every method then panics
+	return k != nil && k.X != nil && k.Y != nil
+}
+
+// smallOrder reports whether an Ed25519 public key is one of the few points under which
+// anybody can sign, such as a slice that was never filled. There are five such
+// values of y, two of which have a second spelling, and x may have either sign.
+func smallOrder(pub ed25519.PublicKey) bool {
+	for _, y := range []string{
+		"0000000000000000000000000000000000000000000000000000000000000000",
+		"0100000000000000000000000000000000000000000000000000000000000000",
+		"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+		"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+		"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+		"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+		"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	} {
+		without := slices.Clone(pub)
+		without[31] &= 0x7f
+		if hex.EncodeToString(without) == y {
+			return true
+		}
+	}
+	return false
 }
 
 // canSign reports whether the key can sign.
-func (b *boundKey) canSign() bool { return b.hmac != nil || b.private != nil }
+func (b *boundKey) canSign() bool { return b.hmac != nil || b.sign != nil }
 
 // appendSignature appends a dot and the signature segment to dst, which is the
 // signing input.
@@ -242,7 +349,7 @@ func (b *boundKey) appendSignature(dst []byte) ([]byte, error) {
 		b.hmac.Put(s)
 		return dst, nil
 	}
-	sig, err := b.method.Sign(string(dst), b.private)
+	sig, err := b.sign(string(dst))
 	if err != nil {
 		return nil, fmt.Errorf("authkit: signing with %s: %w", b.alg, err)
 	}

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"math/big"
 	"slices"
 	"strings"
@@ -99,28 +100,28 @@ func TestKeyFaults(t *testing.T) {
 		{"RS256 without anything", authkit.Key{Algorithm: authkit.RS256}, "needs Private to sign, or Public to verify"},
 		{"ES256 without anything", authkit.Key{Algorithm: authkit.ES256}, "needs Private to sign, or Public to verify"},
 		{"EdDSA without anything", authkit.Key{Algorithm: authkit.EdDSA}, "needs Private to sign, or Public to verify"},
-		{"RS256 with an EC key", authkit.Key{Algorithm: authkit.RS256, Private: ec}, "needs an RSA key"},
-		{"RS256 with an Ed25519 key", authkit.Key{Algorithm: authkit.RS256, Private: ed}, "needs an RSA key"},
-		{"PS256 with an EC key", authkit.Key{Algorithm: authkit.PS256, Public: ec.Public()}, "needs an RSA key"},
+		{"RS256 with an EC key", authkit.Key{Algorithm: authkit.RS256, Private: ec}, "needs an"},
+		{"RS256 with an Ed25519 key", authkit.Key{Algorithm: authkit.RS256, Private: ed}, "needs an"},
+		{"PS256 with an EC key", authkit.Key{Algorithm: authkit.PS256, Public: ec.Public()}, "needs an"},
 		{"ES256 with an RSA key", authkit.Key{Algorithm: authkit.ES256, Private: r}, "P-256"},
 		{"ES256 with an Ed25519 key", authkit.Key{Algorithm: authkit.ES256, Public: ed.Public()}, "P-256"},
 		{"ES256 on P-384", authkit.Key{Algorithm: authkit.ES256, Private: p384}, "P-256"},
 		{"ES256 on P-384, public", authkit.Key{Algorithm: authkit.ES256, Public: p384.Public()}, "P-256"},
-		{"EdDSA with an RSA key", authkit.Key{Algorithm: authkit.EdDSA, Private: r}, "Ed25519"},
-		{"EdDSA with an EC key", authkit.Key{Algorithm: authkit.EdDSA, Public: ec.Public()}, "Ed25519"},
+		{"EdDSA with an RSA key", authkit.Key{Algorithm: authkit.EdDSA, Private: r}, "needs an"},
+		{"EdDSA with an EC key", authkit.Key{Algorithm: authkit.EdDSA, Public: ec.Public()}, "needs an"},
 
-		{"Private of another type", authkit.Key{Algorithm: authkit.RS256, Private: tokSigner{r}}, "authkit_test.tokSigner"},
-		{"Private is a pointer to an Ed25519 key", authkit.Key{Algorithm: authkit.EdDSA, Private: &ed}, "*ed25519.PrivateKey"},
-		{"Public of another type", authkit.Key{Algorithm: authkit.RS256, Public: "PEM"}, "not string"},
-		{"Public is PEM", authkit.Key{Algorithm: authkit.RS256, Public: []byte("-----BEGIN PUBLIC KEY-----")}, "not []uint8"},
-		{"Public is not a pointer", authkit.Key{Algorithm: authkit.RS256, Public: r.PublicKey}, "not rsa.PublicKey"},
-		{"Public is private", authkit.Key{Algorithm: authkit.RS256, Public: r}, "not *rsa.PrivateKey"},
-		{"Public is private, EC", authkit.Key{Algorithm: authkit.ES256, Public: ec}, "not *ecdsa.PrivateKey"},
-		{"Public is private, Ed25519", authkit.Key{Algorithm: authkit.EdDSA, Public: ed}, "not ed25519.PrivateKey"},
+		{"Private of another type", authkit.Key{Algorithm: authkit.RS256, Private: tokSigner{r}}, "needs an"},
+		{"Private is a pointer to an Ed25519 key", authkit.Key{Algorithm: authkit.EdDSA, Private: &ed}, "needs an"},
+		{"Public of another type", authkit.Key{Algorithm: authkit.RS256, Public: "PEM"}, "needs an"},
+		{"Public is PEM", authkit.Key{Algorithm: authkit.RS256, Public: []byte("-----BEGIN PUBLIC KEY-----")}, "needs an"},
+		{"Public is not a pointer", authkit.Key{Algorithm: authkit.RS256, Public: r.PublicKey}, "needs an"},
+		{"Public is private", authkit.Key{Algorithm: authkit.RS256, Public: r}, "needs an"},
+		{"Public is private, EC", authkit.Key{Algorithm: authkit.ES256, Public: ec}, "needs an"},
+		{"Public is private, Ed25519", authkit.Key{Algorithm: authkit.EdDSA, Public: ed}, "needs an"},
 		{"Public of another key", authkit.Key{Algorithm: authkit.RS256, Private: r, Public: tokRSA()[1].Public()}, "belong to Private"},
 		{"Public of another key, EC", authkit.Key{Algorithm: authkit.ES256, Private: ec, Public: otherEC.Public()}, "belong to Private"},
 		{"Public of another key, Ed25519", authkit.Key{Algorithm: authkit.EdDSA, Private: ed, Public: otherEd.Public()}, "belong to Private"},
-		{"Public of another kind", authkit.Key{Algorithm: authkit.RS256, Private: r, Public: ec.Public()}, "belong to Private"},
+		{"Public of another kind", authkit.Key{Algorithm: authkit.RS256, Private: r, Public: ec.Public()}, "RS256"},
 
 		{"RSA of 1024 bits", authkit.Key{Algorithm: authkit.RS256, Public: modulus(1024, 65537)}, "an RSA key of 1024 bits"},
 		{"RSA of 2047 bits", authkit.Key{Algorithm: authkit.PS256, Public: modulus(2047, 65537)}, "an RSA key of 2047 bits"},
@@ -129,18 +130,18 @@ func TestKeyFaults(t *testing.T) {
 		{"RSA with exponent 1", authkit.Key{Algorithm: authkit.RS256, Public: modulus(2048, 1)}, "exponent 1"},
 		{"RSA with exponent 0", authkit.Key{Algorithm: authkit.RS256, Public: modulus(2048, 0)}, "exponent 0"},
 		{"RSA with a negative exponent", authkit.Key{Algorithm: authkit.RS256, Public: modulus(2048, -3)}, "exponent -3"},
-		{"RSA without a modulus", authkit.Key{Algorithm: authkit.RS256, Public: &rsa.PublicKey{E: 65537}}, "needs an RSA key"},
-		{"RSA, zero", authkit.Key{Algorithm: authkit.RS256, Private: &rsa.PrivateKey{}}, "needs an RSA key"},
-		{"RSA with Public nil inside", authkit.Key{Algorithm: authkit.RS256, Public: (*rsa.PublicKey)(nil)}, "needs an RSA key"},
+		{"RSA without a modulus", authkit.Key{Algorithm: authkit.RS256, Public: &rsa.PublicKey{E: 65537}}, "needs an"},
+		{"RSA, zero", authkit.Key{Algorithm: authkit.RS256, Private: &rsa.PrivateKey{}}, "needs an"},
+		{"RSA with Public nil inside", authkit.Key{Algorithm: authkit.RS256, Public: (*rsa.PublicKey)(nil)}, "needs an"},
 		{"EC with Public nil inside", authkit.Key{Algorithm: authkit.ES256, Public: (*ecdsa.PublicKey)(nil)}, "P-256"},
 		{"EC, zero", authkit.Key{Algorithm: authkit.ES256, Private: &ecdsa.PrivateKey{}}, "P-256"},
 		{"EC, zero, public", authkit.Key{Algorithm: authkit.ES256, Public: &ecdsa.PublicKey{}}, "P-256"},
 		{"EC at 0, 0", authkit.Key{Algorithm: authkit.ES256, Public: point(0, 0)}, "not a point on P-256"},
 		{"EC off the curve", authkit.Key{Algorithm: authkit.ES256, Public: point(1, 1)}, "not a point on P-256"},
 		{"EC with a negative coordinate", authkit.Key{Algorithm: authkit.ES256, Public: point(-1, 1)}, "not a point on P-256"},
-		{"Ed25519 nil", authkit.Key{Algorithm: authkit.EdDSA, Public: ed25519.PublicKey(nil)}, "Ed25519"},
-		{"Ed25519 of 31 bytes", authkit.Key{Algorithm: authkit.EdDSA, Public: ed25519.PublicKey(make([]byte, 31))}, "Ed25519"},
-		{"Ed25519 of 33 bytes", authkit.Key{Algorithm: authkit.EdDSA, Public: ed25519.PublicKey(make([]byte, 33))}, "Ed25519"},
+		{"Ed25519 nil", authkit.Key{Algorithm: authkit.EdDSA, Public: ed25519.PublicKey(nil)}, "needs an"},
+		{"Ed25519 of 31 bytes", authkit.Key{Algorithm: authkit.EdDSA, Public: ed25519.PublicKey(make([]byte, 31))}, "needs an"},
+		{"Ed25519 of 33 bytes", authkit.Key{Algorithm: authkit.EdDSA, Public: ed25519.PublicKey(make([]byte, 33))}, "needs an"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -178,6 +179,8 @@ func TestKeyFaultsDoNotPanic(t *testing.T) {
 		"zero ecdsa.PrivateKey on P-256":        {Algorithm: authkit.ES256, Private: &ecdsa.PrivateKey{PublicKey: ecdsa.PublicKey{Curve: elliptic.P256()}}},
 		"nil ed25519.PrivateKey and Public":     {Algorithm: authkit.EdDSA, Private: ed25519.PrivateKey(nil), Public: ed.Public()},
 		"nil *ecdsa.PrivateKey for the wrong":   {Algorithm: authkit.RS256, Private: (*ecdsa.PrivateKey)(nil)},
+		"ecdsa.PrivateKey and Public, no point": {Algorithm: authkit.ES256, Private: ec, Public: &ecdsa.PublicKey{Curve: elliptic.P256()}},
+		"ed25519.PrivateKey and nil Public":     {Algorithm: authkit.EdDSA, Private: ed, Public: ed25519.PublicKey(nil)},
 		"nil *ed25519.PrivateKey, by a pointer": {Algorithm: authkit.EdDSA, Private: (*ed25519.PrivateKey)(nil)},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -204,15 +207,25 @@ func TestKeyFaultsOfPrivate(t *testing.T) {
 	require.NoError(t, err)
 	otherEC, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
-	//lint:ignore SA1019 the key has to be a wrong one
-	mixedEC := &ecdsa.PrivateKey{PublicKey: ec.PublicKey, D: otherEC.D}
+	scalar := func(d *big.Int) *ecdsa.PrivateKey {
+		//lint:ignore SA1019 the key has to be a wrong one
+		return &ecdsa.PrivateKey{PublicKey: ec.PublicKey, D: d}
+	}
 	for name, key := range map[string]authkit.Key{
 		"RSA without an exponent":         {Algorithm: authkit.RS256, Private: &rsa.PrivateKey{PublicKey: r.PublicKey}},
 		"RSA with another exponent":       {Algorithm: authkit.RS256, Private: &rsa.PrivateKey{PublicKey: r.PublicKey, D: big.NewInt(5)}},
 		"PSS without an exponent":         {Algorithm: authkit.PS256, Private: &rsa.PrivateKey{PublicKey: r.PublicKey}},
-		"RSA, public exponent over 2^31":  {Algorithm: authkit.RS256, Private: &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: r.N, E: 1<<33 + 1}, D: r.D, Primes: r.Primes}},
+		"RSA, public exponent over 2^31":  {Algorithm: authkit.RS256, Private: &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: r.N, E: math.MaxInt}, D: r.D, Primes: r.Primes}},
+		"RSA with a negative exponent":    {Algorithm: authkit.RS256, Private: &rsa.PrivateKey{PublicKey: r.PublicKey, D: big.NewInt(-1), Primes: r.Primes}},
+		"RSA with one prime":              {Algorithm: authkit.RS256, Private: &rsa.PrivateKey{PublicKey: r.PublicKey, D: r.D, Primes: r.Primes[:1]}},
+		"RSA with a nil prime":            {Algorithm: authkit.RS256, Private: &rsa.PrivateKey{PublicKey: r.PublicKey, D: r.D, Primes: []*big.Int{r.Primes[0], nil}}},
+		"RSA with primes of zero":         {Algorithm: authkit.RS256, Private: &rsa.PrivateKey{PublicKey: r.PublicKey, D: r.D, Primes: []*big.Int{new(big.Int), new(big.Int)}}},
+		"RSA with a negative modulus":     {Algorithm: authkit.RS256, Private: &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: new(big.Int).Neg(r.N), E: r.E}, D: r.D, Primes: r.Primes}},
+		"EC with a negative scalar":       {Algorithm: authkit.ES256, Private: scalar(big.NewInt(-1))},
+		"EC with scalar 0":                {Algorithm: authkit.ES256, Private: scalar(new(big.Int))},
+		"EC with a scalar of 300 bits":    {Algorithm: authkit.ES256, Private: scalar(new(big.Int).Lsh(big.NewInt(1), 299))},
 		"EC without a scalar":             {Algorithm: authkit.ES256, Private: &ecdsa.PrivateKey{PublicKey: ec.PublicKey}},
-		"EC of two keys":                  {Algorithm: authkit.ES256, Private: mixedEC},
+		"EC of two keys":                  {Algorithm: authkit.ES256, Private: scalar(otherEC.D)},
 		"Ed25519 of two keys":             {Algorithm: authkit.EdDSA, Private: slices.Concat(ed[:32], otherEd[32:])},
 		"Ed25519 of 63 bytes":             {Algorithm: authkit.EdDSA, Private: ed[:63]},
 		"Ed25519 of 65 bytes":             {Algorithm: authkit.EdDSA, Private: append(slices.Clone(ed), 0)},
@@ -327,6 +340,9 @@ func TestKeysAreCopied(t *testing.T) {
 			require.NoError(t, err)
 			_, err = verifier.Verify(token)
 			require.NoError(t, err)
+			if key.Secret != nil { // both sides may have changed alike
+				tokAccepted(t, tokVerifier(t, tokKey), token)
+			}
 		})
 	}
 }

@@ -22,8 +22,8 @@ import (
 
 const loginPassword = "correct horse"
 
-// store puts an account into a kit's store as it is.
-func store(t testing.TB, users authkit.UserStore, u authkit.StoredUser) authkit.StoredUser {
+// storeUser puts an account into a kit's store as it is.
+func storeUser(t testing.TB, users authkit.UserStore, u authkit.StoredUser) authkit.StoredUser {
 	t.Helper()
 	if u.ID == "" {
 		u.ID = authkit.NewUserID()
@@ -165,7 +165,7 @@ func TestLoginFailuresAreAlike(t *testing.T) {
 		{User: authkit.User{Email: "costly@example.com"}, PasswordHash: "$2a$31$abcdefghijklmnopqrstuur/uCBNBvVl4m8sbz1ePRFisPkMaJiTS"},
 		{User: authkit.User{Email: "plain@example.com"}, PasswordHash: loginPassword},
 	} {
-		ids[u.Email] = store(t, users, u).ID
+		ids[u.Email] = storeUser(t, users, u).ID
 	}
 
 	reference := answerTo(authkit.ErrInvalidCredentials)
@@ -275,8 +275,8 @@ func TestLoginErrorTextIsNeutral(t *testing.T) {
 	t.Parallel()
 	users := authkit.NewMemoryStore()
 	kit := newKit(t, func(c *authkit.Config) { c.Users = users })
-	store(t, users, authkit.StoredUser{User: authkit.User{Email: "ada@example.com"}, PasswordHash: bcryptOfAdmin})
-	store(t, users, authkit.StoredUser{User: authkit.User{Email: "none@example.com"}})
+	storeUser(t, users, authkit.StoredUser{User: authkit.User{Email: "ada@example.com"}, PasswordHash: bcryptOfAdmin})
+	storeUser(t, users, authkit.StoredUser{User: authkit.User{Email: "none@example.com"}})
 	_, unknown := kit.Login(t.Context(), "nobody@example.com", "wrong")
 	_, wrong := kit.Login(t.Context(), "ada@example.com", "wrong")
 	_, none := kit.Login(t.Context(), "none@example.com", "wrong")
@@ -389,7 +389,7 @@ func TestLoginRehash(t *testing.T) {
 				hasher = authkit.Schemes(authkit.Bcrypt{Cost: 5, InsecureLowCost: true}, authkit.PBKDF2SHA256{}, authkit.Argon2id{})
 			)
 			kit := newKit(t, events.listen, func(c *authkit.Config) { c.Users, c.Hasher = users, hasher })
-			before := store(t, users, authkit.StoredUser{
+			before := storeUser(t, users, authkit.StoredUser{
 				User:         authkit.User{Email: "ada@example.com", FullName: "Ada", Roles: []string{"admin"}, CreatedAt: time.Unix(1, 0).UTC(), UpdatedAt: time.Unix(2, 0).UTC()},
 				PasswordHash: c.hash,
 			})
@@ -433,7 +433,7 @@ func TestLoginRehashKeepsAPasswordChangedMeanwhile(t *testing.T) {
 	kit := newKit(t, events.listen, users.listen)
 	legacy := passlibHash(loginPassword, "saltsalt", 1000)
 	changed := bcryptHash(t, "new password", 4)
-	ada := store(t, users, authkit.StoredUser{User: authkit.User{Email: "ada@example.com"}, PasswordHash: legacy})
+	ada := storeUser(t, users, authkit.StoredUser{User: authkit.User{Email: "ada@example.com"}, PasswordHash: legacy})
 	users.swap = func(ctx context.Context, id string, old, fresh authkit.PasswordHash, at time.Time) (bool, error) {
 		require.Equal(t, legacy, old)
 		swapped, err := users.UserStore.SwapPasswordHash(ctx, id, old, changed, at)
@@ -499,7 +499,7 @@ func TestLoginRehashFails(t *testing.T) {
 				}
 			}
 			legacy := passlibHash(c.password, "saltsalt", 1000)
-			ada := store(t, users, authkit.StoredUser{User: authkit.User{Email: "ada@example.com"}, PasswordHash: legacy})
+			ada := storeUser(t, users, authkit.StoredUser{User: authkit.User{Email: "ada@example.com"}, PasswordHash: legacy})
 			for range 2 {
 				events.reset()
 				token, err := kit.Login(t.Context(), "ada@example.com", c.password)
@@ -525,7 +525,7 @@ func TestLoginOfADisabledAccountIsNotRehashed(t *testing.T) {
 	users := authkit.NewMemoryStore()
 	kit := newKit(t, events.listen, func(c *authkit.Config) { c.Users = users })
 	legacy := passlibHash(loginPassword, "saltsalt", 1000)
-	ada := store(t, users, authkit.StoredUser{User: authkit.User{Email: "ada@example.com", Disabled: true}, PasswordHash: legacy})
+	ada := storeUser(t, users, authkit.StoredUser{User: authkit.User{Email: "ada@example.com", Disabled: true}, PasswordHash: legacy})
 	_, err := kit.Login(t.Context(), "ada@example.com", loginPassword)
 	require.ErrorIs(t, err, authkit.ErrUserDisabled)
 	require.Equal(t, legacy, storedHash(t, users, ada.ID))
@@ -539,7 +539,7 @@ func TestLoginConcurrently(t *testing.T) {
 	var events recorder
 	users := authkit.NewMemoryStore()
 	kit := newKit(t, events.listen, func(c *authkit.Config) { c.Users, c.MaxConcurrentHashes = users, logins })
-	ada := store(t, users, authkit.StoredUser{User: authkit.User{Email: "ada@example.com"}, PasswordHash: passlibHash(loginPassword, "saltsalt", 1000)})
+	ada := storeUser(t, users, authkit.StoredUser{User: authkit.User{Email: "ada@example.com"}, PasswordHash: passlibHash(loginPassword, "saltsalt", 1000)})
 	errs := make(chan error, logins)
 	for range logins {
 		go func() {
@@ -589,8 +589,11 @@ func (h *slowHasher) Verify(password string, hash authkit.PasswordHash) error {
 	return h.Hasher.Verify(password, hash)
 }
 
-// HA-12: one hash runs, eight wait, and the tenth is refused at once; then everything
-// is as before. Were the tenth to wait, the bubble would deadlock.
+// waiters is how many callers may wait for each hash that runs.
+const waiters = 16
+
+// HA-12: one hash runs, sixteen callers wait, and the next is refused at once; then
+// everything is as before. Were that one to wait, the bubble would deadlock.
 func TestLoginOverload(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -600,8 +603,8 @@ func TestLoginOverload(t *testing.T) {
 		ada := addUser(t, kit, "ada@example.com", loginPassword)
 		events.reset()
 
-		errs := make(chan error, 9)
-		for range 9 {
+		errs := make(chan error, 1+waiters)
+		for range 1 + waiters {
 			go func() {
 				_, err := kit.Login(t.Context(), "ada@example.com", loginPassword)
 				errs <- err
@@ -633,7 +636,7 @@ func TestLoginOverload(t *testing.T) {
 		require.Zero(t, time.Since(began))
 
 		close(hasher.slow)
-		for range 9 {
+		for range 1 + waiters {
 			require.NoError(t, <-errs)
 		}
 		require.Equal(t, 1, hasher.most)
@@ -712,7 +715,7 @@ func TestMaxConcurrentHashes(t *testing.T) {
 				hasher := newSlowHasher()
 				kit := newKit(t, func(cfg *authkit.Config) { cfg.Hasher, cfg.MaxConcurrentHashes = hasher, c.set })
 				errs := make(chan error)
-				for range 9 * c.want {
+				for range (1 + waiters) * c.want {
 					go func() {
 						_, err := kit.Login(t.Context(), "nobody@example.com", loginPassword)
 						errs <- err
@@ -724,7 +727,7 @@ func TestMaxConcurrentHashes(t *testing.T) {
 				require.ErrorIs(t, err, authkit.ErrOverloaded)
 				hasher.Hasher = cheapHasher{}
 				close(hasher.slow)
-				for range 9 * c.want {
+				for range (1 + waiters) * c.want {
 					require.ErrorIs(t, <-errs, authkit.ErrInvalidCredentials)
 				}
 				require.Equal(t, c.want, hasher.most)

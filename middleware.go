@@ -260,7 +260,9 @@ func (k *Kit) refuse(w http.ResponseWriter, r *http.Request, err error, c *reque
 		k.emit(r.Context(), Event{Kind: EventTokenRefused, UserID: userID, Reason: reasonOf(err)})
 		ProblemFor(err).ServeHTTP(w, r)
 	default:
-		k.emit(r.Context(), Event{Kind: EventStoreFailure, Reason: ReasonStore, Err: err})
+		if !errors.Is(err, context.Canceled) {
+			k.emit(r.Context(), Event{Kind: EventStoreFailure, Reason: ReasonStore, Err: err})
+		}
 		ProblemFor(err).ServeHTTP(w, r)
 	}
 }

@@ -35,6 +35,7 @@ const (
 	maxArgon2Work       = 1024 * 1024 // KiB written over all passes, about a second
 	maxArgon2Lanes      = 16
 	argon2Prefix        = "$argon2id$v=19$"
+	maxHashLen          = 2048 // a hash with the longest salt has 1,500 bytes
 	passlibPrefix       = "$pbkdf2-sha256$"
 	djangoPrefix        = "pbkdf2_sha256$"
 )
@@ -136,7 +137,7 @@ func parseBcrypt(h string) (cost int, err error) {
 // with 600,000 rounds.
 type PBKDF2SHA256 struct {
 	// Rounds is the number of rounds of new hashes, 1,000 to MaxRounds; zero
-	// means 600,000.
+	// means 600,000, or MaxRounds if that is less.
 	Rounds int
 
 	// MaxRounds bounds the rounds of a stored hash before any work is done;
@@ -147,7 +148,7 @@ type PBKDF2SHA256 struct {
 
 func (p PBKDF2SHA256) rounds() int {
 	if p.Rounds == 0 {
-		return defaultRounds
+		return min(defaultRounds, p.maxRounds())
 	}
 	return p.Rounds
 }
@@ -156,11 +157,11 @@ func (p PBKDF2SHA256) maxRounds() int {
 	if p.MaxRounds == 0 {
 		return defaultMaxRounds
 	}
-	return p.MaxRounds
+	return min(p.MaxRounds, ceilingRounds)
 }
 
 func (p PBKDF2SHA256) validate() error {
-	if m := p.maxRounds(); m < minRounds || m > ceilingRounds {
+	if m := p.MaxRounds; m != 0 && (m < minRounds || m > ceilingRounds) {
 		return fmt.Errorf("PBKDF2 MaxRounds %d: use %d to %d, or 0 for %d", m, minRounds, ceilingRounds, defaultMaxRounds)
 	}
 	if r := p.rounds(); r < minRounds || r > p.maxRounds() {
@@ -221,8 +222,8 @@ func (p PBKDF2SHA256) parse(h string) (rounds int, salt, sum []byte, err error) 
 		}
 		enc = std64
 	}
-	fields := strings.Split(rest, "$")
-	if len(fields) != 3 || len(fields[1]) > 2*maxSalt {
+	fields := strings.SplitN(rest, "$", 4)
+	if len(fields) != 3 || len(h) > maxHashLen {
 		return 0, nil, nil, ErrMalformedHash
 	}
 	rounds, ok = atoi(fields[0], p.maxRounds())
@@ -340,11 +341,11 @@ func parseArgon2(h string) (p argon2Params, salt, sum []byte, err error) {
 		return p, nil, nil, ErrUnknownScheme
 	}
 	rest, ok := strings.CutPrefix(h, argon2Prefix)
-	fields := strings.Split(rest, "$")
-	if !ok || len(fields) != 3 || len(h) > 512 {
+	fields := strings.SplitN(rest, "$", 4)
+	if !ok || len(fields) != 3 || len(h) > maxHashLen {
 		return p, nil, nil, ErrMalformedHash
 	}
-	values := strings.Split(fields[0], ",")
+	values := strings.SplitN(fields[0], ",", 4)
 	if len(values) != 3 {
 		return p, nil, nil, ErrMalformedHash
 	}

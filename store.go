@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"slices"
 	"strings"
@@ -34,6 +35,12 @@ type User struct {
 type StoredUser struct {
 	User
 	PasswordHash PasswordHash `json:"-"`
+}
+
+// Format writes the account without its hash, for every verb: fmt shows the members of
+// what a pointer points to without asking them.
+func (u StoredUser) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "{%+v %s}", u.User, redacted)
 }
 
 // A UserUpdate is a change to an account. Nil fields stay as they are.

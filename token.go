@@ -121,10 +121,7 @@ type TokenIssuer struct {
 // NewTokenIssuer returns an issuer that signs with the first key of cfg, or an
 // error that joins all faults of cfg.
 func NewTokenIssuer(cfg TokenConfig) (*TokenIssuer, error) {
-	ring, err := cfg.bind()
-	if err == nil && !ring.keys[0].canSign() {
-		err = errors.New("authkit: TokenConfig.Keys[0] cannot sign: set Private")
-	}
+	ring, err := cfg.bind(true)
 	if err != nil {
 		return nil, err
 	}
@@ -139,12 +136,12 @@ func NewTokenIssuer(cfg TokenConfig) (*TokenIssuer, error) {
 
 // Issue returns a signed token with the claims c. It fills in what c leaves zero:
 // IssuedAt (now), ExpiresAt (the configured lifetime later), ID (128 random bits),
-// Issuer and Audience. It fails if Subject is empty or over 255 bytes, if Extra is
-// not an object or holds a name of the library's, or if the token would be over
-// 8 KiB.
+// Issuer and Audience. It fails if Subject is empty or over 255 bytes, if a text is not
+// UTF-8 or a date not one that verifiers take, if Extra is not an object or holds a name
+// of the library's, in any case, or if the token would be over 8 KiB.
 func (i *TokenIssuer) Issue(c Claims) (string, error) {
-	if c.Subject == "" || len(c.Subject) > maxSubjectLen || !utf8.ValidString(c.Subject) {
-		return "", fmt.Errorf("authkit: a token's subject is 1 to %d bytes of UTF-8", maxSubjectLen)
+	if err := c.check(); err != nil {
+		return "", err
 	}
 	set := claims.Set{
 		Subject: c.Subject, UserID: c.UserID, Roles: c.Roles, ID: c.ID,
@@ -157,7 +154,7 @@ func (i *TokenIssuer) Issue(c Claims) (string, error) {
 	if set.ExpiresAt == 0 {
 		set.ExpiresAt = set.IssuedAt + int64(i.lifetime/time.Second)
 	}
-	if set.Audience == nil && i.audience != "" {
+	if len(set.Audience) == 0 && i.audience != "" {
 		set.Audience = []string{i.audience}
 	}
 	if set.ID == "" {
@@ -190,6 +187,29 @@ func (i *TokenIssuer) Issue(c Claims) (string, error) {
 		return "", fmt.Errorf("authkit: the token has %d bytes, over %d: put less into Extra", len(token), maxTokenLen)
 	}
 	return string(token), nil
+}
+
+// check returns why a verifier would not take the claims whatever its configuration.
+func (c Claims) check() error {
+	if c.Subject == "" || len(c.Subject) > maxSubjectLen {
+		return fmt.Errorf("authkit: a token's subject is 1 to %d bytes of UTF-8", maxSubjectLen)
+	}
+	if len(c.ID) > maxIDLen {
+		return fmt.Errorf("authkit: a token's ID has %d bytes at most", maxIDLen)
+	}
+	for _, list := range [...][]string{{c.Subject, c.UserID, c.ID, c.Issuer}, c.Audience, c.Roles} {
+		for _, text := range list {
+			if !utf8.ValidString(text) {
+				return errors.New("authkit: a token's subject and other claims are UTF-8")
+			}
+		}
+	}
+	for _, t := range [...]time.Time{c.IssuedAt, c.ExpiresAt, c.NotBefore} {
+		if !t.IsZero() && (t.Unix() <= 0 || t.Unix() >= claims.MaxDate) {
+			return errors.New("authkit: a token's dates are after 1970 and before 5138")
+		}
+	}
+	return nil
 }
 
 // newTokenID returns 128 random bits as text.

@@ -76,6 +76,11 @@ func TestRefusalAllocations(t *testing.T) {
 		if key.Secret != nil {
 			require.Zero(t, costs["100 bytes"], "%s", alg)
 		}
+		// A signature of another length than the key's is not worth a look.
+		for _, s := range []string{"", "A", sig[1:], sig + "A", strings.Repeat("A", 5000)} {
+			token := usual + ".e30." + s
+			require.Zero(t, testing.AllocsPerRun(100, func() { _, _ = verifier.Verify(token) }), "%s %d", alg, len(s))
+		}
 	}
 
 	// Beyond the cap there is no work at all, and below it at most four times the length.

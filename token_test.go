@@ -426,6 +426,39 @@ func TestIssueRefuses(t *testing.T) {
 	}
 }
 
+// TK-08, the other way round: a reader that folds case, as encoding/json does and golang-jwt's
+// RegisteredClaims with it, takes SUB for sub and lets the last one win. So a name of the library's is
+// reserved in every case: a host that copies names from elsewhere cannot be made to sign one.
+func TestIssueRefusesNamesThatFold(t *testing.T) {
+	t.Parallel()
+	issuer := tokIssuer(t, tokKey)
+	for _, name := range []string{"SUB", "Sub", "\u017fub", "EXP", "Nbf", "ROLES", "role\u017f"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			now := time.Now().Unix()
+			value := map[string]any{"sub": "admin", "exp": now + 1e6, "nbf": 1, "roles": []string{"admin"}}
+			var extra any
+			for known, v := range value {
+				if strings.EqualFold(known, name) {
+					extra = map[string]any{name: v}
+				}
+			}
+			token, err := issuer.Issue(authkit.Claims{Subject: "u", Roles: []string{"user"}, Extra: extra})
+			if err != nil {
+				require.ErrorContains(t, err, "reserved")
+				return
+			}
+			var claims struct {
+				jwt.RegisteredClaims
+				Roles []string `json:"roles"`
+			}
+			_, err = jwt.ParseWithClaims(token, &claims, func(*jwt.Token) (any, error) { return tokKey.Secret, nil })
+			require.NoError(t, err)
+			t.Errorf("no error, and another service reads sub %q, exp %v, roles %v", claims.Subject, claims.ExpiresAt, claims.Roles)
+		})
+	}
+}
+
 // What one configuration issues, it verifies: up to the last byte of a token and of a subject.
 func TestIssueLargest(t *testing.T) {
 	t.Parallel()
@@ -466,6 +499,30 @@ func TestIssueMakesWhatVerifyTakes(t *testing.T) {
 			}
 			_, err = verifier.Verify(token)
 			require.NoError(t, err, "Issue gave no error")
+		})
+	}
+	for name, cfg := range map[string]authkit.TokenConfig{
+		"an Issuer that is not UTF-8":    {Issuer: "a\xff"},
+		"an Audience that is not UTF-8":  {Audience: "a\xff"},
+		"an empty list for the Audience": {Audience: "api"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg.Keys = []authkit.Key{tokKey}
+			issuer, err := authkit.NewTokenIssuer(cfg)
+			if err != nil {
+				return
+			}
+			c := authkit.Claims{Subject: "u"}
+			if cfg.Audience == "api" {
+				c.Audience = []string{}
+			}
+			token, err := issuer.Issue(c)
+			if err != nil {
+				return
+			}
+			_, err = tokVerifierFor(t, cfg).Verify(token)
+			require.NoError(t, err, "neither New nor Issue gave an error")
 		})
 	}
 	t.Run("expired since 1970", func(t *testing.T) {
@@ -612,7 +669,7 @@ func TestTokenConfigFaults(t *testing.T) {
 		{"leeway over a minute", authkit.TokenConfig{Keys: hs, Leeway: time.Minute + 1}, []string{"TokenConfig.Leeway"}},
 		{"negative leeway", authkit.TokenConfig{Keys: hs, Leeway: math.MinInt64}, nil},
 
-		{"cache", authkit.TokenConfig{Keys: ed, CacheSize: 1 << 40}, nil},
+		{"cache", authkit.TokenConfig{Keys: ed, CacheSize: math.MaxInt}, nil},
 		{"cache for HS", authkit.TokenConfig{Keys: hs, CacheSize: 1}, []string{"TokenConfig.CacheSize", "HS256"}},
 		{"cache for HS among others", authkit.TokenConfig{Keys: append(named("a"), ed...), CacheSize: 1}, []string{"TokenConfig.CacheSize", "HS256"}},
 		{"negative cache", authkit.TokenConfig{Keys: ed, CacheSize: -1}, []string{"TokenConfig.CacheSize: -1"}},

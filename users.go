@@ -1,6 +1,7 @@
 package authkit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -77,7 +78,8 @@ func (k *Kit) store(ctx context.Context, u StoredUser) error {
 	switch {
 	case err == nil:
 		k.emit(ctx, Event{Kind: EventUserCreated, UserID: u.ID})
-	case !errors.Is(err, ErrEmailTaken):
+	case errors.Is(err, ErrEmailTaken), errors.Is(err, context.Canceled):
+	default:
 		err = unavailable(err)
 		k.emit(ctx, Event{Kind: EventStoreFailure, Reason: ReasonStore, Err: err})
 	}
@@ -93,34 +95,25 @@ func (k *Kit) store(ctx context.Context, u StoredUser) error {
 // ErrMalformedHash.
 func (k *Kit) ImportUsers(ctx context.Context, users []StoredUser) error {
 	rows := slices.Clone(users)
-	ids := make([]string, len(rows))
-	for i := range ids {
-		ids[i] = NewUserID()
+	fresh := make([]string, len(rows))
+	for i := range fresh {
+		fresh[i] = NewUserID()
 	}
-	slices.Sort(ids)
-	emails := make(map[string]bool, len(rows))
+	slices.Sort(fresh)
+	ids, emails := make(map[string]bool, len(rows)), make(map[string]bool, len(rows))
 	for i := range rows {
 		u := &rows[i]
-		var fields []FieldError
-		if u.User, fields = k.checkUser(u.User); fields != nil {
-			return &ImportError{i, &ValidationError{fields}}
+		if err := k.checkImport(ctx, u); err != nil {
+			return &ImportError{i, err}
 		}
-		if u.PasswordHash != "" {
-			if _, err := k.hasher.NeedsRehash(u.PasswordHash); err != nil {
-				return &ImportError{i, err}
-			}
-		}
-		_, err := k.users.UserByEmail(ctx, u.Email)
-		if err == nil || emails[u.Email] {
+		if emails[u.Email] {
 			return &ImportError{i, ErrEmailTaken}
 		}
-		if !errors.Is(err, ErrUserNotFound) {
-			return &ImportError{i, unavailable(err)}
+		u.ID = cmp.Or(u.ID, fresh[i])
+		if ids[u.ID] {
+			return &ImportError{i, errIDTaken()}
 		}
-		emails[u.Email] = true
-		if u.ID == "" {
-			u.ID = ids[i]
-		}
+		ids[u.ID], emails[u.Email] = true, true
 		if u.CreatedAt.IsZero() {
 			u.CreatedAt = now()
 		}
@@ -132,6 +125,39 @@ func (k *Kit) ImportUsers(ctx context.Context, users []StoredUser) error {
 		if err := k.store(ctx, u); err != nil {
 			return &ImportError{i, err}
 		}
+	}
+	return nil
+}
+
+func errIDTaken() error { return &ValidationError{[]FieldError{{"id", "is taken"}}} }
+
+// checkImport puts an account into its canonical form, and returns why it cannot be
+// imported, or nil.
+func (k *Kit) checkImport(ctx context.Context, u *StoredUser) error {
+	var fields []FieldError
+	u.User, fields = k.checkUser(u.User)
+	if len(u.ID) > maxSubjectLen || !utf8.ValidString(u.ID) {
+		fields = append(fields, FieldError{"id", fmt.Sprintf("must be UTF-8 of at most %d bytes", maxSubjectLen)})
+	}
+	if fields != nil {
+		return &ValidationError{fields}
+	}
+	if u.PasswordHash != "" {
+		if _, err := k.hasher.NeedsRehash(u.PasswordHash); err != nil {
+			return err
+		}
+	}
+	_, err := k.users.UserByEmail(ctx, u.Email)
+	if err == nil {
+		return ErrEmailTaken
+	}
+	if errors.Is(err, ErrUserNotFound) && u.ID != "" {
+		if _, err = k.users.UserByID(ctx, u.ID); err == nil {
+			return errIDTaken()
+		}
+	}
+	if !errors.Is(err, ErrUserNotFound) {
+		return unavailable(err)
 	}
 	return nil
 }

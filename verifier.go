@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/authkit-go/authkit/internal/cache"
 	"github.com/authkit-go/authkit/internal/claims"
@@ -30,7 +31,7 @@ type TokenVerifier struct {
 // configuration, or an error that joins all faults of cfg. Its keys need not be
 // able to sign.
 func NewTokenVerifier(cfg TokenConfig) (*TokenVerifier, error) {
-	ring, err := cfg.bind()
+	ring, err := cfg.bind(false)
 	if err != nil {
 		return nil, err
 	}
@@ -57,8 +58,9 @@ func (c TokenConfig) leeway() time.Duration {
 	return c.Leeway
 }
 
-// bind checks the configuration, all of it, and binds its keys.
-func (c TokenConfig) bind() (*ring, error) {
+// bind checks the configuration, all of it, and binds its keys. The first must be able
+// to sign if that is what it is for.
+func (c TokenConfig) bind(sign bool) (*ring, error) {
 	var errs []error
 	fault := func(field, format string, args ...any) {
 		errs = append(errs, fmt.Errorf("authkit: TokenConfig.%s: "+format, append([]any{field}, args...)...))
@@ -73,6 +75,9 @@ func (c TokenConfig) bind() (*ring, error) {
 			fault(fmt.Sprintf("Keys[%d]", i), "%w", err)
 			continue
 		}
+		if sign && i == 0 && !b.canSign() {
+			fault("Keys[0]", "the first key signs, and this one cannot; set Private")
+		}
 		if slices.ContainsFunc(r.keys, func(other *boundKey) bool { return other.id == b.id }) {
 			fault(fmt.Sprintf("Keys[%d]", i), "the ID %q is that of an earlier key; give each its own", k.ID)
 			continue
@@ -81,6 +86,12 @@ func (c TokenConfig) bind() (*ring, error) {
 			fault("CacheSize", "a cache makes %s slower; leave it 0", k.Algorithm)
 		}
 		r.keys = append(r.keys, b)
+	}
+	if !utf8.ValidString(c.Issuer) {
+		fault("Issuer", "not UTF-8")
+	}
+	if !utf8.ValidString(c.Audience) {
+		fault("Audience", "not UTF-8")
 	}
 	if l := c.Lifetime; l < 0 || l > maxLifetime || l%time.Second != 0 {
 		fault("Lifetime", "%v; use whole seconds up to %v, or 0 for %v", l, maxLifetime, defaultLifetime)
@@ -220,7 +231,7 @@ func (v *TokenVerifier) open(token string) (payload string, err error) {
 
 	segment := token[first+1 : last]
 	n, err := strict64.Decode(scratch[:], append(scratch[len(scratch)/2:][:0], segment...))
-	if err != nil || n != strict64.DecodedLen(len(segment)) { // fewer: line ends were skipped
+	if err != nil || strict64.EncodedLen(n) != len(segment) { // line ends were skipped
 		return "", errTokenMalformed
 	}
 	return string(scratch[:n]), nil
@@ -245,7 +256,7 @@ func (b *boundKey) verify(scratch *[maxTokenLen]byte, input, sig string) bool {
 		return ok
 	}
 	n, err := strict64.Decode(scratch[:], append(scratch[len(scratch)/2:][:0], sig...))
-	if err != nil || n != strict64.DecodedLen(len(sig)) {
+	if err != nil || strict64.EncodedLen(n) != len(sig) {
 		return false
 	}
 	return b.method.Verify(input, scratch[:n], b.public) == nil
@@ -261,15 +272,16 @@ func (r *ring) verifyForeign(scratch *[maxTokenLen]byte, token, header, sig stri
 			return errTokenMalformed
 		}
 	}
+	err := errTokenSignature
 	for _, k := range r.keys {
 		if k.verify(scratch, input, sig) {
-			if !r.headerFits(k, header) {
-				return errTokenMalformed
+			if r.headerFits(k, header) {
+				return nil
 			}
-			return nil
+			err = errTokenMalformed
 		}
 	}
-	return errTokenSignature
+	return err
 }
 
 // headerFits reports whether a signed header is one that key k may have signed:

@@ -138,7 +138,7 @@ func TestKnownHeadersDecideAlike(t *testing.T) {
 		`{"sub":"u","exp":4102444800}`, `{"sub":"xy","exp":4102444800}`, `{"sub":"u","exp":1}`, `{"exp":4102444800}`, `{`, ``,
 	}
 	taken := 0
-	for n := range 20_000 {
+	for n := range 8_000 {
 		header := parts[random.IntN(len(parts))]
 		input := header + "." + base64.RawURLEncoding.EncodeToString([]byte(pick(payloads...)))
 		token := sign(pick("", "a", "b"), input)
@@ -160,7 +160,7 @@ func TestKnownHeadersDecideAlike(t *testing.T) {
 			}
 		}
 	}
-	if taken < 1000 {
+	if taken < 500 {
 		t.Errorf("only %d were good", taken)
 	}
 }

@@ -1,6 +1,7 @@
 package authkit_test
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -323,7 +324,7 @@ func TestVerifyKidTexts(t *testing.T) {
 				return key.Secret, nil
 			})
 			require.NoError(t, err)
-			theirs := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"sub": "u", "exp": 4102444800})
+			theirs := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"sub": "u", "exp": int64(4102444800)})
 			theirs.Header["kid"] = id
 			token, err := theirs.SignedString(key.Secret)
 			require.NoError(t, err)
@@ -670,6 +671,28 @@ func TestVerifyTwinOfECDSA(t *testing.T) {
 	tokRefused(t, verifier, token[:cut+1]+tok64(string(append(sig, 0))))
 }
 
+// RFC 7518 section 3.5: the salt of PS256 has 32 bytes, and a signature with another is none.
+func TestVerifySaltOfPSS(t *testing.T) {
+	t.Parallel()
+	key := tokKeys()[authkit.PS256]
+	verifier := tokVerifier(t, key)
+	input := tok64(`{"alg":"PS256","typ":"JWT"}`) + "." + tok64(tokPayload)
+	for _, salt := range []int{32, 1, 20, 31, 33, 48, 64, rsa.PSSSaltLengthAuto} { // the last: as many bytes as fit
+		t.Run(fmt.Sprint(salt), func(t *testing.T) {
+			t.Parallel()
+			options := &rsa.PSSOptions{SaltLength: salt, Hash: crypto.SHA256}
+			sig, err := key.Private.Sign(rand.Reader, tokDigest(input), options)
+			require.NoError(t, err)
+			token := input + "." + tok64(string(sig))
+			if salt == 32 {
+				tokAccepted(t, verifier, token)
+			} else {
+				tokRefused(t, verifier, token)
+			}
+		})
+	}
+}
+
 func tokDigest(s string) []byte {
 	sum := sha256.Sum256([]byte(s))
 	return sum[:]
@@ -769,7 +792,7 @@ func TestVerifyDateForms(t *testing.T) {
 		})
 	}
 	c := tokAccepted(t, verifier, tokSign(t, tokKey, tokHeader, `{"sub":"u","exp":4102444800.75,"iat":1.9,"nbf":1e0}`))
-	require.EqualValues(t, 4102444800, c.ExpiresAt.Unix(), "a fraction is dropped")
+	require.EqualValues(t, int64(4102444800), c.ExpiresAt.Unix(), "a fraction is dropped")
 	require.EqualValues(t, 1, c.IssuedAt.Unix())
 	require.EqualValues(t, 1, c.NotBefore.Unix())
 }
@@ -989,10 +1012,12 @@ func TestVerifyPayloads(t *testing.T) {
 			if tc.want {
 				c := tokAccepted(t, tokVerifier(t, tokKey), token)
 				require.NotEmpty(t, c.Subject)
-				require.EqualValues(t, 4102444800, c.ExpiresAt.Unix())
-			} else {
-				tokRefused(t, tokVerifier(t, tokKey), token)
+				require.EqualValues(t, int64(4102444800), c.ExpiresAt.Unix())
+				return
 			}
+			tokRefused(t, tokVerifier(t, tokKey), token)
+			_, err := tokVerifier(t, tokKey).Verify(token)
+			require.NotErrorIs(t, err, authkit.ErrTokenExpired, "it never was good")
 		})
 	}
 }

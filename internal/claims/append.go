@@ -3,7 +3,9 @@ package claims
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -17,10 +19,14 @@ var (
 	ErrReserved = errors.New("claims: the extra claims hold a reserved name")
 )
 
-// reserved reports whether the library keeps a claim name for itself: those of Set
-// and the registered names of RFC 7519 and RFC 9068 that verifiers give a meaning.
-func reserved(s string) bool {
-	return nameOf(s) != 0 || s == "sid" || s == "client_id" || s == "cnf" || s == "scope"
+// reserved are the names that the library keeps for itself: those of Set and others of
+// RFC 7519, RFC 7800, RFC 8693 and OpenID Connect that verifiers give a meaning.
+var reserved = []string{"sub", "uid", "jti", "iss", "aud", "roles", "iat", "exp", "nbf", "sid", "client_id", "cnf", "scope"}
+
+// isReserved reports whether a name is reserved, or could be taken for one that is:
+// encoding/json on the other side does not look at case.
+func isReserved(name string) bool {
+	return slices.ContainsFunc(reserved, func(r string) bool { return strings.EqualFold(r, name) })
 }
 
 // Append appends the payload for s to dst, with the members of the JSON object
@@ -50,7 +56,7 @@ func Append(dst []byte, s *Set, extra []byte) ([]byte, error) {
 			return nil, ErrNotObject
 		}
 		for _, m := range members {
-			if reserved(m.Name) {
+			if isReserved(m.Name) {
 				return nil, ErrReserved
 			}
 			dst = append(appendName(dst, m.Name), m.Value...)
