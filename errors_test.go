@@ -120,7 +120,7 @@ func TestEventsGoToSlog(t *testing.T) {
 	require.NotContains(t, log.String(), "nobody")
 }
 
-// The time of an event, and the route that was denied.
+// The events in order, and the route that was denied.
 func TestEventFields(t *testing.T) {
 	t.Parallel()
 	var events recorder
@@ -131,7 +131,4 @@ func TestEventFields(t *testing.T) {
 	problem(t, do(mux, "GET", "/admin/x", "Authorization", "Bearer "+login(t, kit, "user@example.com", "correct horse")), 403, "")
 	require.Equal(t, []authkit.EventKind{authkit.EventUserCreated, authkit.EventLoginSuccess, authkit.EventAccessDenied}, events.kinds())
 	require.Equal(t, "GET /admin/{page}", events.last().Route)
-	for _, e := range events.all() {
-		require.False(t, e.Time.IsZero())
-	}
 }

@@ -3,7 +3,6 @@ package authkit
 import (
 	"context"
 	"log/slog"
-	"time"
 )
 
 // An EventKind says what happened. The names follow the OWASP logging vocabulary
@@ -44,11 +43,11 @@ const (
 	ReasonMissingRole    Reason = "missing_role"    // or a missing permission
 )
 
-// An Event is something that security monitoring wants to know. It never holds a
-// password, a hash, a token, or a name that somebody typed.
+// An Event is something that security monitoring wants to know. It is told while it
+// happens: its time is now. It never holds a password, a hash, a token, or a name that
+// somebody typed.
 type Event struct {
 	Kind   EventKind
-	Time   time.Time
 	UserID string // empty where no account is known
 	Reason Reason // empty on success
 	Route  string // of EventAccessDenied: the pattern that the request matched, if any
@@ -95,7 +94,4 @@ func LogEvents(logger *slog.Logger) func(context.Context, Event) {
 }
 
 // emit tells the host of an event.
-func (k *Kit) emit(ctx context.Context, e Event) {
-	e.Time = time.Now()
-	k.onEvent(ctx, e)
-}
+func (k *Kit) emit(ctx context.Context, e Event) { k.onEvent(ctx, e) }

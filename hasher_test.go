@@ -428,6 +428,9 @@ var hostile = []struct {
 	{"bcrypt, cut", authkit.PasswordHash(bcryptOfAdmin[:59]), authkit.ErrMalformedHash},
 	{"bcrypt, nothing but the ident", "$2a$", authkit.ErrMalformedHash},
 	{"bcrypt with a letter of another alphabet", "$2a$04$abcdefghijklmnopqrstuur+uCBNBvVl4m8sbz1ePRFisPkMaJiTS", authkit.ErrMalformedHash},
+	{"bcrypt with another first letter", "$2a$04$+bcdefghijklmnopqrstuur/uCBNBvVl4m8sbz1ePRFisPkMaJiTS", authkit.ErrMalformedHash},
+	{"bcrypt with another second letter", "$2a$04$a+cdefghijklmnopqrstuur/uCBNBvVl4m8sbz1ePRFisPkMaJiTS", authkit.ErrMalformedHash},
+	{"bcrypt with another last letter", "$2a$04$abcdefghijklmnopqrstuur/uCBNBvVl4m8sbz1ePRFisPkMaJiT~", authkit.ErrMalformedHash},
 	{"bcrypt with a line end inside", "$2a$04$abcdefghijklmnopqrstuu\n/uCBNBvVl4m8sbz1ePRFisPkMaJiTS", authkit.ErrMalformedHash},
 	{"bcrypt with a dollar inside", "$2a$04$abcdefghijklmnopqrstuu$/uCBNBvVl4m8sbz1ePRFisPkMaJiTS", authkit.ErrMalformedHash},
 	{"bcrypt without a dollar", "$2a$04aabcdefghijklmnopqrstuur/uCBNBvVl4m8sbz1ePRFisPkMaJiTS", authkit.ErrMalformedHash},
@@ -998,6 +1001,33 @@ func TestRedactionInSlog(t *testing.T) {
 				requireRedacted(t, json.String())
 			})
 		}
+	}
+}
+
+// Handlers get a text, with nothing to look into.
+func TestLogValue(t *testing.T) {
+	t.Parallel()
+	for name, secret := range secrets() {
+		if valuer, ok := secret.(slog.LogValuer); ok {
+			require.Equal(t, slog.KindString, valuer.LogValue().Kind(), name)
+		}
+	}
+	require.Equal(t, "[redacted]", slog.AnyValue(authkit.PasswordHash(secretText)).Resolve().String())
+}
+
+// A Kit that is printed whole, as a debugging line does, does not show what it signs
+// with.
+func TestRedactionOfAKit(t *testing.T) {
+	t.Parallel()
+	kit := newKit(t)
+	addUser(t, kit, "ada@example.com", loginPassword)
+	_, err := kit.Login(t.Context(), "ada@example.com", loginPassword) // makes all that is made late
+	require.NoError(t, err)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x"} {
+		text := fmt.Sprintf(verb, kit)
+		require.NotContains(t, text, testSecret)
+		require.NotContains(t, text, hex.EncodeToString([]byte(testSecret)))
+		require.NotContains(t, text, strings.Trim(fmt.Sprint([]byte(testSecret)), "[]"))
 	}
 }
 

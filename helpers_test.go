@@ -101,6 +101,7 @@ func (r *recorder) reset() {
 type hookStore struct {
 	authkit.UserStore
 	byEmail func(ctx context.Context, email string) (authkit.StoredUser, error)
+	byID    func(ctx context.Context, id string) (authkit.StoredUser, error)
 	create  func(ctx context.Context, u authkit.StoredUser) error
 	swap    func(ctx context.Context, id string, old, new authkit.PasswordHash, at time.Time) (bool, error)
 }
@@ -108,7 +109,7 @@ type hookStore struct {
 // newHookStore returns a MemoryStore with nothing replaced yet.
 func newHookStore() *hookStore {
 	s := authkit.NewMemoryStore()
-	return &hookStore{UserStore: s, byEmail: s.UserByEmail, create: s.CreateUser, swap: s.SwapPasswordHash}
+	return &hookStore{UserStore: s, byEmail: s.UserByEmail, byID: s.UserByID, create: s.CreateUser, swap: s.SwapPasswordHash}
 }
 
 // listen is a change for [newKit].
@@ -116,6 +117,10 @@ func (s *hookStore) listen(c *authkit.Config) { c.Users = s }
 
 func (s *hookStore) UserByEmail(ctx context.Context, email string) (authkit.StoredUser, error) {
 	return s.byEmail(ctx, email)
+}
+
+func (s *hookStore) UserByID(ctx context.Context, id string) (authkit.StoredUser, error) {
+	return s.byID(ctx, id)
 }
 
 func (s *hookStore) CreateUser(ctx context.Context, u authkit.StoredUser) error {

@@ -128,7 +128,8 @@ type boundKey struct {
 	header string // the header segment of the tokens it signs, and the dot
 	sigLen int    // of the signature's segment, in base64 letters
 
-	hmac *sync.Pool // of *hmacState, for the HS algorithms
+	newMAC func() hash.Hash // for the HS algorithms
+	index  int              // of its keyed hash in a scratch
 
 	method jwt.SigningMethod // for the others
 	public crypto.PublicKey
@@ -138,21 +139,31 @@ type boundKey struct {
 	sign func(input string) ([]byte, error)
 }
 
-// An hmacState is a keyed hash to be used again: building one costs as much as
-// hashing a short token.
-type hmacState struct {
-	hash hash.Hash
+// A scratch is what signing or verifying one token needs for the moment. It keeps the
+// keyed hashes: making one costs as much as hashing a short token.
+type scratch struct {
+	buf  [maxTokenLen]byte
+	macs []hash.Hash // by boundKey.index
 	sum  [64]byte
 	text [86]byte // the sum in base64
 }
 
-// sum64 returns the signature segment for a signing input; it is valid until the
-// state is used again.
-func (s *hmacState) sum64(input []byte) []byte {
-	s.hash.Reset()
-	s.hash.Write(input)
-	sum := s.hash.Sum(s.sum[:0])
-	return base64.RawURLEncoding.AppendEncode(s.text[:0], sum)
+// newScratch returns a pool of scratches for a number of keys.
+func newScratch(keys int) *sync.Pool {
+	return &sync.Pool{New: func() any { return &scratch{macs: make([]hash.Hash, keys)} }}
+}
+
+// mac returns the signature segment of an HS key for a signing input. It is valid until
+// the next call.
+func (s *scratch) mac(b *boundKey, input []byte) []byte {
+	h := s.macs[b.index]
+	if h == nil {
+		h = b.newMAC()
+		s.macs[b.index] = h
+	}
+	h.Reset()
+	h.Write(input)
+	return base64.RawURLEncoding.AppendEncode(s.text[:0], h.Sum(s.sum[:0]))
 }
 
 // bindKey checks a key and binds it to its algorithm.
@@ -172,7 +183,7 @@ func bindKey(k Key) (*boundKey, error) {
 			return nil, err
 		}
 		secret := bytes.Clone(k.Secret)
-		b.hmac = &sync.Pool{New: func() any { return &hmacState{hash: hmac.New(h.New, secret)} }}
+		b.newMAC = func() hash.Hash { return hmac.New(h.New, secret) }
 		sigBytes = h.Size()
 	case RS256, PS256, ES256, EdDSA:
 		if k.Secret != nil {
@@ -337,17 +348,14 @@ func smallOrder(pub ed25519.PublicKey) bool {
 }
 
 // canSign reports whether the key can sign.
-func (b *boundKey) canSign() bool { return b.hmac != nil || b.sign != nil }
+func (b *boundKey) canSign() bool { return b.newMAC != nil || b.sign != nil }
 
 // appendSignature appends a dot and the signature segment to dst, which is the
 // signing input.
-func (b *boundKey) appendSignature(dst []byte) ([]byte, error) {
-	if b.hmac != nil {
-		s := b.hmac.Get().(*hmacState)
-		sig := s.sum64(dst)
-		dst = append(append(dst, '.'), sig...)
-		b.hmac.Put(s)
-		return dst, nil
+func (b *boundKey) appendSignature(s *scratch, dst []byte) ([]byte, error) {
+	if b.newMAC != nil {
+		sig := s.mac(b, dst)
+		return append(append(dst, '.'), sig...), nil
 	}
 	sig, err := b.sign(string(dst))
 	if err != nil {

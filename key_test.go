@@ -8,6 +8,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"math/big"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -121,7 +123,7 @@ func TestKeyFaults(t *testing.T) {
 		{"Public of another key", authkit.Key{Algorithm: authkit.RS256, Private: r, Public: tokRSA()[1].Public()}, "belong to Private"},
 		{"Public of another key, EC", authkit.Key{Algorithm: authkit.ES256, Private: ec, Public: otherEC.Public()}, "belong to Private"},
 		{"Public of another key, Ed25519", authkit.Key{Algorithm: authkit.EdDSA, Private: ed, Public: otherEd.Public()}, "belong to Private"},
-		{"Public of another kind", authkit.Key{Algorithm: authkit.RS256, Private: r, Public: ec.Public()}, "RS256"},
+		{"Public of another kind", authkit.Key{Algorithm: authkit.RS256, Private: r, Public: ec.Public()}, ""},
 
 		{"RSA of 1024 bits", authkit.Key{Algorithm: authkit.RS256, Public: modulus(1024, 65537)}, "an RSA key of 1024 bits"},
 		{"RSA of 2047 bits", authkit.Key{Algorithm: authkit.PS256, Public: modulus(2047, 65537)}, "an RSA key of 2047 bits"},
@@ -260,7 +262,23 @@ func TestKeySmallOrder(t *testing.T) {
 	t.Parallel()
 	identity := make([]byte, 32)
 	identity[0] = 1
-	for name, public := range map[string]ed25519.PublicKey{"all zeros": make([]byte, 32), "the identity": identity} {
+	points := map[string]ed25519.PublicKey{"all zeros": make([]byte, 32), "the identity": identity}
+	for name, y := range map[string]string{ // x is 0, or of either sign
+		"order 2":                  "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+		"order 4":                  "0000000000000000000000000000000000000000000000000000000000000000",
+		"order 4, another reading": "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+		"order 1, another reading": "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+		"order 8":                  "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+		"order 8, the other y":     "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+	} {
+		for _, sign := range []byte{0, 0x80} {
+			raw, err := hex.DecodeString(y)
+			require.NoError(t, err)
+			raw[31] |= sign
+			points[fmt.Sprint(name, " ", sign)] = raw
+		}
+	}
+	for name, public := range points {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			verifier, err := authkit.NewTokenVerifier(authkit.TokenConfig{Keys: []authkit.Key{{Algorithm: authkit.EdDSA, Public: public}}})
@@ -344,6 +362,36 @@ func TestKeysAreCopied(t *testing.T) {
 				tokAccepted(t, tokVerifier(t, tokKey), token)
 			}
 		})
+	}
+}
+
+// RE-01: who lends a key has it read, not written: it may be in use elsewhere, or in two issuers that
+// are made at once. The race detector is what decides.
+func TestKeysAreOnlyRead(t *testing.T) {
+	t.Parallel()
+	r := tokRSA()[0]
+	for _, private := range []crypto.Signer{
+		r, &rsa.PrivateKey{PublicKey: r.PublicKey, D: r.D, Primes: r.Primes}, // the second as made by hand
+		tokKeys()[authkit.ES256].Private, tokKeys()[authkit.EdDSA].Private,
+	} {
+		key := authkit.Key{Private: private}
+		switch private.(type) {
+		case *rsa.PrivateKey:
+			key.Algorithm = authkit.RS256
+		case *ecdsa.PrivateKey:
+			key.Algorithm = authkit.ES256
+		default:
+			key.Algorithm = authkit.EdDSA
+		}
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				if _, err := authkit.NewTokenIssuer(authkit.TokenConfig{Keys: []authkit.Key{key}}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
 	}
 }
 

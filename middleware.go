@@ -166,7 +166,7 @@ func (k *Kit) identify(r *http.Request) (*requestContext, error) {
 	if err != nil {
 		return nil, err
 	}
-	user, err := k.subject(r.Context(), claims)
+	user, err := k.subject(r.Context(), &claims)
 	return &requestContext{
 		Context: r.Context(),
 		kit:     k,
@@ -188,7 +188,7 @@ var (
 
 // subject loads the account that a token stands for. It is also returned with an
 // error, once it is known.
-func (k *Kit) subject(ctx context.Context, claims Claims) (User, error) {
+func (k *Kit) subject(ctx context.Context, claims *Claims) (User, error) {
 	load := k.users.UserByID
 	if k.emailSubject {
 		load = k.users.UserByEmail

@@ -209,6 +209,7 @@ type shards struct {
 type shard struct {
 	sync.RWMutex
 	users map[string]*StoredUser
+	_     [32]byte // the rest of a cache line, so that neighbours do not share one
 }
 
 func newShards() *shards {

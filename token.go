@@ -115,7 +115,7 @@ type TokenIssuer struct {
 	key              *boundKey
 	lifetime         time.Duration
 	issuer, audience string
-	scratch          sync.Pool // of *[]byte
+	scratch          *sync.Pool
 }
 
 // NewTokenIssuer returns an issuer that signs with the first key of cfg, or an
@@ -130,7 +130,7 @@ func NewTokenIssuer(cfg TokenConfig) (*TokenIssuer, error) {
 		lifetime: cmp.Or(cfg.Lifetime, defaultLifetime),
 		issuer:   cfg.Issuer,
 		audience: cfg.Audience,
-		scratch:  sync.Pool{New: func() any { return new(make([]byte, 0, 1024)) }},
+		scratch:  newScratch(1),
 	}, nil
 }
 
@@ -168,18 +168,16 @@ func (i *TokenIssuer) Issue(c Claims) (string, error) {
 		}
 	}
 
-	scratch := i.scratch.Get().(*[]byte)
+	scratch := i.scratch.Get().(*scratch)
 	defer i.scratch.Put(scratch)
-	payload, err := claims.Append((*scratch)[:0], &set, extra)
+	payload, err := claims.Append(scratch.buf[:0], &set, extra)
 	if err != nil {
 		return "", fmt.Errorf("authkit: %w", err)
 	}
-	// Payload and token share the scratch buffer, one behind the other.
-	at := len(payload)
+	// Payload and token share the buffer, one behind the other.
 	buf := append(payload, i.key.header...)
 	buf = base64.RawURLEncoding.AppendEncode(buf, payload)
-	*scratch = buf[:0] // keep what has grown
-	token, err := i.key.appendSignature(buf[at:])
+	token, err := i.key.appendSignature(scratch, buf[len(payload):])
 	if err != nil {
 		return "", err
 	}

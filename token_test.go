@@ -667,6 +667,7 @@ func TestTokenConfigFaults(t *testing.T) {
 
 		{"leeway of a minute", authkit.TokenConfig{Keys: hs, Leeway: time.Minute}, nil},
 		{"leeway over a minute", authkit.TokenConfig{Keys: hs, Leeway: time.Minute + 1}, []string{"TokenConfig.Leeway"}},
+		{"leeway of half a second", authkit.TokenConfig{Keys: hs, Leeway: time.Second / 2}, []string{"TokenConfig.Leeway"}},
 		{"negative leeway", authkit.TokenConfig{Keys: hs, Leeway: math.MinInt64}, nil},
 
 		{"cache", authkit.TokenConfig{Keys: ed, CacheSize: math.MaxInt}, nil},

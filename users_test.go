@@ -44,8 +44,7 @@ func TestCreateUser(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, u, stored.User)
 	require.NoError(t, quickBcrypt.Verify(loginPassword, stored.PasswordHash))
-	e := events.last()
-	require.Equal(t, []authkit.Event{{Kind: authkit.EventUserCreated, Time: e.Time, UserID: u.ID}}, events.all())
+	require.Equal(t, []authkit.Event{{Kind: authkit.EventUserCreated, UserID: u.ID}}, events.all())
 
 	roles[0], u.Roles[1] = "changed", "changed"
 	stored, err = users.UserByID(t.Context(), u.ID)
@@ -363,13 +362,14 @@ func TestImportUsers(t *testing.T) {
 	var events recorder
 	users := authkit.NewMemoryStore()
 	kit := newKit(t, events.listen, func(c *authkit.Config) { c.Users = users })
+	longID := strings.Repeat("4", 255)
 	then := time.Date(2020, 2, 29, 12, 0, 0, 123456000, time.UTC)
 	rows := []authkit.StoredUser{
 		{User: authkit.User{Email: "Bcrypt@Example.com", FullName: "B", Roles: []string{"admin"}}, PasswordHash: bcryptOfAdmin},
 		{User: authkit.User{Email: "passlib@example.com", CreatedAt: then}, PasswordHash: pbkdf2OfAdmin},
 		{User: authkit.User{Email: "django@example.com", CreatedAt: then, UpdatedAt: then.Add(time.Hour)}, PasswordHash: djangoOfAdmin},
 		{User: authkit.User{Email: "argon2@example.com", Disabled: true}, PasswordHash: argon2OfAdmin},
-		{User: authkit.User{ID: "42", Email: "old@example.com"}, PasswordHash: bcryptOfAdmin},
+		{User: authkit.User{ID: longID, Email: "old@example.com"}, PasswordHash: bcryptOfAdmin},
 		{User: authkit.User{Email: "none@example.com", UpdatedAt: then}},
 	}
 	for i := range 20 {
@@ -384,7 +384,7 @@ func TestImportUsers(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, all, len(rows))
 	order := slices.DeleteFunc(slices.Clone(rows), func(u authkit.StoredUser) bool { return u.ID != "" })
-	assigned := slices.DeleteFunc(slices.Clone(all), func(u authkit.User) bool { return u.ID == "42" })
+	assigned := slices.DeleteFunc(slices.Clone(all), func(u authkit.User) bool { return u.ID == longID })
 	for i, u := range assigned { // in the order of their IDs
 		require.Equal(t, strings.ToLower(order[i].Email), u.Email)
 		require.Len(t, u.ID, 36)
@@ -395,7 +395,7 @@ func TestImportUsers(t *testing.T) {
 		require.NoError(t, err)
 		return u
 	}
-	require.Equal(t, "42", byEmail("old@example.com").ID)
+	require.Equal(t, longID, byEmail("old@example.com").ID)
 	require.Equal(t, then, byEmail("passlib@example.com").CreatedAt)
 	require.Equal(t, then, byEmail("passlib@example.com").UpdatedAt)
 	require.Equal(t, then.Add(time.Hour), byEmail("django@example.com").UpdatedAt)
@@ -458,6 +458,12 @@ func TestImportUsersRefuses(t *testing.T) {
 		{"redacted hash", with(func(u *authkit.StoredUser) { u.PasswordHash = "[redacted]" }), authkit.ErrUnknownScheme, "account 1: "},
 		{"broken hash", with(func(u *authkit.StoredUser) { u.PasswordHash = bcryptOfAdmin + "\n" }), authkit.ErrMalformedHash, "account 1: authkit: malformed password hash"},
 		{"costly hash", with(func(u *authkit.StoredUser) { u.PasswordHash = authkit.PasswordHash("$2a$31$" + bcryptOfAdmin[7:]) }), authkit.ErrMalformedHash, "account 1: "},
+		{"ID of 256 bytes", with(func(u *authkit.StoredUser) { u.ID = strings.Repeat("1", 256) }), nil, "account 1: authkit: invalid input: id: must be UTF-8 of at most 255 bytes"},
+		{"ID that is not UTF-8", with(func(u *authkit.StoredUser) { u.ID = "\xff" }), nil, "account 1: authkit: invalid input: id: must be"},
+		{"ID and e-mail", with(func(u *authkit.StoredUser) { u.ID, u.Email = "\xff", "" }), nil, "email: must be an e-mail address; id: must be"},
+		{"ID taken", with(func(u *authkit.StoredUser) { u.ID = "taken" }), nil, "account 1: authkit: invalid input: id: is taken"},
+		{"ID twice in the list", with(func(u *authkit.StoredUser) { u.ID = "1" }), nil, "account 1: authkit: invalid input: id: is taken"},
+		{"the store fails to tell of an ID", with(func(u *authkit.StoredUser) { u.ID = "broken" }), cause, "account 1: authkit: store unavailable: the disk is full"},
 		{"the store fails", ok("broken@example.com"), cause, "account 1: authkit: store unavailable: the disk is full"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -471,11 +477,18 @@ func TestImportUsersRefuses(t *testing.T) {
 				}
 				return healthy(ctx, email)
 			}
+			users.byID = func(ctx context.Context, id string) (authkit.StoredUser, error) {
+				if id == "broken" {
+					return authkit.StoredUser{}, cause
+				}
+				return users.UserStore.UserByID(ctx, id)
+			}
 			kit := newKit(t, events.listen, users.listen, func(c *authkit.Config) { c.Roles = map[string][]string{"user": nil} })
-			addUser(t, kit, "taken@example.com", loginPassword)
-			events.reset()
+			storeUser(t, users, authkit.StoredUser{User: authkit.User{ID: "taken", Email: "taken@example.com"}})
 
-			err := kit.ImportUsers(t.Context(), []authkit.StoredUser{ok("first@example.com"), c.bad, ok("third@example.com")})
+			first := ok("first@example.com")
+			first.ID = "1"
+			err := kit.ImportUsers(t.Context(), []authkit.StoredUser{first, c.bad, ok("third@example.com")})
 			row, isImport := errors.AsType[*authkit.ImportError](err)
 			require.True(t, isImport, "%v", err)
 			require.Equal(t, 1, row.Row)

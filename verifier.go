@@ -23,7 +23,7 @@ type TokenVerifier struct {
 	ring             *ring
 	issuer, audience string
 	leeway           int64 // seconds
-	scratch          sync.Pool
+	scratch          *sync.Pool
 	cache            *cache.Cache[Claims] // nil: off
 }
 
@@ -40,7 +40,7 @@ func NewTokenVerifier(cfg TokenConfig) (*TokenVerifier, error) {
 		issuer:   cfg.Issuer,
 		audience: cfg.Audience,
 		leeway:   int64(cfg.leeway() / time.Second),
-		scratch:  sync.Pool{New: func() any { return new([maxTokenLen]byte) }},
+		scratch:  newScratch(len(ring.keys)),
 	}
 	if cfg.CacheSize > 0 {
 		v.cache = cache.New[Claims](cfg.CacheSize)
@@ -82,9 +82,10 @@ func (c TokenConfig) bind(sign bool) (*ring, error) {
 			fault(fmt.Sprintf("Keys[%d]", i), "the ID %q is that of an earlier key; give each its own", k.ID)
 			continue
 		}
-		if c.CacheSize > 0 && b.hmac != nil {
+		if c.CacheSize > 0 && b.newMAC != nil {
 			fault("CacheSize", "a cache makes %s slower; leave it 0", k.Algorithm)
 		}
+		b.index = len(r.keys)
 		r.keys = append(r.keys, b)
 	}
 	if !utf8.ValidString(c.Issuer) {
@@ -96,8 +97,8 @@ func (c TokenConfig) bind(sign bool) (*ring, error) {
 	if l := c.Lifetime; l < 0 || l > maxLifetime || l%time.Second != 0 {
 		fault("Lifetime", "%v; use whole seconds up to %v, or 0 for %v", l, maxLifetime, defaultLifetime)
 	}
-	if c.Leeway > maxLeeway {
-		fault("Leeway", "%v; use up to %v, 0 for %v, or a negative value for none", c.Leeway, maxLeeway, defaultLeeway)
+	if c.Leeway > maxLeeway || c.Leeway > 0 && c.Leeway%time.Second != 0 {
+		fault("Leeway", "%v; use whole seconds up to %v, 0 for %v, or a negative value for none", c.Leeway, maxLeeway, defaultLeeway)
 	}
 	if c.CacheSize < 0 {
 		fault("CacheSize", "%d; use 0 for none", c.CacheSize)
@@ -166,8 +167,11 @@ func (v *TokenVerifier) Verify(token string) (Claims, error) {
 	}
 	if v.cache != nil {
 		if c, ok := v.cache.Get(token); ok {
+			if err := v.inTime(unix(c.IssuedAt), unix(c.NotBefore), unix(c.ExpiresAt)); err != nil {
+				return Claims{}, err
+			}
 			c.Roles, c.Audience = slices.Clone(c.Roles), slices.Clone(c.Audience)
-			return v.inTime(c)
+			return c, nil
 		}
 	}
 	payload, err := v.open(token)
@@ -184,31 +188,33 @@ func (v *TokenVerifier) Verify(token string) (Claims, error) {
 		v.audience != "" && !slices.Contains(set.Audience, v.audience) {
 		return Claims{}, errTokenClaims
 	}
-	c, err := v.inTime(Claims{
+	if err := v.inTime(set.IssuedAt, set.NotBefore, set.ExpiresAt); err != nil {
+		return Claims{}, err
+	}
+	c := Claims{
 		Subject: set.Subject, UserID: set.UserID, Roles: set.Roles, ID: set.ID,
 		Issuer: set.Issuer, Audience: set.Audience,
 		IssuedAt: fromUnix(set.IssuedAt), ExpiresAt: fromUnix(set.ExpiresAt), NotBefore: fromUnix(set.NotBefore),
 		payload: payload,
-	})
-	if err == nil && v.cache != nil {
+	}
+	if v.cache != nil {
 		remembered := c
 		remembered.Roles, remembered.Audience = slices.Clone(c.Roles), slices.Clone(c.Audience)
 		v.cache.Put(token, remembered)
 	}
-	return c, err
+	return c, nil
 }
 
-// inTime returns c if its dates hold now.
-func (v *TokenVerifier) inTime(c Claims) (Claims, error) {
-	now := time.Now().Unix()
-	switch {
-	case now >= c.ExpiresAt.Unix()+v.leeway:
-		return Claims{}, ErrTokenExpired
-	case !c.NotBefore.IsZero() && now < c.NotBefore.Unix()-v.leeway,
-		!c.IssuedAt.IsZero() && now < c.IssuedAt.Unix()-v.leeway:
-		return Claims{}, errTokenNotYet
+// inTime returns why dates, in seconds since 1970, do not hold now, or nil. A zero iat or
+// nbf is absent.
+func (v *TokenVerifier) inTime(iat, nbf, exp int64) error {
+	switch now := time.Now().Unix(); {
+	case now >= exp+v.leeway:
+		return ErrTokenExpired
+	case now < nbf-v.leeway, now < iat-v.leeway:
+		return errTokenNotYet
 	}
-	return c, nil
+	return nil
 }
 
 // open checks the signature of a token and returns its decoded payload.
@@ -217,7 +223,7 @@ func (v *TokenVerifier) open(token string) (payload string, err error) {
 	if first <= 0 || last == first {
 		return "", errTokenMalformed
 	}
-	scratch := v.scratch.Get().(*[maxTokenLen]byte)
+	scratch := v.scratch.Get().(*scratch)
 	defer v.scratch.Put(scratch)
 
 	header, sig := token[:first], token[last+1:]
@@ -230,11 +236,19 @@ func (v *TokenVerifier) open(token string) (payload string, err error) {
 	}
 
 	segment := token[first+1 : last]
-	n, err := strict64.Decode(scratch[:], append(scratch[len(scratch)/2:][:0], segment...))
-	if err != nil || strict64.EncodedLen(n) != len(segment) { // line ends were skipped
+	decoded, ok := scratch.decode(segment)
+	if !ok {
 		return "", errTokenMalformed
 	}
-	return string(scratch[:n]), nil
+	return string(decoded), nil
+}
+
+// decode decodes a segment. The result is valid until the scratch is used again.
+func (s *scratch) decode(segment string) ([]byte, bool) {
+	// The text goes into the second half and its bytes into the first; a text that does
+	// not fit there gets memory of its own.
+	n, err := strict64.Decode(s.buf[:], append(s.buf[len(s.buf)/2:][:0], segment...))
+	return s.buf[:n], err == nil && strict64.EncodedLen(n) == len(segment) // not if line ends were skipped
 }
 
 // strict64 is the base64 of JWS (RFC 7515 section 2). Strict refuses a last letter
@@ -242,30 +256,24 @@ func (v *TokenVerifier) open(token string) (payload string, err error) {
 var strict64 = base64.RawURLEncoding.Strict()
 
 // verify reports whether sig is the key's signature of input.
-func (b *boundKey) verify(scratch *[maxTokenLen]byte, input, sig string) bool {
+func (b *boundKey) verify(s *scratch, input, sig string) bool {
 	if len(sig) != b.sigLen {
 		return false
 	}
-	if b.hmac != nil {
+	if b.newMAC != nil {
 		// The right signature is encoded and compared, so the given one is never
 		// decoded and has just one spelling.
-		s := b.hmac.Get().(*hmacState)
-		want := s.sum64(append(scratch[:0], input...))
-		ok := hmac.Equal(want, append(scratch[:0], sig...))
-		b.hmac.Put(s)
-		return ok
+		want := s.mac(b, append(s.buf[:0], input...))
+		return hmac.Equal(want, append(s.buf[:0], sig...))
 	}
-	n, err := strict64.Decode(scratch[:], append(scratch[len(scratch)/2:][:0], sig...))
-	if err != nil || strict64.EncodedLen(n) != len(sig) {
-		return false
-	}
-	return b.method.Verify(input, scratch[:n], b.public) == nil
+	decoded, ok := s.decode(sig)
+	return ok && b.method.Verify(input, decoded, b.public) == nil
 }
 
 // verifyForeign verifies a token whose header is spelled as the library would not.
 // The header too is only parsed after one of the keys was found to have signed it:
 // the length of a signature tells which keys are worth trying.
-func (r *ring) verifyForeign(scratch *[maxTokenLen]byte, token, header, sig string) error {
+func (r *ring) verifyForeign(scratch *scratch, token, header, sig string) error {
 	input := token[:len(token)-len(sig)-1]
 	for i := range len(input) {
 		if c := input[i]; !(c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.') {

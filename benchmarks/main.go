@@ -47,6 +47,8 @@ func benches() []bench {
 		{"refuse a token: expired", refuseToken(func(t peers.Tokens) string { return t.Expired }, 0.35, 8)},
 		{"guarded request", guarded(false)},
 		{"guarded request, parallel", guarded(true)},
+		{"guarded request, user looked up", guardedLookUp(false)},
+		{"guarded request, user looked up, parallel", guardedLookUp(true)},
 	}
 	all = append(all, refusals()...)
 	return append(all,
@@ -62,15 +64,17 @@ func main() {
 	turn := flag.Duration("time", 50*time.Millisecond, "length of each contender's turn in each round")
 	only := flag.String("only", "", "run only the groups whose name matches this `regexp`")
 	list := flag.Bool("list", false, "list the groups and stop")
+	cpu := flag.Bool("cpu", false, "measure processor time in place of the wall clock, for a machine that is busy with other things")
 	jsonFile := flag.String("json", "", "also write the results, every round's included, to this `file`")
 	flag.Parse()
-	if err := run(os.Stdout, *rounds, *turn, *only, *list, *jsonFile); err != nil {
+	cfg := harness.Config{Rounds: *rounds, Time: *turn, CPU: *cpu, Progress: progress}
+	if err := run(os.Stdout, cfg, *only, *list, *jsonFile); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(w io.Writer, rounds int, turn time.Duration, only string, list bool, jsonFile string) error {
-	if rounds < 1 || turn <= 0 {
+func run(w io.Writer, cfg harness.Config, only string, list bool, jsonFile string) error {
+	if cfg.Rounds < 1 || cfg.Time <= 0 {
 		return errors.New("-rounds and -time must be positive")
 	}
 	match, err := regexp.Compile(only)
@@ -81,8 +85,11 @@ func run(w io.Writer, rounds int, turn time.Duration, only string, list bool, js
 	if err != nil {
 		return err
 	}
-	e := env{keys: keys, cfg: harness.Config{Rounds: rounds, Time: turn, Progress: progress}}
-	report := newReport(rounds, turn)
+	e := env{keys: keys, cfg: cfg}
+	report := newReport(cfg)
+	if cfg.Rounds < 10 {
+		progress("%d rounds show where things are; a verdict wants at least 10", cfg.Rounds)
+	}
 	if !list {
 		report.writeHead(w)
 	}
@@ -131,14 +138,15 @@ type report struct {
 	CPUs     int               `json:"cpus"`
 	Rounds   int               `json:"rounds"`
 	Turn     time.Duration     `json:"turn_ns"`
+	CPUTime  bool              `json:"cpu_time"`
 	Peers    map[string]string `json:"peers"` // module: version
 	Sections []harness.Section `json:"sections"`
 }
 
-func newReport(rounds int, turn time.Duration) *report {
+func newReport(cfg harness.Config) *report {
 	r := &report{
 		Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, CPUs: runtime.GOMAXPROCS(0),
-		Rounds: rounds, Turn: turn, Peers: map[string]string{},
+		Rounds: cfg.Rounds, Turn: cfg.Time, CPUTime: cfg.CPU, Peers: map[string]string{},
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, d := range info.Deps {
@@ -153,8 +161,12 @@ func newReport(rounds int, turn time.Duration) *report {
 }
 
 func (r *report) writeHead(w io.Writer) {
-	fmt.Fprintf(w, "# authkit beside its peers\n\n%s, %s, %d CPUs; medians of %d interleaved rounds of %v per contender.\n\nPeers: ",
-		r.Go, r.Platform, r.CPUs, r.Rounds, r.Turn)
+	clock := "wall clock"
+	if r.CPUTime {
+		clock = "processor time"
+	}
+	fmt.Fprintf(w, "# authkit beside its peers\n\n%s, %s, %d CPUs; medians of %d interleaved rounds of %v per contender, %s.\n\nPeers: ",
+		r.Go, r.Platform, r.CPUs, r.Rounds, r.Turn, clock)
 	var list []string
 	for _, name := range peers.Modules() {
 		list = append(list, strings.TrimPrefix(name, "github.com/")+" "+r.Peers[name])

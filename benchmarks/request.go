@@ -11,8 +11,10 @@ import (
 )
 
 const (
-	kit     = "authkit Kit"
-	noToken = "authkit Kit, no token"
+	kit       = "authkit Kit"
+	verifier  = "authkit TokenVerifier"
+	noToken   = "authkit Kit, no token"
+	shortJunk = "authkit Kit, 20 bytes of junk"
 )
 
 // guarded measures the way of a good request through a guard to a handler that answers the subject.
@@ -22,22 +24,38 @@ func guarded(parallel bool) func(string, env) (harness.Section, error) {
 		if err != nil {
 			return harness.Section{}, err
 		}
-		g := harness.Group{
-			Name: name, Parallel: parallel,
-			Work: "From Authorization header to a handler that answers the subject, an admin's role checked on the way.",
-			Checks: []harness.Check{
-				{What: name + ", user looked up", Ours: kit, Max: 0.30, MaxAllocs: 6},
-				{What: name + ", no look-up", Ours: "authkit TokenVerifier, guard by hand", Max: 0.30, MaxAllocs: 6},
-			},
-		}
-		if parallel {
-			g.Work += " On GOMAXPROCS goroutines at once; time is wall time per request."
-		}
-		for _, guard := range guards {
-			g.Contenders = append(g.Contenders, requestTo(guard, guard.Name, guard.Prefix+guard.Tokens.Good, http.StatusOK))
-		}
-		return measure(g, env)
+		return measure(guardGroup(name, guards, parallel, append(
+			againstPeers(name, verifier, 0.30, 6),
+			harness.Check{What: name + ", the Kit's look-up on top", Ours: kit},
+		)), env)
 	}
+}
+
+// guardedLookUp measures the same with the user looked up in memory, by every contender.
+func guardedLookUp(parallel bool) func(string, env) (harness.Section, error) {
+	return func(name string, env env) (harness.Section, error) {
+		guards, err := peers.LookingUpGuards(env.keys)
+		if err != nil {
+			return harness.Section{}, err
+		}
+		return measure(guardGroup(name, guards, parallel, againstPeers(name, kit, 0.30, 6)), env)
+	}
+}
+
+func guardGroup(name string, guards []peers.Guard, parallel bool, checks []harness.Check) harness.Group {
+	g := harness.Group{
+		Name: name, Parallel: parallel, Checks: checks,
+		Work: "From Authorization header to a handler that answers the subject, an admin's role checked on the way.",
+	}
+	if parallel {
+		g.Work += " On GOMAXPROCS goroutines at once; time is wall time per request."
+	}
+	for _, guard := range guards {
+		c := requestTo(guard, guard.Name, guard.Prefix+guard.Tokens.Good, http.StatusOK)
+		c.Note = guard.Note
+		g.Contenders = append(g.Contenders, c)
+	}
+	return g
 }
 
 // refusals measures requests that no guard may let through. What a megabyte of header may cost is judged by what a
@@ -71,22 +89,25 @@ func refusals() []bench {
 	} {
 		all = append(all, bench{"refuse 1 MiB: " + form.name, refuse(form.value,
 			harness.Check{Ours: kit, Against: noToken, Max: 1.5, MaxAllocs: harness.AsAgainst},
+			harness.Check{What: "refuse 1 MiB: " + form.name + ", size alone", Ours: kit, Against: shortJunk},
 		)})
 	}
 	return all
 }
 
-func refuse(value func(peers.Guard) string, check harness.Check) func(string, env) (harness.Section, error) {
+func refuse(value func(peers.Guard) string, checks ...harness.Check) func(string, env) (harness.Section, error) {
 	return func(name string, env env) (harness.Section, error) {
 		guards, err := peers.Guards(env.keys)
 		if err != nil {
 			return harness.Section{}, err
 		}
-		g := harness.Group{Name: name, Work: "A request that must be refused, answer written.", Checks: []harness.Check{check}}
+		g := harness.Group{Name: name, Work: "A request that must be refused, answer written.", Checks: checks}
 		for _, guard := range guards {
 			g.Contenders = append(g.Contenders, requestTo(guard, guard.Name, value(guard), http.StatusUnauthorized))
-			if guard.Name == check.Ours && check.Against == noToken {
-				g.Contenders = append(g.Contenders, requestTo(guard, noToken, "", http.StatusUnauthorized))
+			if guard.Name == kit && len(checks) > 1 {
+				g.Contenders = append(g.Contenders,
+					requestTo(guard, noToken, "", http.StatusUnauthorized),
+					requestTo(guard, shortJunk, guard.Prefix+"abcdefghij.abcdefghi", http.StatusUnauthorized))
 			}
 		}
 		return measure(g, env)
@@ -101,7 +122,7 @@ func largeToken(n int) string {
 
 // requestTo sends the same request to a guard again and again, with a writer that is used again too.
 func requestTo(guard peers.Guard, name, value string, want int) harness.Contender {
-	return harness.Contender{Name: name, Kind: guard.Kind, Note: guard.Note, New: func() func() error {
+	return harness.Contender{Name: name, Kind: guard.Kind, New: func() func() error {
 		w := &writer{header: http.Header{}}
 		r := guard.Request(value)
 		return func() error {

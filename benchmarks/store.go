@@ -15,7 +15,7 @@ import (
 // lookUp measures the memory store at a thousand users and at a million, each user as likely as any other. A plain map
 // with the same access shows how much of the difference is the processor's caches.
 func lookUp(name string, env env) (harness.Section, error) {
-	g := harness.Group{Name: name, Work: "Find one user, chosen at random among all."}
+	g := harness.Group{Name: name, Large: true, Work: "Find one user, chosen at random among all."}
 	for _, size := range []struct {
 		name string
 		n    int

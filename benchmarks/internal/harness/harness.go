@@ -33,17 +33,22 @@ type Group struct {
 	Checks     []Check
 	Parallel   bool // run each turn on GOMAXPROCS goroutines at once
 	Once       bool // one operation per turn, for operations that take a good part of a second
+	Large      bool // the contenders hold so much memory that no garbage is collected between turns
 }
 
 // A Check judges one contender of a group by another.
 type Check struct {
-	What    string // for the summary; the group's name if empty
-	Ours    string // name of the contender that is judged
-	Against string // name of the contender it is judged by; the fastest peer if empty
-	Max     float64
+	What    string  // for the summary; the group's name if empty
+	Ours    string  // name of the contender that is judged
+	Against string  // name of the contender it is judged by, AnyPeer, or the fastest peer as documented if empty
+	Max     float64 // the greatest ratio, or zero to tell it without judging
 	// MaxAllocs bounds the allocations per operation: a number of them, AsAgainst, or zero for no bound.
 	MaxAllocs float64
 }
+
+// AnyPeer, as what is judged against, is the fastest of the peers and of their tuned forms. The check is left out where
+// that is a peer as documented.
+const AnyPeer = "any peer"
 
 // AsAgainst, as a bound of allocations, asks for no more than the contender judged by.
 const AsAgainst = -1
@@ -52,6 +57,7 @@ const AsAgainst = -1
 type Config struct {
 	Rounds   int
 	Time     time.Duration // per contender and round
+	CPU      bool          // measure processor time in place of the wall clock
 	Progress func(format string, args ...any)
 }
 
@@ -64,6 +70,14 @@ type Measured struct {
 	Rounds []float64  `json:"rounds_ns"`
 	Allocs float64    `json:"allocs_per_op"`
 	Bytes  float64    `json:"bytes_per_op"`
+}
+
+// spread returns half the distance between the quartiles of the rounds, relative to the median: the measure of doubt.
+func (m Measured) spread() float64 {
+	if len(m.Rounds) < 4 {
+		return 0
+	}
+	return (Quantile(m.Rounds, 0.75) - Quantile(m.Rounds, 0.25)) / 2 / m.Median
 }
 
 // Run measures every contender of g.
@@ -86,8 +100,11 @@ func Run(g Group, cfg Config) ([]Measured, error) {
 	for round := range cfg.Rounds {
 		cfg.Progress("%s: round %d of %d", g.Name, round+1, cfg.Rounds)
 		for i := range turns {
+			if !g.Large {
+				runtime.GC() // the predecessor's garbage: each pays for its own
+			}
 			at := (i + round) % len(turns)
-			if err := turns[at].take(); err != nil {
+			if err := turns[at].take(cfg.CPU); err != nil {
 				return nil, fmt.Errorf("%s: %s: %w", g.Name, g.Contenders[at].Name, err)
 			}
 		}
@@ -129,12 +146,15 @@ func (t *turn) calibrate(once bool, d time.Duration) error {
 	}
 }
 
-// take measures one turn. It collects the predecessor's garbage first, so that each pays for its own.
-func (t *turn) take() error {
+// take measures one turn.
+func (t *turn) take(cpu bool) error {
 	var before, after runtime.MemStats
-	runtime.GC()
 	runtime.ReadMemStats(&before)
-	took, err := t.run()
+	run := t.run
+	if cpu {
+		run = t.runCPU
+	}
+	took, err := run()
 	if err != nil {
 		return err
 	}
@@ -166,6 +186,19 @@ func (t *turn) run() (time.Duration, error) {
 		}
 	}
 	return took, nil
+}
+
+// runCPU is run by the process's clock of processor time, which stands still while other processes have the cores.
+func (t *turn) runCPU() (time.Duration, error) {
+	start, err := cpuTime()
+	if err != nil {
+		return 0, err
+	}
+	if _, err := t.run(); err != nil {
+		return 0, err
+	}
+	end, err := cpuTime()
+	return end - start, err
 }
 
 func repeat(op func() error, n int) error {

@@ -44,6 +44,21 @@ func TestRunCountsAllocationsPerOperation(t *testing.T) {
 	}
 }
 
+func TestRunMeasuresProcessorTime(t *testing.T) {
+	cfg := config()
+	cfg.CPU = true
+	g := harness.Group{Name: "g", Once: true, Contenders: []harness.Contender{
+		{Name: "asleep", New: func() func() error {
+			return func() error { time.Sleep(20 * time.Millisecond); return nil }
+		}},
+	}}
+	m, err := harness.Run(g, cfg)
+	if err != nil {
+		t.Skip(err) // not on this platform
+	}
+	require.Less(t, m[0].Median, float64(10*time.Millisecond))
+}
+
 func TestRunReportsFailure(t *testing.T) {
 	want := errors.New("refused")
 	_, err := harness.Run(harness.Group{Name: "g", Contenders: []harness.Contender{
@@ -56,6 +71,7 @@ func TestJudge(t *testing.T) {
 	measured := []harness.Measured{
 		{Name: "authkit", Kind: peers.Ours, Median: 30, Allocs: 4},
 		{Name: "floor", Kind: peers.Floor, Median: 10, Allocs: 1},
+		{Name: "tuned", Kind: peers.Tuned, Median: 60},
 		{Name: "slow", Kind: peers.Peer, Median: 200},
 		{Name: "fast", Kind: peers.Peer, Median: 100},
 	}
@@ -66,6 +82,7 @@ func TestJudge(t *testing.T) {
 		met   bool
 	}{
 		{"best peer", harness.Check{Ours: "authkit", Max: 0.3}, 0.3, true},
+		{"any peer", harness.Check{Ours: "authkit", Against: harness.AnyPeer}, 0.5, true},
 		{"missed", harness.Check{Ours: "authkit", Max: 0.29}, 0.3, false},
 		{"named", harness.Check{Ours: "authkit", Against: "slow", Max: 0.15}, 0.15, true},
 		{"allocations", harness.Check{Ours: "authkit", Max: 0.3, MaxAllocs: 3}, 0.3, false},

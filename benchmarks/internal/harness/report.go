@@ -36,7 +36,7 @@ func NewSection(g Group, measured []Measured) (Section, error) {
 	byTime := slices.SortedStableFunc(slices.Values(measured), func(a, b Measured) int { return cmp.Compare(a.Median, b.Median) })
 	for _, m := range byTime {
 		s.Rows = append(s.Rows, []string{
-			m.Name, Nanoseconds(m.Median), Ratio(m.Median / first.Median), spread(m),
+			m.Name, Nanoseconds(m.Median), Ratio(m.Median / first.Median), percent(m.spread()),
 			strconv.FormatFloat(m.Allocs, 'f', -1, 64), strconv.FormatFloat(m.Bytes, 'f', 0, 64),
 		})
 		if m.Note != "" {
@@ -66,7 +66,10 @@ func WriteSummary(w io.Writer, sections []Section) error {
 	var rows [][]string
 	for _, s := range sections {
 		for _, v := range s.Verdicts {
-			target, allocs, met := "", "", ""
+			target, counted, allocs, met := "", "", "", ""
+			if v.Allocs >= 0 {
+				counted = strconv.FormatFloat(v.Allocs, 'f', -1, 64)
+			}
 			if v.Max > 0 {
 				target = "≤ " + strconv.FormatFloat(v.Max, 'f', -1, 64)
 				met = "yes"
@@ -78,14 +81,14 @@ func WriteSummary(w io.Writer, sections []Section) error {
 				allocs = "≤ " + strconv.FormatFloat(v.MaxAllocs, 'f', -1, 64)
 			}
 			rows = append(rows, []string{
-				v.What, v.Ours, Nanoseconds(v.OursNs), v.Against, Nanoseconds(v.AgainstNs), Ratio(v.Ratio), target,
-				strconv.FormatFloat(v.Allocs, 'f', -1, 64), allocs, met,
+				v.What, v.Ours, Nanoseconds(v.OursNs), v.Against, Nanoseconds(v.AgainstNs), Ratio(v.Ratio), target, percent(v.Spread),
+				counted, allocs, met,
 			})
 		}
 	}
 	var b strings.Builder
 	b.WriteString("## Summary: authkit against the best peer, or against the bare work\n\n")
-	table(&b, []string{"what", "authkit", "time", "against", "time", "ratio", "target", "allocs", "target", "met?"}, rows)
+	table(&b, []string{"what", "authkit", "time", "against", "time", "ratio", "target", "spread", "allocs", "target", "met?"}, rows)
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -143,11 +146,9 @@ func digits(v float64) string {
 	return strconv.FormatFloat(v, 'f', 2, 64)
 }
 
-// spread tells how far the middle half of the rounds lies apart, relative to the median.
-func spread(m Measured) string {
-	if len(m.Rounds) < 4 {
+func percent(f float64) string {
+	if f == 0 {
 		return "–"
 	}
-	lo, hi := Quantile(m.Rounds, 0.25), Quantile(m.Rounds, 0.75)
-	return "± " + strconv.FormatFloat((hi-lo)/2/m.Median*100, 'f', 0, 64) + " %"
+	return "± " + strconv.FormatFloat(f*100, 'f', 0, 64) + " %"
 }

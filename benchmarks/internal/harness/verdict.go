@@ -15,8 +15,9 @@ type Verdict struct {
 	Against   string  `json:"against"`
 	AgainstNs float64 `json:"against_ns"`
 	Ratio     float64 `json:"ratio"`
+	Spread    float64 `json:"spread"`              // the larger one of the two
 	Max       float64 `json:"max_ratio,omitempty"` // zero: told, not judged
-	Allocs    float64 `json:"allocs_per_op"`
+	Allocs    float64 `json:"allocs_per_op"`       // negative: not counted
 	MaxAllocs float64 `json:"max_allocs_per_op,omitempty"`
 	Met       bool    `json:"met"`
 }
@@ -36,17 +37,24 @@ func Judge(g Group, measured []Measured) ([]Verdict, error) {
 		if err != nil {
 			return nil, err
 		}
-		against, ok := fastestPeer(measured)
-		if c.Against != "" {
-			if against, err = find(c.Against); err != nil {
-				return nil, err
-			}
-		} else if !ok {
-			return nil, fmt.Errorf("%s: no peer to judge by", g.Name)
+		var against Measured
+		switch c.Against {
+		case "":
+			against, err = fastest(g, measured, peers.Peer)
+		case AnyPeer:
+			against, err = fastest(g, measured, peers.Peer, peers.Tuned)
+		default:
+			against, err = find(c.Against)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if c.Against == AnyPeer && against.Kind == peers.Peer {
+			continue // said already
 		}
 		v := Verdict{
 			What: c.What, Ours: ours.Name, OursNs: ours.Median, Against: against.Name, AgainstNs: against.Median,
-			Ratio: ours.Median / against.Median, Max: c.Max, Allocs: ours.Allocs, MaxAllocs: c.MaxAllocs,
+			Ratio: ours.Median / against.Median, Spread: max(ours.spread(), against.spread()), Max: c.Max, Allocs: ours.Allocs, MaxAllocs: c.MaxAllocs,
 		}
 		if v.What == "" {
 			v.What = g.Name
@@ -60,11 +68,15 @@ func Judge(g Group, measured []Measured) ([]Verdict, error) {
 	return verdicts, nil
 }
 
-func fastestPeer(measured []Measured) (best Measured, ok bool) {
+func fastest(g Group, measured []Measured, kinds ...peers.Kind) (Measured, error) {
+	var best Measured
 	for _, m := range measured {
-		if m.Kind == peers.Peer && (!ok || m.Median < best.Median) {
-			best, ok = m, true
+		if slices.Contains(kinds, m.Kind) && (best.Name == "" || m.Median < best.Median) {
+			best = m
 		}
 	}
-	return best, ok
+	if best.Name == "" {
+		return Measured{}, fmt.Errorf("%s: no peer to judge by", g.Name)
+	}
+	return best, nil
 }

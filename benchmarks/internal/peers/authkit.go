@@ -89,11 +89,23 @@ func NewKit(keys Keys) (*authkit.Kit, error) {
 }
 
 func authkitGuards(keys Keys) ([]Guard, error) {
-	kit, err := NewKit(keys)
+	verifier, err := authkit.NewTokenVerifier(tokenConfig(HS256, keys))
 	if err != nil {
 		return nil, err
 	}
-	verifier, err := authkit.NewTokenVerifier(tokenConfig(HS256, keys))
+	kits, err := kitGuards(keys)
+	if err != nil {
+		return nil, err
+	}
+	return append([]Guard{{
+		Name: "authkit TokenVerifier", Slug: "authkit-verifier", Kind: Ours, Note: "in a guard by hand, as the libraries without one",
+		Handler: handGuard(authkitVerify(verifier), requireRole(Role, http.HandlerFunc(answerIdentity))),
+	}}, kits...), nil
+}
+
+// kitGuards returns the guards of a Kit, which look the user up.
+func kitGuards(keys Keys) ([]Guard, error) {
+	kit, err := NewKit(keys)
 	if err != nil {
 		return nil, err
 	}
@@ -105,16 +117,12 @@ func authkitGuards(keys Keys) ([]Guard, error) {
 	mux.Handle("GET /hello", authkit.Roles(Role), answer)
 	return []Guard{
 		{
-			Name: "authkit Kit", Slug: "authkit", Kind: Ours, Note: "also looks the user up in the memory store, as no peer here does",
+			Name: "authkit Kit", Slug: "authkit", Kind: Ours, Note: "looks the user up in the memory store",
 			Handler: kit.RequireRoles(Role)(answer),
 		},
 		{
-			Name: "authkit Mux", Slug: "authkit-mux", Kind: Ours, Note: "the kit's own router in front, user looked up too",
+			Name: "authkit Mux", Slug: "authkit-mux", Kind: Ours, Note: "the same with the kit's router in front",
 			Handler: mux,
-		},
-		{
-			Name: "authkit TokenVerifier, guard by hand", Slug: "authkit-verifier", Kind: Ours, Note: "no user look-up",
-			Handler: handGuard(authkitVerify(verifier), requireRole(Role, http.HandlerFunc(answerIdentity))),
 		},
 	}, nil
 }

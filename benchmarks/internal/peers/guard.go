@@ -52,19 +52,25 @@ func Guards(keys Keys) ([]Guard, error) {
 		}
 		all = append(all, guards...)
 	}
-	for i := range all {
-		if all[i].Header == "" {
-			all[i].Header, all[i].Prefix = "Authorization", "Bearer "
+	return withDefaults(all, keys)
+}
+
+// withDefaults gives the guards that said nothing else the common header and the common tokens.
+func withDefaults(guards []Guard, keys Keys) ([]Guard, error) {
+	tokens, err := NewTokens(HS256, keys, nil)
+	if err != nil {
+		return nil, err
+	}
+	for i := range guards {
+		g := &guards[i]
+		if g.Header == "" {
+			g.Header, g.Prefix = "Authorization", "Bearer "
 		}
-		if all[i].Tokens != (Tokens{}) {
-			continue
-		}
-		var err error
-		if all[i].Tokens, err = NewTokens(HS256, keys, nil); err != nil {
-			return nil, err
+		if g.Tokens == (Tokens{}) {
+			g.Tokens = tokens
 		}
 	}
-	return all, nil
+	return guards, nil
 }
 
 // Unguarded returns the handler that stands behind every guard, with nobody in front.
@@ -74,6 +80,25 @@ func Unguarded() http.Handler {
 
 // handGuards puts the middleware that one writes in an afternoon around each library that brings none.
 func handGuards(keys Keys) ([]Guard, error) {
+	return guardsByHand(keys, func(verify func(string) (Identity, error)) func(string) (Identity, error) { return verify })
+}
+
+// LookingUpGuards returns the contenders that also look the user up in memory on every request: authkit, and guards
+// written by hand around each library. The roles that count are the account's.
+func LookingUpGuards(keys Keys) ([]Guard, error) {
+	kits, err := kitGuards(keys)
+	if err != nil {
+		return nil, err
+	}
+	users := newAccounts()
+	hands, err := guardsByHand(keys, users.check)
+	if err != nil {
+		return nil, err
+	}
+	return withDefaults(append(kits, hands...), keys)
+}
+
+func guardsByHand(keys Keys, wrap func(verify func(string) (Identity, error)) func(string) (Identity, error)) ([]Guard, error) {
 	codecs, err := Codecs(HS256, keys)
 	if err != nil {
 		return nil, err
@@ -88,7 +113,7 @@ func handGuards(keys Keys) ([]Guard, error) {
 			Name:    "by hand: " + c.Name,
 			Slug:    strings.NewReplacer(", ", "-", " ", "-").Replace(slug),
 			Kind:    c.Kind,
-			Handler: handGuard(c.Verify, requireRole(Role, http.HandlerFunc(answerIdentity))),
+			Handler: handGuard(wrap(c.Verify), requireRole(Role, http.HandlerFunc(answerIdentity))),
 		})
 	}
 	return guards, nil

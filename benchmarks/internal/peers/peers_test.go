@@ -83,6 +83,18 @@ func TestGuards(t *testing.T) {
 	require.NoError(t, err)
 	guards, err := peers.Guards(keys)
 	require.NoError(t, err)
+	testGuards(t, guards)
+}
+
+func TestLookingUpGuards(t *testing.T) {
+	keys, err := peers.NewKeys()
+	require.NoError(t, err)
+	guards, err := peers.LookingUpGuards(keys)
+	require.NoError(t, err)
+	testGuards(t, guards)
+}
+
+func testGuards(t *testing.T, guards []peers.Guard) {
 	slugs := map[string]bool{}
 	for _, g := range guards {
 		require.False(t, slugs[g.Slug], g.Slug)

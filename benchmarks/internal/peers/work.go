@@ -32,8 +32,9 @@ type Kind string
 
 const (
 	Ours  Kind = "ours"  // authkit
-	Peer  Kind = "peer"  // another library: the best of these is what authkit is judged by
-	Floor Kind = "floor" // bare work, for scale: never judged
+	Peer  Kind = "peer"  // another library as documented: the best of these is what authkit is judged by
+	Tuned Kind = "tuned" // another library with part of its work taken over by the program: told, not judged by
+	Floor Kind = "floor" // bare work, for scale
 )
 
 // Claims is what a token says. Every contender issues and reads all of it.
