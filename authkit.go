@@ -235,11 +235,10 @@ func (t Token) LogValue() slog.Value { return slog.StringValue(t.describe()) }
 
 // Private causes of failed logins; what the caller sees is the kind alone.
 var (
-	errUnknownUser    = &refusal{ErrInvalidCredentials, ReasonUnknownUser}
-	errWrongPassword  = &refusal{ErrInvalidCredentials, ReasonWrongPassword}
-	errNoPassword     = &refusal{ErrInvalidCredentials, ReasonNoPassword}
-	errUnreadableHash = &refusal{ErrInvalidCredentials, ReasonUnreadableHash}
-	errOverloaded     = &refusal{ErrOverloaded, ReasonOverloaded}
+	errUnknownUser   = &refusal{ErrInvalidCredentials, ReasonUnknownUser, nil}
+	errWrongPassword = &refusal{ErrInvalidCredentials, ReasonWrongPassword, nil}
+	errNoPassword    = &refusal{ErrInvalidCredentials, ReasonNoPassword, nil}
+	errOverloaded    = &refusal{ErrOverloaded, ReasonOverloaded, nil}
 )
 
 // Login checks an e-mail and a password and returns an access token.
@@ -259,16 +258,8 @@ func (k *Kit) Login(ctx context.Context, email, password string) (Token, error) 
 		token, err = k.complete(ctx, user)
 	}
 	if err != nil {
-		e := Event{Kind: EventLoginFailure, UserID: user.ID, Reason: reasonOf(err)}
-		if e.Reason == "" || e.Reason == ReasonUnreadableHash {
-			e.Err = err
-		}
-		switch {
-		case errors.Is(err, ErrUnavailable):
-			e.Reason = ReasonStore
-		case errors.Is(err, context.Canceled):
-			e.Reason = ReasonCanceled
-		}
+		e := Event{Kind: EventLoginFailure, UserID: user.ID}
+		e.Reason, e.Err = reasonOf(ctx, err)
 		k.emit(ctx, e)
 		return Token{}, err
 	}
@@ -282,7 +273,7 @@ func (k *Kit) Login(ctx context.Context, email, password string) (Token, error) 
 func (k *Kit) checkPassword(ctx context.Context, email, password string) (User, error) {
 	u, err := k.lookUp(ctx, email)
 	if err != nil && !errors.Is(err, ErrUserNotFound) {
-		return User{}, unavailable(err)
+		return User{}, unavailable(ctx, err)
 	}
 	leave, err := k.enterGate(ctx)
 	if err != nil {
@@ -302,7 +293,7 @@ func (k *Kit) checkPassword(ctx context.Context, email, password string) (User, 
 		return u.User, errWrongPassword
 	case err != nil:
 		_ = k.hasher.Verify(password, k.dummy) // nothing was computed yet
-		return u.User, errUnreadableHash
+		return u.User, &refusal{ErrInvalidCredentials, ReasonUnreadableHash, err}
 	case u.Disabled:
 		return u.User, errUserDisabled
 	}

@@ -41,31 +41,42 @@ var (
 	ErrPasswordRefused = errors.New("authkit: password refused")
 )
 
-// A refusal is an error of a public kind with a private reason, which is for the event
-// alone: it is not part of the text, since texts find their way into answers.
+// A refusal is an error of a public kind with a private reason, and a cause if something
+// is broken. Both are for the event alone: they are not part of the text, since texts find
+// their way into answers.
 type refusal struct {
 	kind   error
 	reason Reason
+	cause  error
 }
 
 func (r *refusal) Error() string { return r.kind.Error() }
 func (r *refusal) Unwrap() error { return r.kind }
 
-// reasonOf returns the private reason of an error, or "".
-func reasonOf(err error) Reason {
-	if r, ok := errors.AsType[*refusal](err); ok {
-		return r.reason
+// reasonOf returns what the event of an error says: why, and what is broken.
+func reasonOf(ctx context.Context, err error) (Reason, error) {
+	r, ok := errors.AsType[*refusal](err)
+	switch {
+	case ok:
+		return r.reason, r.cause
+	case errors.Is(err, ErrUnavailable):
+		return ReasonStore, err
+	case hasLeft(ctx):
+		return ReasonCanceled, err
 	}
-	return ""
+	return "", err
 }
 
-// unavailable wraps an error of a store. That the client has left is none.
-func unavailable(err error) error {
-	if errors.Is(err, context.Canceled) {
+// unavailable wraps an error of a store, unless it is that the client has left.
+func unavailable(ctx context.Context, err error) error {
+	if hasLeft(ctx) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
+
+// hasLeft reports whether whoever asked does not wait for the answer.
+func hasLeft(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }
 
 // A FieldError says what is wrong with one field of an input. Message is fixed
 // text, fit to be shown to whoever sent the input.

@@ -181,9 +181,9 @@ func (k *Kit) identify(r *http.Request) (*requestContext, error) {
 }
 
 var (
-	errUserGone     = &refusal{ErrInvalidToken, ReasonUnknownUser}
-	errOtherAccount = &refusal{ErrInvalidToken, ReasonOtherAccount}
-	errUserDisabled = &refusal{ErrUserDisabled, ReasonDisabled}
+	errUserGone     = &refusal{ErrInvalidToken, ReasonUnknownUser, nil}
+	errOtherAccount = &refusal{ErrInvalidToken, ReasonOtherAccount, nil}
+	errUserDisabled = &refusal{ErrUserDisabled, ReasonDisabled, nil}
 )
 
 // subject loads the account that a token stands for. It is also returned with an
@@ -198,7 +198,7 @@ func (k *Kit) subject(ctx context.Context, claims *Claims) (User, error) {
 	case errors.Is(err, ErrUserNotFound):
 		return User{}, errUserGone
 	case err != nil:
-		return User{}, unavailable(err)
+		return User{}, unavailable(ctx, err)
 	case claims.UserID != "" && claims.UserID != u.ID:
 		// The address moved to another account; the token stays with the old one.
 		return u.User, errOtherAccount
@@ -251,16 +251,17 @@ func (k *Kit) refuse(w http.ResponseWriter, r *http.Request, err error, c *reque
 	case errors.Is(err, ErrNoCredentials):
 		answerNoCredentials.write(w) // nobody claimed anything: not an event
 	case errors.Is(err, ErrInvalidToken):
-		k.emit(r.Context(), Event{Kind: EventTokenRefused, UserID: userID, Reason: reasonOf(err)})
+		reason, _ := reasonOf(r.Context(), err)
+		k.emit(r.Context(), Event{Kind: EventTokenRefused, UserID: userID, Reason: reason})
 		answerInvalidToken.write(w)
 	case errors.Is(err, ErrForbidden):
 		k.emit(r.Context(), Event{Kind: EventAccessDenied, UserID: userID, Reason: ReasonMissingRole, Route: r.Pattern})
 		answerForbidden.write(w)
 	case errors.Is(err, ErrUserDisabled):
-		k.emit(r.Context(), Event{Kind: EventTokenRefused, UserID: userID, Reason: reasonOf(err)})
+		k.emit(r.Context(), Event{Kind: EventTokenRefused, UserID: userID, Reason: ReasonDisabled})
 		ProblemFor(err).ServeHTTP(w, r)
 	default:
-		if !errors.Is(err, context.Canceled) {
+		if !hasLeft(r.Context()) {
 			k.emit(r.Context(), Event{Kind: EventStoreFailure, Reason: ReasonStore, Err: err})
 		}
 		ProblemFor(err).ServeHTTP(w, r)

@@ -33,12 +33,12 @@ var (
 	ErrInvalidToken = errors.New("authkit: invalid token")
 
 	// ErrTokenExpired is the ErrInvalidToken of a token that was good once.
-	ErrTokenExpired error = &refusal{ErrInvalidToken, ReasonExpired}
+	ErrTokenExpired error = &refusal{ErrInvalidToken, ReasonExpired, nil}
 
-	errTokenMalformed = &refusal{ErrInvalidToken, ReasonMalformed}
-	errTokenSignature = &refusal{ErrInvalidToken, ReasonBadSignature}
-	errTokenNotYet    = &refusal{ErrInvalidToken, ReasonNotYetValid}
-	errTokenClaims    = &refusal{ErrInvalidToken, ReasonBadClaims}
+	errTokenMalformed = &refusal{ErrInvalidToken, ReasonMalformed, nil}
+	errTokenSignature = &refusal{ErrInvalidToken, ReasonBadSignature, nil}
+	errTokenNotYet    = &refusal{ErrInvalidToken, ReasonNotYetValid, nil}
+	errTokenClaims    = &refusal{ErrInvalidToken, ReasonBadClaims, nil}
 )
 
 // A TokenConfig says how access tokens are signed and verified. One configuration

@@ -78,9 +78,9 @@ func (k *Kit) store(ctx context.Context, u StoredUser) error {
 	switch {
 	case err == nil:
 		k.emit(ctx, Event{Kind: EventUserCreated, UserID: u.ID})
-	case errors.Is(err, ErrEmailTaken), errors.Is(err, context.Canceled):
+	case errors.Is(err, ErrEmailTaken), hasLeft(ctx):
 	default:
-		err = unavailable(err)
+		err = unavailable(ctx, err)
 		k.emit(ctx, Event{Kind: EventStoreFailure, Reason: ReasonStore, Err: err})
 	}
 	return err
@@ -157,7 +157,7 @@ func (k *Kit) checkImport(ctx context.Context, u *StoredUser) error {
 		}
 	}
 	if !errors.Is(err, ErrUserNotFound) {
-		return unavailable(err)
+		return unavailable(ctx, err)
 	}
 	return nil
 }

@@ -612,7 +612,7 @@ func TestNewFaults(t *testing.T) {
 		{"lifetime", func(c *authkit.Config) { c.Tokens.Lifetime = 2 * time.Hour }, []string{"Config.Tokens: ", "TokenConfig.Lifetime: 2h0m0s; use whole seconds up to 1h0m0s, or 0 for 30m0s"}},
 		{"lifetime of half seconds", func(c *authkit.Config) { c.Tokens.Lifetime = 1500 * time.Millisecond }, []string{"TokenConfig.Lifetime: 1.5s"}},
 		{"negative lifetime", func(c *authkit.Config) { c.Tokens.Lifetime = -time.Second }, []string{"TokenConfig.Lifetime: -1s"}},
-		{"leeway", func(c *authkit.Config) { c.Tokens.Leeway = 2 * time.Minute }, []string{"Config.Tokens: ", "TokenConfig.Leeway: 2m0s; use up to 1m0s"}},
+		{"leeway", func(c *authkit.Config) { c.Tokens.Leeway = 2 * time.Minute }, []string{"Config.Tokens: ", "TokenConfig.Leeway: 2m0s; use whole seconds up to 1m0s"}},
 		{"cache of HS256", func(c *authkit.Config) { c.Tokens.CacheSize = 1 }, []string{"Config.Tokens: ", "TokenConfig.CacheSize: a cache makes HS256 slower"}},
 		{"negative cache", func(c *authkit.Config) { c.Tokens.CacheSize = -1 }, []string{"TokenConfig.CacheSize: -1"}},
 		{"weak key", func(c *authkit.Config) {
