@@ -186,6 +186,9 @@ func New(cfg Config) (*Kit, error) {
 		k.verifier, err = NewTokenVerifier(tokens)
 		fault("Tokens", err)
 	}
+	if k.verifier != nil {
+		k.verifier.withoutRoles = true
+	}
 	k.roles, err = newRoleTable(cfg.Roles)
 	fault("Roles", err)
 	if k.minPassword < minPasswordLength || k.minPassword > 64 {

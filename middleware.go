@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/authkit-go/authkit/internal/claims"
 )
 
 // A Principal is what a request proved: who asks, and by which token. The zero
@@ -41,10 +43,22 @@ func (p Principal) DecodeClaims(v any) error { return Claims{payload: p.payload}
 // own value, so that a guarded request costs no second allocation for it.
 type requestContext struct {
 	context.Context
-	kit       *Kit
-	principal Principal
-	user      User
-	noStore   [1]string // the header value, kept here to be allocated with the rest
+	kit     *Kit
+	user    User
+	tokenID string
+	issued  int64 // seconds since 1970
+	expires int64
+	payload string
+	noStore [1]string // the header value, kept here to be allocated with the rest
+}
+
+// principal returns the Principal of the request.
+func (c *requestContext) principal() Principal {
+	return Principal{
+		UserID: c.user.ID, Email: c.user.Email, Roles: c.user.Roles,
+		TokenID: c.tokenID, IssuedAt: fromUnix(c.issued), ExpiresAt: fromUnix(c.expires),
+		table: c.kit.roles, payload: c.payload,
+	}
 }
 
 type contextKey struct{}
@@ -66,7 +80,7 @@ func fromContext(ctx context.Context) *requestContext {
 // where nobody was authenticated: no guard, or one that lets everybody in.
 func PrincipalFrom(ctx context.Context) (Principal, bool) {
 	if c := fromContext(ctx); c != nil {
-		return c.principal, true
+		return c.principal(), true
 	}
 	return Principal{}, false
 }
@@ -131,7 +145,7 @@ func (k *Kit) guard(p Policy, next http.Handler) http.Handler {
 			}
 			r = r.WithContext(c)
 		}
-		if err := p.Check(c.principal); err != nil {
+		if err := p.check(c.user.ID, c.user.Roles, k.roles); err != nil {
 			k.refuse(w, r, err, c)
 			return
 		}
@@ -152,7 +166,7 @@ func (k *Kit) Identify(r *http.Request) (Principal, error) {
 	if err != nil {
 		return Principal{}, err
 	}
-	return c.principal, nil
+	return c.principal(), nil
 }
 
 // identify returns the context of an authenticated request. With an error it returns
@@ -162,20 +176,19 @@ func (k *Kit) identify(r *http.Request) (*requestContext, error) {
 	if err != nil {
 		return nil, err
 	}
-	claims, err := k.verifier.Verify(token)
+	t, err := k.verifier.verify(token)
 	if err != nil {
 		return nil, err
 	}
-	user, err := k.subject(r.Context(), &claims)
+	user, err := k.subject(r.Context(), &t.Set)
 	return &requestContext{
 		Context: r.Context(),
 		kit:     k,
 		user:    user,
-		principal: Principal{
-			UserID: user.ID, Email: user.Email, Roles: user.Roles,
-			TokenID: claims.ID, IssuedAt: claims.IssuedAt, ExpiresAt: claims.ExpiresAt,
-			table: k.roles, payload: claims.payload,
-		},
+		tokenID: t.ID,
+		issued:  t.IssuedAt,
+		expires: t.ExpiresAt,
+		payload: t.payload,
 		noStore: [1]string{"no-store"},
 	}, err
 }
@@ -188,18 +201,18 @@ var (
 
 // subject loads the account that a token stands for. It is also returned with an
 // error, once it is known.
-func (k *Kit) subject(ctx context.Context, claims *Claims) (User, error) {
+func (k *Kit) subject(ctx context.Context, t *claims.Set) (User, error) {
 	load := k.users.UserByID
 	if k.emailSubject {
 		load = k.users.UserByEmail
 	}
-	u, err := load(ctx, claims.Subject)
+	u, err := load(ctx, t.Subject)
 	switch {
 	case errors.Is(err, ErrUserNotFound):
 		return User{}, errUserGone
 	case err != nil:
 		return User{}, unavailable(ctx, err)
-	case claims.UserID != "" && claims.UserID != u.ID:
+	case t.UserID != "" && t.UserID != u.ID:
 		// The address moved to another account; the token stays with the old one.
 		return u.User, errOtherAccount
 	case u.Disabled:
@@ -243,27 +256,28 @@ var (
 // refuse answers a request that a guard does not let through.
 // The context c may be nil.
 func (k *Kit) refuse(w http.ResponseWriter, r *http.Request, err error, c *requestContext) {
-	var userID string
+	ctx, userID := r.Context(), ""
 	if c != nil {
 		userID = c.user.ID
 	}
-	switch {
-	case errors.Is(err, ErrNoCredentials):
-		answerNoCredentials.write(w) // nobody claimed anything: not an event
-	case errors.Is(err, ErrInvalidToken):
-		reason, _ := reasonOf(r.Context(), err)
-		k.emit(r.Context(), Event{Kind: EventTokenRefused, UserID: userID, Reason: reason})
-		answerInvalidToken.write(w)
-	case errors.Is(err, ErrForbidden):
-		k.emit(r.Context(), Event{Kind: EventAccessDenied, UserID: userID, Reason: ReasonMissingRole, Route: r.Pattern})
-		answerForbidden.write(w)
-	case errors.Is(err, ErrUserDisabled):
-		k.emit(r.Context(), Event{Kind: EventTokenRefused, UserID: userID, Reason: ReasonDisabled})
-		ProblemFor(err).ServeHTTP(w, r)
-	default:
-		if !hasLeft(r.Context()) {
-			k.emit(r.Context(), Event{Kind: EventStoreFailure, Reason: ReasonStore, Err: err})
-		}
-		ProblemFor(err).ServeHTTP(w, r)
+	if err == ErrNoCredentials { // nobody claimed anything: not an event
+		answerNoCredentials.write(w)
+		return
 	}
+	if r, ok := err.(*refusal); ok && r.kind == ErrInvalidToken { // the way of a flood
+		k.emit(ctx, Event{Kind: EventTokenRefused, UserID: userID, Reason: r.reason})
+		answerInvalidToken.write(w)
+		return
+	}
+	switch {
+	case errors.Is(err, ErrForbidden):
+		k.emit(ctx, Event{Kind: EventAccessDenied, UserID: userID, Reason: ReasonMissingRole, Route: r.Pattern})
+		answerForbidden.write(w)
+		return
+	case errors.Is(err, ErrUserDisabled):
+		k.emit(ctx, Event{Kind: EventTokenRefused, UserID: userID, Reason: ReasonDisabled})
+	case !hasLeft(ctx):
+		k.emit(ctx, Event{Kind: EventStoreFailure, Reason: ReasonStore, Err: err})
+	}
+	ProblemFor(err).ServeHTTP(w, r)
 }

@@ -24,7 +24,14 @@ type TokenVerifier struct {
 	issuer, audience string
 	leeway           int64 // seconds
 	scratch          *sync.Pool
-	cache            *cache.Cache[Claims] // nil: off
+	cache            *cache.Cache[verified] // nil: off
+	withoutRoles     bool                   // for a Kit, which has them from its store
+}
+
+// verified is what there is to say about a token that was good.
+type verified struct {
+	claims.Set
+	payload string
 }
 
 // NewTokenVerifier returns a verifier for the tokens of an issuer with the same
@@ -43,7 +50,7 @@ func NewTokenVerifier(cfg TokenConfig) (*TokenVerifier, error) {
 		scratch:  newScratch(len(ring.keys)),
 	}
 	if cfg.CacheSize > 0 {
-		v.cache = cache.New[Claims](cfg.CacheSize)
+		v.cache = cache.New[verified](cfg.CacheSize)
 	}
 	return v, nil
 }
@@ -162,56 +169,62 @@ func headers(alg Algorithm, id string) []string {
 // The order is fixed: size, signature, and only then is anything decoded, so bytes
 // that nobody signed are never parsed.
 func (v *TokenVerifier) Verify(token string) (Claims, error) {
+	t, err := v.verify(token)
+	if err != nil {
+		return Claims{}, err
+	}
+	return Claims{
+		Subject: t.Subject, UserID: t.UserID, Roles: t.Roles, ID: t.ID, Issuer: t.Issuer, Audience: t.Audience,
+		IssuedAt: fromUnix(t.IssuedAt), ExpiresAt: fromUnix(t.ExpiresAt), NotBefore: fromUnix(t.NotBefore),
+		payload: t.payload,
+	}, nil
+}
+
+func (v *TokenVerifier) verify(token string) (verified, error) {
 	if len(token) > maxTokenLen {
-		return Claims{}, errTokenMalformed
+		return verified{}, errTokenMalformed
 	}
 	if v.cache != nil {
-		if c, ok := v.cache.Get(token); ok {
-			if err := v.inTime(unix(c.IssuedAt), unix(c.NotBefore), unix(c.ExpiresAt)); err != nil {
-				return Claims{}, err
+		if t, ok := v.cache.Get(token); ok {
+			if err := v.inTime(&t.Set); err != nil {
+				return verified{}, err
 			}
-			c.Roles, c.Audience = slices.Clone(c.Roles), slices.Clone(c.Audience)
-			return c, nil
+			t.Roles, t.Audience = slices.Clone(t.Roles), slices.Clone(t.Audience)
+			return t, nil
 		}
 	}
 	payload, err := v.open(token)
 	if err != nil {
-		return Claims{}, err
+		return verified{}, err
 	}
-	set, err := claims.Parse(payload)
+	set, err := claims.Parse(payload, !v.withoutRoles)
 	if err != nil {
-		return Claims{}, errTokenClaims
+		return verified{}, errTokenClaims
 	}
 	if set.Subject == "" || len(set.Subject) > maxSubjectLen || len(set.ID) > maxIDLen || set.ExpiresAt == 0 ||
 		v.issuer != "" && set.Issuer != v.issuer ||
 		v.audience == "" && set.Audience != nil ||
 		v.audience != "" && !slices.Contains(set.Audience, v.audience) {
-		return Claims{}, errTokenClaims
+		return verified{}, errTokenClaims
 	}
-	if err := v.inTime(set.IssuedAt, set.NotBefore, set.ExpiresAt); err != nil {
-		return Claims{}, err
+	if err := v.inTime(&set); err != nil {
+		return verified{}, err
 	}
-	c := Claims{
-		Subject: set.Subject, UserID: set.UserID, Roles: set.Roles, ID: set.ID,
-		Issuer: set.Issuer, Audience: set.Audience,
-		IssuedAt: fromUnix(set.IssuedAt), ExpiresAt: fromUnix(set.ExpiresAt), NotBefore: fromUnix(set.NotBefore),
-		payload: payload,
-	}
+	t := verified{set, payload}
 	if v.cache != nil {
-		remembered := c
-		remembered.Roles, remembered.Audience = slices.Clone(c.Roles), slices.Clone(c.Audience)
+		remembered := t
+		remembered.Roles, remembered.Audience = slices.Clone(t.Roles), slices.Clone(t.Audience)
 		v.cache.Put(token, remembered)
 	}
-	return c, nil
+	return t, nil
 }
 
-// inTime returns why dates, in seconds since 1970, do not hold now, or nil. A zero iat or
-// nbf is absent.
-func (v *TokenVerifier) inTime(iat, nbf, exp int64) error {
+// inTime returns why the dates of a token do not hold now, or nil.
+func (v *TokenVerifier) inTime(t *claims.Set) error {
 	switch now := time.Now().Unix(); {
-	case now >= exp+v.leeway:
+	case now >= t.ExpiresAt+v.leeway:
 		return ErrTokenExpired
-	case now < nbf-v.leeway, now < iat-v.leeway:
+	case now < t.NotBefore-v.leeway, now < t.IssuedAt-v.leeway: // zero if absent, and then in the past
 		return errTokenNotYet
 	}
 	return nil

@@ -32,12 +32,18 @@ type Set struct {
 // payload. It is fixed: nothing of the payload is in it.
 var ErrInvalid = errors.New("claims: malformed payload")
 
-// Parse reads a payload.
-func Parse(payload string) (Set, error) {
-	if s, ok := scan(payload); ok {
+// Parse reads a payload. Who does not look at the roles can have them checked and left
+// out.
+func Parse(payload string, roles bool) (Set, error) {
+	s, ok := scan(payload, roles)
+	if ok {
 		return s, nil
 	}
-	return decode(payload)
+	s, err := decode(payload)
+	if !roles {
+		s.Roles = nil
+	}
+	return s, err
 }
 
 // A name is one of the claims that Set holds, as a bit.

@@ -61,29 +61,28 @@ func (s *scanner) integer() (int64, bool) {
 	return n, s.p[s.pos] == ',' || s.p[s.pos] == '}'
 }
 
-// list reads an array of strings, such as text reads.
-func (s *scanner) list() ([]string, bool) {
+// list reads an array of strings, such as text reads. Unless it is to be kept, the result
+// is nil.
+func (s *scanner) list(keep bool) ([]string, bool) {
 	if !s.byte('[') {
 		return nil, false
 	}
-	if s.byte(']') {
-		return []string{}, true
-	}
 	var few [8]string // most lists: then the only allocation is of the right size
 	items := few[:0]
-	for {
+	for !s.byte(']') {
+		if len(items) > 0 && !s.byte(',') {
+			return nil, false
+		}
 		item, ok := s.text()
 		if !ok {
 			return nil, false
 		}
 		items = append(items, item)
-		if s.byte(']') {
-			return append(make([]string, 0, len(items)), items...), true
-		}
-		if !s.byte(',') {
-			return nil, false
-		}
 	}
+	if !keep {
+		return nil, true
+	}
+	return append(make([]string, 0, len(items)), items...), true
 }
 
 // skip reads a simple value of a claim that Set does not hold.
@@ -115,7 +114,7 @@ func (s *scanner) word(w string) bool {
 }
 
 // scan is the quick reader; see the package comment.
-func scan(payload string) (Set, bool) {
+func scan(payload string, roles bool) (Set, bool) {
 	var (
 		set     Set
 		seen    name
@@ -150,14 +149,14 @@ func scan(payload string) (Set, bool) {
 			n++
 			ok = s.skip()
 		case nameRoles:
-			set.Roles, ok = s.list()
+			set.Roles, ok = s.list(roles)
 		case nameAud:
 			if s.pos < len(payload) && payload[s.pos] == '"' {
 				var one string
 				one, ok = s.text()
 				set.Audience = []string{one}
 			} else {
-				set.Audience, ok = s.list()
+				set.Audience, ok = s.list(true)
 			}
 		case nameIat, nameExp, nameNbf:
 			var date int64
