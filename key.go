@@ -282,6 +282,7 @@ func wholePrivate(k crypto.Signer) crypto.Signer {
 			return whole
 		}
 	case *ecdsa.PrivateKey:
+		//lint:ignore SA1019 a key made by hand may lack its scalar, and every method then panics
 		if k == nil || !filled(&k.PublicKey) || k.D == nil || k.Curve != elliptic.P256() {
 			return nil
 		}

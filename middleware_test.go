@@ -411,7 +411,7 @@ func TestContext(t *testing.T) {
 		got, ok := authkit.UserFrom(r.Context())
 		require.True(t, ok)
 		require.Equal(t, u, got)
-		p, ok := authkit.PrincipalFrom(context.WithValue(r.Context(), 1, 2))
+		p, ok := authkit.PrincipalFrom(context.WithValue(r.Context(), key{}, "other"))
 		require.True(t, ok)
 		require.Equal(t, u.ID, p.UserID)
 		require.Equal(t, u.Email, p.Email)
