@@ -956,6 +956,7 @@ func TestRedactionInFmt(t *testing.T) {
 				requireRedacted(t, fmt.Sprint(v))
 				requireRedacted(t, fmt.Sprintln(v))
 				surplus := "nothing to put it in"
+				//lint:ignore SA5009 that is what is tested
 				requireRedacted(t, fmt.Sprintf(surplus, v))
 			})
 		}
