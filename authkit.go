@@ -119,6 +119,10 @@ type Config struct {
 	OnEvent func(context.Context, Event)
 }
 
+// Format writes nothing of the configuration, which holds a secret, for every verb but %T
+// and %p, which fmt does not ask about.
+func (Config) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("authkit.Config{" + redacted + "}")) }
+
 // waitersPerHash is how many callers may wait for each hash that runs: about four
 // seconds of work at the default cost.
 const waitersPerHash = 16
@@ -230,7 +234,8 @@ func (t Token) describe() string {
 // String returns the token's life and user, not the token.
 func (t Token) String() string { return t.describe() }
 
-// Format writes what String returns, for every verb.
+// Format writes what String returns, for every verb but %T and %p, which fmt does not ask
+// about.
 func (t Token) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(t.describe())) }
 
 // LogValue returns what String returns.

@@ -132,3 +132,13 @@ func TestEventFields(t *testing.T) {
 	require.Equal(t, []authkit.EventKind{authkit.EventUserCreated, authkit.EventLoginSuccess, authkit.EventAccessDenied}, events.kinds())
 	require.Equal(t, "GET /admin/{page}", events.last().Route)
 }
+
+// A configuration that is printed shows nothing.
+func TestConfigRedaction(t *testing.T) {
+	t.Parallel()
+	cfg := authkit.Config{Secret: []byte(testSecret)}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d", "%q"} {
+		require.Equal(t, "authkit.Config{[redacted]}", fmt.Sprintf(verb, cfg))
+		require.Equal(t, "authkit.Config{[redacted]}", fmt.Sprintf(verb, &cfg))
+	}
+}

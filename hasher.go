@@ -22,7 +22,7 @@ const redacted = "[redacted]"
 // String returns a fixed text, not the hash.
 func (PasswordHash) String() string { return redacted }
 
-// Format writes a fixed text for every verb.
+// Format writes a fixed text, for every verb but %T and %p, which fmt does not ask about.
 func (PasswordHash) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
 
 // LogValue returns a fixed text, not the hash.

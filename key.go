@@ -72,7 +72,8 @@ func (k Key) describe() string {
 // String returns the ID and the algorithm, never key material.
 func (k Key) String() string { return k.describe() }
 
-// Format writes what String returns, for every verb.
+// Format writes what String returns, for every verb but %T and %p, which fmt does not ask
+// about.
 func (k Key) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(k.describe())) }
 
 // LogValue returns what String returns.
@@ -275,7 +276,11 @@ func (b *boundKey) bindAsymmetric(k Key) (sigBytes int, err error) {
 func wholePrivate(k crypto.Signer) crypto.Signer {
 	switch k := k.(type) {
 	case *rsa.PrivateKey:
-		if k == nil || k.N == nil || k.D == nil || len(k.Primes) < 2 || slices.Contains(k.Primes, nil) || k.Validate() != nil {
+		if k == nil || k.N == nil || k.D == nil || len(k.Primes) < 2 || slices.Contains(k.Primes, nil) {
+			return nil
+		}
+		k = &rsa.PrivateKey{PublicKey: k.PublicKey, D: k.D, Primes: k.Primes} // what follows writes into it
+		if k.Validate() != nil {
 			return nil
 		}
 		if whole, err := x509.ParsePKCS1PrivateKey(x509.MarshalPKCS1PrivateKey(k)); err == nil {

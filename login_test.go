@@ -847,16 +847,26 @@ func TestLoginStoreFails(t *testing.T) {
 // any client could write as many as it likes.
 func TestLoginOfAClientThatLeft(t *testing.T) {
 	t.Parallel()
-	var events recorder
-	kit := newKit(t, events.listen)
-	addUser(t, kit, "ada@example.com", loginPassword)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	_, err := kit.Login(ctx, "ada@example.com", loginPassword)
-	require.ErrorIs(t, err, context.Canceled)
-	require.NotErrorIs(t, err, authkit.ErrInvalidCredentials)
-	require.NotErrorIs(t, err, authkit.ErrUnavailable)
-	require.NotEqual(t, authkit.ReasonStore, events.last().Reason)
+	ours := func(ctx context.Context) error { return ctx.Err() }
+	drivers := func(context.Context) error { return errors.New("pq: canceling statement due to user request") }
+	for name, cause := range map[string]func(context.Context) error{"the store says so": ours, "the store says it in its own words": drivers} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var events recorder
+			users := newHookStore()
+			kit := newKit(t, events.listen, users.listen)
+			ctx, cancel := context.WithCancel(t.Context())
+			users.byEmail = func(context.Context, string) (authkit.StoredUser, error) {
+				cancel()
+				return authkit.StoredUser{}, cause(ctx)
+			}
+			_, err := kit.Login(ctx, "ada@example.com", loginPassword)
+			require.NotErrorIs(t, err, authkit.ErrInvalidCredentials)
+			require.NotErrorIs(t, err, authkit.ErrUnavailable)
+			require.Equal(t, authkit.ReasonCanceled, events.last().Reason)
+			require.ErrorIs(t, err, context.Canceled)
+		})
+	}
 }
 
 // A store that gives up on its own, though the request goes on, has failed. RE-05.
@@ -939,7 +949,8 @@ func TestLoginExtraClaims(t *testing.T) {
 		{"the user ID", map[string]any{"uid": "root"}, nil, "", "reserved name"},
 		{"a list", []int{1}, nil, "", "not a JSON object"},
 		{"a text", "tenant", nil, "", "not a JSON object"},
-		{"a nil pointer", none, nil, "", "not a JSON object"},
+		{"a nil pointer", none, nil, `{}`, ""},
+		{"a nil map", map[string]any(nil), nil, `{}`, ""},
 		{"a channel", make(chan int), nil, "", "encoding the extra claims"},
 		{"too much", map[string]any{"x": strings.Repeat("x", 8192)}, nil, "", "over 8192"},
 	} {

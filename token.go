@@ -18,7 +18,7 @@ const (
 	maxTokenLen   = 8192 // bytes of a token, before anything is decoded
 	maxSubjectLen = 255
 	maxIDLen      = 128 // bytes of a kid or a jti
-	maxKeys       = 100
+	maxKeys       = 16  // a token with an unusual header is tried against each
 
 	defaultLifetime = 30 * time.Minute
 	maxLifetime     = time.Hour
@@ -138,7 +138,8 @@ func NewTokenIssuer(cfg TokenConfig) (*TokenIssuer, error) {
 // IssuedAt (now), ExpiresAt (the configured lifetime later), ID (128 random bits),
 // Issuer and Audience. It fails if Subject is empty or over 255 bytes, if a text is not
 // UTF-8 or a date not one that verifiers take, if Extra is not an object or holds a name
-// of the library's, in any case, or if the token would be over 8 KiB.
+// of the library's, in any case, or if the token would be over 8 KiB. An ExpiresAt of the
+// caller's is taken as it is: the hour that Lifetime can be at most does not bound it.
 func (i *TokenIssuer) Issue(c Claims) (string, error) {
 	if err := c.check(); err != nil {
 		return "", err
@@ -165,6 +166,9 @@ func (i *TokenIssuer) Issue(c Claims) (string, error) {
 		var err error
 		if extra, err = json.Marshal(c.Extra); err != nil {
 			return "", fmt.Errorf("authkit: encoding the extra claims: %w", err)
+		}
+		if string(extra) == "null" { // a nil map or pointer
+			extra = nil
 		}
 	}
 

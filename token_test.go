@@ -388,7 +388,6 @@ func TestIssueRefuses(t *testing.T) {
 		{"list", authkit.Claims{Subject: "u", Extra: []int{1}}, "not a JSON object"},
 		{"text", authkit.Claims{Subject: "u", Extra: "x"}, "not a JSON object"},
 		{"number", authkit.Claims{Subject: "u", Extra: 7}, "not a JSON object"},
-		{"null", authkit.Claims{Subject: "u", Extra: json.RawMessage("null")}, "not a JSON object"},
 		{"channel", authkit.Claims{Subject: "u", Extra: make(chan int)}, "encoding the extra claims"},
 		{"NaN", authkit.Claims{Subject: "u", Extra: map[string]float64{"x": math.NaN()}}, "encoding the extra claims"},
 		{"broken", authkit.Claims{Subject: "u", Extra: json.RawMessage(`{"x":1`)}, "encoding the extra claims"},
@@ -651,8 +650,8 @@ func TestTokenConfigFaults(t *testing.T) {
 	}{
 		{"nothing", authkit.TokenConfig{}, []string{"TokenConfig.Keys: 0 keys"}},
 		{"one key", authkit.TokenConfig{Keys: hs}, nil},
-		{"100 keys", authkit.TokenConfig{Keys: numbered(100)}, nil},
-		{"101 keys", authkit.TokenConfig{Keys: numbered(101)}, []string{"TokenConfig.Keys: 101 keys"}},
+		{"16 keys", authkit.TokenConfig{Keys: numbered(16)}, nil},
+		{"17 keys", authkit.TokenConfig{Keys: numbered(17)}, []string{"TokenConfig.Keys: 17 keys"}},
 		{"an ID twice", authkit.TokenConfig{Keys: named("a", "b", "a")}, []string{"TokenConfig.Keys[2]", `"a"`}},
 		{"two keys without ID", authkit.TokenConfig{Keys: named("", "")}, []string{"TokenConfig.Keys[1]", `""`}},
 		{"an ID twice, two algorithms", authkit.TokenConfig{Keys: append(named(""), ed...)}, []string{"TokenConfig.Keys[1]"}},

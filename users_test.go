@@ -46,7 +46,9 @@ func TestCreateUser(t *testing.T) {
 	require.NoError(t, quickBcrypt.Verify(loginPassword, stored.PasswordHash))
 	require.Equal(t, []authkit.Event{{Kind: authkit.EventUserCreated, UserID: u.ID}}, events.all())
 
-	roles[0], u.Roles[1] = "changed", "changed"
+	roles[0] = "changed"
+	require.Equal(t, []string{"user", "admin"}, u.Roles)
+	u.Roles[1] = "changed"
 	stored, err = users.UserByID(t.Context(), u.ID)
 	require.NoError(t, err)
 	require.Equal(t, []string{"user", "admin"}, stored.Roles)
@@ -311,10 +313,19 @@ func TestCreateUserStoreFails(t *testing.T) {
 	require.Equal(t, authkit.ReasonStore, e.Reason)
 	require.ErrorIs(t, e.Err, cause)
 
+	// A client that leaves is no failure of the store.
+	events.reset()
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	_, err = kit.CreateUser(ctx, authkit.User{Email: "ada@example.com"}, loginPassword)
-	require.ErrorIs(t, err, context.Canceled)
+	users.create = func(ctx context.Context, _ authkit.StoredUser) error {
+		cancel()
+		return ctx.Err()
+	}
+	for range 2 { // it leaves at the last moment, and is gone before the first
+		_, err = kit.CreateUser(ctx, authkit.User{Email: "ada@example.com"}, loginPassword)
+		require.ErrorIs(t, err, context.Canceled)
+		require.NotErrorIs(t, err, authkit.ErrUnavailable)
+	}
+	require.Empty(t, events.all())
 }
 
 // A hasher of the host's that fails is neither the caller's fault nor a stored account.

@@ -155,7 +155,8 @@ type Member struct {
 
 // Members reads a JSON object and returns its members in order. A name that occurs
 // twice, text that is not UTF-8 and anything after the object are errors:
-// encoding/json would let the last one win, mend the text, and ignore the rest.
+// encoding/json would let the last one win, mend the text, and ignore the rest. (An
+// escaped half of a surrogate pair reads as U+FFFD, as it does there.)
 func Members(object string) ([]Member, error) {
 	if !utf8.ValidString(object) || !json.Valid([]byte(object)) {
 		return nil, ErrInvalid
