@@ -67,10 +67,11 @@ func reasonOf(ctx context.Context, err error) (Reason, error) {
 	return "", err
 }
 
-// unavailable wraps an error of a store, unless it is that the client has left.
+// unavailable wraps an error of a store, unless it is that the client has left, in
+// whatever words the store says that.
 func unavailable(ctx context.Context, err error) error {
 	if hasLeft(ctx) {
-		return err
+		return ctx.Err()
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }

@@ -75,6 +75,12 @@ type TokenConfig struct {
 	CacheSize int
 }
 
+// Format writes nothing of the configuration, which holds secrets, for every verb but %T
+// and %p, which fmt does not ask about.
+func (TokenConfig) Format(f fmt.State, _ rune) {
+	_, _ = f.Write([]byte("authkit.TokenConfig{" + redacted + "}"))
+}
+
 // Claims are the claims of an access token. In the zero value of each field the
 // claim is absent.
 type Claims struct {
