@@ -28,8 +28,9 @@
 // Passwords are hashed with bcrypt. Hashes of PBKDF2-SHA256 (passlib, Django) and
 // Argon2id are read too, and replaced as their owners log in; see [Schemes]. At most
 // [Config].MaxConcurrentHashes run at a time, so that a storm of logins does not
-// starve the rest of the service. Every failed login is answered alike, and costs
-// the same.
+// starve the rest of the service. Logins that fail for an unknown user or a wrong
+// password are answered alike and cost the same, but that an imported hash of another
+// scheme takes its own time until it is replaced.
 //
 // # Tokens
 //
@@ -66,22 +67,28 @@ import (
 // Tokens.Keys. Every other zero value is a safe default.
 type Config struct {
 	// Secret signs and verifies tokens with HS256: 32 random bytes or more, known to
-	// nobody else. It is short for Tokens.Keys with one such key; set one of the two.
+	// nobody else, and used for nothing else: whatever it signs is an access token. It is
+	// short for Tokens.Keys with one such key; set one of the two.
 	Secret []byte
 
 	// Tokens says how access tokens are signed and verified.
 	Tokens TokenConfig
 
-	// Users keeps the accounts; nil means a new [MemoryStore].
+	// Users keeps the accounts; nil means a new [MemoryStore]. Make it yourself to list,
+	// change and delete accounts.
 	Users UserStore
+
+	// StoreTimeout is how long a call to Users may take; zero means 5 seconds. What takes
+	// longer is answered 503. A MemoryStore needs no such limit, and has none.
+	StoreTimeout time.Duration
 
 	// Hasher hashes passwords; nil means
 	// Schemes(Bcrypt{}, PBKDF2SHA256{}, Argon2id{}).
 	Hasher Hasher
 
 	// Roles is the role table: every role that a user can have, with the permissions
-	// that it grants. Then a role outside the table is refused, in an account and in
-	// a policy, so that a misspelt one cannot wait for its day. Nil means that every
+	// that it grants. Then a role outside the table is refused, in an account that a Kit
+	// makes and in a policy, so that a misspelt one cannot wait for its day. Nil means that every
 	// well-formed name is a role, and that there are no permissions. Names are 1 to
 	// 64 of a-z, 0-9, colon, hyphen and underscore.
 	Roles map[string][]string
@@ -119,8 +126,8 @@ type Config struct {
 	OnEvent func(context.Context, Event)
 }
 
-// Format writes nothing of the configuration, which holds a secret, for every verb but %T
-// and %p, which fmt does not ask about.
+// Format writes nothing of the configuration, which holds a secret, for every verb
+// but %T, %p and %w, which fmt does not ask about.
 func (Config) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("authkit.Config{" + redacted + "}")) }
 
 // waitersPerHash is how many callers may wait for each hash that runs: about four
@@ -163,6 +170,14 @@ func New(cfg Config) (*Kit, error) {
 	if k.users == nil {
 		k.users = NewMemoryStore()
 	}
+	if m, ok := k.users.(*MemoryStore); ok && (m == nil || m.byID == nil) {
+		fault("Users", errors.New("an empty MemoryStore; make it with NewMemoryStore"))
+	} else if !ok {
+		k.users = timedStore{k.users, cmp.Or(cfg.StoreTimeout, defaultStoreTimeout)}
+	}
+	if cfg.StoreTimeout < 0 {
+		fault("StoreTimeout", fmt.Errorf("%v; use a positive one, or 0 for %v", cfg.StoreTimeout, defaultStoreTimeout))
+	}
 	if k.hasher == nil {
 		k.hasher = Schemes(Bcrypt{}, PBKDF2SHA256{}, Argon2id{})
 	}
@@ -172,7 +187,7 @@ func New(cfg Config) (*Kit, error) {
 
 	tokens := cfg.Tokens
 	switch {
-	case len(tokens.Keys) > 0 && cfg.Secret != nil:
+	case len(tokens.Keys) > 0 && len(cfg.Secret) > 0:
 		fault("Secret", errors.New("set along with Tokens.Keys; set one of the two"))
 	case len(tokens.Keys) == 0:
 		secret := cfg.Secret
@@ -184,13 +199,10 @@ func New(cfg Config) (*Kit, error) {
 	}
 	k.lifetime = cmp.Or(tokens.Lifetime, defaultLifetime)
 	var err error
-	k.issuer, err = NewTokenIssuer(tokens)
-	fault("Tokens", err)
-	if err == nil {
-		k.verifier, err = NewTokenVerifier(tokens)
-		fault("Tokens", err)
-	}
-	if k.verifier != nil {
+	if ring, err := tokens.bind("Config.Tokens", true); err != nil {
+		errs = append(errs, err)
+	} else {
+		k.issuer, k.verifier = newIssuer(tokens, ring), newVerifier(tokens, ring)
 		k.verifier.withoutRoles = true
 	}
 	k.roles, err = newRoleTable(cfg.Roles)
@@ -234,7 +246,7 @@ func (t Token) describe() string {
 // String returns the token's life and user, not the token.
 func (t Token) String() string { return t.describe() }
 
-// Format writes what String returns, for every verb but %T and %p, which fmt does not ask
+// Format writes what String returns, for every verb but %T, %p and %w, which fmt does not ask
 // about.
 func (t Token) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(t.describe())) }
 
@@ -283,30 +295,49 @@ func (k *Kit) checkPassword(ctx context.Context, email, password string) (User, 
 	if err != nil && !errors.Is(err, ErrUserNotFound) {
 		return User{}, unavailable(ctx, err)
 	}
-	leave, err := k.enterGate(ctx)
+	fresh, rehashErr, err := k.verify(ctx, u, password)
 	if err != nil {
 		return u.User, err
+	}
+	k.rehash(ctx, u, fresh, rehashErr)
+	return u.User, nil
+}
+
+// verify checks the password of an account, which is the zero one if there is none. It
+// also returns the hash that the account ought to have from now on, if it is due for one,
+// or why that could not be made. All of it takes one place in the gate, and none of it
+// waits for a store.
+func (k *Kit) verify(ctx context.Context, u StoredUser, password string) (fresh PasswordHash, rehashErr, err error) {
+	leave, err := k.enterGate(ctx)
+	if err != nil {
+		return "", nil, err
 	}
 	defer leave()
 
 	if u.PasswordHash == "" {
 		_ = k.hasher.Verify(password, k.dummy)
 		if u.ID == "" {
-			return u.User, errUnknownUser
+			return "", nil, errUnknownUser
 		}
-		return u.User, errNoPassword
+		return "", nil, errNoPassword
 	}
 	switch err := k.hasher.Verify(password, u.PasswordHash); {
 	case errors.Is(err, ErrPasswordMismatch):
-		return u.User, errWrongPassword
+		return "", nil, errWrongPassword
 	case err != nil:
 		_ = k.hasher.Verify(password, k.dummy) // nothing was computed yet
-		return u.User, &refusal{ErrInvalidCredentials, ReasonUnreadableHash, err}
+		return "", nil, &refusal{ErrInvalidCredentials, ReasonUnreadableHash, err}
 	case u.Disabled:
-		return u.User, errUserDisabled
+		return "", nil, errUserDisabled
 	}
-	k.rehash(ctx, u, password)
-	return u.User, nil
+	if due, err := k.hasher.NeedsRehash(u.PasswordHash); err != nil || !due {
+		return "", nil, nil
+	}
+	fresh, rehashErr = k.hasher.Hash(password)
+	if errors.Is(rehashErr, ErrPasswordTooLong) {
+		return "", nil, nil // the old scheme takes it and the primary one does not: it stays
+	}
+	return fresh, rehashErr, nil
 }
 
 // lookUp returns the account with an e-mail as somebody typed it.
@@ -331,20 +362,23 @@ func (k *Kit) enterGate(ctx context.Context) (leave func(), err error) {
 	return leave, err
 }
 
-// rehash replaces the hash of a password that was just verified, if it is due. It is
-// a compare-and-swap: a password that was changed meanwhile stays. A login does not
+// rehash replaces the hash of a password that was just verified, if a fresh one was due.
+// It is a compare-and-swap: a password that was changed meanwhile stays. A login does not
 // fail for it.
-func (k *Kit) rehash(ctx context.Context, u StoredUser, password string) {
-	if due, err := k.hasher.NeedsRehash(u.PasswordHash); err != nil || !due {
-		return
-	}
-	fresh, err := k.hasher.Hash(password)
+func (k *Kit) rehash(ctx context.Context, u StoredUser, fresh PasswordHash, err error) {
 	swapped := false
-	if err == nil {
-		swapped, err = k.users.SwapPasswordHash(ctx, u.ID, u.PasswordHash, fresh, now())
+	if err == nil && fresh != "" {
+		if swapped, err = k.users.SwapPasswordHash(ctx, u.ID, u.PasswordHash, fresh, now()); err != nil && !errors.Is(err, ErrUserNotFound) {
+			err = unavailable(ctx, err)
+		}
 	}
-	if swapped || err != nil {
-		k.emit(ctx, Event{Kind: EventPasswordRehash, UserID: u.ID, Err: err})
+	switch {
+	case err != nil:
+		e := Event{Kind: EventPasswordRehash, UserID: u.ID}
+		e.Reason, e.Err = reasonOf(ctx, err)
+		k.emit(ctx, e)
+	case swapped:
+		k.emit(ctx, Event{Kind: EventPasswordRehash, UserID: u.ID})
 	}
 }
 
@@ -357,7 +391,7 @@ func (k *Kit) complete(ctx context.Context, u User) (Token, error) {
 	if k.extraClaims != nil {
 		extra, err := k.extraClaims(ctx, u)
 		if err != nil {
-			return Token{}, fmt.Errorf("authkit: Config.ExtraClaims: %w", err)
+			return Token{}, &hookError{"ExtraClaims", err}
 		}
 		c.Extra = extra
 	}

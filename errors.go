@@ -61,11 +61,25 @@ func reasonOf(ctx context.Context, err error) (Reason, error) {
 		return r.reason, r.cause
 	case errors.Is(err, ErrUnavailable):
 		return ReasonStore, err
+	case errors.Is(err, ErrUserNotFound):
+		return ReasonUnknownUser, err
 	case hasLeft(ctx):
 		return ReasonCanceled, err
+	case errors.Is(err, context.DeadlineExceeded):
+		return ReasonTimeout, err
 	}
-	return "", err
+	return ReasonInternal, err
 }
+
+// A hookError is the error of a function of the host's. What it wraps does not choose the
+// answer: a hook that did not find a user of its own is not a user that does not exist.
+type hookError struct {
+	hook string
+	err  error
+}
+
+func (e *hookError) Error() string { return "authkit: Config." + e.hook + ": " + e.err.Error() }
+func (e *hookError) Unwrap() error { return e.err }
 
 // unavailable wraps an error of a store, unless it is that the client has left, in
 // whatever words the store says that.
@@ -82,8 +96,8 @@ func hasLeft(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Can
 // A FieldError says what is wrong with one field of an input. Message is fixed
 // text, fit to be shown to whoever sent the input.
 type FieldError struct {
-	Field   string `json:"field"`
-	Message string `json:"message"`
+	Field   string `json:"field"`   // as the input names it, such as "full_name"
+	Message string `json:"message"` // such as "must have at least 8 characters"
 }
 
 // A ValidationError is returned for well-formed input with faults in it: all of
@@ -147,9 +161,9 @@ const (
 	challengeScope        = `Bearer error="insufficient_scope"`
 )
 
-// ProblemFor returns the response for an error of this package, or one that wraps
-// it: its status, and a text that says no more than a client may know. Any other
-// error becomes a 500 without detail.
+// ProblemFor returns the response for an error of a [Kit], or one that wraps it: its
+// status, and a text that says no more than a client may know. Any other error, those of
+// a [Hasher] among them, becomes a 500 without detail.
 func ProblemFor(err error) Problem {
 	if v, ok := errors.AsType[*ValidationError](err); ok {
 		p := NewProblem(http.StatusUnprocessableEntity, "The input is not valid")
@@ -157,6 +171,9 @@ func ProblemFor(err error) Problem {
 		return p
 	}
 	status, detail, challenge, retry := http.StatusInternalServerError, "Internal error", "", 0
+	if _, ok := errors.AsType[*hookError](err); ok && !errors.Is(err, ErrUnavailable) {
+		return NewProblem(status, detail)
+	}
 	switch {
 	case errors.Is(err, ErrNoCredentials):
 		status, detail, challenge = http.StatusUnauthorized, "Not authenticated", challengeNone

@@ -89,6 +89,7 @@ func TestLogEvents(t *testing.T) {
 		{authkit.Event{Kind: authkit.EventLoginFailure, Reason: authkit.ReasonStore, Err: errors.New("x")}, "level=ERROR msg=authn_login_fail reason=store error=x\n"},
 		{authkit.Event{Kind: authkit.EventAccessDenied, UserID: "u1", Reason: authkit.ReasonMissingRole, Route: "GET /x"}, "level=WARN msg=authz_fail user_id=u1 reason=missing_role route=\"GET /x\"\n"},
 		{authkit.Event{Kind: authkit.EventTokenRefused, Reason: authkit.ReasonExpired}, "level=DEBUG msg=authn_token_refused reason=expired\n"},
+		{authkit.Event{Kind: authkit.EventLoginFailure, Reason: authkit.ReasonOverloaded}, "level=DEBUG msg=authn_login_fail reason=overloaded\n"},
 		{authkit.Event{Kind: authkit.EventStoreFailure, Reason: authkit.ReasonStore, Err: errors.New("x")}, "level=ERROR msg=sys_store_fail reason=store error=x\n"},
 	} {
 		var log bytes.Buffer
@@ -140,5 +141,33 @@ func TestConfigRedaction(t *testing.T) {
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d", "%q"} {
 		require.Equal(t, "authkit.Config{[redacted]}", fmt.Sprintf(verb, cfg))
 		require.Equal(t, "authkit.Config{[redacted]}", fmt.Sprintf(verb, &cfg))
+	}
+}
+
+// What a hook of the host's wraps does not choose the answer.
+func TestHookErrors(t *testing.T) {
+	t.Parallel()
+	for cause, status := range map[error]int{
+		authkit.ErrUserNotFound: 500, authkit.ErrForbidden: 500, authkit.ErrEmailTaken: 500, context.Canceled: 500, authkit.ErrUnavailable: 503,
+	} {
+		kit := newKit(t,
+			func(c *authkit.Config) {
+				c.ExtraClaims = func(context.Context, authkit.User) (any, error) { return nil, cause }
+			},
+			func(c *authkit.Config) {
+				c.CheckPassword = func(_ context.Context, password string, _ authkit.User) error {
+					if password == "correct horse" {
+						return nil
+					}
+					return cause
+				}
+			})
+		addUser(t, kit, "user@example.com", "correct horse")
+		_, err := kit.Login(t.Context(), "user@example.com", "correct horse")
+		require.ErrorIs(t, err, cause)
+		problem(t, do(authkit.ProblemFor(err), "GET", "/"), status, "")
+		_, err = kit.CreateUser(t.Context(), authkit.User{Email: "other@example.com"}, "battery staple")
+		require.ErrorIs(t, err, cause)
+		problem(t, do(authkit.ProblemFor(err), "GET", "/"), status, "")
 	}
 }

@@ -34,6 +34,8 @@ const (
 	ReasonOverloaded     Reason = "overloaded"      // too many logins at once
 	ReasonStore          Reason = "store"           // the store failed
 	ReasonCanceled       Reason = "canceled"        // the client has left
+	ReasonTimeout        Reason = "timeout"         // the request's time was up
+	ReasonInternal       Reason = "internal"        // a hook or a hasher failed
 	ReasonMalformed      Reason = "malformed"       // not a token, or too long, or one with a header that no key of ours has
 	ReasonBadSignature   Reason = "bad_signature"   // no key of ours signed it
 	ReasonBadClaims      Reason = "bad_claims"      // a claim is missing, broken, or for somebody else
@@ -45,7 +47,7 @@ const (
 
 // An Event is something that security monitoring wants to know. It is told while it
 // happens: its time is now. It never holds a password, a hash, a token, or a name that
-// somebody typed.
+// somebody typed; Err, though, holds whatever the store or a hook of the host's wrote.
 type Event struct {
 	Kind   EventKind
 	UserID string // empty where no account is known
@@ -59,7 +61,7 @@ func (e Event) level() slog.Level {
 	switch {
 	case e.Kind == EventStoreFailure || e.Reason == ReasonStore || e.Reason == ReasonUnreadableHash:
 		return slog.LevelError
-	case e.Kind == EventTokenRefused: // anyone can cause any number of them
+	case e.Kind == EventTokenRefused, e.Reason == ReasonOverloaded: // anyone can cause any number of them
 		return slog.LevelDebug
 	case e.Reason != "" || e.Err != nil:
 		return slog.LevelWarn
@@ -69,7 +71,7 @@ func (e Event) level() slog.Level {
 
 // LogEvents returns a function for [Config].OnEvent that logs events: errors of
 // the store at level Error, failed logins and denied requests at Warn, refused
-// tokens at Debug, the rest at Info.
+// tokens and logins that found the gate full at Debug, the rest at Info.
 func LogEvents(logger *slog.Logger) func(context.Context, Event) {
 	return func(ctx context.Context, e Event) {
 		level := e.level()

@@ -12,9 +12,10 @@ import (
 // names its scheme, its cost and its salt. The zero value belongs to an account
 // without a password and never verifies.
 //
-// A PasswordHash redacts itself wherever it is formatted, logged or encoded as
-// JSON, so that it cannot reach a response or a log line by accident. A store
-// converts it with string(hash).
+// A PasswordHash redacts itself where it is formatted, logged or encoded as JSON, so
+// that it does not reach a response or a log line by accident. (Go asks no method for an
+// unexported member of a struct or for the key of a map.) A store converts it with
+// string(hash).
 type PasswordHash string
 
 const redacted = "[redacted]"
@@ -22,7 +23,7 @@ const redacted = "[redacted]"
 // String returns a fixed text, not the hash.
 func (PasswordHash) String() string { return redacted }
 
-// Format writes a fixed text, for every verb but %T and %p, which fmt does not ask about.
+// Format writes a fixed text, for every verb but %T, %p and %w, which fmt does not ask about.
 func (PasswordHash) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
 
 // LogValue returns a fixed text, not the hash.

@@ -116,7 +116,7 @@ func TestPasslibVectors(t *testing.T) {
 	hasher := quickHasher()
 	// With the order of the context that made the vectors, and at the cost of the
 	// cheapest of them, NeedsRehash is what passlib calls needs_update.
-	asPasslib := authkit.Schemes(authkit.PBKDF2SHA256{Rounds: 1000}, authkit.Bcrypt{})
+	asPasslib := authkit.Schemes(authkit.PBKDF2SHA256{Rounds: 1000, InsecureLowRounds: true}, authkit.Bcrypt{})
 	decided := 0
 	for _, v := range file.Vectors {
 		want, ours := passlibDecisions[v.ID]
@@ -262,8 +262,8 @@ var schemes = []struct {
 	admin  authkit.PasswordHash
 }{
 	{"bcrypt", quickBcrypt, 72, regexp.MustCompile(`^\$2a\$04\$[./A-Za-z0-9]{53}$`), bcryptOfAdmin},
-	{"pbkdf2", authkit.PBKDF2SHA256{Rounds: 1000}, 1024, regexp.MustCompile(`^\$pbkdf2-sha256\$1000\$[./A-Za-z0-9]{22}\$[./A-Za-z0-9]{43}$`), pbkdf2OfAdmin},
-	{"pbkdf2 of Django", authkit.PBKDF2SHA256{Rounds: 1000}, 1024, nil, djangoOfAdmin},
+	{"pbkdf2", authkit.PBKDF2SHA256{Rounds: 1000, InsecureLowRounds: true}, 1024, regexp.MustCompile(`^\$pbkdf2-sha256\$1000\$[./A-Za-z0-9]{22}\$[./A-Za-z0-9]{43}$`), pbkdf2OfAdmin},
+	{"pbkdf2 of Django", authkit.PBKDF2SHA256{Rounds: 1000, InsecureLowRounds: true}, 1024, nil, djangoOfAdmin},
 	{"argon2id", authkit.Argon2id{}, 1024, regexp.MustCompile(`^\$argon2id\$v=19\$m=19456,t=2,p=1\$[+/A-Za-z0-9]{22}\$[+/A-Za-z0-9]{43}$`), argon2OfAdmin},
 }
 
@@ -307,7 +307,7 @@ func TestHashesAreReadElsewhere(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, bcrypt.CompareHashAndPassword([]byte(h), []byte("correct horse")))
 
-	h, err = authkit.PBKDF2SHA256{Rounds: 1234}.Hash("correct horse")
+	h, err = authkit.PBKDF2SHA256{Rounds: 1234, InsecureLowRounds: true}.Hash("correct horse")
 	require.NoError(t, err)
 	salt, err := base64.RawStdEncoding.DecodeString(strings.ReplaceAll(strings.Split(string(h), "$")[3], ".", "+"))
 	require.NoError(t, err)
@@ -691,16 +691,17 @@ func TestCostsAreBounded(t *testing.T) {
 		{"bcrypt 3 for tests", authkit.Bcrypt{Cost: 3, InsecureLowCost: true}, false, "bcrypt cost 3: use 4 to 15"},
 		{"bcrypt 10", authkit.Bcrypt{Cost: 10}, true, ""},
 
-		{"PBKDF2 999", authkit.PBKDF2SHA256{Rounds: 999}, false, "PBKDF2 rounds 999: use 1000 to 2000000, or 0 for 600000"},
+		{"PBKDF2 999", authkit.PBKDF2SHA256{Rounds: 999, InsecureLowRounds: true}, false, "PBKDF2 rounds 999: use 1000 to 2000000, or 0 for 600000"},
 		{"PBKDF2 -1", authkit.PBKDF2SHA256{Rounds: -1}, false, "PBKDF2 rounds -1:"},
 		{"PBKDF2 2,000,001", authkit.PBKDF2SHA256{Rounds: 2_000_001}, false, "PBKDF2 rounds 2000001:"},
-		{"PBKDF2 1,000", authkit.PBKDF2SHA256{Rounds: 1000}, true, ""},
-		{"PBKDF2, the most 999", authkit.PBKDF2SHA256{Rounds: 1000, MaxRounds: 999}, false, "PBKDF2 MaxRounds 999: use 1000 to 10000000, or 0 for 2000000"},
+		{"PBKDF2 1,000", authkit.PBKDF2SHA256{Rounds: 1000, InsecureLowRounds: true}, true, ""},
+		{"PBKDF2, the most 999", authkit.PBKDF2SHA256{Rounds: 1000, InsecureLowRounds: true, MaxRounds: 999}, false, "PBKDF2 MaxRounds 999: use 1000 to 10000000, or 0 for 2000000"},
 		{"PBKDF2, the most 10,000,001", authkit.PBKDF2SHA256{MaxRounds: 10_000_001}, false, "PBKDF2 MaxRounds 10000001:"},
 		{"PBKDF2, the most -1", authkit.PBKDF2SHA256{MaxRounds: -1}, false, "PBKDF2 MaxRounds -1:"},
-		{"PBKDF2, the most 1,000", authkit.PBKDF2SHA256{Rounds: 1000, MaxRounds: 1000}, true, ""},
+		{"PBKDF2, the most 1,000", authkit.PBKDF2SHA256{Rounds: 1000, InsecureLowRounds: true, MaxRounds: 1000}, true, ""},
+		{"PBKDF2, 599,999 rounds", authkit.PBKDF2SHA256{Rounds: 599_999}, false, "PBKDF2 rounds 599999: use 600000 to 2000000"},
 
-		{"argon2id, one pass of 19 MiB", authkit.Argon2id{Time: 1}, false, "argon2id with 1 passes, 19456 KiB, 1 threads: use at least 38912 KiB"},
+		{"argon2id, one pass of 19 MiB", authkit.Argon2id{Time: 1}, false, "argon2id with 1 passes, 19456 KiB, 1 threads: use at least 7168 KiB, and 35840 KiB over all passes"},
 		{"argon2id, 8 KiB", authkit.Argon2id{MemoryKiB: 8}, false, "argon2id with 2 passes, 8 KiB"},
 		{"argon2id, -1 passes", authkit.Argon2id{Time: -1}, false, "argon2id with -1 passes"},
 		{"argon2id, -1 KiB", authkit.Argon2id{MemoryKiB: -1}, false, "argon2id with"},
@@ -773,10 +774,33 @@ func TestMaxRoundsBelowTheDefault(t *testing.T) {
 	require.NoError(t, err, "the mend that the error names, Rounds 0, is what was set")
 }
 
+// Who lowers the bound on what is read does not lower what is written.
+func TestMaxRoundsDoesNotLowerRounds(t *testing.T) {
+	t.Parallel()
+	_, err := authkit.PBKDF2SHA256{MaxRounds: 1000}.Hash("correct horse")
+	require.ErrorContains(t, err, "PBKDF2 with 600000 rounds")
+	_, err = authkit.New(authkit.Config{Secret: []byte(testSecret), Hasher: authkit.PBKDF2SHA256{MaxRounds: 1000}})
+	require.ErrorContains(t, err, "Config.Hasher: ")
+}
+
+// Every choice that OWASP's cheat sheet offers is taken.
+func TestArgon2idOfOWASP(t *testing.T) {
+	t.Parallel()
+	for _, h := range []authkit.Argon2id{
+		{MemoryKiB: 47104, Time: 1}, {MemoryKiB: 19456, Time: 2}, {MemoryKiB: 12288, Time: 3}, {MemoryKiB: 9216, Time: 4}, {MemoryKiB: 7168, Time: 5},
+	} {
+		hash, err := h.Hash("correct horse")
+		require.NoError(t, err, "%+v", h)
+		require.NoError(t, h.Verify("correct horse", hash))
+	}
+	_, err := authkit.Argon2id{MemoryKiB: 2432, Time: 16}.Hash("correct horse")
+	require.Error(t, err, "many passes do not make up for little memory")
+}
+
 func TestSchemes(t *testing.T) {
 	t.Parallel()
 	var (
-		quickPBKDF2 = authkit.PBKDF2SHA256{Rounds: 1000}
+		quickPBKDF2 = authkit.PBKDF2SHA256{Rounds: 1000, InsecureLowRounds: true}
 		bcryptFirst = authkit.Schemes(quickBcrypt, quickPBKDF2, authkit.Argon2id{})
 		pbkdf2First = authkit.Schemes(quickPBKDF2, authkit.Argon2id{}, quickBcrypt)
 		nested      = authkit.Schemes(authkit.Schemes(quickBcrypt), authkit.Schemes(quickPBKDF2, authkit.Argon2id{}))
@@ -839,7 +863,7 @@ func TestSchemes(t *testing.T) {
 
 func TestNeedsRehash(t *testing.T) {
 	t.Parallel()
-	quickPBKDF2 := authkit.PBKDF2SHA256{Rounds: 2000}
+	quickPBKDF2 := authkit.PBKDF2SHA256{Rounds: 2000, InsecureLowRounds: true}
 	for _, c := range []struct {
 		name   string
 		hasher authkit.Hasher
@@ -852,7 +876,7 @@ func TestNeedsRehash(t *testing.T) {
 		{"bcrypt of a higher cost", authkit.Bcrypt{Cost: 10}, "$2b$12$abcdefghijklmnopqrstuu8nVP5YIGOh70Ay1z97h1tTXrbCO0wzK", false},
 		{"bcrypt of the highest cost", authkit.Bcrypt{Cost: 15}, "$2b$15$abcdefghijklmnopqrstuu8nVP5YIGOh70Ay1z97h1tTXrbCO0wzK", false},
 
-		{"PBKDF2 of the rounds", authkit.PBKDF2SHA256{Rounds: 1000}, pbkdf2OfAdmin, false},
+		{"PBKDF2 of the rounds", authkit.PBKDF2SHA256{Rounds: 1000, InsecureLowRounds: true}, pbkdf2OfAdmin, false},
 		{"PBKDF2 of fewer rounds", quickPBKDF2, pbkdf2OfAdmin, true},
 		{"PBKDF2 of fewer than 600,000", authkit.PBKDF2SHA256{}, "$pbkdf2-sha256$599999$AAECAwQFBgcICQoLDA0ODw$tzK2P1lIsJv8KKWG6Jtvk9M0R3D5mmsyRop6.rUhjTk", true},
 		{"PBKDF2 of 600,000", authkit.PBKDF2SHA256{}, "$pbkdf2-sha256$600000$AAECAwQFBgcICQoLDA0ODw$tzK2P1lIsJv8KKWG6Jtvk9M0R3D5mmsyRop6.rUhjTk", false},
@@ -865,9 +889,9 @@ func TestNeedsRehash(t *testing.T) {
 		{"argon2id of the most passes that are read", authkit.Argon2id{}, "$argon2id$v=19$m=65536,t=16,p=1$MDEyMzQ1Njc4OWFiY2RlZg$tzK2P1lIsJv8KKWG6Jtvk9M0R3D5mmsyRop6+rUhjTk", false},
 		{"argon2id of more", authkit.Argon2id{}, "$argon2id$v=19$m=65536,t=3,p=4$MDEyMzQ1Njc4OWFiY2RlZg$tzK2P1lIsJv8KKWG6Jtvk9M0R3D5mmsyRop6+rUhjTk", false},
 
-		{"the second scheme, whatever its cost", authkit.Schemes(quickBcrypt, authkit.PBKDF2SHA256{Rounds: 1000}), pbkdf2OfAdmin, true},
+		{"the second scheme, whatever its cost", authkit.Schemes(quickBcrypt, authkit.PBKDF2SHA256{Rounds: 1000, InsecureLowRounds: true}), pbkdf2OfAdmin, true},
 		{"the third scheme", quickHasher(), argon2OfAdmin, true},
-		{"the first scheme", authkit.Schemes(authkit.PBKDF2SHA256{Rounds: 1000}, quickBcrypt), pbkdf2OfAdmin, false},
+		{"the first scheme", authkit.Schemes(authkit.PBKDF2SHA256{Rounds: 1000, InsecureLowRounds: true}, quickBcrypt), pbkdf2OfAdmin, false},
 		{"the first scheme at a lower cost", authkit.Schemes(quickPBKDF2, quickBcrypt), pbkdf2OfAdmin, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -72,7 +72,7 @@ func (k Key) describe() string {
 // String returns the ID and the algorithm, never key material.
 func (k Key) String() string { return k.describe() }
 
-// Format writes what String returns, for every verb but %T and %p, which fmt does not ask
+// Format writes what String returns, for every verb but %T, %p and %w, which fmt does not ask
 // about.
 func (k Key) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(k.describe())) }
 

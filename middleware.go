@@ -44,6 +44,7 @@ func (p Principal) DecodeClaims(v any) error { return Claims{payload: p.payload}
 type requestContext struct {
 	context.Context
 	kit     *Kit
+	token   string // the one that was verified
 	user    User
 	tokenID string
 	issued  int64 // seconds since 1970
@@ -55,7 +56,7 @@ type requestContext struct {
 // principal returns the Principal of the request.
 func (c *requestContext) principal() Principal {
 	return Principal{
-		UserID: c.user.ID, Email: c.user.Email, Roles: c.user.Roles,
+		UserID: c.user.ID, Email: c.user.Email, Roles: slices.Clone(c.user.Roles),
 		TokenID: c.tokenID, IssuedAt: fromUnix(c.issued), ExpiresAt: fromUnix(c.expires),
 		table: c.kit.roles, payload: c.payload,
 	}
@@ -76,8 +77,8 @@ func fromContext(ctx context.Context) *requestContext {
 	return c
 }
 
-// PrincipalFrom returns who asks, inside a handler behind a guard. It reports false
-// where nobody was authenticated: no guard, or one that lets everybody in.
+// PrincipalFrom returns who asks, inside a handler behind a guard: of several guards the
+// innermost one that asks for anybody. It reports false where nobody was authenticated.
 func PrincipalFrom(ctx context.Context) (Principal, bool) {
 	if c := fromContext(ctx); c != nil {
 		return c.principal(), true
@@ -89,7 +90,9 @@ func PrincipalFrom(ctx context.Context) (Principal, bool) {
 // It reports false where [PrincipalFrom] does.
 func UserFrom(ctx context.Context) (User, bool) {
 	if c := fromContext(ctx); c != nil {
-		return c.user, true
+		u := c.user
+		u.Roles = slices.Clone(u.Roles) // a guard further in decides by the original
+		return u, true
 	}
 	return User{}, false
 }
@@ -104,7 +107,7 @@ func (k *Kit) Authenticate(next http.Handler) http.Handler {
 
 // RequireRoles returns middleware that lets in users with all of the roles. It
 // authenticates by itself: no other middleware is needed before it, and after
-// [Kit.Authenticate] it does no work twice. Like http.ServeMux it panics, when the
+// [Kit.Authenticate] it does no work twice, for the same token. Like http.ServeMux it panics, when the
 // program starts, if a role is not in the role table.
 //
 //	r.With(kit.RequireRoles("admin")).Delete("/everything", deleteEverything)
@@ -137,9 +140,12 @@ func (k *Kit) guard(p Policy, next http.Handler) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := fromContext(r.Context())
-		if c == nil || c.kit != k {
-			var err error
-			if c, err = k.identify(r); err != nil {
+		token, err := bearerToken(r.Header)
+		if c == nil || c.kit != k || err != nil || c.token != token {
+			if err == nil {
+				c, err = k.identify(r.Context(), token)
+			}
+			if err != nil {
 				k.refuse(w, r, err, c)
 				return
 			}
@@ -162,7 +168,11 @@ func (k *Kit) guard(p Policy, next http.Handler) http.Handler {
 // that is not good (ErrTokenExpired, if that is why) or whose account is gone,
 // ErrUserDisabled, or ErrUnavailable if the store failed.
 func (k *Kit) Identify(r *http.Request) (Principal, error) {
-	c, err := k.identify(r)
+	token, err := bearerToken(r.Header)
+	if err != nil {
+		return Principal{}, err
+	}
+	c, err := k.identify(r.Context(), token)
 	if err != nil {
 		return Principal{}, err
 	}
@@ -171,19 +181,16 @@ func (k *Kit) Identify(r *http.Request) (Principal, error) {
 
 // identify returns the context of an authenticated request. With an error it returns
 // the account, if that is known, or nil.
-func (k *Kit) identify(r *http.Request) (*requestContext, error) {
-	token, err := bearerToken(r.Header)
-	if err != nil {
-		return nil, err
-	}
+func (k *Kit) identify(ctx context.Context, token string) (*requestContext, error) {
 	t, err := k.verifier.verify(token)
 	if err != nil {
 		return nil, err
 	}
-	user, err := k.subject(r.Context(), &t.Set)
+	user, err := k.subject(ctx, &t.Set)
 	return &requestContext{
-		Context: r.Context(),
+		Context: ctx,
 		kit:     k,
+		token:   token,
 		user:    user,
 		tokenID: t.ID,
 		issued:  t.IssuedAt,
@@ -212,6 +219,8 @@ func (k *Kit) subject(ctx context.Context, t *claims.Set) (User, error) {
 		return User{}, errUserGone
 	case err != nil:
 		return User{}, unavailable(ctx, err)
+	case !k.emailSubject && u.ID != t.Subject, k.emailSubject && u.Email != t.Subject:
+		return User{}, errUserGone // a store that does not compare byte by byte
 	case t.UserID != "" && t.UserID != u.ID:
 		// The address moved to another account; the token stays with the old one.
 		return u.User, errOtherAccount

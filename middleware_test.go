@@ -459,6 +459,145 @@ func TestGuardsStack(t *testing.T) {
 	problem(t, get(t, kit.Authenticate(other.Authenticate(whoami)), "/", bearer), 401, "Could not validate credentials")
 }
 
+// MW-08: what a handler is given of the account is its own. A guard further in decides by
+// what was verified.
+func TestEditingThePrincipalGrantsNothing(t *testing.T) {
+	t.Parallel()
+	kit := newKit(t)
+	addUser(t, kit, "user@example.com", "correct horse", "user")
+	bearer := "Bearer " + login(t, kit, "user@example.com", "correct horse")
+	edit := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			p, _ := authkit.PrincipalFrom(r.Context())
+			u, _ := authkit.UserFrom(r.Context())
+			p.Roles[0], u.Roles[0] = "admin", "admin"
+			next.ServeHTTP(w, r)
+		})
+	}
+	problem(t, get(t, kit.Authenticate(edit(kit.RequireRoles("admin")(whoami))), "/", bearer), 403, "")
+}
+
+// A request made from another one's context proves nothing by it: a guard looks at the
+// token that the request itself carries.
+func TestGuardLooksAtTheRequestsOwnToken(t *testing.T) {
+	t.Parallel()
+	kit := newKit(t)
+	addUser(t, kit, "admin@example.com", "correct horse", "admin")
+	addUser(t, kit, "user@example.com", "correct horse", "user")
+	inner := kit.RequireRoles("admin")(whoami)
+	outer := kit.Authenticate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		part := httptest.NewRequest("GET", "/", nil).WithContext(r.Context())
+		for _, v := range r.Header["X-Part"] {
+			part.Header.Add("Authorization", v)
+		}
+		inner.ServeHTTP(w, part)
+	}))
+	admin, user := "Bearer "+login(t, kit, "admin@example.com", "correct horse"), "Bearer "+login(t, kit, "user@example.com", "correct horse")
+	for part, status := range map[string]int{"": 401, "Bearer x": 401, user: 403, admin: 200} {
+		w := do(outer, "GET", "/", "Authorization", admin, "X-Part", part)
+		require.Equal(t, status, w.Code, part)
+	}
+	require.Equal(t, 200, do(outer, "GET", "/", "Authorization", user, "X-Part", admin).Code)
+}
+
+// laxStore finds accounts as a table with a case-insensitive collation does.
+type laxStore struct{ authkit.UserStore }
+
+func (s laxStore) UserByID(ctx context.Context, id string) (authkit.StoredUser, error) {
+	return s.UserStore.UserByID(ctx, strings.ToLower(id))
+}
+
+func TestSubjectComparesBytes(t *testing.T) {
+	t.Parallel()
+	store := authkit.NewMemoryStore()
+	kit := newKit(t, func(c *authkit.Config) { c.Users = laxStore{store} })
+	u := addUser(t, kit, "user@example.com", "correct horse")
+	issuer, err := authkit.NewTokenIssuer(authkit.TokenConfig{Keys: []authkit.Key{{Algorithm: authkit.HS256, Secret: []byte(testSecret)}}})
+	require.NoError(t, err)
+	for subject, status := range map[string]int{u.ID: 200, strings.ToUpper(u.ID): 401} {
+		token, err := issuer.Issue(authkit.Claims{Subject: subject})
+		require.NoError(t, err)
+		require.Equal(t, status, get(t, kit.Authenticate(whoami), "/", "Bearer "+token).Code)
+	}
+}
+
+// hangingStore answers when the context ends.
+type hangingStore struct{ authkit.UserStore }
+
+func (hangingStore) hang(ctx context.Context) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (s hangingStore) CreateUser(ctx context.Context, _ authkit.StoredUser) error { return s.hang(ctx) }
+
+func (s hangingStore) UserByID(ctx context.Context, _ string) (authkit.StoredUser, error) {
+	return authkit.StoredUser{}, s.hang(ctx)
+}
+
+func (s hangingStore) UserByEmail(ctx context.Context, _ string) (authkit.StoredUser, error) {
+	return authkit.StoredUser{}, s.hang(ctx)
+}
+
+// ST-04, RE-05: a store that hangs is cut off, and answered 503.
+func TestStoreHangs(t *testing.T) {
+	t.Parallel()
+	for timeout, want := range map[time.Duration]time.Duration{0: 5 * time.Second, time.Second: time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			kit := newKit(t, func(c *authkit.Config) {
+				c.Users, c.StoreTimeout = hangingStore{authkit.NewMemoryStore()}, timeout
+			})
+			issuer, err := authkit.NewTokenIssuer(authkit.TokenConfig{Keys: []authkit.Key{{Algorithm: authkit.HS256, Secret: []byte(testSecret)}}})
+			require.NoError(t, err)
+			token, err := issuer.Issue(authkit.Claims{Subject: "somebody"})
+			require.NoError(t, err)
+			for name, f := range map[string]func(){
+				"guarded request": func() {
+					problem(t, get(t, kit.Authenticate(whoami), "/", "Bearer "+token), 503, "Temporarily unavailable")
+				},
+				"login": func() {
+					_, err := kit.Login(t.Context(), "user@example.com", "correct horse")
+					require.ErrorIs(t, err, authkit.ErrUnavailable)
+				},
+				"new user": func() {
+					_, err := kit.CreateUser(t.Context(), authkit.User{Email: "user@example.com"}, "correct horse")
+					require.ErrorIs(t, err, authkit.ErrUnavailable)
+				},
+			} {
+				began := time.Now()
+				f()
+				require.Equal(t, want, time.Since(began), name)
+			}
+		})
+	}
+}
+
+// A store that hangs when a hash is replaced does not keep the place of the hash.
+func TestRehashHoldsNoPlace(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		users := newHookStore()
+		users.swap = func(ctx context.Context, _ string, _, _ authkit.PasswordHash, _ time.Time) (bool, error) {
+			<-ctx.Done()
+			return false, ctx.Err()
+		}
+		kit := newKit(t, users.listen, func(c *authkit.Config) { c.MaxConcurrentHashes = 1 })
+		storeUser(t, users, authkit.StoredUser{User: authkit.User{Email: "old@example.com"}, PasswordHash: passlibHash("correct horse", "saltsalt", 1000)})
+		addUser(t, kit, "new@example.com", "correct horse")
+		done := make(chan error)
+		go func() {
+			_, err := kit.Login(t.Context(), "old@example.com", "correct horse")
+			done <- err
+		}()
+		synctest.Wait() // the swap hangs
+		began := time.Now()
+		_, err := kit.Login(t.Context(), "new@example.com", "correct horse")
+		require.NoError(t, err)
+		require.Zero(t, time.Since(began))
+		require.NoError(t, <-done, "a login does not fail for its rehash")
+	})
+}
+
 func TestIdentify(t *testing.T) {
 	t.Parallel()
 	var events recorder

@@ -29,21 +29,34 @@ type Route struct {
 	Policy  Policy
 }
 
+// catchesAll reports whether the route takes what no other does: "/" or "/{rest...}".
+func (r Route) catchesAll() bool {
+	name, wildcard := strings.CutPrefix(r.Pattern, "/{")
+	return r.Method == "" && (r.Pattern == "/" || wildcard && strings.HasSuffix(name, "...}") && !strings.Contains(name, "/"))
+}
+
 // NewMux returns a Mux without routes.
 func (k *Kit) NewMux() *Mux { return &Mux{kit: k} }
 
 // Handle registers a handler for a pattern, behind a policy. Like
 // http.ServeMux.Handle it panics, when the program starts, if the pattern is
 // malformed or conflicts with another; and also if the policy is the zero one, or
-// names a role or a permission that is not in the role table.
+// names a role or a permission that is not in the role table. A route for everything,
+// such as "/", has to be registered before the first request.
 func (m *Mux) Handle(pattern string, p Policy, h http.Handler) {
+	if m.kit == nil {
+		panic("authkit: a Mux that was not made with Kit.NewMux")
+	}
+	if f, ok := h.(http.HandlerFunc); h == nil || ok && f == nil {
+		panic(fmt.Sprintf("authkit: the route %q: a nil handler", pattern))
+	}
 	if err := m.kit.roles.validate(p); err != nil {
 		panic(fmt.Sprintf("authkit: the route %q: %v", pattern, err))
 	}
 	m.mux.Handle(pattern, m.kit.guard(p, h))
-	method, rest, found := strings.Cut(pattern, " ")
-	if !found {
-		method, rest = "", pattern
+	method, rest := "", pattern
+	if at := strings.IndexAny(pattern, " \t"); at >= 0 {
+		method, rest = pattern[:at], pattern[at:]
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -52,9 +65,6 @@ func (m *Mux) Handle(pattern string, p Policy, h http.Handler) {
 
 // HandleFunc registers a handler function; see [Mux.Handle].
 func (m *Mux) HandleFunc(pattern string, p Policy, h func(http.ResponseWriter, *http.Request)) {
-	if h == nil {
-		panic(fmt.Sprintf("authkit: the route %q: a nil handler", pattern))
-	}
 	m.Handle(pattern, p, http.HandlerFunc(h))
 }
 
@@ -79,8 +89,7 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m.catch.Do(func() {
 		m.mu.RLock()
 		defer m.mu.RUnlock()
-		root := func(route Route) bool { return route.Method == "" && route.Pattern == "/" }
-		if !slices.ContainsFunc(m.routes, root) {
+		if !slices.ContainsFunc(m.routes, Route.catchesAll) {
 			m.mux.HandleFunc("/", m.unmatched)
 		}
 	})

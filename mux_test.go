@@ -73,11 +73,26 @@ func TestMuxUnmatched(t *testing.T) {
 	}
 }
 
-func TestMuxWithARootRoute(t *testing.T) {
+func TestMuxWithARouteForEverything(t *testing.T) {
+	t.Parallel()
+	for _, pattern := range []string{"/", "/{path...}"} {
+		mux := newKit(t).NewMux()
+		mux.Handle(pattern, authkit.Public(), whoami)
+		mux.Handle("GET /a/{path...}", authkit.Public(), whoami)
+		require.Equal(t, "nobody", do(mux, "GET", "/nowhere").Body.String(), pattern)
+		require.Equal(t, "nobody", do(mux, "POST", "/a/b").Body.String(), pattern)
+	}
+}
+
+// ServeMux takes a tab between method and path, too.
+func TestMuxPatternWithATab(t *testing.T) {
 	t.Parallel()
 	mux := newKit(t).NewMux()
-	mux.Handle("/", authkit.Public(), whoami)
-	require.Equal(t, "nobody", do(mux, "GET", "/nowhere").Body.String())
+	mux.Handle("PUT\t/x", authkit.Public(), whoami)
+	require.Equal(t, []authkit.Route{{Method: "PUT", Pattern: "/x", Policy: authkit.Public()}}, mux.AccessMatrix())
+	w := do(mux, "GET", "/x")
+	problem(t, w, 405, "")
+	require.Equal(t, "PUT", w.Header().Get("Allow"))
 }
 
 // A route that cannot be right is refused when the program starts.
@@ -92,6 +107,8 @@ func TestMuxRefusesAtStart(t *testing.T) {
 		"malformed pattern":      func() { mux.Handle("GET x", authkit.Public(), whoami) },
 		"pattern twice":          func() { mux.Handle("GET /taken", authkit.Public(), whoami) },
 		"nil handler":            func() { mux.Handle("GET /x", authkit.Public(), nil) },
+		"nil typed function":     func() { mux.Handle("GET /x", authkit.Authenticated(), http.HandlerFunc(nil)) },
+		"a Mux made by hand":     func() { new(authkit.Mux).Handle("GET /x", authkit.Public(), whoami) },
 		"nil function":           func() { mux.HandleFunc("GET /x", authkit.Public(), nil) },
 		"nil guarded handler":    func() { mux.Handle("GET /x", authkit.Authenticated(), nil) },
 	} {

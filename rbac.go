@@ -63,7 +63,8 @@ func (p Policy) String() string {
 
 // Check returns nil if the principal may pass, ErrNoCredentials for the zero
 // Principal where somebody is asked for, and ErrForbidden otherwise. It is the
-// decision behind the middleware. Roles compare exactly.
+// decision behind the middleware. Roles compare exactly. Permissions are those of the
+// Kit that made the principal: one made by hand has none.
 func (p Policy) Check(who Principal) error { return p.check(who.UserID, who.Roles, who.table) }
 
 func (p Policy) check(userID string, roles []string, table roleTable) error {

@@ -16,6 +16,7 @@ const readmeFrame = `package readme
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"os"
 	"testing"
@@ -26,10 +27,14 @@ import (
 
 var (
 	_ = os.Getenv
+	_ = errors.Is
+	_ http.ResponseWriter
 	_ context.Context
 	_ *testing.T
 	_ = storetest.TestUserStore
 )
+
+var form struct{ Email, Name, Password string }
 
 type router struct{}
 
@@ -77,8 +82,8 @@ func TestReadmeCompiles(t *testing.T) {
 		case strings.HasPrefix(code, "func "):
 			write(name, readmeFrame+code)
 		default:
-			write(name, readmeFrame+"func excerpt(ctx context.Context, kit *authkit.Kit, r router, store authkit.UserStore, password string) any {\n"+
-				declare(code)+"\n}\n")
+			write(name, readmeFrame+"func excerpt(ctx context.Context, kit *authkit.Kit, r router, store authkit.UserStore, w http.ResponseWriter, req *http.Request) {\n"+
+				code+use(code)+"\n}\n")
 		}
 	}
 	cmd := exec.Command("go", "build", "-mod=mod", "./...")
@@ -88,11 +93,12 @@ func TestReadmeCompiles(t *testing.T) {
 	require.NoError(t, err, string(out))
 }
 
-// declare makes a function body of an excerpt: it uses what the excerpt declares.
-func declare(code string) string {
-	names, _, _ := strings.Cut(code, " := ")
-	if strings.Contains(names, "\n") || !strings.Contains(code, " := ") {
-		return code + "return nil"
+// use is a statement that uses what the first line of an excerpt declares.
+func use(code string) string {
+	names, _, declares := strings.Cut(code, " := ")
+	if !declares || strings.Contains(names, "\n") {
+		return ""
 	}
-	return code + "return []any{" + names + "}"
+	blanks := strings.Repeat("_, ", strings.Count(names, ",")) + "_"
+	return blanks + " = " + strings.Replace(names, "_", "0", 1)
 }

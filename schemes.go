@@ -30,6 +30,8 @@ const (
 	defaultArgon2Time   = 2
 	defaultArgon2Memory = 19 * 1024 // KiB
 	defaultArgon2Lanes  = 1
+	minArgon2Memory     = 7 * 1024            // KiB
+	minArgon2Work       = 5 * minArgon2Memory // KiB written over all passes
 	maxArgon2Time       = 16
 	maxArgon2Memory     = 256 * 1024  // KiB
 	maxArgon2Work       = 1024 * 1024 // KiB written over all passes, about a second
@@ -136,19 +138,22 @@ func parseBcrypt(h string) (cost int, err error) {
 // [Schemes] and the hashes rotate as their owners log in. The zero value hashes
 // with 600,000 rounds.
 type PBKDF2SHA256 struct {
-	// Rounds is the number of rounds of new hashes, 1,000 to MaxRounds; zero
-	// means 600,000, or MaxRounds if that is less.
+	// Rounds is the number of rounds of new hashes, 600,000 to MaxRounds; zero
+	// means 600,000.
 	Rounds int
 
 	// MaxRounds bounds the rounds of a stored hash before any work is done;
 	// zero means 2,000,000, and 10,000,000 is the most. Fewer than 1,000 are
-	// never read.
+	// never read. Below 600,000 the scheme can only read: Hash fails.
 	MaxRounds int
+
+	// InsecureLowRounds also allows Rounds of 1,000 and more. It is for tests.
+	InsecureLowRounds bool
 }
 
 func (p PBKDF2SHA256) rounds() int {
 	if p.Rounds == 0 {
-		return min(defaultRounds, p.maxRounds())
+		return defaultRounds
 	}
 	return p.Rounds
 }
@@ -164,8 +169,12 @@ func (p PBKDF2SHA256) validate() error {
 	if m := p.MaxRounds; m != 0 && (m < minRounds || m > ceilingRounds) {
 		return fmt.Errorf("PBKDF2 MaxRounds %d: use %d to %d, or 0 for %d", m, minRounds, ceilingRounds, defaultMaxRounds)
 	}
-	if r := p.rounds(); r < minRounds || r > p.maxRounds() {
-		return fmt.Errorf("PBKDF2 rounds %d: use %d to %d, or 0 for %d", r, minRounds, p.maxRounds(), defaultRounds)
+	fewest := defaultRounds
+	if p.InsecureLowRounds {
+		fewest = minRounds
+	}
+	if r := p.Rounds; r != 0 && (r < fewest || r > p.maxRounds()) {
+		return fmt.Errorf("PBKDF2 rounds %d: use %d to %d, or 0 for %d", r, fewest, p.maxRounds(), defaultRounds)
 	}
 	return nil
 }
@@ -182,6 +191,9 @@ var (
 func (p PBKDF2SHA256) Hash(password string) (PasswordHash, error) {
 	if err := p.validate(); err != nil {
 		return "", fmt.Errorf("authkit: %w", err)
+	}
+	if p.rounds() > p.maxRounds() {
+		return "", fmt.Errorf("authkit: PBKDF2 with %d rounds, which a MaxRounds of %d does not read: raise it, or hash with another scheme", p.rounds(), p.maxRounds())
 	}
 	if err := checkPasswordBytes(password, maxPasswordBytes); err != nil {
 		return "", err
@@ -262,6 +274,10 @@ type Argon2id struct {
 	Time      int // passes; zero means 2
 	MemoryKiB int // KiB; zero means 19,456 (19 MiB)
 	Threads   int // lanes; zero means 1
+
+	// InsecureLowCost also allows less than the least of OWASP's choices, 7 MiB with
+	// five passes. It is for tests.
+	InsecureLowCost bool
 }
 
 type argon2Params struct {
@@ -292,9 +308,10 @@ func argon2Bounded(time, memory, threads int) bool {
 
 func (a Argon2id) validate() error {
 	t, m, p := a.params()
-	if !argon2Bounded(t, m, p) || m*t < defaultArgon2Memory*defaultArgon2Time {
-		return fmt.Errorf("argon2id with %d passes, %d KiB, %d threads: use at least %d KiB over all passes and at most %d KiB, %d passes, %d threads; zeros mean OWASP's parameters",
-			t, m, p, defaultArgon2Memory*defaultArgon2Time, maxArgon2Memory, maxArgon2Time, maxArgon2Lanes)
+	low := m < minArgon2Memory || m*t < minArgon2Work
+	if !argon2Bounded(t, m, p) || low && !a.InsecureLowCost {
+		return fmt.Errorf("argon2id with %d passes, %d KiB, %d threads: use at least %d KiB, and %d KiB over all passes, and at most %d KiB, %d passes, %d threads; zeros mean OWASP's parameters",
+			t, m, p, minArgon2Memory, minArgon2Work, maxArgon2Memory, maxArgon2Time, maxArgon2Lanes)
 	}
 	return nil
 }

@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// A User is an account as handlers see it. It holds no secret.
+// A User is an account as handlers see it. It holds no secret. Its JSON form is for
+// answers; never decode a request into it, or the sender chooses their own roles.
 type User struct {
 	// ID is opaque and random; it is never given to another account.
 	ID string `json:"id"`
@@ -30,8 +31,9 @@ type User struct {
 	UpdatedAt time.Time `json:"updated_at"`
 }
 
-// A StoredUser is an account as it is stored. Only stores and the login path see
-// the hash; it has no JSON form. An account with an empty hash has no password.
+// A StoredUser is an account as it is stored. Only stores and the login path see the
+// hash, which has no JSON form, so that JSON is no way to store an account. An account
+// with an empty hash has no password.
 type StoredUser struct {
 	User
 	PasswordHash PasswordHash `json:"-"`
@@ -79,7 +81,8 @@ var (
 //   - ErrUserNotFound and ErrEmailTaken are matched with errors.Is. Every other
 //     error means that the store failed; requests are then answered 503.
 //   - A cancelled context ends a call early with an error, and without an effect
-//     or with the whole effect.
+//     or with the whole effect. A Kit gives every call a deadline; see
+//     [Config].StoreTimeout.
 type UserStore interface {
 	// CreateUser stores a new account. It returns ErrEmailTaken if another account
 	// has the e-mail, which then stays as it was. An ID that exists is an error.
@@ -92,8 +95,9 @@ type UserStore interface {
 	UserByEmail(ctx context.Context, email string) (StoredUser, error)
 
 	// ListUsers returns at most limit accounts with an ID greater than after, in
-	// the byte order of their IDs. IDs of [NewUserID] sort by the time they were
-	// made. The empty string starts at the front; no accounts mean the end.
+	// the byte order of their IDs; none, if limit is not positive. IDs of [NewUserID]
+	// sort by the time they were made. The empty string starts at the front; no
+	// accounts mean the end.
 	ListUsers(ctx context.Context, after string, limit int) ([]User, error)
 
 	// UpdateUser makes all of the changes to an account, sets its UpdatedAt to at,
@@ -312,7 +316,8 @@ func (s *MemoryStore) ListUsers(ctx context.Context, after string, limit int) ([
 	if found {
 		at++
 	}
-	page := s.order[at:min(len(s.order), at+max(0, limit))]
+	page := s.order[at:]
+	page = page[:min(len(page), max(0, limit))]
 	users := make([]User, len(page))
 	for i, id := range page {
 		u, err := s.byID.load(ctx, id)

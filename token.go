@@ -75,8 +75,8 @@ type TokenConfig struct {
 	CacheSize int
 }
 
-// Format writes nothing of the configuration, which holds secrets, for every verb but %T
-// and %p, which fmt does not ask about.
+// Format writes nothing of the configuration, which holds secrets, for every verb
+// but %T, %p and %w, which fmt does not ask about.
 func (TokenConfig) Format(f fmt.State, _ rune) {
 	_, _ = f.Write([]byte("authkit.TokenConfig{" + redacted + "}"))
 }
@@ -117,6 +117,9 @@ func (c Claims) Decode(v any) error {
 
 // A TokenIssuer signs access tokens. Most programs let a [Kit] do it. It is safe
 // for concurrent use.
+//
+// Whatever is signed with a key is an access token for everybody who verifies with it. A
+// link that resets a password, signed with this one, would be a login: use another key.
 type TokenIssuer struct {
 	key              *boundKey
 	lifetime         time.Duration
@@ -127,17 +130,21 @@ type TokenIssuer struct {
 // NewTokenIssuer returns an issuer that signs with the first key of cfg, or an
 // error that joins all faults of cfg.
 func NewTokenIssuer(cfg TokenConfig) (*TokenIssuer, error) {
-	ring, err := cfg.bind(true)
+	ring, err := cfg.bind("TokenConfig", true)
 	if err != nil {
 		return nil, err
 	}
+	return newIssuer(cfg, ring), nil
+}
+
+func newIssuer(cfg TokenConfig, ring *ring) *TokenIssuer {
 	return &TokenIssuer{
 		key:      ring.keys[0],
 		lifetime: cmp.Or(cfg.Lifetime, defaultLifetime),
 		issuer:   cfg.Issuer,
 		audience: cfg.Audience,
-		scratch:  newScratch(1),
-	}, nil
+		scratch:  newScratch(len(ring.keys)),
+	}
 }
 
 // Issue returns a signed token with the claims c. It fills in what c leaves zero:
@@ -199,8 +206,8 @@ func (i *TokenIssuer) Issue(c Claims) (string, error) {
 
 // check returns why a verifier would not take the claims whatever its configuration.
 func (c Claims) check() error {
-	if c.Subject == "" || len(c.Subject) > maxSubjectLen {
-		return fmt.Errorf("authkit: a token's subject is 1 to %d bytes of UTF-8", maxSubjectLen)
+	if !validSubject(c.Subject) || c.UserID != "" && !validSubject(c.UserID) {
+		return fmt.Errorf("authkit: the subject and the user ID of a token are 1 to %d bytes of UTF-8, without control characters", maxSubjectLen)
 	}
 	if len(c.ID) > maxIDLen {
 		return fmt.Errorf("authkit: a token's ID has %d bytes at most", maxIDLen)
@@ -218,6 +225,17 @@ func (c Claims) check() error {
 		}
 	}
 	return nil
+}
+
+// validSubject reports whether a text can name an account: what is stored, and looked up,
+// without a store's choking on it.
+func validSubject(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] == 0x7f {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxSubjectLen && utf8.ValidString(s)
 }
 
 // newTokenID returns 128 random bits as text.

@@ -25,7 +25,8 @@ func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 // account is returned as it was stored.
 //
 // The error is a *ValidationError with every faulty field, ErrEmailTaken,
-// ErrOverloaded, ErrUnavailable, or the context's.
+// ErrOverloaded, ErrUnavailable, or the context's. On a page that is open to strangers,
+// answer ErrEmailTaken like success, and send mail: it would tell who has an account.
 func (k *Kit) CreateUser(ctx context.Context, u User, password string) (User, error) {
 	u, err := k.checkNewUser(ctx, u, password)
 	if err != nil {
@@ -136,8 +137,8 @@ func errIDTaken() error { return &ValidationError{[]FieldError{{"id", "is taken"
 func (k *Kit) checkImport(ctx context.Context, u *StoredUser) error {
 	var fields []FieldError
 	u.User, fields = k.checkUser(u.User)
-	if len(u.ID) > maxSubjectLen || !utf8.ValidString(u.ID) {
-		fields = append(fields, FieldError{"id", fmt.Sprintf("must be UTF-8 of at most %d bytes", maxSubjectLen)})
+	if u.ID != "" && !validSubject(u.ID) {
+		fields = append(fields, FieldError{"id", fmt.Sprintf("must be UTF-8 of at most %d bytes, without control characters", maxSubjectLen)})
 	}
 	if fields != nil {
 		return &ValidationError{fields}
@@ -234,7 +235,7 @@ func (k *Kit) checkNewPassword(ctx context.Context, u User, password string) (ru
 	case errors.Is(err, ErrPasswordRefused):
 		return "is too easy to guess", nil
 	case err != nil:
-		return "", fmt.Errorf("authkit: Config.CheckPassword: %w", err)
+		return "", &hookError{"CheckPassword", err}
 	}
 	return "", nil
 }

@@ -78,7 +78,9 @@ func TestCreateUserValidation(t *testing.T) {
 	)
 	table := func(c *authkit.Config) { c.Roles = map[string][]string{"admin": {"all"}, "user": nil} }
 	fifteen := func(c *authkit.Config) { c.MinPasswordLength = 15 }
-	pbkdf2First := func(c *authkit.Config) { c.Hasher = authkit.Schemes(authkit.PBKDF2SHA256{Rounds: 1000}, quickBcrypt) }
+	pbkdf2First := func(c *authkit.Config) {
+		c.Hasher = authkit.Schemes(authkit.PBKDF2SHA256{Rounds: 1000, InsecureLowRounds: true}, quickBcrypt)
+	}
 	wrapped := func(c *authkit.Config) { c.Hasher = &workHasher{Hasher: quickBcrypt} }
 	none := func(*authkit.Config) {}
 
@@ -620,19 +622,22 @@ func TestNewFaults(t *testing.T) {
 		{"seven bytes, often", func(c *authkit.Config) { c.Secret = []byte(strings.Repeat("1234567", 9)) }, []string{"Config.Secret: the secret has only 7 different bytes; " + mend}},
 		{"both Secret and Keys", func(c *authkit.Config) { c.Tokens.Keys = []authkit.Key{key} }, []string{"Config.Secret: set along with Tokens.Keys; set one of the two"}},
 
-		{"lifetime", func(c *authkit.Config) { c.Tokens.Lifetime = 2 * time.Hour }, []string{"Config.Tokens: ", "TokenConfig.Lifetime: 2h0m0s; use whole seconds up to 1h0m0s, or 0 for 30m0s"}},
-		{"lifetime of half seconds", func(c *authkit.Config) { c.Tokens.Lifetime = 1500 * time.Millisecond }, []string{"TokenConfig.Lifetime: 1.5s"}},
-		{"negative lifetime", func(c *authkit.Config) { c.Tokens.Lifetime = -time.Second }, []string{"TokenConfig.Lifetime: -1s"}},
-		{"leeway", func(c *authkit.Config) { c.Tokens.Leeway = 2 * time.Minute }, []string{"Config.Tokens: ", "TokenConfig.Leeway: 2m0s; use whole seconds up to 1m0s"}},
-		{"cache of HS256", func(c *authkit.Config) { c.Tokens.CacheSize = 1 }, []string{"Config.Tokens: ", "TokenConfig.CacheSize: a cache makes HS256 slower"}},
-		{"negative cache", func(c *authkit.Config) { c.Tokens.CacheSize = -1 }, []string{"TokenConfig.CacheSize: -1"}},
+		{"lifetime", func(c *authkit.Config) { c.Tokens.Lifetime = 2 * time.Hour }, []string{"Config.Tokens.Lifetime: 2h0m0s; use whole seconds up to 1h0m0s, or 0 for 30m0s"}},
+		{"lifetime of half seconds", func(c *authkit.Config) { c.Tokens.Lifetime = 1500 * time.Millisecond }, []string{"Config.Tokens.Lifetime: 1.5s"}},
+		{"negative lifetime", func(c *authkit.Config) { c.Tokens.Lifetime = -time.Second }, []string{"Config.Tokens.Lifetime: -1s"}},
+		{"leeway", func(c *authkit.Config) { c.Tokens.Leeway = 2 * time.Minute }, []string{"Config.Tokens.Leeway: 2m0s; use whole seconds up to 1m0s"}},
+		{"cache of HS256", func(c *authkit.Config) { c.Tokens.CacheSize = 1 }, []string{"Config.Tokens.CacheSize: a cache makes HS256 slower"}},
+		{"negative cache", func(c *authkit.Config) { c.Tokens.CacheSize = -1 }, []string{"Config.Tokens.CacheSize: -1"}},
 		{"weak key", func(c *authkit.Config) {
 			c.Secret, c.Tokens.Keys = nil, []authkit.Key{{Algorithm: authkit.HS256, Secret: []byte("short")}}
-		}, []string{"Config.Tokens: ", "TokenConfig.Keys[0]: the secret has 5 bytes and needs at least 32; " + mend}},
+		}, []string{"Config.Tokens.Keys[0]: the secret has 5 bytes and needs at least 32; " + mend}},
 		{"key that cannot sign", func(c *authkit.Config) {
 			c.Secret, c.Tokens.Keys = nil, []authkit.Key{{Algorithm: authkit.EdDSA, Public: ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)).Public()}}
-		}, []string{"Config.Tokens: ", "TokenConfig.Keys[0]: the first key signs, and this one cannot; set Private"}},
+		}, []string{"Config.Tokens.Keys[0]: the first key signs, and this one cannot; set Private"}},
 
+		{"zero MemoryStore", func(c *authkit.Config) { c.Users = &authkit.MemoryStore{} }, []string{"Config.Users: an empty MemoryStore; make it with NewMemoryStore"}},
+		{"nil MemoryStore", func(c *authkit.Config) { c.Users = (*authkit.MemoryStore)(nil) }, []string{"Config.Users: "}},
+		{"store timeout", func(c *authkit.Config) { c.StoreTimeout = -1 }, []string{"Config.StoreTimeout: -1ns"}},
 		{"role name", func(c *authkit.Config) { c.Roles = map[string][]string{"Admin": nil} }, []string{`Config.Roles: the role "Admin": use 1 to 64 of a-z, 0-9, colon, hyphen, underscore`}},
 		{"empty role name", func(c *authkit.Config) { c.Roles = map[string][]string{"": nil} }, []string{`Config.Roles: the role "": `}},
 		{"role name of 65", func(c *authkit.Config) { c.Roles = map[string][]string{strings.Repeat("r", 65): nil} }, []string{`Config.Roles: the role "rrr`}},
@@ -647,7 +652,7 @@ func TestNewFaults(t *testing.T) {
 
 		{"hasher that is not safe", func(c *authkit.Config) { c.Hasher = authkit.Bcrypt{Cost: 4} }, []string{"Config.Hasher: bcrypt cost 4: use 10 to 15, or 0 for 12"}},
 		{"hashers that are not safe", func(c *authkit.Config) {
-			c.Hasher = authkit.Schemes(authkit.Bcrypt{Cost: 4}, authkit.PBKDF2SHA256{Rounds: 1}, authkit.Argon2id{Time: 1})
+			c.Hasher = authkit.Schemes(authkit.Bcrypt{Cost: 4}, authkit.PBKDF2SHA256{Rounds: 1, InsecureLowRounds: true}, authkit.Argon2id{Time: 1})
 		}, []string{"Config.Hasher: bcrypt cost 4", "PBKDF2 rounds 1: ", "argon2id with 1 passes"}},
 		{"hasher that fails", func(c *authkit.Config) {
 			c.Hasher = &brokenHasher{hash: errors.New("no memory"), broken: true}
@@ -659,7 +664,7 @@ func TestNewFaults(t *testing.T) {
 		c.Roles = map[string][]string{"A": {"B"}}
 		c.MinPasswordLength, c.MaxConcurrentHashes, c.Hasher = 1, -5, authkit.Bcrypt{Cost: 99}
 	}, []string{
-		"Config.Secret: the secret has 5 bytes", "TokenConfig.Lifetime: 1ns", "TokenConfig.Leeway: 1h0m0s", `the role "A"`, `the permission "B"`,
+		"Config.Secret: the secret has 5 bytes", "Config.Tokens.Lifetime: 1ns", "Config.Tokens.Leeway: 1h0m0s", `the role "A"`, `the permission "B"`,
 		"Config.MinPasswordLength: 1;", "Config.MaxConcurrentHashes: -5;", "Config.Hasher: bcrypt cost 99",
 	}})
 	for _, secret := range []string{

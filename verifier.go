@@ -17,8 +17,9 @@ import (
 )
 
 // A TokenVerifier verifies access tokens against a fixed set of keys. It needs no
-// store and no issuer: a service that only accepts tokens embeds one. It is safe
-// for concurrent use.
+// store and no issuer: a service that only accepts tokens embeds one. Without a store it
+// cannot know that an account was disabled, or lost a role, since a token was issued: that
+// takes effect when the token expires. It is safe for concurrent use.
 type TokenVerifier struct {
 	ring             *ring
 	issuer, audience string
@@ -38,10 +39,14 @@ type verified struct {
 // configuration, or an error that joins all faults of cfg. Its keys need not be
 // able to sign.
 func NewTokenVerifier(cfg TokenConfig) (*TokenVerifier, error) {
-	ring, err := cfg.bind(false)
+	ring, err := cfg.bind("TokenConfig", false)
 	if err != nil {
 		return nil, err
 	}
+	return newVerifier(cfg, ring), nil
+}
+
+func newVerifier(cfg TokenConfig, ring *ring) *TokenVerifier {
 	v := &TokenVerifier{
 		ring:     ring,
 		issuer:   cfg.Issuer,
@@ -52,7 +57,7 @@ func NewTokenVerifier(cfg TokenConfig) (*TokenVerifier, error) {
 	if cfg.CacheSize > 0 {
 		v.cache = cache.New[verified](cfg.CacheSize)
 	}
-	return v, nil
+	return v
 }
 
 func (c TokenConfig) leeway() time.Duration {
@@ -66,11 +71,11 @@ func (c TokenConfig) leeway() time.Duration {
 }
 
 // bind checks the configuration, all of it, and binds its keys. The first must be able
-// to sign if that is what it is for.
-func (c TokenConfig) bind(sign bool) (*ring, error) {
+// to sign if that is what it is for. The faults name fields behind the prefix.
+func (c TokenConfig) bind(prefix string, sign bool) (*ring, error) {
 	var errs []error
 	fault := func(field, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("authkit: TokenConfig.%s: "+format, append([]any{field}, args...)...))
+		errs = append(errs, fmt.Errorf("authkit: %s.%s: "+format, append([]any{prefix, field}, args...)...))
 	}
 	if len(c.Keys) == 0 || len(c.Keys) > maxKeys {
 		fault("Keys", "%d keys; set 1 to %d, the signing one first", len(c.Keys), maxKeys)
@@ -201,7 +206,7 @@ func (v *TokenVerifier) verify(token string) (verified, error) {
 	if err != nil {
 		return verified{}, errTokenClaims
 	}
-	if set.Subject == "" || len(set.Subject) > maxSubjectLen || len(set.ID) > maxIDLen || set.ExpiresAt == 0 ||
+	if !validSubject(set.Subject) || set.UserID != "" && !validSubject(set.UserID) || len(set.ID) > maxIDLen || set.ExpiresAt == 0 ||
 		v.issuer != "" && set.Issuer != v.issuer ||
 		v.audience == "" && set.Audience != nil ||
 		v.audience != "" && !slices.Contains(set.Audience, v.audience) {

@@ -970,8 +970,11 @@ func TestVerifyPayloads(t *testing.T) {
 		{"surrogate in UTF-8", "{\"sub\":\"\xed\xa0\x80\"" + exp, no},
 		{"Latin-1", "{\"sub\":\"\xfc\"" + exp, no},
 		{"raw control", "{\"sub\":\"u\n\"" + exp, no},
-		{"raw DEL", "{\"sub\":\"u\x7f\"" + exp, yes},
-		{"escaped NUL", `{"sub":"u\u0000"` + exp, yes},
+		{"raw DEL", "{\"sub\":\"u\x7f\"" + exp, no}, // ST-05: no store is asked for it
+		{"escaped NUL", `{"sub":"u\u0000"` + exp, no},
+		{"escaped line end", `{"sub":"u\n"` + exp, no},
+		{"uid with an escaped NUL", `{"sub":"u","uid":"u\u0000"` + exp, no},
+		{"jti with an escaped NUL", `{"sub":"u","jti":"u\u0000"` + exp, yes},
 		{"unknown escape", `{"sub":"\x75"` + exp, no},
 		{"short escape", `{"sub":"\u75"` + exp, no},
 

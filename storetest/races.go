@@ -12,7 +12,7 @@ import (
 )
 
 // racers is how many goroutines compete for what one may win.
-const racers = 32
+const racers = 64
 
 // race runs f in many goroutines at once and returns how many of them won.
 func race(t *testing.T, f func(i int) (won bool, err error)) int {

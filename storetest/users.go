@@ -13,6 +13,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -243,6 +244,12 @@ func testPages(t *testing.T, s authkit.UserStore) {
 		}
 		if len(got) != n || !slices.IsSorted(got) {
 			t.Fatalf("limit %d: pages hold %d accounts, want %d in order: %q", limit, len(got), n, got)
+		}
+	}
+	for _, limit := range []int{math.MaxInt, 0, -1} {
+		page, err := s.ListUsers(t.Context(), "id-000003", limit)
+		if want := map[bool]int{true: n - 4}[limit > 0]; err != nil || len(page) != want {
+			t.Fatalf("limit %d: %d accounts (%v), want %d", limit, len(page), err, want)
 		}
 	}
 	page, err := s.ListUsers(t.Context(), "id-000003x", 2)
