@@ -1,6 +1,7 @@
 package claims
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -13,6 +14,9 @@ var (
 	// ErrNotObject is returned by [Append] when the extra claims are not a JSON
 	// object, or one in which a name occurs twice.
 	ErrNotObject = errors.New("claims: the extra claims are not a JSON object")
+
+	// ErrNotUTF8 is returned by [Append] for a text that is not UTF-8.
+	ErrNotUTF8 = errors.New("claims: a text that is not UTF-8")
 
 	// ErrReserved is returned by [Append] when the extra claims hold a name that
 	// the library sets itself.
@@ -62,8 +66,14 @@ func Append(dst []byte, s *Set, extra []byte) ([]byte, error) {
 			dst = append(appendName(dst, m.Name), m.Value...)
 		}
 	}
+	if bytes.IndexByte(dst, notUTF8) >= 0 {
+		return nil, ErrNotUTF8
+	}
 	return append(dst, '}'), nil
 }
+
+// notUTF8 is a byte that no UTF-8 has. It stands for a text that is not UTF-8.
+const notUTF8 = 0xff
 
 func appendName(dst []byte, name string) []byte {
 	if dst[len(dst)-1] != '{' {
@@ -100,6 +110,9 @@ func appendList(dst []byte, name string, items []string) []byte {
 func appendQuoted(dst []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c >= utf8.RuneSelf || !plain[c] {
+			if !utf8.ValidString(s) {
+				return append(dst, notUTF8)
+			}
 			quoted, _ := json.Marshal(s) // a string always encodes
 			return append(dst, quoted...)
 		}
