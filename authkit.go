@@ -88,9 +88,9 @@ type Config struct {
 
 	// Roles is the role table: every role that a user can have, with the permissions
 	// that it grants. Then a role outside the table is refused, in an account that a Kit
-	// makes and in a policy, so that a misspelt one cannot wait for its day. Nil means that every
-	// well-formed name is a role, and that there are no permissions. Names are 1 to
-	// 64 of a-z, 0-9, colon, hyphen and underscore.
+	// makes and in a policy, so that a misspelt one cannot wait for its day. Nil means
+	// that every well-formed name is a role, and that there are no permissions. Names are
+	// 1 to 64 of a-z, 0-9, colon, hyphen and underscore.
 	Roles map[string][]string
 
 	// EmailSubject makes the e-mail the subject of the tokens, as the clients of some
@@ -246,8 +246,8 @@ func (t Token) describe() string {
 // String returns the token's life and user, not the token.
 func (t Token) String() string { return t.describe() }
 
-// Format writes what String returns, for every verb but %T, %p and %w, which fmt does not ask
-// about.
+// Format writes what String returns, for every verb but %T, %p and %w, which fmt does
+// not ask about.
 func (t Token) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(t.describe())) }
 
 // LogValue returns what String returns.

@@ -72,8 +72,8 @@ func (k Key) describe() string {
 // String returns the ID and the algorithm, never key material.
 func (k Key) String() string { return k.describe() }
 
-// Format writes what String returns, for every verb but %T, %p and %w, which fmt does not ask
-// about.
+// Format writes what String returns, for every verb but %T, %p and %w, which fmt does
+// not ask about.
 func (k Key) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(k.describe())) }
 
 // LogValue returns what String returns.

@@ -107,7 +107,7 @@ func (k *Kit) Authenticate(next http.Handler) http.Handler {
 
 // RequireRoles returns middleware that lets in users with all of the roles. It
 // authenticates by itself: no other middleware is needed before it, and after
-// [Kit.Authenticate] it does no work twice, for the same token. Like http.ServeMux it panics, when the
+// [Kit.Authenticate] it does no work twice. Like http.ServeMux it panics, when the
 // program starts, if a role is not in the role table.
 //
 //	r.With(kit.RequireRoles("admin")).Delete("/everything", deleteEverything)
@@ -142,6 +142,7 @@ func (k *Kit) guard(p Policy, next http.Handler) http.Handler {
 		c := fromContext(r.Context())
 		token, err := bearerToken(r.Header)
 		if c == nil || c.kit != k || err != nil || c.token != token {
+			c = nil
 			if err == nil {
 				c, err = k.identify(r.Context(), token)
 			}
@@ -262,8 +263,7 @@ var (
 	answerForbidden     = ProblemFor(ErrForbidden).render()
 )
 
-// refuse answers a request that a guard does not let through.
-// The context c may be nil.
+// refuse answers a request that a guard does not let through. The context c may be nil.
 func (k *Kit) refuse(w http.ResponseWriter, r *http.Request, err error, c *requestContext) {
 	ctx, userID := r.Context(), ""
 	if c != nil {
