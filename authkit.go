@@ -143,7 +143,6 @@ type Kit struct {
 	dummy        PasswordHash // what a login without an account is compared with
 	issuer       *TokenIssuer
 	verifier     *TokenVerifier
-	lifetime     time.Duration
 	roles        roleTable
 	emailSubject bool
 	minPassword  int
@@ -197,7 +196,6 @@ func New(cfg Config) (*Kit, error) {
 		}
 		tokens.Keys = []Key{{Algorithm: HS256, Secret: secret}}
 	}
-	k.lifetime = cmp.Or(tokens.Lifetime, defaultLifetime)
 	var err error
 	if ring, err := tokens.bind("Config.Tokens", true); err != nil {
 		errs = append(errs, err)
@@ -399,5 +397,5 @@ func (k *Kit) complete(ctx context.Context, u User) (Token, error) {
 	if err != nil {
 		return Token{}, err
 	}
-	return Token{AccessToken: signed, TokenType: "bearer", ExpiresIn: int(k.lifetime / time.Second), User: u}, nil
+	return Token{AccessToken: signed, TokenType: "bearer", ExpiresIn: int(k.issuer.lifetime / time.Second), User: u}, nil
 }

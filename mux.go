@@ -1,6 +1,7 @@
 package authkit
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -76,10 +77,7 @@ func (m *Mux) AccessMatrix() []Route {
 	defer m.mu.RUnlock()
 	routes := slices.Clone(m.routes)
 	slices.SortStableFunc(routes, func(a, b Route) int {
-		if c := strings.Compare(a.Pattern, b.Pattern); c != 0 {
-			return c
-		}
-		return strings.Compare(a.Method, b.Method)
+		return cmp.Or(strings.Compare(a.Pattern, b.Pattern), strings.Compare(a.Method, b.Method))
 	})
 	return routes
 }

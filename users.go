@@ -76,12 +76,15 @@ func (k *Kit) checkNewUser(ctx context.Context, u User, password string) (User, 
 // store stores a new account that was checked.
 func (k *Kit) store(ctx context.Context, u StoredUser) error {
 	err := k.users.CreateUser(ctx, u)
-	switch {
-	case err == nil:
+	if err == nil {
 		k.emit(ctx, Event{Kind: EventUserCreated, UserID: u.ID})
-	case errors.Is(err, ErrEmailTaken), hasLeft(ctx):
-	default:
-		err = unavailable(ctx, err)
+		return nil
+	}
+	if errors.Is(err, ErrEmailTaken) {
+		return err
+	}
+	err = unavailable(ctx, err)
+	if !hasLeft(ctx) {
 		k.emit(ctx, Event{Kind: EventStoreFailure, Reason: ReasonStore, Err: err})
 	}
 	return err
