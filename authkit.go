@@ -36,8 +36,21 @@
 //
 // An access token is a JWT, signed with a key that is bound to one algorithm. It
 // is verified in a fixed order, signature first, so that bytes that nobody signed
-// are never parsed. A service that only accepts tokens needs no Kit: a
-// [TokenVerifier] is enough.
+// are never parsed.
+//
+// # Sessions
+//
+// With [Config].Sessions set, a login also returns a refresh token, which [Kit.Refresh]
+// exchanges for the next one, and begins a session that the user can see and end; its
+// access tokens are refused from the next request on. [Kit.SetPassword],
+// [Kit.DisableUser] and [Kit.LogoutEverywhere] end all sessions of an account at once.
+// For browsers, [Kit.CookieHandler] keeps the refresh token in a cookie.
+//
+// # Several services
+//
+// A service that only accepts tokens needs no Kit and no store: a [Guard] is its
+// middleware, and a [TokenVerifier] what is below. It gets its keys from package jwks,
+// and what was revoked from package revocation.
 //
 // # Events
 //
@@ -63,8 +76,8 @@ import (
 	"github.com/authkit-go/authkit/internal/gate"
 )
 
-// Config configures a [Kit]. The one thing that must be set is a key: Secret, or
-// Tokens.Keys. Every other zero value is a safe default.
+// Config configures a [Kit]. The one thing that must be set is a key: Secret,
+// Tokens.Keys or Tokens.Ring. Every other zero value is a safe default.
 type Config struct {
 	// Secret signs and verifies tokens with HS256: 32 random bytes or more, known to
 	// nobody else, and used for nothing else: whatever it signs is an access token. It is
@@ -78,8 +91,12 @@ type Config struct {
 	// change and delete accounts.
 	Users UserStore
 
-	// StoreTimeout is how long a call to Users may take; zero means 5 seconds. What takes
-	// longer is answered 503. A MemoryStore needs no such limit, and has none.
+	// Sessions turns on refresh tokens, logout, and the list of a user's sessions.
+	Sessions SessionConfig
+
+	// StoreTimeout is how long a call to Users or Sessions.Store may take; zero means 5
+	// seconds. What takes longer is answered 503. A MemoryStore needs no such limit, and
+	// has none.
 	StoreTimeout time.Duration
 
 	// Hasher hashes passwords; nil means
@@ -138,6 +155,8 @@ const waitersPerHash = 16
 // for concurrent use, and does not change.
 type Kit struct {
 	users        UserStore
+	sessions     *sessions // nil: off
+	guard        *Guard
 	hasher       Hasher
 	gate         *gate.Gate
 	dummy        PasswordHash // what a login without an account is compared with
@@ -177,18 +196,21 @@ func New(cfg Config) (*Kit, error) {
 	if cfg.StoreTimeout < 0 {
 		fault("StoreTimeout", fmt.Errorf("%v; use a positive one, or 0 for %v", cfg.StoreTimeout, defaultStoreTimeout))
 	}
+	k.sessions = newSessions(cfg.Sessions, cmp.Or(cfg.StoreTimeout, defaultStoreTimeout), cmp.Or(cfg.Tokens.Lifetime, defaultLifetime), fault)
 	if k.hasher == nil {
 		k.hasher = Schemes(Bcrypt{}, PBKDF2SHA256{}, Argon2id{})
 	}
 	if k.onEvent == nil {
-		k.onEvent = func(ctx context.Context, e Event) { LogEvents(slog.Default())(ctx, e) }
+		k.onEvent = logDefault
 	}
 
 	tokens := cfg.Tokens
 	switch {
 	case len(tokens.Keys) > 0 && len(cfg.Secret) > 0:
 		fault("Secret", errors.New("set along with Tokens.Keys; set one of the two"))
-	case len(tokens.Keys) == 0:
+	case tokens.Ring != nil && len(cfg.Secret) > 0:
+		fault("Secret", errors.New("set along with Tokens.Ring; set one of the two"))
+	case len(tokens.Keys) == 0 && tokens.Ring == nil:
 		secret := cfg.Secret
 		if err := checkSecret(secret, 32); err != nil {
 			fault("Secret", err)
@@ -197,10 +219,10 @@ func New(cfg Config) (*Kit, error) {
 		tokens.Keys = []Key{{Algorithm: HS256, Secret: secret}}
 	}
 	var err error
-	if ring, err := tokens.bind("Config.Tokens", true); err != nil {
+	if keys, err := tokens.bind("Config.Tokens", true); err != nil {
 		errs = append(errs, err)
 	} else {
-		k.issuer, k.verifier = newIssuer(tokens, ring), newVerifier(tokens, ring)
+		k.issuer, k.verifier = newIssuer(tokens, keys), newVerifier(tokens, keys)
 		k.verifier.withoutRoles = true
 	}
 	k.roles, err = newRoleTable(cfg.Roles)
@@ -223,6 +245,7 @@ func New(cfg Config) (*Kit, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
+	k.guard = &Guard{verifier: k.verifier, roles: k.roles, onEvent: k.onEvent, kit: k}
 	return k, nil
 }
 
@@ -232,6 +255,9 @@ type Token struct {
 	AccessToken string `json:"access_token"`
 	TokenType   string `json:"token_type"` // "bearer"
 	ExpiresIn   int    `json:"expires_in"` // seconds
+
+	// RefreshToken is for [Kit.Refresh]; empty where sessions are off.
+	RefreshToken string `json:"refresh_token,omitempty"`
 
 	// User is the account that logged in.
 	User User `json:"-"`
@@ -259,7 +285,8 @@ var (
 	errOverloaded    = &refusal{ErrOverloaded, ReasonOverloaded, nil}
 )
 
-// Login checks an e-mail and a password and returns an access token.
+// Login checks an e-mail and a password and returns an access token, and a refresh token
+// where sessions are on.
 //
 // The error is ErrInvalidCredentials for every reason of the caller's, at the same
 // cost; ErrUserDisabled if the password is right but the account is disabled;
@@ -268,12 +295,12 @@ var (
 // [Config].OnEvent.
 //
 // A stored hash of another scheme than the primary one, or of a lower cost, is
-// replaced after a login that succeeds.
+// replaced after a login that succeeds. A login within the second of a cut-off, such as
+// that of [Kit.SetPassword], waits for its end.
 func (k *Kit) Login(ctx context.Context, email, password string) (Token, error) {
-	user, err := k.checkPassword(ctx, email, password)
-	var token Token
-	if err == nil {
-		token, err = k.complete(ctx, user)
+	user, token, session, err := k.login(ctx, email, password)
+	if err == errAccountChanged { // a rehash beside this one is no reason to refuse
+		user, token, session, err = k.login(ctx, email, password)
 	}
 	if err != nil {
 		e := Event{Kind: EventLoginFailure, UserID: user.ID}
@@ -281,24 +308,37 @@ func (k *Kit) Login(ctx context.Context, email, password string) (Token, error) 
 		k.emit(ctx, e)
 		return Token{}, err
 	}
-	k.emit(ctx, Event{Kind: EventLoginSuccess, UserID: user.ID})
+	k.emit(ctx, Event{Kind: EventLoginSuccess, UserID: user.ID, SessionID: session.ID})
 	return token, nil
+}
+
+// login is one try of Login, without the event. The account is also returned with an
+// error, once it is known.
+func (k *Kit) login(ctx context.Context, email, password string) (StoredUser, Token, Session, error) {
+	user, err := k.checkPassword(ctx, email, password)
+	if err != nil {
+		return user, Token{}, Session{}, err
+	}
+	token, session, err := k.complete(ctx, user)
+	return user, token, session, err
 }
 
 // checkPassword returns the enabled account that an e-mail and a password belong to.
 // The account is also returned with an error, once it is known. Whatever happens to
 // a password, one hash is computed; another one only to replace it after success.
-func (k *Kit) checkPassword(ctx context.Context, email, password string) (User, error) {
+func (k *Kit) checkPassword(ctx context.Context, email, password string) (StoredUser, error) {
 	u, err := k.lookUp(ctx, email)
 	if err != nil && !errors.Is(err, ErrUserNotFound) {
-		return User{}, unavailable(ctx, err)
+		return StoredUser{}, unavailable(ctx, err)
 	}
 	fresh, rehashErr, err := k.verify(ctx, u, password)
 	if err != nil {
-		return u.User, err
+		return u, err
 	}
-	k.rehash(ctx, u, fresh, rehashErr)
-	return u.User, nil
+	if k.rehash(ctx, u, fresh, rehashErr) {
+		u.PasswordHash = fresh
+	}
+	return u, nil
 }
 
 // verify checks the password of an account, which is the zero one if there is none. It
@@ -360,11 +400,10 @@ func (k *Kit) enterGate(ctx context.Context) (leave func(), err error) {
 	return leave, err
 }
 
-// rehash replaces the hash of a password that was just verified, if a fresh one was due.
-// It is a compare-and-swap: a password that was changed meanwhile stays. A login does not
-// fail for it.
-func (k *Kit) rehash(ctx context.Context, u StoredUser, fresh PasswordHash, err error) {
-	swapped := false
+// rehash replaces the hash of a password that was just verified, if a fresh one was due,
+// and reports whether it did. It is a compare-and-swap: a password that was changed
+// meanwhile stays. A login does not fail for it.
+func (k *Kit) rehash(ctx context.Context, u StoredUser, fresh PasswordHash, err error) (swapped bool) {
 	if err == nil && fresh != "" {
 		if swapped, err = k.users.SwapPasswordHash(ctx, u.ID, u.PasswordHash, fresh, now()); err != nil && !errors.Is(err, ErrUserNotFound) {
 			err = unavailable(ctx, err)
@@ -378,24 +417,113 @@ func (k *Kit) rehash(ctx context.Context, u StoredUser, fresh PasswordHash, err 
 	case swapped:
 		k.emit(ctx, Event{Kind: EventPasswordRehash, UserID: u.ID})
 	}
+	return swapped
 }
 
-// complete is the last step of every way to log in: it makes the tokens.
-func (k *Kit) complete(ctx context.Context, u User) (Token, error) {
-	c := Claims{Subject: u.ID, Roles: u.Roles}
+// errAccountChanged is why a login is refused whose account is not any more what it was
+// when the password was verified.
+var errAccountChanged = &refusal{ErrInvalidCredentials, ReasonCutOff, nil}
+
+// complete is the last step of every way to log in: it begins the session and makes the
+// tokens.
+//
+// Proving who one is takes time, in which the account may have changed. It is read again
+// when the session has been stored: what changes it later finds the session, and ends it.
+// So it does not matter whose clock is ahead.
+func (k *Kit) complete(ctx context.Context, proved StoredUser) (Token, Session, error) {
+	extra, err := k.extra(ctx, proved.User)
+	if err != nil {
+		return Token{}, Session{}, err
+	}
+	if err := passed(ctx, proved.ValidFrom); err != nil {
+		return Token{}, Session{}, err
+	}
+	at := now()
+	if k.sessions == nil {
+		token, err := k.issue(proved, extra, nil, at)
+		if err == nil {
+			err = k.unchanged(ctx, proved)
+		}
+		return token, Session{}, err
+	}
+	session, refreshToken := k.sessions.begin(ctx, proved.ID, at)
+	token, err := k.issue(proved, extra, &session.Session, at)
+	if err != nil {
+		return Token{}, Session{}, err
+	}
+	if err := k.sessions.store.CreateSession(ctx, session, k.sessions.perUser); err != nil {
+		return Token{}, Session{}, unavailable(ctx, err)
+	}
+	if err := k.unchanged(ctx, proved); err != nil {
+		return Token{}, Session{}, k.end(ctx, &session.Session, err)
+	}
+	token.RefreshToken = refreshToken.Text()
+	return token, session.Session, nil
+}
+
+// unchanged returns why an account is not to be logged in that was read before, or nil.
+func (k *Kit) unchanged(ctx context.Context, proved StoredUser) error {
+	u, err := k.users.UserByID(ctx, proved.ID)
+	switch {
+	case errors.Is(err, ErrUserNotFound):
+		return errUnknownUser
+	case err != nil:
+		return unavailable(ctx, err)
+	case u.Disabled:
+		return errUserDisabled
+	case u.Email != proved.Email, u.PasswordHash != proved.PasswordHash, !u.ValidFrom.Equal(proved.ValidFrom):
+		return errAccountChanged
+	}
+	return nil
+}
+
+// passed waits until the cut-off of an account has passed: tokens are dated in whole
+// seconds, so what is issued before that would be cut off too. It is a second at most, if
+// the clocks are right.
+func passed(ctx context.Context, cutOff time.Time) error {
+	const most = 5 * time.Second
+	wait := time.Until(cutOff)
+	switch {
+	case wait <= 0:
+		return nil
+	case wait > most:
+		return fmt.Errorf("%w: the account is cut off until %v from now; are the clocks right?", ErrUnavailable, wait)
+	}
+	select {
+	case <-time.After(wait):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// extra returns the host's own claims.
+func (k *Kit) extra(ctx context.Context, u User) (any, error) {
+	if k.extraClaims == nil {
+		return nil, nil
+	}
+	extra, err := k.extraClaims(ctx, u)
+	if err != nil {
+		return nil, &hookError{"Config.ExtraClaims", err}
+	}
+	return extra, nil
+}
+
+// issue makes the access token of an account, and of a session if there is one.
+func (k *Kit) issue(u StoredUser, extra any, s *Session, at time.Time) (Token, error) {
+	c := Claims{Subject: u.ID, Roles: u.Roles, IssuedAt: at, ExpiresAt: at.Add(k.issuer.lifetime), Extra: extra}
 	if k.emailSubject {
 		c.Subject, c.UserID = u.Email, u.ID
 	}
-	if k.extraClaims != nil {
-		extra, err := k.extraClaims(ctx, u)
-		if err != nil {
-			return Token{}, &hookError{"ExtraClaims", err}
+	if s != nil {
+		c.SessionID = s.ID
+		if c.ExpiresAt.After(s.EndsAt) {
+			c.ExpiresAt = s.EndsAt
 		}
-		c.Extra = extra
 	}
 	signed, err := k.issuer.Issue(c)
 	if err != nil {
 		return Token{}, err
 	}
-	return Token{AccessToken: signed, TokenType: "bearer", ExpiresIn: int(k.issuer.lifetime / time.Second), User: u}, nil
+	return Token{AccessToken: signed, TokenType: "bearer", ExpiresIn: int(c.ExpiresAt.Sub(at) / time.Second), User: u.User}, nil
 }

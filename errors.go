@@ -78,7 +78,7 @@ type hookError struct {
 	err  error
 }
 
-func (e *hookError) Error() string { return "authkit: Config." + e.hook + ": " + e.err.Error() }
+func (e *hookError) Error() string { return "authkit: " + e.hook + ": " + e.err.Error() }
 func (e *hookError) Unwrap() error { return e.err }
 
 // unavailable wraps an error of a store, unless it is that the client has left, in
@@ -183,6 +183,10 @@ func ProblemFor(err error) Problem {
 		status, detail, challenge = http.StatusUnauthorized, "Incorrect username or password", challengeNone
 	case errors.Is(err, ErrUserDisabled):
 		status, detail = http.StatusBadRequest, "Inactive user"
+	case errors.Is(err, ErrInvalidRefreshToken):
+		status, detail = http.StatusBadRequest, "The refresh token is not valid"
+	case errors.Is(err, ErrSessionNotFound):
+		status, detail = http.StatusNotFound, "Session not found"
 	case errors.Is(err, ErrForbidden):
 		status, detail, challenge = http.StatusForbidden, "Not enough permissions", challengeScope
 	case errors.Is(err, ErrEmailTaken):

@@ -15,8 +15,15 @@ const (
 	EventLoginFailure   EventKind = "authn_login_fail"
 	EventTokenRefused   EventKind = "authn_token_refused"
 	EventAccessDenied   EventKind = "authz_fail"
+	EventSessionRenewed EventKind = "session_renewed" // a refresh
+	EventRefreshFailure EventKind = "authn_refresh_fail"
+	EventTokenReuse     EventKind = "authn_token_reuse" // of a refresh token: the session was ended
+	EventLogout         EventKind = "authn_logout"      // without a session: of several
 	EventPasswordRehash EventKind = "authn_password_rehash"
+	EventPasswordChange EventKind = "authn_password_change"
 	EventUserCreated    EventKind = "user_created"
+	EventUserDisabled   EventKind = "user_disabled"
+	EventUserDeleted    EventKind = "user_deleted"
 	EventStoreFailure   EventKind = "sys_store_fail"
 )
 
@@ -42,6 +49,9 @@ const (
 	ReasonExpired        Reason = "expired"         // it was good once
 	ReasonNotYetValid    Reason = "not_yet_valid"   // by iat or nbf
 	ReasonOtherAccount   Reason = "other_account"   // the subject belongs to another account than it did
+	ReasonRevoked        Reason = "revoked"         // the session was ended
+	ReasonReused         Reason = "reused"          // a refresh token that was used before
+	ReasonCutOff         Reason = "cut_off"         // from before a password change, or a logout everywhere
 	ReasonMissingRole    Reason = "missing_role"    // or a missing permission
 )
 
@@ -49,11 +59,12 @@ const (
 // happens: its time is now. It never holds a password, a hash, a token, or a name that
 // somebody typed; Err, though, holds whatever the store or a hook of the host's wrote.
 type Event struct {
-	Kind   EventKind
-	UserID string // empty where no account is known
-	Reason Reason // empty on success
-	Route  string // of EventAccessDenied: the pattern that the request matched, if any
-	Err    error  // the cause, where something broke rather than was refused
+	Kind      EventKind
+	UserID    string // empty where no account is known
+	SessionID string // empty where there is none, or several
+	Reason    Reason // empty on success
+	Route     string // of EventAccessDenied: the pattern that the request matched, if any
+	Err       error  // the cause, where something broke rather than was refused
 }
 
 // level returns how loud an event is in a log.
@@ -61,7 +72,7 @@ func (e Event) level() slog.Level {
 	switch {
 	case e.Kind == EventStoreFailure || e.Reason == ReasonStore || e.Reason == ReasonUnreadableHash:
 		return slog.LevelError
-	case e.Kind == EventTokenRefused, e.Reason == ReasonOverloaded: // anyone can cause any number of them
+	case e.Kind == EventTokenRefused, e.Kind == EventRefreshFailure, e.Reason == ReasonOverloaded: // anyone can cause any number of them
 		return slog.LevelDebug
 	case e.Reason != "" || e.Err != nil:
 		return slog.LevelWarn
@@ -70,17 +81,19 @@ func (e Event) level() slog.Level {
 }
 
 // LogEvents returns a function for [Config].OnEvent that logs events: errors of
-// the store at level Error, failed logins and denied requests at Warn, refused
-// tokens and logins that found the gate full at Debug, the rest at Info.
+// the store at level Error, failed logins, denied requests and reused refresh tokens at
+// Warn, refused tokens of either kind and logins that found the gate full at Debug, the
+// rest at Info.
 func LogEvents(logger *slog.Logger) func(context.Context, Event) {
 	return func(ctx context.Context, e Event) {
 		level := e.level()
 		if !logger.Enabled(ctx, level) {
 			return
 		}
-		attrs := make([]slog.Attr, 0, 4)
+		attrs := make([]slog.Attr, 0, 5)
 		for _, a := range []slog.Attr{
 			slog.String("user_id", e.UserID),
+			slog.String("session_id", e.SessionID),
 			slog.String("reason", string(e.Reason)),
 			slog.String("route", e.Route),
 		} {

@@ -85,6 +85,47 @@ func ExampleTokenConfig_rotation() {
 	// half an hour later, with the old key gone: true
 }
 
+// The keys of a service that runs are rotated in three calls. See Replace for how long to wait between
+// them.
+func ExampleKeyRing_Replace() {
+	old := authkit.Key{ID: "2026-01", Algorithm: authkit.HS256, Secret: []byte("5fd1c0a3729be84610d3f7c2ab95e86d")}
+	next := authkit.Key{ID: "2026-02", Algorithm: authkit.HS256, Secret: []byte("b04e7a9152cd386fe1f60b8d2a73c594")}
+	ring, err := authkit.NewKeyRing(old)
+	if err != nil {
+		log.Fatal(err)
+	}
+	issuer, err := authkit.NewTokenIssuer(authkit.TokenConfig{Ring: ring})
+	if err != nil {
+		log.Fatal(err)
+	}
+	verifier, err := authkit.NewTokenVerifier(authkit.TokenConfig{Ring: ring})
+	if err != nil {
+		log.Fatal(err)
+	}
+	token, err := issuer.Issue(authkit.Claims{Subject: "ada"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, step := range []struct {
+		name string
+		keys []authkit.Key
+	}{
+		{"publish", []authkit.Key{old, next}},
+		{"activate", []authkit.Key{next, old}},
+		{"retire", []authkit.Key{next}},
+	} {
+		if err := ring.Replace(step.keys...); err != nil {
+			log.Fatal(err)
+		}
+		_, err := verifier.Verify(token)
+		fmt.Println(step.name+":", err)
+	}
+	// Output:
+	// publish: <nil>
+	// activate: <nil>
+	// retire: authkit: invalid token
+}
+
 // A host's own claims go in as a struct or a map, and come out of a token that was verified.
 func ExampleClaims_Decode() {
 	type tenant struct {

@@ -1,59 +1,113 @@
 package authkit
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"mime"
 	"mime/multipart"
+	"net"
 	"net/http"
 	"net/url"
+	"strings"
 )
 
 // maxFormBytes bounds the body of a login.
 const maxFormBytes = 16 << 10
 
-// tokenParams are the parameters of the token request (RFC 6749 sections 2.3.1 and
-// 4.3.2). Others are ignored, as section 3.2 says.
-var tokenParams = []string{"grant_type", "username", "password", "scope", "client_id", "client_secret"}
+// tokenParams are the parameters of the token request (RFC 6749 sections 2.3.1, 4.3.2 and
+// 6). Others are ignored, as section 3.2 says.
+var tokenParams = []string{"grant_type", "username", "password", "refresh_token", "scope", "client_id", "client_secret"}
 
 // TokenHandler returns the token endpoint: it takes POST requests with a form of
 // username and password, as in the password grant of RFC 6749 section 4.3, and
-// answers with an access token (section 5.1) or an error (section 5.2). The grant
-// is for first-party clients, which see the password anyway; RFC 9700 section 2.4
-// rules it out for all others.
+// answers with an access token (section 5.1) or an error (section 5.2). Where sessions
+// are on, the answer also has a refresh token, and a form with grant_type=refresh_token
+// and refresh_token exchanges it (section 6).
+//
+// The password grant is for first-party clients, which see the password anyway; RFC 9700
+// section 2.4 rules it out for all others. For a browser, see [Kit.CookieHandler].
 //
 // Credentials are read from the body alone; a request that carries them in its URL
 // is refused.
 func (k *Kit) TokenHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodPost {
-			w.Header().Set("Allow", http.MethodPost)
-			NewProblem(http.StatusMethodNotAllowed, "Method not allowed").ServeHTTP(w, r)
-			return
-		}
-		form, problem := readTokenForm(w, r)
+		form, problem := readForm(w, r, tokenParams)
 		if problem != nil {
 			problem.ServeHTTP(w, r)
 			return
 		}
-		token, err := k.Login(r.Context(), form.Get("username"), form.Get("password"))
-		if err != nil {
-			oauthProblem(ProblemFor(err), oauthCode(err)).ServeHTTP(w, r)
+		token, problem := k.grant(withClientOf(r), form)
+		if problem != nil {
+			problem.ServeHTTP(w, r)
 			return
 		}
 		writeToken(w, token)
 	})
 }
 
+// grant answers a token request.
+func (k *Kit) grant(ctx context.Context, form url.Values) (Token, *Problem) {
+	var token Token
+	var err error
+	switch grant := form.Get("grant_type"); {
+	case grant == "" || grant == "password":
+		if problem := require(form, "username", "password"); problem != nil {
+			return Token{}, problem
+		}
+		token, err = k.Login(ctx, form.Get("username"), form.Get("password"))
+	case grant == "refresh_token" && k.sessions != nil:
+		if problem := require(form, "refresh_token"); problem != nil {
+			return Token{}, problem
+		}
+		token, err = k.Refresh(ctx, form.Get("refresh_token"))
+	default:
+		return Token{}, oauthProblem(NewProblem(http.StatusBadRequest, "The grant type is not supported"), codeUnsupportedGrant)
+	}
+	if err != nil {
+		return Token{}, grantProblem(form, err)
+	}
+	return token, nil
+}
+
+// grantProblem returns the answer to a grant that failed. Who refreshes tries again soon,
+// while the grace lasts.
+func grantProblem(form url.Values, err error) *Problem {
+	p := oauthProblem(ProblemFor(err), oauthCode(err))
+	if p.RetryAfter > 0 && form.Get("grant_type") == "refresh_token" {
+		p.RetryAfter = 1
+	}
+	return p
+}
+
+// withClientOf returns the request's context with the client that sent it, unless the
+// host has put one there.
+func withClientOf(r *http.Request) context.Context {
+	ctx := r.Context()
+	if _, known := ctx.Value(clientKey{}).(ClientInfo); known {
+		return ctx
+	}
+	address, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		address = r.RemoteAddr
+	}
+	return WithClient(ctx, ClientInfo{Address: address, Device: r.UserAgent()})
+}
+
 // writeToken writes the response of RFC 6749 section 5.1.
 func writeToken(w http.ResponseWriter, token Token) {
+	w.Header().Set("Pragma", "no-cache")
+	writeJSON(w, token)
+}
+
+// writeJSON writes an answer that nobody is to keep.
+func writeJSON(w http.ResponseWriter, v any) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
-	h.Set("Pragma", "no-cache")
-	_ = json.NewEncoder(w).Encode(token) // a client that is gone cannot be told
+	_ = json.NewEncoder(w).Encode(v) // a client that is gone cannot be told
 }
 
 // The error codes of RFC 6749 section 5.2, and one of section 4.1.2.1 that fits.
@@ -80,14 +134,17 @@ func oauthProblem(p Problem, code string) *Problem {
 	return &p
 }
 
-// readTokenForm reads and checks the form of a login, or returns the answer to what
-// is wrong with it.
-func readTokenForm(w http.ResponseWriter, r *http.Request) (url.Values, *Problem) {
+// readForm reads the form of a POST request, or returns the answer to what is wrong with
+// it: one of the parameters in the URL, or given twice.
+func readForm(w http.ResponseWriter, r *http.Request, params []string) (url.Values, *Problem) {
 	bad := func(status int, detail string) (url.Values, *Problem) {
 		return nil, oauthProblem(NewProblem(status, detail), codeInvalidRequest)
 	}
+	if r.Method != http.MethodPost {
+		return nil, methodNotAllowed(w, http.MethodPost)
+	}
 	query := r.URL.Query()
-	for _, name := range tokenParams {
+	for _, name := range params {
 		if query.Has(name) {
 			return bad(http.StatusBadRequest, "Parameters belong in the body, not in the URL")
 		}
@@ -99,24 +156,32 @@ func readTokenForm(w http.ResponseWriter, r *http.Request) (url.Values, *Problem
 	if err != nil {
 		return bad(http.StatusBadRequest, "The form could not be read")
 	}
-	for _, name := range tokenParams {
+	for _, name := range params {
 		if len(form[name]) > 1 {
 			return bad(http.StatusBadRequest, "A parameter was given more than once")
 		}
 	}
-	if grant := form.Get("grant_type"); grant != "" && grant != "password" {
-		return nil, oauthProblem(NewProblem(http.StatusBadRequest, "The grant type is not supported"), codeUnsupportedGrant)
-	}
-	p := NewProblem(http.StatusUnprocessableEntity, "Send a form (application/x-www-form-urlencoded) with username and password")
-	for _, name := range []string{"username", "password"} {
+	return form, nil
+}
+
+// methodNotAllowed returns the answer to a method that a handler does not take.
+func methodNotAllowed(w http.ResponseWriter, allow string) *Problem {
+	w.Header().Set("Allow", allow)
+	return new(NewProblem(http.StatusMethodNotAllowed, "Method not allowed"))
+}
+
+// require returns the answer to a form in which a field is missing or empty, or nil.
+func require(form url.Values, fields ...string) *Problem {
+	p := NewProblem(http.StatusUnprocessableEntity, "Send a form (application/x-www-form-urlencoded) with "+strings.Join(fields, " and "))
+	for _, name := range fields {
 		if form.Get(name) == "" {
 			p.Errors = append(p.Errors, FieldError{Field: name, Message: "is required"})
 		}
 	}
-	if p.Errors != nil {
-		return nil, oauthProblem(p, codeInvalidRequest)
+	if p.Errors == nil {
+		return nil
 	}
-	return form, nil
+	return oauthProblem(p, codeInvalidRequest)
 }
 
 var errFilePart = errors.New("authkit: a file in a form of text")

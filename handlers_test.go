@@ -199,3 +199,26 @@ func TestTokenHandlerUnavailable(t *testing.T) {
 	require.Equal(t, "server_error", p.Code)
 	require.NotContains(t, w.Body.String(), "hunter2")
 }
+
+// A token that was issued without a session has none to end or to keep.
+func TestTokenWithoutSession(t *testing.T) {
+	t.Parallel()
+	store := authkit.NewMemoryStore()
+	kit := newKit(t, func(c *authkit.Config) { c.Users = store })
+	addUser(t, kit, "user@example.com", "correct horse")
+	token, err := kit.Login(t.Context(), "user@example.com", "correct horse")
+	require.NoError(t, err)
+
+	kit = newKit(t, func(c *authkit.Config) { c.Users, c.Sessions.Store = store, store })
+	mux := kit.NewMux()
+	mux.Handle("POST /logout", authkit.Authenticated(), kit.LogoutHandler())
+	mux.Handle("DELETE /sessions", authkit.Authenticated(), kit.SessionsHandler())
+	for _, route := range []string{"POST /logout", "DELETE /sessions"} {
+		method, path, _ := strings.Cut(route, " ")
+		r := httptest.NewRequest(method, path, nil)
+		r.Header.Set("Authorization", "Bearer "+token.AccessToken)
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, r)
+		problem(t, w, 409, "The token belongs to no session")
+	}
+}

@@ -18,7 +18,6 @@ import (
 	"math"
 	"math/big"
 	"slices"
-	"sync"
 	"unicode/utf8"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -124,10 +123,10 @@ var methodPS256 = &jwt.SigningMethodRSAPSS{
 // A boundKey is a Key that was checked, with all that signing and verifying need
 // worked out. Algorithm and key material are bound here, once.
 type boundKey struct {
-	id     string
-	alg    Algorithm
-	header string // the header segment of the tokens it signs, and the dot
-	sigLen int    // of the signature's segment, in base64 letters
+	id      string
+	alg     Algorithm
+	headers [profiles]string // the header segments of the tokens it signs, and the dot
+	sigLen  int              // of the signature's segment, in base64 letters
 
 	newMAC func() hash.Hash // for the HS algorithms
 	index  int              // of its keyed hash in a scratch
@@ -147,11 +146,6 @@ type scratch struct {
 	macs []hash.Hash // by boundKey.index
 	sum  [64]byte
 	text [86]byte // the sum in base64
-}
-
-// newScratch returns a pool of scratches for a number of keys.
-func newScratch(keys int) *sync.Pool {
-	return &sync.Pool{New: func() any { return &scratch{macs: make([]hash.Hash, keys)} }}
 }
 
 // mac returns the signature segment of an HS key for a signing input. It is valid until
@@ -200,7 +194,9 @@ func bindKey(k Key) (*boundKey, error) {
 		return nil, fmt.Errorf("unknown Algorithm %q", string(k.Algorithm))
 	}
 	b.sigLen = base64.RawURLEncoding.EncodedLen(sigBytes)
-	b.header = headers(k.Algorithm, k.ID)[0] + "."
+	for p := range b.headers {
+		b.headers[p] = profile(p).headers(k.Algorithm, k.ID)[0] + "."
+	}
 	return b, nil
 }
 

@@ -16,9 +16,10 @@ import (
 type Principal struct {
 	UserID string
 	Email  string
-	Roles  []string // from the store, as they are now
+	Roles  []string // from the store, as they are now; from the token behind a [Guard]
 
 	TokenID   string    // "jti" of the token; may be empty
+	SessionID string    // "sid" of the token; empty where it belongs to no session
 	IssuedAt  time.Time // of the token; zero if it does not say
 	ExpiresAt time.Time // of the token
 
@@ -43,22 +44,23 @@ func (p Principal) DecodeClaims(v any) error { return Claims{payload: p.payload}
 // own value, so that a guarded request costs no second allocation for it.
 type requestContext struct {
 	context.Context
-	kit     *Kit
-	token   string // the one that was verified
-	user    User
-	tokenID string
-	issued  int64 // seconds since 1970
-	expires int64
-	payload string
-	noStore [1]string // the header value, kept here to be allocated with the rest
+	guard     *Guard
+	token     string // the one that was verified
+	user      User
+	tokenID   string
+	sessionID string
+	issued    int64 // seconds since 1970
+	expires   int64
+	payload   string
+	noStore   [1]string // the header value, kept here to be allocated with the rest
 }
 
 // principal returns the Principal of the request.
 func (c *requestContext) principal() Principal {
 	return Principal{
 		UserID: c.user.ID, Email: c.user.Email, Roles: slices.Clone(c.user.Roles),
-		TokenID: c.tokenID, IssuedAt: fromUnix(c.issued), ExpiresAt: fromUnix(c.expires),
-		table: c.kit.roles, payload: c.payload,
+		TokenID: c.tokenID, SessionID: c.sessionID, IssuedAt: fromUnix(c.issued), ExpiresAt: fromUnix(c.expires),
+		table: c.guard.roles, payload: c.payload,
 	}
 }
 
@@ -87,9 +89,9 @@ func PrincipalFrom(ctx context.Context) (Principal, bool) {
 }
 
 // UserFrom returns the account of whoever asks, as it was when the request came in.
-// It reports false where [PrincipalFrom] does.
+// It reports false where [PrincipalFrom] does, and behind a [Guard], which has no accounts.
 func UserFrom(ctx context.Context) (User, bool) {
-	if c := fromContext(ctx); c != nil {
+	if c := fromContext(ctx); c != nil && c.guard.kit != nil {
 		u := c.user
 		u.Roles = slices.Clone(u.Roles) // a guard further in decides by the original
 		return u, true
@@ -101,9 +103,7 @@ func UserFrom(ctx context.Context) (User, bool) {
 // behind it find out who asks with [PrincipalFrom] and [UserFrom].
 //
 //	r.Use(kit.Authenticate)
-func (k *Kit) Authenticate(next http.Handler) http.Handler {
-	return k.guard(Authenticated(), next)
-}
+func (k *Kit) Authenticate(next http.Handler) http.Handler { return k.guard.Authenticate(next) }
 
 // RequireRoles returns middleware that lets in users with all of the roles. It
 // authenticates by itself: no other middleware is needed before it, and after
@@ -112,26 +112,30 @@ func (k *Kit) Authenticate(next http.Handler) http.Handler {
 //
 //	r.With(kit.RequireRoles("admin")).Delete("/everything", deleteEverything)
 func (k *Kit) RequireRoles(role string, more ...string) func(http.Handler) http.Handler {
-	return k.Require(Roles(role, more...))
+	return k.guard.RequireRoles(role, more...)
 }
 
 // RequireAnyRole is like [Kit.RequireRoles] for users with at least one of the
 // roles.
 func (k *Kit) RequireAnyRole(role string, more ...string) func(http.Handler) http.Handler {
-	return k.Require(AnyRole(role, more...))
+	return k.guard.RequireAnyRole(role, more...)
 }
 
 // Require returns middleware for any [Policy]. It panics, when the program starts,
 // if the policy is the zero one, or names what is not in the role table.
-func (k *Kit) Require(p Policy) func(http.Handler) http.Handler {
-	if err := k.roles.validate(p); err != nil {
-		panic("authkit: " + err.Error())
-	}
-	return func(next http.Handler) http.Handler { return k.guard(p, next) }
-}
+func (k *Kit) Require(p Policy) func(http.Handler) http.Handler { return k.guard.Require(p) }
 
-// guard is the middleware of a checked policy.
-func (k *Kit) guard(p Policy, next http.Handler) http.Handler {
+// Identify authenticates a request by its bearer token: the decision behind the
+// middleware, for handlers that are open to everybody and still want to know who
+// asks. It answers nothing and emits no event.
+//
+// The error is ErrNoCredentials without a bearer token, ErrInvalidToken for one
+// that is not good (ErrTokenExpired, if that is why), whose session was ended or whose
+// account is gone, ErrUserDisabled, or ErrUnavailable if the store failed.
+func (k *Kit) Identify(r *http.Request) (Principal, error) { return k.guard.Identify(r) }
+
+// protect is the middleware of a checked policy.
+func (g *Guard) protect(p Policy, next http.Handler) http.Handler {
 	if next == nil {
 		panic("authkit: a guard around a nil handler")
 	}
@@ -141,19 +145,19 @@ func (k *Kit) guard(p Policy, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := fromContext(r.Context())
 		token, err := bearerToken(r.Header)
-		if c == nil || c.kit != k || err != nil || c.token != token {
+		if c == nil || c.guard != g || err != nil || c.token != token {
 			c = nil
 			if err == nil {
-				c, err = k.identify(r.Context(), token)
+				c, err = g.identify(r.Context(), token)
 			}
 			if err != nil {
-				k.refuse(w, r, err, c)
+				g.refuse(w, r, err, c)
 				return
 			}
 			r = r.WithContext(c)
 		}
-		if err := p.check(c.user.ID, c.user.Roles, k.roles); err != nil {
-			k.refuse(w, r, err, c)
+		if err := p.check(c.user.ID, c.user.Roles, g.roles); err != nil {
+			g.refuse(w, r, err, c)
 			return
 		}
 		w.Header()["Cache-Control"] = c.noStore[:]
@@ -161,49 +165,38 @@ func (k *Kit) guard(p Policy, next http.Handler) http.Handler {
 	})
 }
 
-// Identify authenticates a request by its bearer token: the decision behind the
-// middleware, for handlers that are open to everybody and still want to know who
-// asks. It answers nothing and emits no event.
-//
-// The error is ErrNoCredentials without a bearer token, ErrInvalidToken for one
-// that is not good (ErrTokenExpired, if that is why) or whose account is gone,
-// ErrUserDisabled, or ErrUnavailable if the store failed.
-func (k *Kit) Identify(r *http.Request) (Principal, error) {
-	token, err := bearerToken(r.Header)
-	if err != nil {
-		return Principal{}, err
-	}
-	c, err := k.identify(r.Context(), token)
-	if err != nil {
-		return Principal{}, err
-	}
-	return c.principal(), nil
-}
-
 // identify returns the context of an authenticated request. With an error it returns
 // the account, if that is known, or nil.
-func (k *Kit) identify(ctx context.Context, token string) (*requestContext, error) {
-	t, err := k.verifier.verify(token)
+func (g *Guard) identify(ctx context.Context, token string) (*requestContext, error) {
+	t, err := g.verifier.verify(token)
 	if err != nil {
 		return nil, err
 	}
-	user, err := k.subject(ctx, &t.Set)
+	var user User
+	if g.kit != nil {
+		user, err = g.kit.subject(ctx, &t.Set)
+	} else {
+		user, err = g.bearer(ctx, &t)
+	}
 	return &requestContext{
-		Context: ctx,
-		kit:     k,
-		token:   token,
-		user:    user,
-		tokenID: t.ID,
-		issued:  t.IssuedAt,
-		expires: t.ExpiresAt,
-		payload: t.payload,
-		noStore: [1]string{"no-store"},
+		Context:   ctx,
+		guard:     g,
+		token:     token,
+		user:      user,
+		tokenID:   t.ID,
+		sessionID: t.SessionID,
+		issued:    t.IssuedAt,
+		expires:   t.ExpiresAt,
+		payload:   t.payload,
+		noStore:   [1]string{"no-store"},
 	}, err
 }
 
 var (
 	errUserGone     = &refusal{ErrInvalidToken, ReasonUnknownUser, nil}
 	errOtherAccount = &refusal{ErrInvalidToken, ReasonOtherAccount, nil}
+	errTokenRevoked = &refusal{ErrInvalidToken, ReasonRevoked, nil}
+	errTokenCutOff  = &refusal{ErrInvalidToken, ReasonCutOff, nil}
 	errUserDisabled = &refusal{ErrUserDisabled, ReasonDisabled, nil}
 )
 
@@ -227,8 +220,30 @@ func (k *Kit) subject(ctx context.Context, t *claims.Set) (User, error) {
 		return u.User, errOtherAccount
 	case u.Disabled:
 		return u.User, errUserDisabled
+	case !u.ValidFrom.IsZero() && time.Unix(t.IssuedAt, 0).Before(u.ValidFrom):
+		return u.User, errTokenCutOff
+	case t.SessionID != "":
+		return u.User, k.checkSession(ctx, u.ID, t.SessionID)
 	}
 	return u.User, nil
+}
+
+// checkSession returns why a token of a session is refused, or nil. Where there is nobody
+// to ask about the session, that is one more reason.
+func (k *Kit) checkSession(ctx context.Context, userID, id string) error {
+	if k.sessions == nil {
+		return errTokenRevoked
+	}
+	s, err := k.sessions.store.SessionByID(ctx, id)
+	switch {
+	case errors.Is(err, ErrSessionNotFound):
+		return errTokenRevoked
+	case err != nil:
+		return unavailable(ctx, err)
+	case s.ID != id || s.UserID != userID:
+		return errTokenRevoked
+	}
+	return nil
 }
 
 // bearerToken returns the token of the one Authorization header (RFC 6750 section
@@ -264,29 +279,32 @@ var (
 )
 
 // refuse answers a request that a guard does not let through. The context c may be nil.
-func (k *Kit) refuse(w http.ResponseWriter, r *http.Request, err error, c *requestContext) {
-	ctx, userID := r.Context(), ""
+func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, err error, c *requestContext) {
+	ctx, e := r.Context(), Event{Kind: EventTokenRefused}
 	if c != nil {
-		userID = c.user.ID
+		e.UserID, e.SessionID = c.user.ID, c.sessionID
 	}
 	if err == ErrNoCredentials { // nobody claimed anything: not an event
 		answerNoCredentials.write(w)
 		return
 	}
 	if r, ok := err.(*refusal); ok && r.kind == ErrInvalidToken { // the way of a flood
-		k.emit(ctx, Event{Kind: EventTokenRefused, UserID: userID, Reason: r.reason})
+		e.Reason = r.reason
+		g.onEvent(ctx, e)
 		answerInvalidToken.write(w)
 		return
 	}
 	switch {
 	case errors.Is(err, ErrForbidden):
-		k.emit(ctx, Event{Kind: EventAccessDenied, UserID: userID, Reason: ReasonMissingRole, Route: r.Pattern})
+		e.Kind, e.Reason, e.Route = EventAccessDenied, ReasonMissingRole, r.Pattern
+		g.onEvent(ctx, e)
 		answerForbidden.write(w)
 		return
 	case errors.Is(err, ErrUserDisabled):
-		k.emit(ctx, Event{Kind: EventTokenRefused, UserID: userID, Reason: ReasonDisabled})
+		e.Reason = ReasonDisabled
+		g.onEvent(ctx, e)
 	case !hasLeft(ctx):
-		k.emit(ctx, Event{Kind: EventStoreFailure, Reason: ReasonStore, Err: err})
+		g.onEvent(ctx, Event{Kind: EventStoreFailure, Reason: ReasonStore, Err: err})
 	}
 	ProblemFor(err).ServeHTTP(w, r)
 }

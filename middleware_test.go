@@ -452,6 +452,7 @@ func TestGuardsStack(t *testing.T) {
 	addUser(t, kit, "user@example.com", "correct horse", "user", "admin")
 	bearer := "Bearer " + login(t, kit, "user@example.com", "correct horse")
 
+	store.reads = 0
 	h := kit.Authenticate(kit.RequireRoles("admin")(kit.RequireAnyRole("user")(whoami)))
 	require.Equal(t, 200, get(t, h, "/", bearer).Code)
 	require.Equal(t, 1, store.reads)
@@ -539,6 +540,10 @@ func (s hangingStore) UserByEmail(ctx context.Context, _ string) (authkit.Stored
 	return authkit.StoredUser{}, s.hang(ctx)
 }
 
+func (s hangingStore) UpdateUser(ctx context.Context, _ string, _ authkit.UserUpdate, _ time.Time) (authkit.User, error) {
+	return authkit.User{}, s.hang(ctx)
+}
+
 // ST-04, RE-05: a store that hangs is cut off, and answered 503.
 func TestStoreHangs(t *testing.T) {
 	t.Parallel()
@@ -558,6 +563,9 @@ func TestStoreHangs(t *testing.T) {
 				"login": func() {
 					_, err := kit.Login(t.Context(), "user@example.com", "correct horse")
 					require.ErrorIs(t, err, authkit.ErrUnavailable)
+				},
+				"cut-off": func() {
+					require.ErrorIs(t, kit.LogoutEverywhere(t.Context(), "somebody"), authkit.ErrUnavailable)
 				},
 				"new user": func() {
 					_, err := kit.CreateUser(t.Context(), authkit.User{Email: "user@example.com"}, "correct horse")

@@ -11,12 +11,13 @@ import (
 
 // A Mux is an http.ServeMux that takes no route without a [Policy], so that a
 // forgotten guard does not compile. It answers unknown paths and methods with
-// problem documents. Make one with [Kit.NewMux].
+// problem documents. Make one with [Kit.NewMux] or
+// [Guard.NewMux].
 //
 // A pattern is one of http.ServeMux, with all its rules: "GET /users/me/" also
 // matches everything below, and "GET /users/me/{$}" does not.
 type Mux struct {
-	kit    *Kit
+	guard  *Guard
 	mux    http.ServeMux
 	mu     sync.RWMutex // guards routes
 	routes []Route
@@ -37,7 +38,7 @@ func (r Route) catchesAll() bool {
 }
 
 // NewMux returns a Mux without routes.
-func (k *Kit) NewMux() *Mux { return &Mux{kit: k} }
+func (k *Kit) NewMux() *Mux { return k.guard.NewMux() }
 
 // Handle registers a handler for a pattern, behind a policy. Like
 // http.ServeMux.Handle it panics, when the program starts, if the pattern is
@@ -45,16 +46,16 @@ func (k *Kit) NewMux() *Mux { return &Mux{kit: k} }
 // names a role or a permission that is not in the role table. A route for everything,
 // such as "/", has to be registered before the first request.
 func (m *Mux) Handle(pattern string, p Policy, h http.Handler) {
-	if m.kit == nil {
+	if m.guard == nil {
 		panic("authkit: a Mux that was not made with Kit.NewMux")
 	}
 	if f, ok := h.(http.HandlerFunc); h == nil || ok && f == nil {
 		panic(fmt.Sprintf("authkit: the route %q: a nil handler", pattern))
 	}
-	if err := m.kit.roles.validate(p); err != nil {
+	if err := m.guard.roles.validate(p); err != nil {
 		panic(fmt.Sprintf("authkit: the route %q: %v", pattern, err))
 	}
-	m.mux.Handle(pattern, m.kit.guard(p, h))
+	m.mux.Handle(pattern, m.guard.protect(p, h))
 	method, rest := "", pattern
 	if at := strings.IndexAny(pattern, " \t"); at >= 0 {
 		method, rest = pattern[:at], pattern[at:]

@@ -22,8 +22,17 @@ import (
 	"testing"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/jwks"
 	"github.com/authkit-go/authkit/storetest"
 )
+
+var (
+	mux   *authkit.Mux
+	keys  *jwks.Remote
+	guard *authkit.Guard
+)
+
+func listOrders(http.ResponseWriter, *http.Request) {}
 
 var (
 	_ = os.Getenv
@@ -82,8 +91,8 @@ func TestReadmeCompiles(t *testing.T) {
 		case strings.HasPrefix(code, "func "):
 			write(name, readmeFrame+code)
 		default:
-			write(name, readmeFrame+"func excerpt(ctx context.Context, kit *authkit.Kit, r router, store authkit.UserStore, w http.ResponseWriter, req *http.Request) {\n"+
-				code+use(code)+"\n}\n")
+			write(name, readmeFrame+"func excerpt(ctx context.Context, kit *authkit.Kit, r router, store authkit.UserStore, w http.ResponseWriter, req *http.Request) {\n{\n"+
+				code+use(code)+"\n}\n}\n")
 		}
 	}
 	cmd := exec.Command("go", "build", "-mod=mod", "./...")
@@ -93,12 +102,15 @@ func TestReadmeCompiles(t *testing.T) {
 	require.NoError(t, err, string(out))
 }
 
-// use is a statement that uses what the first line of an excerpt declares.
+// use returns statements that use what the lines of an excerpt declare that are not
+// indented, as the first line of a statement is not.
 func use(code string) string {
-	names, _, declares := strings.Cut(code, " := ")
-	if !declares || strings.Contains(names, "\n") {
-		return ""
+	var used strings.Builder
+	for line := range strings.SplitSeq(code, "\n") {
+		names, _, declares := strings.Cut(line, " := ")
+		if declares && !strings.ContainsAny(names, "\t(") {
+			used.WriteString("\n" + strings.Repeat("_, ", strings.Count(names, ",")) + "_ = " + strings.Replace(names, "_", "0", 1))
+		}
 	}
-	blanks := strings.Repeat("_, ", strings.Count(names, ",")) + "_"
-	return blanks + " = " + strings.Replace(names, "_", "0", 1)
+	return used.String()
 }

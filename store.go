@@ -37,6 +37,11 @@ type User struct {
 type StoredUser struct {
 	User
 	PasswordHash PasswordHash `json:"-"`
+
+	// ValidFrom is the account's cut-off: tokens and sessions that were issued before it
+	// are refused, and so are tokens of the second that it is in. In the zero value there
+	// is none. Leave it to methods such as [Kit.SetPassword].
+	ValidFrom time.Time `json:"-"`
 }
 
 // Format writes the account without its hash, for every verb: fmt shows the members of
@@ -51,6 +56,11 @@ type UserUpdate struct {
 	FullName *string
 	Roles    *[]string
 	Disabled *bool
+
+	// A new hash alone leaves those who had the old password logged in: see
+	// [Kit.SetPassword], which sets both.
+	PasswordHash *PasswordHash
+	ValidFrom    *time.Time // only ever moves forward: an earlier one leaves it as it is
 }
 
 var (
@@ -188,11 +198,12 @@ func validDomain(s string) bool {
 	return labels >= 2 && strings.Trim(last, "0123456789") != ""
 }
 
-// MemoryStore is a [UserStore] that keeps accounts in memory, for tests, demos and
-// single programs that may forget. Look-ups lock one of 256 shards for reading, so
-// they scale with the cores, and up to millions of accounts.
+// MemoryStore is a [UserStore] and a [SessionStore] that keeps accounts and sessions in
+// memory, for tests, demos and single programs that may forget. Look-ups lock one of 256
+// shards for reading, so they scale with the cores, and up to millions of accounts.
 type MemoryStore struct {
-	byID, byEmail *shards
+	sessions      memorySessions
+	byID, byEmail *shards[StoredUser]
 
 	mu    sync.Mutex // held by everything that writes or lists
 	order []string   // the IDs, sorted
@@ -200,59 +211,60 @@ type MemoryStore struct {
 
 // NewMemoryStore returns an empty MemoryStore.
 func NewMemoryStore() *MemoryStore {
-	return &MemoryStore{byID: newShards(), byEmail: newShards()}
+	return &MemoryStore{byID: newShards[StoredUser](), byEmail: newShards[StoredUser](), sessions: newMemorySessions()}
 }
 
 // shards is a map in pieces, each behind a lock of its own. The records in it are
 // never written to, only replaced.
-type shards struct {
+type shards[V any] struct {
 	seed  maphash.Seed
-	shard [256]shard
+	shard [256]shard[V]
 }
 
-type shard struct {
+type shard[V any] struct {
 	sync.RWMutex
-	users map[string]*StoredUser
-	_     [32]byte // the rest of a cache line, so that neighbours do not share one
+	records map[string]*V
+	_       [32]byte // the rest of a cache line, so that neighbours do not share one
 }
 
-func newShards() *shards {
-	s := &shards{seed: maphash.MakeSeed()}
+func newShards[V any]() *shards[V] {
+	s := &shards[V]{seed: maphash.MakeSeed()}
 	for i := range s.shard {
-		s.shard[i].users = make(map[string]*StoredUser)
+		s.shard[i].records = make(map[string]*V)
 	}
 	return s
 }
 
-func (s *shards) of(key string) *shard {
+func (s *shards[V]) of(key string) *shard[V] {
 	return &s.shard[maphash.String(s.seed, key)%uint64(len(s.shard))]
 }
 
-func (s *shards) load(ctx context.Context, key string) (*StoredUser, error) {
+// load returns a record, or the error given if there is none.
+func (s *shards[V]) load(ctx context.Context, key string, missing error) (*V, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	sh := s.of(key)
 	sh.RLock()
-	u := sh.users[key]
+	r := sh.records[key]
 	sh.RUnlock()
-	if u == nil {
-		return nil, ErrUserNotFound
+	if r == nil {
+		return nil, missing
 	}
-	return u, nil
+	return r, nil
 }
 
 // replace puts the record new in the place of old; either may be nil. Readers by ID
 // and by e-mail see the change at the same moment. s.mu is held, so no other writer
 // can be locking shards.
 func (s *MemoryStore) replace(old, new *StoredUser) {
-	var locked []*shard
-	lock := func(sh *shard) map[string]*StoredUser {
+	var locked []*shard[StoredUser]
+	lock := func(sh *shard[StoredUser]) map[string]*StoredUser {
 		if !slices.Contains(locked, sh) {
 			sh.Lock()
 			locked = append(locked, sh)
 		}
-		return sh.users
+		return sh.records
 	}
 	if old != nil {
 		delete(lock(s.byID.of(old.ID)), old.ID)
@@ -278,7 +290,7 @@ func (u *StoredUser) clone() StoredUser {
 func (s *MemoryStore) CreateUser(ctx context.Context, u StoredUser) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, err := s.byEmail.load(ctx, u.Email); !errors.Is(err, ErrUserNotFound) {
+	if _, err := s.byEmail.load(ctx, u.Email, ErrUserNotFound); !errors.Is(err, ErrUserNotFound) {
 		return cmp.Or(err, ErrEmailTaken)
 	}
 	at, exists := slices.BinarySearch(s.order, u.ID)
@@ -292,7 +304,7 @@ func (s *MemoryStore) CreateUser(ctx context.Context, u StoredUser) error {
 
 // UserByID implements [UserStore].
 func (s *MemoryStore) UserByID(ctx context.Context, id string) (StoredUser, error) {
-	u, err := s.byID.load(ctx, id)
+	u, err := s.byID.load(ctx, id, ErrUserNotFound)
 	if err != nil {
 		return StoredUser{}, err
 	}
@@ -301,7 +313,7 @@ func (s *MemoryStore) UserByID(ctx context.Context, id string) (StoredUser, erro
 
 // UserByEmail implements [UserStore].
 func (s *MemoryStore) UserByEmail(ctx context.Context, email string) (StoredUser, error) {
-	u, err := s.byEmail.load(ctx, email)
+	u, err := s.byEmail.load(ctx, email, ErrUserNotFound)
 	if err != nil {
 		return StoredUser{}, err
 	}
@@ -320,7 +332,7 @@ func (s *MemoryStore) ListUsers(ctx context.Context, after string, limit int) ([
 	page = page[:min(len(page), max(0, limit))]
 	users := make([]User, len(page))
 	for i, id := range page {
-		u, err := s.byID.load(ctx, id)
+		u, err := s.byID.load(ctx, id, ErrUserNotFound)
 		if err != nil {
 			return nil, err
 		}
@@ -333,7 +345,7 @@ func (s *MemoryStore) ListUsers(ctx context.Context, after string, limit int) ([
 func (s *MemoryStore) UpdateUser(ctx context.Context, id string, change UserUpdate, at time.Time) (User, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	old, err := s.byID.load(ctx, id)
+	old, err := s.byID.load(ctx, id, ErrUserNotFound)
 	if err != nil {
 		return User{}, err
 	}
@@ -342,9 +354,13 @@ func (s *MemoryStore) UpdateUser(ctx context.Context, id string, change UserUpda
 	u.Disabled = *cmp.Or(change.Disabled, &u.Disabled)
 	u.Roles = slices.Clone(*cmp.Or(change.Roles, &u.Roles))
 	u.Email = *cmp.Or(change.Email, &u.Email)
+	u.PasswordHash = *cmp.Or(change.PasswordHash, &u.PasswordHash)
+	if from := *cmp.Or(change.ValidFrom, &u.ValidFrom); from.After(u.ValidFrom) {
+		u.ValidFrom = from
+	}
 	u.UpdatedAt = at
 	if u.Email != old.Email {
-		if _, err := s.byEmail.load(ctx, u.Email); !errors.Is(err, ErrUserNotFound) {
+		if _, err := s.byEmail.load(ctx, u.Email, ErrUserNotFound); !errors.Is(err, ErrUserNotFound) {
 			return User{}, cmp.Or(err, ErrEmailTaken)
 		}
 	}
@@ -356,7 +372,7 @@ func (s *MemoryStore) UpdateUser(ctx context.Context, id string, change UserUpda
 func (s *MemoryStore) SwapPasswordHash(ctx context.Context, id string, old, new PasswordHash, at time.Time) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	stored, err := s.byID.load(ctx, id)
+	stored, err := s.byID.load(ctx, id, ErrUserNotFound)
 	if err != nil || stored.PasswordHash != old {
 		return false, err
 	}
@@ -370,7 +386,7 @@ func (s *MemoryStore) SwapPasswordHash(ctx context.Context, id string, old, new 
 func (s *MemoryStore) DeleteUser(ctx context.Context, id string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	u, err := s.byID.load(ctx, id)
+	u, err := s.byID.load(ctx, id, ErrUserNotFound)
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -16,9 +15,9 @@ import (
 
 const (
 	maxTokenLen   = 8192 // bytes of a token, before anything is decoded
-	maxSubjectLen = 255
-	maxIDLen      = 128 // bytes of a kid or a jti
-	maxKeys       = 16  // a token with an unusual header is tried against each
+	maxSubjectLen = 255  // bytes of a sub, a uid or a client_id
+	maxIDLen      = 128  // bytes of a kid, a jti or a sid
+	maxKeys       = 16   // a token with an unusual header is tried against each
 
 	defaultLifetime = 30 * time.Minute
 	maxLifetime     = time.Hour
@@ -39,16 +38,23 @@ var (
 	errTokenSignature = &refusal{ErrInvalidToken, ReasonBadSignature, nil}
 	errTokenNotYet    = &refusal{ErrInvalidToken, ReasonNotYetValid, nil}
 	errTokenClaims    = &refusal{ErrInvalidToken, ReasonBadClaims, nil}
+
+	// errUnknownKey is an errTokenSignature that other keys might mend.
+	errUnknownKey = &refusal{ErrInvalidToken, ReasonBadSignature, nil}
 )
 
 // A TokenConfig says how access tokens are signed and verified. One configuration
 // serves both sides: a verifier requires what an issuer with the same
 // configuration puts in.
 type TokenConfig struct {
-	// Keys must hold at least one key. The first signs; all of them verify. To
+	// Keys must hold at least one key, unless Ring is set. The first signs; all of them verify. To
 	// rotate, put the new key in front and keep the old one until the last token
 	// it signed has expired. Keys have different IDs.
 	Keys []Key
+
+	// Ring, if not nil, is in place of Keys, for keys that change while the program runs;
+	// with Keys set too it is a fault. For an issuer it must hold a key that signs.
+	Ring *KeyRing
 
 	// Issuer is the "iss" of the tokens. If set, a token must carry exactly it.
 	Issuer string
@@ -58,6 +64,18 @@ type TokenConfig struct {
 	// section 4.1.3).
 	Audience string
 
+	// AccessTokenProfile makes the tokens follow the JWT profile for access tokens (RFC
+	// 9068), so that no other kind of token is ever taken for one: the header's typ is
+	// "at+jwt", and "iss", "aud", "client_id", "iat" and "jti" are required. Issuer and
+	// Audience must be set then, and for an issuer ClientID. Without it, tokens of the
+	// profile are refused.
+	AccessTokenProfile bool
+
+	// ClientID is the "client_id" (RFC 8693 section 4.3) that issued tokens carry unless
+	// Claims.ClientID says otherwise, at most 255 bytes; empty means none. A verifier
+	// does not compare it.
+	ClientID string
+
 	// Lifetime is how long a token is good for; zero means 30 minutes, one hour is
 	// the most. A shorter one, of whole seconds, is better where a service can
 	// refresh.
@@ -65,13 +83,15 @@ type TokenConfig struct {
 
 	// Leeway is the clock difference between machines that is forgiven when dates
 	// are checked; zero means 30 seconds, one minute is the most, and a negative
-	// value means none.
+	// value means none. Even then an "iat" may be one second in the future: an issuer
+	// may round up to the next full second.
 	Leeway time.Duration
 
 	// CacheSize is how many verified tokens are remembered, so that a token seen
 	// again costs a look-up in place of a signature check; zero means none. It
 	// pays for asymmetric keys only, and is refused for the HS algorithms. A
-	// remembered token is still refused once it expires.
+	// remembered token is still refused once it expires, and is not remembered once
+	// the keys have changed.
 	CacheSize int
 }
 
@@ -93,6 +113,8 @@ type Claims struct {
 	IssuedAt  time.Time // "iat"
 	ExpiresAt time.Time // "exp"
 	NotBefore time.Time // "nbf"
+	SessionID string    // "sid": the login that the token comes from; at most 128 bytes
+	ClientID  string    // "client_id": whom the token was issued to; at most 255 bytes
 
 	// Extra is the host's own claims for [TokenIssuer.Issue]: a struct or a map
 	// that encodes as a JSON object, without the names above. It is nil after
@@ -121,35 +143,37 @@ func (c Claims) Decode(v any) error {
 // Whatever is signed with a key is an access token for everybody who verifies with it. A
 // link that resets a password, signed with this one, would be a login: use another key.
 type TokenIssuer struct {
-	key              *boundKey
+	keys             *KeyRing
+	profile          profile
 	lifetime         time.Duration
 	issuer, audience string
-	scratch          *sync.Pool
+	clientID         string
 }
 
 // NewTokenIssuer returns an issuer that signs with the first key of cfg, or an
 // error that joins all faults of cfg.
 func NewTokenIssuer(cfg TokenConfig) (*TokenIssuer, error) {
-	ring, err := cfg.bind("TokenConfig", true)
+	keys, err := cfg.bind("TokenConfig", true)
 	if err != nil {
 		return nil, err
 	}
-	return newIssuer(cfg, ring), nil
+	return newIssuer(cfg, keys), nil
 }
 
-func newIssuer(cfg TokenConfig, ring *ring) *TokenIssuer {
+func newIssuer(cfg TokenConfig, keys *KeyRing) *TokenIssuer {
 	return &TokenIssuer{
-		key:      ring.keys[0],
+		keys:     keys,
+		profile:  cfg.profile(),
 		lifetime: cmp.Or(cfg.Lifetime, defaultLifetime),
 		issuer:   cfg.Issuer,
 		audience: cfg.Audience,
-		scratch:  newScratch(len(ring.keys)),
+		clientID: cfg.ClientID,
 	}
 }
 
 // Issue returns a signed token with the claims c. It fills in what c leaves zero:
 // IssuedAt (now), ExpiresAt (the configured lifetime later), ID (128 random bits),
-// Issuer and Audience. It fails if Subject is empty or over 255 bytes, if a text is not
+// Issuer, Audience and ClientID. It fails if Subject is empty or over 255 bytes, if a text is not
 // UTF-8 or a date not one that verifiers take, if Extra is not an object or holds a name
 // of the library's, in any case, or if the token would be over 8 KiB. An ExpiresAt of the
 // caller's is taken as it is: the hour that Lifetime can be at most does not bound it.
@@ -161,6 +185,7 @@ func (i *TokenIssuer) Issue(c Claims) (string, error) {
 		Subject: c.Subject, UserID: c.UserID, Roles: c.Roles, ID: c.ID,
 		Issuer: cmp.Or(c.Issuer, i.issuer), Audience: c.Audience,
 		IssuedAt: unix(c.IssuedAt), ExpiresAt: unix(c.ExpiresAt), NotBefore: unix(c.NotBefore),
+		SessionID: c.SessionID, ClientID: cmp.Or(c.ClientID, i.clientID),
 	}
 	if set.IssuedAt == 0 {
 		set.IssuedAt = time.Now().Unix()
@@ -185,16 +210,21 @@ func (i *TokenIssuer) Issue(c Claims) (string, error) {
 		}
 	}
 
-	scratch := i.scratch.Get().(*scratch)
-	defer i.scratch.Put(scratch)
+	keys := i.keys.load().ring
+	key, err := keys.signing()
+	if err != nil {
+		return "", err
+	}
+	scratch := keys.scratch.Get().(*scratch)
+	defer keys.scratch.Put(scratch)
 	payload, err := claims.Append(scratch.buf[:0], &set, extra)
 	if err != nil {
 		return "", fmt.Errorf("authkit: %w", err)
 	}
 	// Payload and token share the buffer, one behind the other.
-	buf := append(payload, i.key.header...)
+	buf := append(payload, key.headers[i.profile]...)
 	buf = base64.RawURLEncoding.AppendEncode(buf, payload)
-	token, err := i.key.appendSignature(scratch, buf[len(payload):])
+	token, err := key.appendSignature(scratch, buf[len(payload):])
 	if err != nil {
 		return "", err
 	}
@@ -209,8 +239,11 @@ func (c *Claims) check() error {
 	if !validSubject(c.Subject) || c.UserID != "" && !validSubject(c.UserID) {
 		return fmt.Errorf("authkit: the subject and the user ID of a token are 1 to %d bytes of UTF-8, without control characters", maxSubjectLen)
 	}
-	if len(c.ID) > maxIDLen {
-		return fmt.Errorf("authkit: a token's ID has %d bytes at most", maxIDLen)
+	if len(c.ID) > maxIDLen || c.SessionID != "" && !validSessionID(c.SessionID) {
+		return fmt.Errorf("authkit: a token's ID and its session's have %d bytes at most, the latter without control characters", maxIDLen)
+	}
+	if !validClientID(c.ClientID) {
+		return fmt.Errorf("authkit: a client ID is UTF-8 of %d bytes at most", maxSubjectLen)
 	}
 	for _, t := range [...]time.Time{c.IssuedAt, c.ExpiresAt, c.NotBefore} {
 		if !t.IsZero() && (t.Unix() <= 0 || t.Unix() >= claims.MaxDate) {
@@ -233,6 +266,12 @@ func validSubject(s string) bool {
 	}
 	return s != "" && len(s) <= maxSubjectLen && (ascii || utf8.ValidString(s))
 }
+
+// validSessionID reports whether a text can name a session.
+func validSessionID(s string) bool { return len(s) <= maxIDLen && validSubject(s) }
+
+// validClientID reports whether a text can be a client_id, or is empty.
+func validClientID(s string) bool { return len(s) <= maxSubjectLen && utf8.ValidString(s) }
 
 // newTokenID returns 128 random bits as text.
 func newTokenID() string {

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -25,14 +26,22 @@ func TestTokenAllocations(t *testing.T) {
 	cached, remembered := tokVerifierFor(t, cfg), tokIssue(t, tokIssuerFor(t, cfg), claims)
 	tokAccepted(t, cached, remembered)
 
+	// Keys that may change cost nothing while they do not.
+	ring := ringOf(t, tokKey)
+	ring.Refresh = func(bool) {}
+	ring.Expire(time.Now().Add(time.Hour), time.Now().Add(time.Hour))
+	ringIssuer, ringVerifier := ringTokens(t, ring)
+
 	for _, tc := range []struct {
 		name   string
 		budget float64
 		run    func() error
 		good   bool
 	}{
-		{"issue", 4, func() error { _, err := issuer.Issue(claims); return err }, true},
-		{"verify", 4, func() error { _, err := verifier.Verify(token); return err }, true},
+		{"issue", 2, func() error { _, err := issuer.Issue(claims); return err }, true},
+		{"verify", 2, func() error { _, err := verifier.Verify(token); return err }, true},
+		{"issue, with a ring", 2, func() error { _, err := ringIssuer.Issue(claims); return err }, true},
+		{"verify, with a ring", 2, func() error { _, err := ringVerifier.Verify(token); return err }, true},
 		{"verify, remembered", 4, func() error { _, err := cached.Verify(remembered); return err }, true},
 		{"bad signature", 0, func() error { _, err := verifier.Verify(token[:cut] + token[:len(token)-cut]); return err }, false},
 		{"no signature", 0, func() error { _, err := verifier.Verify(token[:cut]); return err }, false},

@@ -34,10 +34,7 @@ func (k *Kit) CreateUser(ctx context.Context, u User, password string) (User, er
 	}
 	// The hash comes before the store is asked for the address, so that the time tells
 	// nobody which addresses are taken.
-	hash, err := k.HashPassword(ctx, password)
-	if errors.Is(err, ErrPasswordTooLong) || errors.Is(err, ErrPasswordInvalid) {
-		return User{}, &ValidationError{[]FieldError{{"password", ProblemFor(err).Detail}}}
-	}
+	hash, err := k.hashChecked(ctx, password)
 	if err != nil {
 		return User{}, err
 	}
@@ -47,6 +44,27 @@ func (k *Kit) CreateUser(ctx context.Context, u User, password string) (User, er
 		return User{}, err
 	}
 	return u, nil
+}
+
+// hashChecked hashes a password that was checked. A scheme may still refuse it.
+func (k *Kit) hashChecked(ctx context.Context, password string) (PasswordHash, error) {
+	hash, err := k.HashPassword(ctx, password)
+	if errors.Is(err, ErrPasswordTooLong) || errors.Is(err, ErrPasswordInvalid) {
+		err = &ValidationError{[]FieldError{{"password", ProblemFor(err).Detail}}}
+	}
+	return hash, err
+}
+
+// hashNew checks and hashes the new password of an account.
+func (k *Kit) hashNew(ctx context.Context, u User, password string) (PasswordHash, error) {
+	rule, err := k.checkNewPassword(ctx, u, password)
+	if err != nil {
+		return "", err
+	}
+	if rule != "" {
+		return "", &ValidationError{[]FieldError{{"password", rule}}}
+	}
+	return k.hashChecked(ctx, password)
 }
 
 // CheckUser returns the *ValidationError that [Kit.CreateUser] would return, or nil,
@@ -83,11 +101,7 @@ func (k *Kit) store(ctx context.Context, u StoredUser) error {
 	if errors.Is(err, ErrEmailTaken) {
 		return err
 	}
-	err = unavailable(ctx, err)
-	if !hasLeft(ctx) {
-		k.emit(ctx, Event{Kind: EventStoreFailure, Reason: ReasonStore, Err: err})
-	}
-	return err
+	return k.storeFailed(ctx, err)
 }
 
 // ImportUsers stores accounts that bring their password hashes from another system,
@@ -238,7 +252,7 @@ func (k *Kit) checkNewPassword(ctx context.Context, u User, password string) (ru
 	case errors.Is(err, ErrPasswordRefused):
 		return "is too easy to guess", nil
 	case err != nil:
-		return "", &hookError{"CheckPassword", err}
+		return "", &hookError{"Config.CheckPassword", err}
 	}
 	return "", nil
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -16,17 +15,17 @@ import (
 	"github.com/authkit-go/authkit/internal/claims"
 )
 
-// A TokenVerifier verifies access tokens against a fixed set of keys. It needs no
+// A TokenVerifier verifies access tokens against a set of keys. It needs no
 // store and no issuer: a service that only accepts tokens embeds one. Without a store it
 // cannot know that an account was disabled, or lost a role, since a token was issued: that
 // takes effect when the token expires. It is safe for concurrent use.
 type TokenVerifier struct {
-	ring             *ring
+	keys             *KeyRing
+	profile          profile
 	issuer, audience string
-	leeway           int64 // seconds
-	scratch          *sync.Pool
-	cache            *cache.Cache[verified] // nil: off
-	withoutRoles     bool                   // for a Kit, which has them from its store
+	leeway           int64                    // seconds
+	cache            *cache.Cache[remembered] // nil: off
+	withoutRoles     bool                     // for a Kit, which has them from its store
 }
 
 // verified is what there is to say about a token that was good.
@@ -35,29 +34,43 @@ type verified struct {
 	payload string
 }
 
+// remembered is a token that was good, and the keys by which it was: other keys have to
+// look for themselves.
+type remembered struct {
+	verified
+	by *ring
+}
+
 // NewTokenVerifier returns a verifier for the tokens of an issuer with the same
 // configuration, or an error that joins all faults of cfg. Its keys need not be
 // able to sign.
 func NewTokenVerifier(cfg TokenConfig) (*TokenVerifier, error) {
-	ring, err := cfg.bind("TokenConfig", false)
+	keys, err := cfg.bind("TokenConfig", false)
 	if err != nil {
 		return nil, err
 	}
-	return newVerifier(cfg, ring), nil
+	return newVerifier(cfg, keys), nil
 }
 
-func newVerifier(cfg TokenConfig, ring *ring) *TokenVerifier {
+func newVerifier(cfg TokenConfig, keys *KeyRing) *TokenVerifier {
 	v := &TokenVerifier{
-		ring:     ring,
+		keys:     keys,
+		profile:  cfg.profile(),
 		issuer:   cfg.Issuer,
 		audience: cfg.Audience,
 		leeway:   int64(cfg.leeway() / time.Second),
-		scratch:  newScratch(len(ring.keys)),
 	}
 	if cfg.CacheSize > 0 {
-		v.cache = cache.New[verified](cfg.CacheSize)
+		v.cache = cache.New[remembered](cfg.CacheSize)
 	}
 	return v
+}
+
+func (c TokenConfig) profile() profile {
+	if c.AccessTokenProfile {
+		return accessTokenProfile
+	}
+	return plainProfile
 }
 
 func (c TokenConfig) leeway() time.Duration {
@@ -72,39 +85,53 @@ func (c TokenConfig) leeway() time.Duration {
 
 // bind checks the configuration, all of it, and binds its keys. The first must be able
 // to sign if that is what it is for. The faults name fields behind the prefix.
-func (c TokenConfig) bind(prefix string, sign bool) (*ring, error) {
+func (c TokenConfig) bind(prefix string, sign bool) (*KeyRing, error) {
 	var errs []error
 	fault := func(field, format string, args ...any) {
 		errs = append(errs, fmt.Errorf("authkit: %s.%s: "+format, append([]any{prefix, field}, args...)...))
 	}
-	if len(c.Keys) == 0 || len(c.Keys) > maxKeys {
-		fault("Keys", "%d keys; set 1 to %d, the signing one first", len(c.Keys), maxKeys)
+	keys := c.Ring
+	switch n := len(c.Keys); {
+	case keys != nil && n > 0:
+		fault("Ring", "set along with Keys; set one of the two")
+	case keys == nil:
+		if n == 0 || n > maxKeys {
+			fault("Keys", "%d keys; set 1 to %d, the signing one first", n, maxKeys)
+		}
+		ring, faults := bindKeys(prefix+".Keys", c.Keys, sign)
+		errs = append(errs, faults...)
+		keys = new(KeyRing)
+		keys.state.Store(&ringState{ring: ring})
 	}
-	r := &ring{byHeader: make(map[string]*boundKey)}
-	for i, k := range c.Keys {
-		b, err := bindKey(k)
-		if err != nil {
-			fault(fmt.Sprintf("Keys[%d]", i), "%w", err)
-			continue
+	keys.mu.Lock() // the keys do not change between the look at them and the marks at the end
+	defer keys.mu.Unlock()
+	if c.Ring != nil && sign {
+		if _, err := keys.load().signing(); err != nil {
+			fault("Ring", "no first key that signs; call Replace before")
 		}
-		if sign && i == 0 && !b.canSign() {
-			fault("Keys[0]", "the first key signs, and this one cannot; set Private")
-		}
-		if slices.ContainsFunc(r.keys, func(other *boundKey) bool { return other.id == b.id }) {
-			fault(fmt.Sprintf("Keys[%d]", i), "the ID %q is that of an earlier key; give each its own", k.ID)
-			continue
-		}
-		if c.CacheSize > 0 && b.newMAC != nil {
-			fault("CacheSize", "a cache makes %s slower; leave it 0", k.Algorithm)
-		}
-		b.index = len(r.keys)
-		r.keys = append(r.keys, b)
+	}
+	if hs := keys.load().symmetric(); c.CacheSize > 0 && hs != nil {
+		fault("CacheSize", "a cache makes %s slower; leave it 0", hs.alg)
 	}
 	if !utf8.ValidString(c.Issuer) {
 		fault("Issuer", "not UTF-8")
 	}
 	if !utf8.ValidString(c.Audience) {
 		fault("Audience", "not UTF-8")
+	}
+	if !validClientID(c.ClientID) {
+		fault("ClientID", "not UTF-8 of at most %d bytes", maxSubjectLen)
+	}
+	if c.AccessTokenProfile {
+		if c.Issuer == "" {
+			fault("Issuer", "empty; the access token profile requires one")
+		}
+		if c.Audience == "" {
+			fault("Audience", "empty; the access token profile requires one")
+		}
+		if c.ClientID == "" && sign {
+			fault("ClientID", "empty; the access token profile requires one to issue tokens")
+		}
 	}
 	if l := c.Lifetime; l < 0 || l > maxLifetime || l%time.Second != 0 {
 		fault("Lifetime", "%v; use whole seconds up to %v, or 0 for %v", l, maxLifetime, defaultLifetime)
@@ -118,53 +145,9 @@ func (c TokenConfig) bind(prefix string, sign bool) (*ring, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	r.index()
-	return r, nil
-}
-
-// A ring is the set of keys that a verifier accepts.
-type ring struct {
-	keys     []*boundKey
-	unnamed  *boundKey            // verifies tokens without a kid
-	byHeader map[string]*boundKey // by header segment, for the usual spellings
-}
-
-// index works out which key a header stands for. A token without a kid belongs to
-// the key without an ID, or else to the current key alone: trying the others would
-// make a kid optional for an attacker.
-func (r *ring) index() {
-	r.unnamed = r.keys[0]
-	for _, k := range r.keys {
-		if k.id == "" {
-			r.unnamed = k
-		}
-	}
-	for _, k := range r.keys {
-		for _, h := range headers(k.alg, k.id) {
-			r.byHeader[h] = k
-		}
-	}
-	for _, h := range headers(r.unnamed.alg, "") {
-		r.byHeader[h] = r.unnamed
-	}
-}
-
-// headers returns header segments for an algorithm and a kid: first the one that
-// the library writes, then the other usual spellings, so that they are recognised
-// without being parsed.
-func headers(alg Algorithm, id string) []string {
-	a, t := `"alg":"`+string(alg)+`"`, `"typ":"JWT"`
-	orders := [][]string{{a, t}, {t, a}, {a}}
-	if id != "" {
-		quoted, _ := json.Marshal(id) // a string always encodes
-		k := `"kid":` + string(quoted)
-		orders = [][]string{{a, k, t}, {a, t, k}, {k, a, t}, {k, t, a}, {t, a, k}, {t, k, a}, {a, k}, {k, a}}
-	}
-	segments := make([]string, len(orders))
-	for i, members := range orders {
-		segments[i] = base64.RawURLEncoding.EncodeToString([]byte("{" + strings.Join(members, ",") + "}"))
-	}
-	return segments
+	keys.signs = keys.signs || sign
+	keys.caches = keys.caches || c.CacheSize > 0
+	return keys, nil
 }
 
 // Verify returns the claims of a token that one of the keys signed and that is
@@ -178,19 +161,27 @@ func (v *TokenVerifier) Verify(token string) (Claims, error) {
 	if err != nil {
 		return Claims{}, err
 	}
+	return t.public(), nil
+}
+
+// public returns the claims as callers see them.
+func (t *verified) public() Claims {
 	return Claims{
 		Subject: t.Subject, UserID: t.UserID, Roles: t.Roles, ID: t.ID, Issuer: t.Issuer, Audience: t.Audience,
 		IssuedAt: fromUnix(t.IssuedAt), ExpiresAt: fromUnix(t.ExpiresAt), NotBefore: fromUnix(t.NotBefore),
+		SessionID: t.SessionID, ClientID: t.ClientID,
 		payload: t.payload,
-	}, nil
+	}
 }
 
 func (v *TokenVerifier) verify(token string) (verified, error) {
 	if len(token) > maxTokenLen {
 		return verified{}, errTokenMalformed
 	}
+	keys := v.keys.current()
 	if v.cache != nil {
-		if t, ok := v.cache.Get(token); ok {
+		if r, ok := v.cache.Get(token); ok && r.by == keys {
+			t := r.verified
 			if err := v.inTime(&t.Set); err != nil {
 				return verified{}, err
 			}
@@ -198,18 +189,18 @@ func (v *TokenVerifier) verify(token string) (verified, error) {
 			return t, nil
 		}
 	}
-	payload, err := v.open(token)
+	payload, err := keys.open(token, v.profile)
+	if err == errUnknownKey {
+		if next := v.keys.refreshed(keys); next != keys {
+			keys = next
+			payload, err = keys.open(token, v.profile)
+		}
+	}
 	if err != nil {
 		return verified{}, err
 	}
 	set, err := claims.Parse(payload, !v.withoutRoles)
-	if err != nil {
-		return verified{}, errTokenClaims
-	}
-	if !validSubject(set.Subject) || set.UserID != "" && !validSubject(set.UserID) || len(set.ID) > maxIDLen || set.ExpiresAt == 0 ||
-		v.issuer != "" && set.Issuer != v.issuer ||
-		v.audience == "" && set.Audience != nil ||
-		v.audience != "" && !slices.Contains(set.Audience, v.audience) {
+	if err != nil || !v.fits(&set) {
 		return verified{}, errTokenClaims
 	}
 	if err := v.inTime(&set); err != nil {
@@ -217,11 +208,26 @@ func (v *TokenVerifier) verify(token string) (verified, error) {
 	}
 	t := verified{set, payload}
 	if v.cache != nil {
-		remembered := t
-		remembered.Roles, remembered.Audience = slices.Clone(t.Roles), slices.Clone(t.Audience)
-		v.cache.Put(token, remembered)
+		r := remembered{t, keys}
+		r.Roles, r.Audience = slices.Clone(t.Roles), slices.Clone(t.Audience)
+		v.cache.Put(token, r)
 	}
 	return t, nil
+}
+
+// fits reports whether the claims of a token, its dates apart, are what is required.
+func (v *TokenVerifier) fits(t *claims.Set) bool {
+	if !validSubject(t.Subject) || t.UserID != "" && !validSubject(t.UserID) ||
+		t.SessionID != "" && !validSessionID(t.SessionID) || len(t.ID) > maxIDLen || len(t.ClientID) > maxSubjectLen || t.ExpiresAt == 0 {
+		return false
+	}
+	if v.issuer != "" && t.Issuer != v.issuer ||
+		v.audience == "" && t.Audience != nil ||
+		v.audience != "" && !slices.Contains(t.Audience, v.audience) {
+		return false
+	}
+	// RFC 9068 section 2.2; bind saw to the issuer and the audience.
+	return v.profile != accessTokenProfile || t.IssuedAt != 0 && t.ID != "" && t.ClientID != ""
 }
 
 // inTime returns why the dates of a token do not hold now, or nil.
@@ -236,20 +242,20 @@ func (v *TokenVerifier) inTime(t *claims.Set) error {
 }
 
 // open checks the signature of a token and returns its decoded payload.
-func (v *TokenVerifier) open(token string) (payload string, err error) {
+func (r *ring) open(token string, p profile) (payload string, err error) {
 	first, last := strings.IndexByte(token, '.'), strings.LastIndexByte(token, '.')
 	if first <= 0 || last == first {
 		return "", errTokenMalformed
 	}
-	scratch := v.scratch.Get().(*scratch)
-	defer v.scratch.Put(scratch)
+	scratch := r.scratch.Get().(*scratch)
+	defer r.scratch.Put(scratch)
 
 	header, sig := token[:first], token[last+1:]
-	if key := v.ring.byHeader[header]; key != nil {
+	if key := r.byHeader[p][header]; key != nil {
 		if !key.verify(scratch, token[:last], sig) {
 			return "", errTokenSignature
 		}
-	} else if err := v.ring.verifyForeign(scratch, token, header, sig); err != nil {
+	} else if err := r.verifyForeign(scratch, p, token, header, sig); err != nil {
 		return "", err
 	}
 
@@ -291,17 +297,17 @@ func (b *boundKey) verify(s *scratch, input, sig string) bool {
 // verifyForeign verifies a token whose header is spelled as the library would not.
 // The header too is only parsed after one of the keys was found to have signed it:
 // the length of a signature tells which keys are worth trying.
-func (r *ring) verifyForeign(scratch *scratch, token, header, sig string) error {
+func (r *ring) verifyForeign(scratch *scratch, p profile, token, header, sig string) error {
 	input := token[:len(token)-len(sig)-1]
 	for i := range len(input) {
 		if c := input[i]; !(c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.') {
 			return errTokenMalformed
 		}
 	}
-	err := errTokenSignature
+	err := errUnknownKey
 	for _, k := range r.keys {
 		if k.verify(scratch, input, sig) {
-			if r.headerFits(k, header) {
+			if r.headerFits(k, p, header) {
 				return nil
 			}
 			err = errTokenMalformed
@@ -311,9 +317,9 @@ func (r *ring) verifyForeign(scratch *scratch, token, header, sig string) error 
 }
 
 // headerFits reports whether a signed header is one that key k may have signed:
-// its own algorithm, its own kid, and no extension (RFC 7515 section 4.1.11). Keys
-// and addresses of keys in a header are not looked at.
-func (r *ring) headerFits(k *boundKey, segment string) bool {
+// its own algorithm, its own kid, a typ of the profile, and no extension (RFC 7515 section
+// 4.1.11). Keys and addresses of keys in a header are not looked at.
+func (r *ring) headerFits(k *boundKey, p profile, segment string) bool {
 	header, err := strict64.DecodeString(segment)
 	if err != nil {
 		return false
@@ -323,14 +329,15 @@ func (r *ring) headerFits(k *boundKey, segment string) bool {
 		return false
 	}
 	var alg, typ, kid string
-	named := false
+	named, typed := false, p == plainProfile // which may do without
 	for _, m := range members {
 		switch m.Name {
 		case "alg":
 			err = json.Unmarshal(m.Value, &alg)
 		case "typ":
 			err = json.Unmarshal(m.Value, &typ)
-			if !strings.EqualFold(typ, "JWT") {
+			typed = true
+			if !slices.ContainsFunc(p.types(), func(t string) bool { return strings.EqualFold(t, typ) }) {
 				return false
 			}
 		case "kid":
@@ -343,7 +350,7 @@ func (r *ring) headerFits(k *boundKey, segment string) bool {
 			return false
 		}
 	}
-	if Algorithm(alg) != k.alg {
+	if Algorithm(alg) != k.alg || !typed {
 		return false
 	}
 	if named {

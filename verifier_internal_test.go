@@ -79,7 +79,7 @@ func TestOpenRFCExamples(t *testing.T) {
 			if want == "" {
 				want = "{\"iss\":\"joe\",\r\n \"exp\":1300819380,\r\n \"http://example.com/is_root\":true}"
 			}
-			if got, err := v.open(tc.token); err != nil || got != want {
+			if got, err := v.keys.load().open(tc.token, plainProfile); err != nil || got != want {
 				t.Errorf("open: %q, %v", got, err)
 			}
 			if _, err := v.Verify(tc.token); err != error(errTokenClaims) {
@@ -87,7 +87,7 @@ func TestOpenRFCExamples(t *testing.T) {
 			}
 			for i := range tc.token { // each letter but one
 				other := tc.token[:i] + string(tc.token[i]^1) + tc.token[i+1:]
-				if _, err := v.open(other); err == nil {
+				if _, err := v.keys.load().open(other, plainProfile); err == nil {
 					t.Errorf("open took %q", other)
 				}
 			}
@@ -121,16 +121,16 @@ func TestKnownHeadersDecideAlike(t *testing.T) {
 			}
 			m[name] = v
 		}
-		if len(slow[name].ring.byHeader) == 0 {
+		if len(slow[name].keys.load().byHeader[plainProfile]) == 0 {
 			t.Fatal("no header is known by its look")
 		}
-		slow[name].ring.byHeader = nil
+		slow[name].keys.load().byHeader = [profiles]map[string]*boundKey{}
 	}
 	var parts []string
 	for _, id := range []string{"", "a", "b", "c"} {
-		parts = append(parts, headers(HS256, id)...)
-		parts = append(parts, headers("HS384", id)...)
-		parts = append(parts, headers("none", id)...)
+		parts = append(parts, plainProfile.headers(HS256, id)...)
+		parts = append(parts, plainProfile.headers("HS384", id)...)
+		parts = append(parts, plainProfile.headers("none", id)...)
 	}
 	random := rand.New(rand.NewPCG(3, 4))
 	pick := func(from ...string) string { return from[random.IntN(len(from))] }
@@ -174,22 +174,28 @@ func TestKnownHeaders(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b := v.ring.keys[0]
-		if v.ring.byHeader[strings.TrimSuffix(b.header, ".")] != b {
-			t.Errorf("%q: the library's own header is not known", id)
-		}
-		for header, k := range v.ring.byHeader {
-			if !v.ring.headerFits(k, header) {
-				raw, _ := base64.RawURLEncoding.DecodeString(header)
-				t.Errorf("%q: %s is known, and would be refused", id, raw)
+		r := v.keys.load().ring
+		b := r.keys[0]
+		for _, p := range []profile{plainProfile, accessTokenProfile} {
+			if r.byHeader[p][strings.TrimSuffix(b.headers[p], ".")] != b {
+				t.Errorf("%q: the library's own header is not known", id)
 			}
-		}
-		for _, alg := range []Algorithm{HS384, HS512, RS256, PS256, ES256, EdDSA, "none"} {
-			for _, header := range headers(alg, id) {
-				if v.ring.byHeader[header] != nil {
-					t.Errorf("%q: a header of %s is known", id, alg)
+			for header, k := range r.byHeader[p] {
+				if !r.headerFits(k, p, header) || r.headerFits(k, 1-p, header) || r.byHeader[1-p][header] != nil {
+					raw, _ := base64.RawURLEncoding.DecodeString(header)
+					t.Errorf("%q: %s is known, and would be refused, or to the other profile", id, raw)
 				}
 			}
+			for _, alg := range []Algorithm{HS384, HS512, RS256, PS256, ES256, EdDSA, "none"} {
+				for _, header := range p.headers(alg, id) {
+					if r.byHeader[p][header] != nil {
+						t.Errorf("%q: a header of %s is known", id, alg)
+					}
+				}
+			}
+		}
+		if own := b.header("JWT") + "."; own != b.headers[plainProfile] {
+			t.Errorf("%q: the header of a typ is written in another way", id)
 		}
 	}
 }
@@ -220,7 +226,8 @@ func TestCacheIsAsked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v.ring.keys, v.ring.byHeader = nil, nil
+	r := v.keys.load().ring
+	r.keys, r.byHeader = nil, [profiles]map[string]*boundKey{}
 	if got, err := v.Verify(token); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("not remembered: %v, %v", got, err)
 	}

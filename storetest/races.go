@@ -192,7 +192,7 @@ func testCancelledContext(t *testing.T, s authkit.UserStore) {
 	_, err = s.ListUsers(ctx, "", 1)
 	fails("ListUsers", err)
 	fails("CreateUser", s.CreateUser(ctx, newUser(2)))
-	_, err = s.UpdateUser(ctx, "id-000001", authkit.UserUpdate{Disabled: new(true)}, start)
+	_, err = s.UpdateUser(ctx, "id-000001", authkit.UserUpdate{Disabled: new(true), PasswordHash: new(authkit.PasswordHash("new")), ValidFrom: &start}, start)
 	fails("UpdateUser", err)
 	_, err = s.SwapPasswordHash(ctx, "id-000001", "hash 1", "new", start)
 	fails("SwapPasswordHash", err)

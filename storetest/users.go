@@ -7,7 +7,14 @@
 //		})
 //	}
 //
-// Run them with the race detector.
+// A subtest has the name of the promise that it asks for: if NotFound or OneRotationWins
+// fails, that is what the store does not keep. The tests know of no backend. They pass all
+// times, which are not those of the clock, so a store must not let rows expire by a clock of
+// its own; they ask for no more than microseconds; and they create no session under the ID of
+// one that is gone. Every store is used by up to 64 goroutines at once.
+//
+// Run them with the race detector, and against the server that the program will use, not a
+// stand-in for it: most of what goes wrong in a store only goes wrong between two callers.
 package storetest
 
 import (
@@ -38,6 +45,10 @@ func TestUserStore(t *testing.T, open func(t *testing.T) authkit.UserStore) {
 		"Update":                 testUpdate,
 		"UpdateToATakenEmail":    testUpdateToATakenEmail,
 		"SwapPasswordHash":       testSwapPasswordHash,
+		"ValidFromMovesForward":  testValidFromMovesForward,
+		"LatestValidFromWins":    testLatestValidFromWins,
+		"HashAndValidFromAtOnce": testHashAndValidFromAtOnce,
+		"SwapLosesToAChange":     testSwapLosesToAChange,
 		"Delete":                 testDelete,
 		"OneCreatorWins":         testOneCreatorWins,
 		"OneEmailChangeWins":     testOneEmailChangeWins,
@@ -97,8 +108,9 @@ func find(t *testing.T, s authkit.UserStore, id string) authkit.StoredUser {
 
 func same(t *testing.T, got, want authkit.StoredUser) {
 	t.Helper()
-	if !equal(got.User, want.User) || got.PasswordHash != want.PasswordHash {
-		t.Fatalf("got  %+v (hash %q)\nwant %+v (hash %q)", got.User, string(got.PasswordHash), want.User, string(want.PasswordHash))
+	if !equal(got.User, want.User) || got.PasswordHash != want.PasswordHash || !got.ValidFrom.Equal(want.ValidFrom) {
+		t.Fatalf("got  %+v (hash %q, valid from %v)\nwant %+v (hash %q, valid from %v)",
+			got.User, string(got.PasswordHash), got.ValidFrom, want.User, string(want.PasswordHash), want.ValidFrom)
 	}
 }
 
@@ -117,9 +129,15 @@ func wantError(t *testing.T, err, want error) {
 func testCreateAndFind(t *testing.T, s authkit.UserStore) {
 	plain, bare := newUser(1), newUser(2)
 	bare.FullName, bare.Roles, bare.Disabled, bare.PasswordHash = "", []string{}, true, ""
-	create(t, s, plain, bare)
+	cutOff := newUser(3)
+	cutOff.ValidFrom = start.Truncate(time.Second).In(elsewhere)
+	create(t, s, plain, bare, cutOff)
 	same(t, find(t, s, plain.ID), plain)
 	same(t, find(t, s, bare.ID), bare)
+	same(t, find(t, s, cutOff.ID), cutOff)
+	if u := find(t, s, plain.ID); !u.ValidFrom.IsZero() {
+		t.Fatalf("an account without a cut-off is valid from %v", u.ValidFrom)
+	}
 }
 
 func testNotFound(t *testing.T, s authkit.UserStore) {
@@ -270,6 +288,7 @@ func testUpdate(t *testing.T, s authkit.UserStore) {
 	u := newUser(1)
 	create(t, s, u, newUser(2))
 	later := start.Add(time.Hour)
+	cutOff := later.Truncate(time.Second)
 
 	for _, step := range []struct {
 		change authkit.UserUpdate
@@ -281,6 +300,14 @@ func testUpdate(t *testing.T, s authkit.UserStore) {
 		{authkit.UserUpdate{Roles: &[]string{}}, func() { u.Roles = nil }},
 		{authkit.UserUpdate{Email: new("other@example.com")}, func() { u.Email = "other@example.com" }},
 		{authkit.UserUpdate{Email: new("other@example.com")}, func() {}},
+		{authkit.UserUpdate{PasswordHash: new(authkit.PasswordHash("other"))}, func() { u.PasswordHash = "other" }},
+		{authkit.UserUpdate{PasswordHash: new(authkit.PasswordHash(""))}, func() { u.PasswordHash = "" }},
+		{authkit.UserUpdate{ValidFrom: &cutOff}, func() { u.ValidFrom = cutOff }},
+		{
+			authkit.UserUpdate{PasswordHash: new(authkit.PasswordHash("both")), ValidFrom: new(cutOff.Add(time.Second))},
+			func() { u.PasswordHash, u.ValidFrom = "both", cutOff.Add(time.Second) },
+		},
+		{authkit.UserUpdate{FullName: new("Late"), ValidFrom: &cutOff}, func() { u.FullName = "Late" }},
 		{
 			authkit.UserUpdate{Email: new("user1@example.com"), FullName: new("Back"), Roles: &[]string{"a", "b"}, Disabled: new(false)},
 			func() {
@@ -310,7 +337,9 @@ func testUpdate(t *testing.T, s authkit.UserStore) {
 
 func testUpdateToATakenEmail(t *testing.T, s authkit.UserStore) {
 	create(t, s, newUser(1), newUser(2))
-	_, err := s.UpdateUser(t.Context(), "id-000001", authkit.UserUpdate{Email: new("user2@example.com"), FullName: new("No")}, start.Add(1))
+	_, err := s.UpdateUser(t.Context(), "id-000001", authkit.UserUpdate{
+		Email: new("user2@example.com"), FullName: new("No"), PasswordHash: new(authkit.PasswordHash("no")), ValidFrom: new(start.Truncate(time.Second)),
+	}, start.Add(1))
 	wantError(t, err, authkit.ErrEmailTaken)
 	same(t, find(t, s, "id-000001"), newUser(1))
 	same(t, find(t, s, "id-000002"), newUser(2))

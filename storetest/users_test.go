@@ -1,6 +1,7 @@
 package storetest_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -28,6 +29,10 @@ var mutants = map[string]struct {
 	"not found is no error":                 {"NotFound", func(s *authkit.MemoryStore) authkit.UserStore { return silent{s} }},
 	"pages from the start":                  {"Pages", func(s *authkit.MemoryStore) authkit.UserStore { return firstPage{s} }},
 	"update in two steps":                   {"ReadersSeeWholeRecords", func(s *authkit.MemoryStore) authkit.UserStore { return twoSteps{s} }},
+	"valid-from moves back":                 {"ValidFromMovesForward", func(s *authkit.MemoryStore) authkit.UserStore { return &movesBack{MemoryStore: s} }},
+	"look-then-move":                        {"LatestValidFromWins", func(s *authkit.MemoryStore) authkit.UserStore { return &lookThenMove{movesBack{MemoryStore: s}} }},
+	"hash first, valid-from later":          {"HashAndValidFromAtOnce", func(s *authkit.MemoryStore) authkit.UserStore { return hashFirst{s} }},
+	"swap over a change":                    {"SwapLosesToAChange", func(s *authkit.MemoryStore) authkit.UserStore { return &lookThenSwap{MemoryStore: s} }},
 	"forgets the times":                     {"Update", func(s *authkit.MemoryStore) authkit.UserStore { return timeless{s} }},
 }
 
@@ -141,25 +146,88 @@ func (s timeless) UpdateUser(ctx context.Context, id string, c authkit.UserUpdat
 	return s.MemoryStore.UpdateUser(ctx, id, c, u.UpdatedAt)
 }
 
+// movesBack keeps the cut-offs itself, the last one that it was given.
+type movesBack struct {
+	*authkit.MemoryStore
+	from sync.Map
+}
+
+func (s *movesBack) UpdateUser(ctx context.Context, id string, c authkit.UserUpdate, at time.Time) (authkit.User, error) {
+	u, err := s.MemoryStore.UpdateUser(ctx, id, c, at)
+	if err == nil && c.ValidFrom != nil {
+		s.from.Store(id, *c.ValidFrom)
+	}
+	return u, err
+}
+
+func (s *movesBack) UserByID(ctx context.Context, id string) (authkit.StoredUser, error) {
+	u, err := s.MemoryStore.UserByID(ctx, id)
+	if from, ok := s.from.Load(id); ok && err == nil {
+		u.ValidFrom = from.(time.Time)
+	}
+	return u, err
+}
+
+func (s *movesBack) UserByEmail(ctx context.Context, email string) (authkit.StoredUser, error) {
+	u, err := s.MemoryStore.UserByEmail(ctx, email)
+	if err != nil {
+		return u, err
+	}
+	return s.UserByID(ctx, u.ID)
+}
+
+type lookThenMove struct{ movesBack }
+
+func (s *lookThenMove) UpdateUser(ctx context.Context, id string, c authkit.UserUpdate, at time.Time) (authkit.User, error) {
+	if u, err := s.UserByID(ctx, id); err == nil && c.ValidFrom != nil && !c.ValidFrom.After(u.ValidFrom) {
+		c.ValidFrom = nil
+	}
+	time.Sleep(time.Millisecond)
+	return s.movesBack.UpdateUser(ctx, id, c, at)
+}
+
+type hashFirst struct{ *authkit.MemoryStore }
+
+func (s hashFirst) UpdateUser(ctx context.Context, id string, c authkit.UserUpdate, at time.Time) (authkit.User, error) {
+	if _, err := s.MemoryStore.UpdateUser(ctx, id, authkit.UserUpdate{PasswordHash: c.PasswordHash}, at); err != nil {
+		return authkit.User{}, err
+	}
+	time.Sleep(time.Millisecond)
+	return s.MemoryStore.UpdateUser(ctx, id, c, at)
+}
+
 const mutantVariable = "STORETEST_MUTANT"
 
 // TestSuiteFails runs the suite on every mutant, in a process of its own, since a
 // subtest that fails cannot be caught in this one.
 func TestSuiteFails(t *testing.T) {
-	if name := os.Getenv(mutantVariable); name != "" {
+	caught := make(map[string]string)
+	for name, m := range mutants {
+		caught[name] = m.caught
+	}
+	failsIn(t, "TestSuiteFails", caught, func(name string) {
 		storetest.TestUserStore(t, func(*testing.T) authkit.UserStore {
 			return mutants[name].breakIt(authkit.NewMemoryStore())
 		})
+	})
+}
+
+// failsIn runs a test again for every mutant, which gets to run there, and in which the
+// subtest that has to catch it must fail: as itself, not because something panicked.
+func failsIn(t *testing.T, test string, caught map[string]string, run func(mutant string)) {
+	if name := os.Getenv(mutantVariable); name != "" {
+		run(name)
 		return
 	}
-	for name, m := range mutants {
+	for name, subtest := range caught {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.Command(os.Args[0], "-test.run=^TestSuiteFails$/^"+m.caught+"$", "-test.count=1")
+			cmd := exec.Command(os.Args[0], "-test.run=^"+test+"$/^"+subtest+"$", "-test.count=1")
 			cmd.Env = append(os.Environ(), mutantVariable+"="+name)
 			out, err := cmd.CombinedOutput()
-			if _, failed := errors.AsType[*exec.ExitError](err); !failed {
-				t.Errorf("the subtest %s passes: %v\n%s", m.caught, err, out)
+			_, failed := errors.AsType[*exec.ExitError](err)
+			if !failed || !bytes.Contains(out, []byte("--- FAIL: "+test+"/"+subtest+" (")) || bytes.Contains(out, []byte("panic: ")) {
+				t.Errorf("the subtest %s does not fail: %v\n%s", subtest, err, out)
 			}
 		})
 	}

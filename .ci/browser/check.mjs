@@ -5,7 +5,8 @@
 // BASE_URL is a demo with -redoc-js, CDN_BASE_URL one without, and BUNDLE the file that
 // stands in for the CDN. What is looked at:
 //
-//   /docs    Authorize as admin, try GET /admin/users/, see the accounts
+//   /docs    Authorize as admin, try GET /admin/users/, see the accounts; see the session,
+//            log out, and be refused
 //   /redoc   complete without JavaScript; with it, ReDoc takes the page over; if its
 //            bundle does not come, or is not the one expected, the reference stays
 //
@@ -92,15 +93,29 @@ async function tryIt(page) {
   await dialog.getByRole("button", { name: "Remove authorization" }).waitFor();
   await dialog.getByRole("button", { name: "Close", exact: true }).click();
 
-  const operation = page.locator("#operations-administration-listAccounts");
+  const accounts = await openOperation(page, "administration-listAccounts");
+  await execute(accounts, "/admin/users/", 200, "user@example.com");
+  const sessions = await openOperation(page, "sessions-listSessions");
+  await execute(sessions, "/users/me/sessions", 200, "last_used_at");
+  await execute(await openOperation(page, "sessions-logout"), "/logout", 204, "no-store");
+  await execute(sessions, "/users/me/sessions", 401, "Could not validate credentials");
+}
+
+async function openOperation(page, id) {
+  const operation = page.locator(`#operations-${id}`);
   await operation.locator(".opblock-summary-control").click();
   await operation.getByRole("button", { name: "Try it out" }).click();
-  const listed = page.waitForResponse(`${base}/admin/users/`);
+  return operation;
+}
+
+// execute makes the call of an operation, and looks at what the page then shows of the answer.
+async function execute(operation, path, status, text) {
+  const answered = operation.page().waitForResponse(`${base}${path}`);
   await operation.getByRole("button", { name: "Execute" }).click();
-  assert.equal((await listed).status(), 200, "GET /admin/users/");
+  assert.equal((await answered).status(), status, path);
   const live = operation.locator(".live-responses-table");
-  await live.getByText("200", { exact: true }).first().waitFor();
-  await live.getByText("user@example.com").first().waitFor();
+  await live.getByText(String(status), { exact: true }).first().waitFor();
+  await live.getByText(text).first().waitFor();
 }
 
 // isReference asserts that the server's own reference is there, whole.
@@ -143,7 +158,8 @@ async function fromCDN(name, answer, allowed, steps) {
 try {
   const noScript = { javaScriptEnabled: false };
   const narrow = { ...noScript, viewport: { width: 390, height: 800 } };
-  await visit("docs", { url: `${base}/docs` }, tryIt);
+  const refused = [`${base}/users/me/sessions`]; // after the logout, which the console complains of
+  await visit("docs", { url: `${base}/docs`, allowed: refused }, tryIt);
   await visit("redoc without JavaScript", { url: `${base}/redoc`, options: noScript }, isReference);
   await visit("redoc without JavaScript on a telephone", { url: `${base}/redoc`, options: narrow }, isReference);
   await visit("redoc", { url: `${base}/redoc`, allowed: [redocLogo] }, isReDoc);

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/authkit-go/authkit"
 )
@@ -115,6 +116,7 @@ func (c config) print(w io.Writer) {
 		{"addr", c.addr},
 		{"secret", secret},
 		{"cost", c.cost},
+		{"sessions", fmt.Sprintf("end %d days after their last refresh, %d days after the login at most", days(sessionIdle), days(sessionAbsolute))},
 		{"users", cmp.Or(c.usersFile, "the demo's two accounts")},
 		{"generate-hash", c.generateHash},
 		{"redoc-js", cmp.Or(c.redocFile, redocAddress)},
@@ -122,3 +124,5 @@ func (c config) print(w io.Writer) {
 		fmt.Fprintf(w, "%-14s %v\n", setting.name, setting.value)
 	}
 }
+
+func days(d time.Duration) int { return int(d / (24 * time.Hour)) }

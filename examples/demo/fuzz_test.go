@@ -18,8 +18,9 @@ import (
 func FuzzCreateUserBody(f *testing.F) {
 	cfg := testConfig(f)
 	server := func() (handler http.Handler, admin string) {
-		handler, err := newServer(f.Context(), cfg)
+		service, err := newServer(f.Context(), cfg)
 		require.NoError(f, err)
+		handler = service.handler()
 		rec := httptest.NewRecorder()
 		c := loginCall("admin@example.com", adminPassword)
 		req := httptest.NewRequest(c.method, c.path, strings.NewReader(c.body))

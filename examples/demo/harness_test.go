@@ -57,9 +57,17 @@ func testConfig(t testing.TB) config {
 // start serves cfg on a free port, as main does, until the test ends.
 func start(t testing.TB, cfg config) (url string) {
 	t.Helper()
-	handler, err := newServer(t.Context(), cfg)
+	url, _ = startService(t, cfg)
+	return url
+}
+
+// startService is start for tests that also do what no route does.
+func startService(t testing.TB, cfg config) (url string, service *server) {
+	t.Helper()
+	service, err := newServer(t.Context(), cfg)
 	require.NoError(t, err)
-	return startHandler(t, handler, cfg.log)
+	t.Cleanup(beside(service.kit.Run))
+	return startHandler(t, service.handler(), cfg.log), service
 }
 
 func startHandler(t testing.TB, handler http.Handler, log *slog.Logger) (url string) {
@@ -179,6 +187,10 @@ const formType = "application/x-www-form-urlencoded"
 
 func loginCall(email, password string) call {
 	return call{method: "POST", path: "/token", contentType: formType, body: form("username", email, "password", password)}
+}
+
+func refreshCall(token string) call {
+	return call{method: "POST", path: "/token", contentType: formType, body: form("grant_type", "refresh_token", "refresh_token", token)}
 }
 
 // login returns an access token.

@@ -1,5 +1,6 @@
-// Demo is a complete service on authkit: login, guarded routes, roles, accounts
-// that an administrator creates, and a documentation that can be tried out.
+// Demo is a complete service on authkit: login, sessions that are refreshed and ended,
+// guarded routes, roles, accounts that an administrator creates, and a documentation
+// that can be tried out.
 //
 //	go run ./examples/demo
 //
@@ -63,7 +64,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	handler, err := newServer(ctx, cfg)
+	service, err := newServer(ctx, cfg)
 	if err != nil {
 		fmt.Fprintln(stderr, "demo:", err)
 		return exitUsage
@@ -78,11 +79,27 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitFailed
 	}
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
-	if err := serve(ctx, newHTTPServer(handler, cfg.log), listener, cfg.log); err != nil {
+	defer beside(service.kit.Run)()
+	if err := serve(ctx, newHTTPServer(service.handler(), cfg.log), listener, cfg.log); err != nil {
 		fmt.Fprintln(stderr, "demo:", err)
 		return exitFailed
 	}
 	return exitOK
+}
+
+// beside starts a task that runs until its context ends, and returns what ends it and
+// waits for it. authkit reports to OnEvent what goes wrong meanwhile.
+func beside(task func(context.Context) error) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = task(ctx) // the context's error
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 // newHTTPServer returns the server of a handler, with limits: the zero values of all

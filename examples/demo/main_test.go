@@ -43,6 +43,7 @@ func TestRun(t *testing.T) {
 		require.Regexp(t, `(?m)^cost +13$`, stdout, "the environment wins over .env")
 		require.Regexp(t, `(?m)^users +u\.json$`, stdout)
 		require.Regexp(t, `(?m)^secret +\*+ \(SECRET_KEY\)$`, stdout)
+		require.Regexp(t, `(?m)^sessions +end 7 days after their last refresh, 30 days after the login at most$`, stdout)
 		require.NotContains(t, stdout, testSecret)
 	})
 	t.Run("-help", func(t *testing.T) {
@@ -88,6 +89,21 @@ func TestServerLimits(t *testing.T) {
 	require.Equal(t, 60*time.Second, server.WriteTimeout)
 	require.Equal(t, 60*time.Second, server.IdleTimeout)
 	require.Equal(t, 32<<10, server.MaxHeaderBytes)
+}
+
+// TestBeside asserts that a task runs until it is stopped, and has ended then.
+func TestBeside(t *testing.T) {
+	t.Parallel()
+	started, ended := make(chan struct{}), false
+	stop := beside(func(ctx context.Context) error {
+		close(started)
+		<-ctx.Done()
+		ended = true
+		return ctx.Err()
+	})
+	<-started
+	stop()
+	require.True(t, ended)
 }
 
 // TestDrain asserts that a request under way is answered before the server ends, and

@@ -53,6 +53,7 @@ func TestProgram(t *testing.T) {
 			require.Contains(t, stderr.String(), "shutting down")
 			require.NotContains(t, stderr.String(), "admin123")
 			require.NotContains(t, stderr.String(), "eyJ")
+			require.NotContains(t, stderr.String(), "akr_")
 		})
 	}
 
@@ -78,7 +79,7 @@ func readGreeting(t *testing.T, stdout io.Reader) string {
 			break
 		}
 	}
-	require.Equal(t, 3, strings.Count(greeting.String(), "curl "), greeting.String())
+	require.Equal(t, 4, strings.Count(greeting.String(), "curl "), greeting.String())
 	return greeting.String()
 }
 
@@ -88,10 +89,11 @@ func session(t *testing.T, base string) {
 	token := login(t, base, "admin@example.com", adminPassword)
 	login(t, base, "user@example.com", userPassword)
 	for path, want := range map[string]string{
-		"/users/me/":    `"email":"admin@example.com"`,
-		"/users/items/": `"owner":"admin@example.com"`,
-		"/admin/users/": `"email":"user@example.com"`,
-		"/docs":         "swagger-ui",
+		"/users/me/":         `"email":"admin@example.com"`,
+		"/users/me/sessions": `"current":true`,
+		"/users/items/":      `"owner":"admin@example.com"`,
+		"/admin/users/":      `"email":"user@example.com"`,
+		"/docs":              "swagger-ui",
 	} {
 		a, err := send(base, call{method: "GET", path: path, token: token})
 		require.NoError(t, err)

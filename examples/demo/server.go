@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/authkit-go/authkit"
 )
@@ -23,32 +24,31 @@ func roleTable() map[string][]string {
 	}
 }
 
-// A server holds what the handlers need.
+// How long a login lasts: without a refresh, and however often it is refreshed.
+const (
+	sessionIdle     = 7 * 24 * time.Hour
+	sessionAbsolute = 30 * 24 * time.Hour
+)
+
+// A server is the whole service.
 type server struct {
 	kit   *authkit.Kit
 	users authkit.UserStore
+	mux   *authkit.Mux
 	log   *slog.Logger
 }
 
-// newServer returns the whole service as a handler.
-func newServer(ctx context.Context, cfg config) (http.Handler, error) {
-	mux, err := newMux(ctx, cfg)
-	if err != nil {
-		return nil, err
-	}
-	return observe(cfg.log, mux), nil
-}
-
-// newMux sets authkit up, fills the store, and registers every route with its policy.
-func newMux(ctx context.Context, cfg config) (*authkit.Mux, error) {
-	users := authkit.NewMemoryStore()
+// newServer sets authkit up, fills the store, and registers every route with its policy.
+func newServer(ctx context.Context, cfg config) (*server, error) {
+	store := authkit.NewMemoryStore() // of accounts and sessions
 	hasher := cfg.hasher
 	if hasher == nil {
 		hasher = authkit.Schemes(authkit.Bcrypt{Cost: cfg.cost}, authkit.PBKDF2SHA256{}, authkit.Argon2id{})
 	}
 	kit, err := authkit.New(authkit.Config{
 		Secret:       cfg.secret,
-		Users:        users,
+		Users:        store,
+		Sessions:     authkit.SessionConfig{Store: store, Idle: sessionIdle, Absolute: sessionAbsolute},
 		Hasher:       hasher,
 		Roles:        roleTable(),
 		EmailSubject: true, // the tokens name the e-mail, as the clients expect
@@ -57,15 +57,18 @@ func newMux(ctx context.Context, cfg config) (*authkit.Mux, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := seed(ctx, kit, users, cfg); err != nil {
+	if err := seed(ctx, kit, store, cfg); err != nil {
 		return nil, err
 	}
-	s := &server{kit: kit, users: users, log: cfg.log}
-
 	mux := kit.NewMux()
+	s := &server{kit: kit, users: store, mux: mux, log: cfg.log}
+
 	for _, slash := range []string{"", "/{$}"} { // every path, with its trailing slash and without
 		mux.Handle("POST /token"+slash, authkit.Public(), kit.TokenHandler())
+		mux.Handle("POST /logout"+slash, authkit.Authenticated(), kit.LogoutHandler())
 		mux.HandleFunc("GET /users/me"+slash, authkit.Authenticated(), s.me)
+		mux.Handle("GET /users/me/sessions"+slash, authkit.Authenticated(), kit.SessionsHandler())
+		mux.Handle("DELETE /users/me/sessions/{id}"+slash, authkit.Authenticated(), kit.SessionsHandler())
 		mux.HandleFunc("GET /users/items"+slash, authkit.Authenticated(), s.items)
 		mux.HandleFunc("GET /admin/users"+slash, authkit.Roles("admin"), s.listUsers)
 		mux.HandleFunc("POST /admin/create_user"+slash, authkit.Roles("admin"), s.createUser)
@@ -75,12 +78,18 @@ func newMux(ctx context.Context, cfg config) (*authkit.Mux, error) {
 		mux.HandleFunc("GET /healthz"+slash, authkit.Public(), s.health)
 	}
 
+	// But this one, or an empty ID would end all other sessions.
+	mux.Handle("DELETE /users/me/sessions", authkit.Authenticated(), kit.SessionsHandler())
+
 	document, err := openAPIDocument(slices.Sorted(maps.Keys(roleTable())), cfg.generateHash)
 	if err != nil {
 		return nil, err
 	}
-	return mux, registerPages(mux, document, cfg.redocFile)
+	return s, registerPages(mux, document, cfg.redocFile)
 }
+
+// handler returns the service as it is served.
+func (s *server) handler() http.Handler { return observe(s.log, s.mux) }
 
 // writeJSON answers with a value.
 func writeJSON(w http.ResponseWriter, status int, value any) {

@@ -106,8 +106,12 @@ func (w *walk) pages(t *testing.T) {
 	})
 	bothSlashes(t, "/redoc", func(t *testing.T, path string) {
 		page := get(t, path, html)
-		for route := range w.contract.doc.Paths.Map() {
+		style := w.do(t, call{method: "GET", path: "/redoc/reference.css"})
+		for route, item := range w.contract.doc.Paths.Map() {
 			require.Contains(t, page, "<code>"+route+"</code>")
+			for method := range item.Operations() {
+				require.Contains(t, string(style.body), "."+method+" {")
+			}
 		}
 		for schema := range w.contract.doc.Components.Schemas {
 			require.Contains(t, page, `id="schema-`+schema+`"`)

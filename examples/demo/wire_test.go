@@ -38,6 +38,9 @@ func TestWire(t *testing.T) {
 	t.Run("GET users items", w.items)
 	t.Run("GET admin users", w.adminUsers)
 	t.Run("POST admin create_user", w.createUser)
+	t.Run("POST token, to refresh", w.refresh)
+	t.Run("POST logout", w.logout)
+	t.Run("users me sessions", w.sessions)
 	t.Run("POST generate-hash", w.generateHash)
 	t.Run("pages", w.pages)
 	t.Run("every answer", w.everyAnswer)
@@ -65,17 +68,13 @@ func (w *walk) do(t *testing.T, c call) answer {
 }
 
 func behindAuthentication(path string) bool {
-	return strings.HasPrefix(path, "/users/") || strings.HasPrefix(path, "/admin/")
+	return strings.HasPrefix(path, "/logout") || strings.HasPrefix(path, "/users/") || strings.HasPrefix(path, "/admin/")
 }
 
 // login returns a token, and remembers that it must not turn up anywhere.
 func (w *walk) login(t *testing.T, email, password string) string {
 	t.Helper()
-	a := w.do(t, loginCall(email, password))
-	require.Equal(t, http.StatusOK, a.status, "%s", a.body)
-	token := a.object(t)["access_token"].(string)
-	w.secrets = append(w.secrets, token)
-	return token
+	return w.issued(t, w.do(t, loginCall(email, password))).access
 }
 
 func (w *walk) admin(t *testing.T) string { return w.login(t, "admin@example.com", adminPassword) }
@@ -88,7 +87,7 @@ func bothSlashes(t *testing.T, path string, row func(t *testing.T, path string))
 	}
 }
 
-// notAllowed asserts that a path takes one method and no other.
+// notAllowed asserts that a path takes some methods and no other.
 func (w *walk) notAllowed(t *testing.T, path, allow string, methods ...string) {
 	for _, method := range methods {
 		t.Run(method+" is not allowed", func(t *testing.T) {
@@ -107,7 +106,7 @@ func (w *walk) everyAnswer(t *testing.T) {
 	})
 	t.Run("HEAD works where GET does", func(t *testing.T) {
 		token := w.admin(t)
-		for _, path := range []string{"/users/me", "/users/items", "/admin/users", "/docs", "/redoc", "/openapi.json", "/healthz"} {
+		for _, path := range []string{"/users/me", "/users/me/sessions", "/users/items", "/admin/users", "/docs", "/redoc", "/openapi.json", "/healthz"} {
 			bothSlashes(t, path, func(t *testing.T, path string) {
 				got := w.do(t, call{method: "GET", path: path, token: token})
 				head := w.do(t, call{method: "HEAD", path: path, token: token})
@@ -125,8 +124,13 @@ func (w *walk) everyAnswer(t *testing.T) {
 	})
 }
 
-// hashes matches a stored password of any scheme.
-var hashes = regexp.MustCompile(`\$2[abxy]\$\d\d\$[./A-Za-z0-9]{53}|\$pbkdf2-sha256\$|\$argon2id\$`)
+var (
+	// hashes matches a stored password of any scheme.
+	hashes = regexp.MustCompile(`\$2[abxy]\$\d\d\$[./A-Za-z0-9]{53}|\$pbkdf2-sha256\$|\$argon2id\$`)
+
+	// refreshTokens matches a refresh token, whole or cut.
+	refreshTokens = regexp.MustCompile(`akr_[A-Za-z0-9_-]{8}`)
+)
 
 // nothingLeaks looks at everything that the walk has seen: a password, a hash or a token
 // is in no answer, but for the token and the hash that were asked for, and in no log
@@ -138,7 +142,8 @@ func (w *walk) nothingLeaks(t *testing.T) {
 	require.Greater(t, strings.Count(logs, "msg=request"), 200)
 	require.Contains(t, logs, "authn_login_fail")
 	require.NotRegexp(t, hashes, logs)
-	require.NotContains(t, logs, "eyJ", "a token")
+	require.NotContains(t, logs, "eyJ", "an access token")
+	require.NotContains(t, logs, "akr_", "a refresh token")
 	for _, secret := range w.secrets {
 		require.NotContains(t, logs, secret)
 	}
@@ -151,10 +156,14 @@ func (w *walk) nothingLeaks(t *testing.T) {
 		if !strings.HasPrefix(a.call.path, "/generate-hash") {
 			require.False(t, hashes.Match(said), "a hash in the answer to %s %s", a.call.method, a.call.path)
 		}
+		asked := strings.HasPrefix(a.call.path, "/token") && a.status == http.StatusOK
+		if !asked {
+			require.False(t, refreshTokens.Match(said), "a refresh token in the answer to %s %s", a.call.method, a.call.path)
+		}
 		for _, secret := range w.secrets {
-			issued := strings.HasPrefix(a.call.path, "/token") && strings.HasPrefix(secret, "eyJ")
-			if issued && bytes.Count(said, []byte("eyJ")) <= 2 { // the header and the payload of one token
-				continue
+			issued := asked && (strings.HasPrefix(secret, "eyJ") || strings.HasPrefix(secret, "akr_"))
+			if issued && bytes.Count(said, []byte("eyJ")) <= 2 && bytes.Count(said, []byte("akr_")) == 1 {
+				continue // the header and the payload of one access token, and a refresh token
 			}
 			require.NotContains(t, string(said), secret, "%s %s", a.call.method, a.call.path)
 		}

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"mime/multipart"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 
@@ -78,7 +77,7 @@ func (w *walk) token(t *testing.T) {
 		}
 	})
 	t.Run("grant_type", func(t *testing.T) {
-		for _, grant := range []string{"client_credentials", "refresh_token", "PASSWORD", "authorization_code"} {
+		for _, grant := range []string{"client_credentials", "REFRESH_TOKEN", "PASSWORD", "authorization_code"} {
 			c := loginCall("user@example.com", userPassword)
 			c.body += "&grant_type=" + grant
 			a := w.do(t, c)
@@ -126,15 +125,22 @@ func (w *walk) password(s string) string {
 	return s
 }
 
-// issued asserts the answer to a login.
-func (w *walk) issued(t *testing.T, a answer) {
+// tokens are what a login or a refresh gives.
+type tokens struct{ access, refresh string }
+
+// issued asserts the answer to a login or a refresh, and remembers that its tokens must not
+// turn up anywhere else.
+func (w *walk) issued(t *testing.T, a answer) tokens {
 	t.Helper()
 	require.Equal(t, http.StatusOK, a.status, "%s", a.body)
 	token := a.object(t)
-	require.Len(t, token, 3)
+	require.Len(t, token, 4)
 	require.Equal(t, "bearer", token["token_type"])
 	require.EqualValues(t, 1800, token["expires_in"])
-	w.secrets = append(w.secrets, token["access_token"].(string))
+	got := tokens{token["access_token"].(string), token["refresh_token"].(string)}
+	require.Regexp(t, "^akr_", got.refresh)
+	w.secrets = append(w.secrets, got.access, got.refresh)
+	return got
 }
 
 // badLogin asserts the one answer to every login that is the caller's fault.
@@ -145,25 +151,29 @@ func (w *walk) badLogin(t *testing.T, a answer) {
 	require.Equal(t, "invalid_grant", a.object(t)["error"])
 }
 
+// decoded returns a part of a JWT.
+func decoded(t *testing.T, token string, part int) map[string]any {
+	t.Helper()
+	parts := strings.Split(token, ".")
+	require.Len(t, parts, 3)
+	text, err := base64.RawURLEncoding.DecodeString(parts[part])
+	require.NoError(t, err)
+	var v map[string]any
+	require.NoError(t, json.Unmarshal(text, &v))
+	return v
+}
+
 // jwt asserts what is in a token.
 func (w *walk) jwt(t *testing.T) {
-	parts := strings.Split(w.login(t, "Admin@example.com", adminPassword), ".")
-	require.Len(t, parts, 3)
-	decode := func(part string) map[string]any {
-		text, err := base64.RawURLEncoding.DecodeString(part)
-		require.NoError(t, err)
-		var v map[string]any
-		require.NoError(t, json.Unmarshal(text, &v))
-		return v
-	}
-	require.Equal(t, map[string]any{"alg": "HS256", "typ": "JWT"}, decode(parts[0]))
-	claims := decode(parts[1])
+	token := w.login(t, "Admin@example.com", adminPassword)
+	require.Equal(t, map[string]any{"alg": "HS256", "typ": "JWT"}, decoded(t, token, 0))
+	claims := decoded(t, token, 1)
 	require.Equal(t, "admin@example.com", claims["sub"])
 	require.InDelta(t, claims["iat"].(float64)+1800, claims["exp"], 0)
 	require.NotEmpty(t, claims["jti"])
 	require.NotEmpty(t, claims["uid"])
+	require.NotEmpty(t, claims["sid"])
 	require.Equal(t, []any{"admin", "user"}, claims["roles"])
 
-	again := strings.Split(w.login(t, "admin@example.com", adminPassword), ".")
-	require.False(t, slices.Equal(parts, again), "two logins, one token")
+	require.NotEqual(t, token, w.login(t, "admin@example.com", adminPassword), "two logins, one token")
 }

@@ -51,6 +51,8 @@ func Append(dst []byte, s *Set, extra []byte) ([]byte, error) {
 		dst = appendList(dst, "aud", s.Audience)
 	}
 	dst = appendText(dst, "uid", s.UserID)
+	dst = appendText(dst, "sid", s.SessionID)
+	dst = appendText(dst, "client_id", s.ClientID)
 	if s.Roles != nil {
 		dst = appendList(dst, "roles", s.Roles)
 	}

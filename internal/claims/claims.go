@@ -24,6 +24,7 @@ const MaxDate = 100_000_000_000
 // zero means that the claim is absent. Strings may share the payload's memory.
 type Set struct {
 	Subject, UserID, ID, Issuer    string
+	SessionID, ClientID            string
 	Audience, Roles                []string
 	IssuedAt, ExpiresAt, NotBefore int64
 }
@@ -59,6 +60,8 @@ const (
 	nameIat
 	nameExp
 	nameNbf
+	nameSID
+	nameClient
 )
 
 func nameOf(s string) name {
@@ -81,6 +84,10 @@ func nameOf(s string) name {
 		return nameExp
 	case "nbf":
 		return nameNbf
+	case "sid":
+		return nameSID
+	case "client_id":
+		return nameClient
 	}
 	return 0
 }
@@ -96,6 +103,10 @@ func (s *Set) text(n name) *string {
 		return &s.ID
 	case nameIss:
 		return &s.Issuer
+	case nameSID:
+		return &s.SessionID
+	case nameClient:
+		return &s.ClientID
 	}
 	return nil
 }

@@ -22,12 +22,12 @@ func TestParse(t *testing.T) {
 		{"empty", `{}`, claims.Set{}},
 		{"empty, spread out", " \t\r\n{\n}\n", claims.Set{}},
 		{
-			"all", `{"sub":"s","uid":"u","jti":"j","iss":"i","aud":"a","roles":["x","y"],"iat":1,"exp":2,"nbf":3}`,
-			claims.Set{Subject: "s", UserID: "u", ID: "j", Issuer: "i", Audience: []string{"a"}, Roles: []string{"x", "y"}, IssuedAt: 1, ExpiresAt: 2, NotBefore: 3},
+			"all", `{"sub":"s","uid":"u","sid":"n","client_id":"c","jti":"j","iss":"i","aud":"a","roles":["x","y"],"iat":1,"exp":2,"nbf":3}`,
+			claims.Set{Subject: "s", UserID: "u", SessionID: "n", ClientID: "c", ID: "j", Issuer: "i", Audience: []string{"a"}, Roles: []string{"x", "y"}, IssuedAt: 1, ExpiresAt: 2, NotBefore: 3},
 		},
 		{
-			"all, spread out", `{ "nbf" : 3.9 , "exp" : 2e0 , "iat" : 10e-1 , "roles" : [ "x" , "\u0079" ] , "aud" : [ "a" ] , "iss" : "i" , "jti" : "\u006a" , "uid" : "u" , "sub" : "s" }`,
-			claims.Set{Subject: "s", UserID: "u", ID: "j", Issuer: "i", Audience: []string{"a"}, Roles: []string{"x", "y"}, IssuedAt: 1, ExpiresAt: 2, NotBefore: 3},
+			"all, spread out", `{ "nbf" : 3.9 , "exp" : 2e0 , "iat" : 10e-1 , "roles" : [ "x" , "\u0079" ] , "aud" : [ "a" ] , "iss" : "i" , "jti" : "\u006a" , "uid" : "u" , "client_id" : "c" , "s\u0069d" : "n" , "sub" : "s" }`,
+			claims.Set{Subject: "s", UserID: "u", SessionID: "n", ClientID: "c", ID: "j", Issuer: "i", Audience: []string{"a"}, Roles: []string{"x", "y"}, IssuedAt: 1, ExpiresAt: 2, NotBefore: 3},
 		},
 		{"empty texts", `{"sub":"","uid":"","jti":"","iss":"","aud":""}`, claims.Set{Audience: []string{""}}},
 		{"empty lists", `{"aud":[],"roles":[]}`, claims.Set{Audience: []string{}, Roles: []string{}}},
@@ -134,7 +134,7 @@ func TestMembers(t *testing.T) {
 func TestAppend(t *testing.T) {
 	t.Parallel()
 	all := claims.Set{
-		Subject: "s", UserID: "u", ID: "j", Issuer: "i", Audience: []string{"a", "b"}, Roles: []string{"x", "y"}, IssuedAt: 1, ExpiresAt: 2, NotBefore: 3,
+		Subject: "s", UserID: "u", SessionID: "n", ClientID: "c", ID: "j", Issuer: "i", Audience: []string{"a", "b"}, Roles: []string{"x", "y"}, IssuedAt: 1, ExpiresAt: 2, NotBefore: 3,
 	}
 	for _, tc := range []struct {
 		name  string
@@ -144,7 +144,7 @@ func TestAppend(t *testing.T) {
 		err   error
 	}{
 		{"nothing", claims.Set{}, "", `{}`, nil},
-		{"all", all, "", `{"sub":"s","iat":1,"exp":2,"nbf":3,"jti":"j","iss":"i","aud":["a","b"],"uid":"u","roles":["x","y"]}`, nil},
+		{"all", all, "", `{"sub":"s","iat":1,"exp":2,"nbf":3,"jti":"j","iss":"i","aud":["a","b"],"uid":"u","sid":"n","client_id":"c","roles":["x","y"]}`, nil},
 		{"one audience", claims.Set{Audience: []string{"a"}}, "", `{"aud":"a"}`, nil},
 		{"empty roles", claims.Set{Roles: []string{}}, "", `{"roles":[]}`, nil},
 		{"quotes", claims.Set{Subject: `"\` + "\n"}, "", `{"sub":"\"\\\n"}`, nil},
@@ -247,16 +247,16 @@ func names(t *testing.T, s string) (n int) {
 // FuzzAppend holds Append and Parse together: any texts, roles and extra claims come back as they
 // went in, and never as another claim.
 func FuzzAppend(f *testing.F) {
-	f.Add("s", "u", "j", "i", "a", "x,y", int64(1), int64(2), int64(3), "ext", `"v"`)
-	f.Add(`","exp":9,"x":"`, "\x00", "<&>", "\u2028", "\xff", ",", int64(0), int64(99999999999), int64(5), "sub", `1`)
-	f.Add("ü🔑", `\`, `"`, "\ud7ff", "", "a,b,c,d,e,f,g,h,i", int64(1), int64(1), int64(1), "s\xff", `{"a":1,"a":2}`)
-	f.Add("s", "u", "j", "i", "\xff", "a", int64(1), int64(1), int64(1), "x", "1")
-	f.Add("s", "u", "j", "i", "a", "a,\xc6", int64(1), int64(1), int64(1), "x", "1")
-	f.Add("", "", "", "", "", "", int64(0), int64(0), int64(0), "", `[`)
-	f.Fuzz(func(t *testing.T, sub, uid, jti, iss, aud, roles string, iat, exp, nbf int64, name, value string) {
+	f.Add("s", "u", "n", "j", "i", "a", "x,y", int64(1), int64(2), int64(3), "ext", `"v"`)
+	f.Add(`","exp":9,"x":"`, "n", "\x00", "<&>", "\u2028", "\xff", ",", int64(0), int64(99999999999), int64(5), "sub", `1`)
+	f.Add("ü🔑", "\xff", `\`, `"`, "\ud7ff", "", "a,b,c,d,e,f,g,h,i", int64(1), int64(1), int64(1), "s\xff", `{"a":1,"a":2}`)
+	f.Add("s", "u", "", "j", "i", "\xff", "a", int64(1), int64(1), int64(1), "x", "1")
+	f.Add("s", "u", "", "j", "i", "a", "a,\xc6", int64(1), int64(1), int64(1), "x", "1")
+	f.Add("", "", "", "", "", "", "", int64(0), int64(0), int64(0), "", `[`)
+	f.Fuzz(func(t *testing.T, sub, uid, sid, jti, iss, aud, roles string, iat, exp, nbf int64, name, value string) {
 		date := func(n int64) int64 { return max(n, -n) % claims.MaxDate }
 		set := claims.Set{
-			Subject: sub, UserID: uid, ID: jti, Issuer: iss, Roles: strings.Split(roles, ","),
+			Subject: sub, UserID: uid, SessionID: sid, ClientID: uid, ID: jti, Issuer: iss, Roles: strings.Split(roles, ","),
 			IssuedAt: max(0, date(iat)), ExpiresAt: max(0, date(exp)), NotBefore: max(0, date(nbf)),
 		}
 		if aud != "" {
@@ -272,7 +272,7 @@ func FuzzAppend(f *testing.F) {
 		}
 		payload, err := claims.Append(nil, &set, extra)
 		valid := true
-		for _, text := range slices.Concat(set.Roles, set.Audience, []string{sub, uid, jti, iss}) {
+		for _, text := range slices.Concat(set.Roles, set.Audience, []string{sub, uid, sid, jti, iss}) {
 			valid = valid && utf8.ValidString(text) // each by itself: halves make no whole
 		}
 		if err != nil {

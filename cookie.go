@@ -1,0 +1,111 @@
+package authkit
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// refreshCookie is the name of the cookie. Browsers hold its prefix to its promise: it was
+// set by this host, over HTTPS, and for this host alone.
+const refreshCookie = "__Host-refresh"
+
+// CookieHandler returns a handler for browsers, which keeps the refresh token in a cookie
+// that no script can read. The access token is in the answers, for the page to keep in
+// memory. By method:
+//
+//	POST    logs in with a form of username and password, as [Kit.TokenHandler] does
+//	PUT     refreshes with the cookie: the page does it when it loads, and before the token expires
+//	DELETE  ends the session, and removes the cookie: 204
+//
+// The cookie is Secure, HttpOnly, SameSite=Strict and bound to the host. Requests from other
+// origins are refused with 403 (see http.CrossOriginProtection), but from the ones named,
+// such as "https://app.example.com" for a handler at api.example.com: the cookie does not
+// travel farther than within a site. It panics if one is not an origin.
+//
+//	mux.Handle("/session", authkit.Public(), kit.CookieHandler())
+//
+// A refresh that fails leaves the cookie alone: of two tabs that race, the one that loses must
+// not log out the one that wins. No guard reads the cookie: it is good for this handler only.
+func (k *Kit) CookieHandler(trustedOrigins ...string) http.Handler {
+	protection := http.NewCrossOriginProtection()
+	for _, origin := range trustedOrigins {
+		if err := protection.AddTrustedOrigin(origin); err != nil {
+			panic(fmt.Sprintf("authkit: CookieHandler: %v", err))
+		}
+	}
+	if k.sessions == nil {
+		panic("authkit: CookieHandler: " + errNoSessions.Error())
+	}
+	protection.SetDenyHandler(NewProblem(http.StatusForbidden, "The request comes from another origin"))
+	return protection.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.Method {
+		case http.MethodPost:
+			k.cookieLogin(w, r)
+		case http.MethodPut:
+			k.cookieRefresh(w, r)
+		case http.MethodDelete:
+			k.cookieLogout(w, r)
+		default:
+			methodNotAllowed(w, "DELETE, POST, PUT").ServeHTTP(w, r)
+		}
+	}))
+}
+
+func (k *Kit) cookieLogin(w http.ResponseWriter, r *http.Request) {
+	form, problem := readForm(w, r, tokenParams)
+	if problem == nil {
+		problem = require(form, "username", "password")
+	}
+	if problem != nil {
+		problem.ServeHTTP(w, r)
+		return
+	}
+	token, err := k.Login(withClientOf(r), form.Get("username"), form.Get("password"))
+	k.answerWithCookie(w, r, token, err)
+}
+
+func (k *Kit) cookieRefresh(w http.ResponseWriter, r *http.Request) {
+	cookies := r.CookiesNamed(refreshCookie)
+	if len(cookies) != 1 {
+		ProblemFor(ErrNoCredentials).ServeHTTP(w, r)
+		return
+	}
+	token, err := k.Refresh(withClientOf(r), cookies[0].Value)
+	k.answerWithCookie(w, r, token, err)
+}
+
+// answerWithCookie moves the refresh token from the answer to the cookie.
+func (k *Kit) answerWithCookie(w http.ResponseWriter, r *http.Request, token Token, err error) {
+	if err != nil {
+		oauthProblem(ProblemFor(err), oauthCode(err)).ServeHTTP(w, r)
+		return
+	}
+	setRefreshCookie(w, token.RefreshToken, k.sessions.idle)
+	token.RefreshToken = ""
+	writeToken(w, token)
+}
+
+func (k *Kit) cookieLogout(w http.ResponseWriter, r *http.Request) {
+	for _, cookie := range r.CookiesNamed(refreshCookie) {
+		userID, sessionID, err := k.sessionOf(r, cookie.Value)
+		if err == nil && sessionID != "" {
+			err = k.Logout(r.Context(), userID, sessionID)
+		}
+		if err != nil && !errors.Is(err, ErrSessionNotFound) {
+			ProblemFor(err).ServeHTTP(w, r)
+			return
+		}
+	}
+	setRefreshCookie(w, "", -time.Second)
+	noContent(w)
+}
+
+// setRefreshCookie sets the cookie, or removes it if its life is negative.
+func setRefreshCookie(w http.ResponseWriter, value string, life time.Duration) {
+	http.SetCookie(w, &http.Cookie{
+		Name: refreshCookie, Value: value, Path: "/", MaxAge: int(life / time.Second),
+		Secure: true, HttpOnly: true, SameSite: http.SameSiteStrictMode,
+	})
+}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/jwks"
+	"github.com/authkit-go/authkit/revocation"
+)
+
+const (
+	issuer   = "https://auth.example.com"
+	audience = "https://api.example.com"
+	password = "correct horse battery"
+)
+
+// authService logs users in. It is the only one with a store and a private key.
+type authService struct {
+	kit  *authkit.Kit
+	ring *authkit.KeyRing
+	now  authkit.Key // signs
+	next authkit.Key // will sign; published, so that the others know it by then
+}
+
+func newAuthService(ctx context.Context) (*authService, error) {
+	s := new(authService)
+	var err error
+	for _, key := range []*authkit.Key{&s.now, &s.next} {
+		if *key, err = jwks.GenerateKey(authkit.ES256); err != nil {
+			return nil, err
+		}
+	}
+	if s.ring, err = authkit.NewKeyRing(s.now, s.next); err != nil {
+		return nil, err
+	}
+	store := authkit.NewMemoryStore()
+	s.kit, err = authkit.New(authkit.Config{
+		Users:    store,
+		Sessions: authkit.SessionConfig{Store: store},
+		Tokens: authkit.TokenConfig{
+			Ring:               s.ring,
+			Issuer:             issuer,
+			Audience:           audience,
+			Lifetime:           15 * time.Minute,
+			AccessTokenProfile: true, // RFC 9068: typ is at+jwt
+			ClientID:           "walk-through",
+		},
+		OnEvent: func(context.Context, authkit.Event) {}, // the walk-through says what happens
+	})
+	if err != nil {
+		return nil, err
+	}
+	user := authkit.User{Email: "user@example.com", Roles: []string{"user"}}
+	if _, err := s.kit.CreateUser(ctx, user, password); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *authService) handler() http.Handler {
+	mux := s.kit.NewMux()
+	mux.Handle("POST /token", authkit.Public(), s.kit.TokenHandler())
+	mux.Handle("POST /logout", authkit.Authenticated(), s.kit.LogoutHandler())
+	mux.Handle("GET /.well-known/jwks.json", authkit.Public(), jwks.Handler(s.ring))
+	mux.Handle("GET /revocations", authkit.Public(), revocation.Handler(s.kit))
+	return mux
+}
+
+// rotate lets the next key sign. The old one stays, for the tokens that it signed.
+func (s *authService) rotate() error { return s.ring.Replace(s.next, s.now) }

@@ -1,0 +1,100 @@
+// Command microservices runs three services in one program, each on a port of its own: one
+// that logs users in, and two that only verify tokens. It shows what passes between them,
+// step by step, and then serves until it is interrupted.
+//
+//	go run ./examples/microservices
+//
+// The two share no secret and no store with the first: they fetch its public keys, and follow
+// its list of revocations.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func main() {
+	once := flag.Bool("once", false, "stop after the walk-through")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Stdout, "127.0.0.1:9000", "127.0.0.1:9001", "127.0.0.1:9002", *once); err != nil {
+		fmt.Fprintln(os.Stderr, "microservices:", err)
+		os.Exit(1)
+	}
+}
+
+// run starts the services at the three addresses, and walks through.
+func run(ctx context.Context, out io.Writer, authAddr, ordersAddr, invoicesAddr string, once bool) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	auth, err := newAuthService(ctx)
+	if err != nil {
+		return err
+	}
+	authURL, stopAuth, err := serve(authAddr, auth.handler())
+	if err != nil {
+		return err
+	}
+	defer stopAuth()
+	walk := walker{out: out, auth: auth, authURL: authURL, stopAuth: stopAuth}
+	for _, s := range []struct {
+		addr, name, role string
+		url              *string
+	}{
+		{ordersAddr, "orders", "user", &walk.ordersURL},
+		{invoicesAddr, "invoices", "accountant", &walk.invoicesURL},
+	} {
+		h, err := newResourceService(ctx, authURL, s.name, s.role)
+		if err != nil {
+			return err
+		}
+		url, stop, err := serve(s.addr, h)
+		if err != nil {
+			return err
+		}
+		defer stop()
+		*s.url = url
+	}
+	fmt.Fprintf(out, "auth      %s  logs in; holds the accounts, the sessions and the private key\n", authURL)
+	fmt.Fprintf(out, "orders    %s  verifies tokens; for the role user\n", walk.ordersURL)
+	fmt.Fprintf(out, "invoices  %s  verifies tokens; for the role accountant\n\n", walk.invoicesURL)
+	if err := walk.through(ctx); err != nil || once {
+		return err
+	}
+	fmt.Fprintf(out, "\nauth is gone; the others stay until you press ctrl-c. Try them:\n")
+	fmt.Fprintf(out, "  curl -i -H 'Authorization: Bearer %s' %s/orders\n", walk.token, walk.ordersURL)
+	<-ctx.Done()
+	return nil
+}
+
+// serve serves a handler, and returns its URL and what stops it.
+func serve(addr string, h http.Handler) (url string, stop func(), err error) {
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return "", nil, err
+	}
+	server := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       20 * time.Second,
+		WriteTimeout:      60 * time.Second,
+		IdleTimeout:       60 * time.Second,
+		MaxHeaderBytes:    32 << 10,
+	}
+	go func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			fmt.Fprintln(os.Stderr, "microservices:", err)
+		}
+	}()
+	return "http://" + listener.Addr().String(), func() { _ = server.Close() }, nil
+}

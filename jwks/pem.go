@@ -1,0 +1,105 @@
+package jwks
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/authkit-go/authkit"
+)
+
+// ParsePEM returns the one key in a PEM text: a private one in PKCS #8, SEC 1 or PKCS #1, or a public
+// one in PKIX or PKCS #1. Its type is its algorithm: RSA is RS256 (set Algorithm to PS256 if that is
+// meant), ECDSA on P-256 is ES256, Ed25519 is EdDSA. The ID is the thumbprint (RFC 7638).
+//
+// Encrypted keys and certificates are refused, as is a key that authkit would not take.
+func ParsePEM(data []byte) (authkit.Key, error) {
+	block, rest := pem.Decode(data)
+	if block != nil && block.Type == "EC PARAMETERS" { // OpenSSL writes them ahead of the key, which has them too
+		block, rest = pem.Decode(rest)
+	}
+	switch {
+	case block == nil || len(data) > maxDocument:
+		return authkit.Key{}, fmt.Errorf("jwks: no PEM block, or a text of more than %d bytes", maxDocument)
+	case bytes.Contains(rest, []byte("-----BEGIN")):
+		return authkit.Key{}, errors.New("jwks: more than one PEM block; give one key")
+	case block.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED"):
+		return authkit.Key{}, errors.New("jwks: an encrypted key; decrypt it with: openssl pkey")
+	case block.Type == "CERTIFICATE":
+		return authkit.Key{}, errors.New("jwks: a certificate; take its key with: openssl x509 -pubkey -noout")
+	}
+	var parsed any
+	var err error
+	switch block.Type {
+	case "PRIVATE KEY":
+		parsed, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+	case "EC PRIVATE KEY":
+		parsed, err = x509.ParseECPrivateKey(block.Bytes)
+	case "RSA PRIVATE KEY":
+		parsed, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+	case "PUBLIC KEY":
+		parsed, err = x509.ParsePKIXPublicKey(block.Bytes)
+	case "RSA PUBLIC KEY":
+		parsed, err = x509.ParsePKCS1PublicKey(block.Bytes)
+	default:
+		return authkit.Key{}, fmt.Errorf("jwks: a PEM block of the type %.40q, which is no key", block.Type)
+	}
+	if err != nil {
+		return authkit.Key{}, fmt.Errorf("jwks: a broken %s: %w", block.Type, err)
+	}
+	return keyOf(parsed)
+}
+
+// keyOf returns the Key of key material, private or public.
+func keyOf(material any) (authkit.Key, error) {
+	k := authkit.Key{Public: material}
+	if signer, ok := material.(crypto.Signer); ok {
+		k.Private, k.Public = signer, signer.Public()
+	}
+	switch k.Public.(type) {
+	case *rsa.PublicKey:
+		k.Algorithm = authkit.RS256
+	case *ecdsa.PublicKey:
+		k.Algorithm = authkit.ES256
+	case ed25519.PublicKey:
+		k.Algorithm = authkit.EdDSA
+	default:
+		return authkit.Key{}, fmt.Errorf("jwks: a key of the type %T; use RSA, ECDSA on P-256 or Ed25519", material)
+	}
+	if err := check(k); err != nil {
+		return authkit.Key{}, fmt.Errorf("jwks: %w", err)
+	}
+	k.ID = publicJWK(k.Public).thumbprint()
+	return k, nil
+}
+
+// MarshalPEM returns a key as PEM that [ParsePEM] reads: in PKCS #8 if it has Private, or else in
+// PKIX. ID and Algorithm are not in it. An HS key has no such form, and is refused as is a key that
+// authkit would not take. Keep what it returns for a private key as secret as the key.
+func MarshalPEM(k authkit.Key) ([]byte, error) {
+	if err := check(k); err != nil {
+		return nil, fmt.Errorf("jwks: %w", err)
+	}
+	block := &pem.Block{Type: "PRIVATE KEY"}
+	var err error
+	switch {
+	case k.Secret != nil:
+		return nil, fmt.Errorf("jwks: a key for %s has no PEM form", k.Algorithm)
+	case k.Private != nil:
+		block.Bytes, err = x509.MarshalPKCS8PrivateKey(k.Private)
+	default:
+		block.Type = "PUBLIC KEY"
+		block.Bytes, err = x509.MarshalPKIXPublicKey(k.Public)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("jwks: encoding the key: %w", err)
+	}
+	return pem.EncodeToMemory(block), nil
+}

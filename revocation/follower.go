@@ -1,0 +1,257 @@
+package revocation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/authkit-go/authkit"
+)
+
+const (
+	defaultInterval = 5 * time.Second
+	maxInterval     = 5 * time.Minute
+	pollTimeout     = 10 * time.Second
+	maxSkew         = 5 * time.Minute
+)
+
+// Config configures a [Follower].
+type Config struct {
+	// URL is where the list is: https, and never a redirect.
+	URL string
+
+	// Ring holds the keys that sign the list, which are those that sign the access tokens:
+	// the ring of the guard's TokenConfig.
+	Ring *authkit.KeyRing
+
+	// Interval is how often [Follower.Run] asks; zero means 5 seconds, 5 minutes is the
+	// most. It is how long a token can be good after its logout.
+	Interval time.Duration
+
+	// MaxStale is how long the list may go without an answer before tokens are refused
+	// with 503. Zero means that a follower that had one goes on with it: then who can cut it
+	// off from the list can keep a session alive, until its access token expires.
+	MaxStale time.Duration
+
+	// Client asks; nil means a new one. Of it, redirects and timeouts are not used.
+	Client *http.Client
+
+	// OnError is told when an answer could not be had; nil means slog.Default, at Warn.
+	// It must be safe for concurrent use.
+	OnError func(error)
+
+	// InsecureHTTP allows an http URL of a loopback address, for tests and examples.
+	InsecureHTTP bool
+}
+
+// ErrStale is returned by [Follower.Revoked] when there is no list, or one that is too old.
+var ErrStale = errors.New("revocation: no current list")
+
+// A Follower keeps the list of another service. It is safe for concurrent use.
+type Follower struct {
+	cfg    Config
+	url    *url.URL
+	client *http.Client
+
+	mu              sync.RWMutex
+	sessions, users entries
+	answered        time.Time // zero: never
+
+	polling sync.Mutex // held by Poll; guards what follows
+	since   int64      // what is asked for; zero: everything
+	tag     string     // of the answer to that, if it held nothing new
+	life    int64      // seconds
+	swept   int64
+}
+
+// NewFollower returns a Follower that has no list yet, or an error that names every fault
+// of cfg. It asks nobody: [Follower.Run] or [Follower.Poll] do.
+func NewFollower(cfg Config) (*Follower, error) {
+	var errs []error
+	u, err := url.Parse(cfg.URL)
+	switch {
+	case err != nil || u.Host == "" || u.User != nil || u.Fragment != "":
+		errs = append(errs, errors.New("revocation: Config.URL: not an absolute URL without user and fragment"))
+	case u.Scheme == "https", u.Scheme == "http" && cfg.InsecureHTTP && loopback(u.Hostname()):
+	default:
+		errs = append(errs, errors.New("revocation: Config.URL: not https"))
+	}
+	if cfg.Ring == nil {
+		errs = append(errs, errors.New("revocation: Config.Ring: nil; set it to the ring that the tokens are verified with"))
+	}
+	if cfg.Interval == 0 {
+		cfg.Interval = defaultInterval
+	}
+	if cfg.Interval < time.Second || cfg.Interval > maxInterval {
+		errs = append(errs, fmt.Errorf("revocation: Config.Interval: %v; use 1s to %v, or 0 for %v", cfg.Interval, maxInterval, defaultInterval))
+	}
+	if cfg.MaxStale != 0 && cfg.MaxStale < 2*cfg.Interval {
+		errs = append(errs, fmt.Errorf("revocation: Config.MaxStale: %v; use at least two intervals, or 0 for no limit", cfg.MaxStale))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	if cfg.OnError == nil {
+		cfg.OnError = func(err error) { slog.Default().Warn("revocation list", "error", err) }
+	}
+	client := new(http.Client)
+	if cfg.Client != nil {
+		*client = *cfg.Client
+	}
+	client.Timeout = pollTimeout
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &Follower{cfg: cfg, url: u, client: client, sessions: make(entries), users: make(entries)}, nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// Revoked reports whether a token is on the list: it is what GuardConfig.Revoked takes. The
+// error is ErrStale before the first answer, and when the last one is older than MaxStale.
+// It asks nobody.
+func (f *Follower) Revoked(_ context.Context, c authkit.Claims) (bool, error) {
+	user := c.UserID
+	if user == "" {
+		user = c.Subject
+	}
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if f.answered.IsZero() || f.cfg.MaxStale > 0 && time.Since(f.answered) > f.cfg.MaxStale {
+		return false, ErrStale
+	}
+	if len(f.users) > 0 {
+		if before, cut := f.users[digestOf("user", user)]; cut && (c.IssuedAt.IsZero() || c.IssuedAt.Unix() < before) {
+			return true, nil
+		}
+	}
+	if c.SessionID == "" || len(f.sessions) == 0 {
+		return false, nil
+	}
+	_, ended := f.sessions[digestOf("session", c.SessionID)]
+	return ended, nil
+}
+
+// Run asks for the list now and at every interval, until ctx is done; it returns the
+// context's error. What goes wrong is told to OnError, and tried again.
+func (f *Follower) Run(ctx context.Context) error {
+	for {
+		if err := f.Poll(ctx); err != nil && ctx.Err() == nil {
+			f.cfg.OnError(err)
+		}
+		// Up to a tenth sooner, so that many followers do not ask at once.
+		wait := time.NewTimer(f.cfg.Interval - rand.N(f.cfg.Interval/10))
+		select {
+		case <-ctx.Done():
+			wait.Stop()
+			return ctx.Err()
+		case <-wait.C:
+		}
+	}
+}
+
+// Poll asks for the list once. With an error the list stays as it was.
+func (f *Follower) Poll(ctx context.Context) error {
+	f.polling.Lock()
+	defer f.polling.Unlock()
+	u := *f.url
+	if f.since > 0 {
+		query := u.Query()
+		query.Set("since", strconv.FormatInt(f.since, 10))
+		u.RawQuery = query.Encode()
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return fmt.Errorf("revocation: %w", err)
+	}
+	if f.tag != "" {
+		r.Header.Set("If-None-Match", f.tag)
+	}
+	asked := time.Now()
+	response, err := f.client.Do(r)
+	if err != nil {
+		return fmt.Errorf("revocation: %w", err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	switch {
+	case response.StatusCode == http.StatusOK:
+	case response.StatusCode == http.StatusNotModified && f.tag != "":
+		f.apply(list{}, asked)
+		return nil
+	default:
+		return fmt.Errorf("revocation: %s answered %d", f.url.Host, response.StatusCode)
+	}
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxList+1))
+	if err != nil {
+		return fmt.Errorf("revocation: %w", err)
+	}
+	l, err := f.open(string(body), asked)
+	if err != nil {
+		return fmt.Errorf("revocation: the answer of %s: %w", f.url.Host, err)
+	}
+	if f.apply(l, asked) || f.since == 0 {
+		f.since, f.tag = l.Until, ""
+	} else {
+		f.tag = response.Header.Get("ETag")
+	}
+	return nil
+}
+
+// open checks an answer: who signed it, and that it covers what was asked for.
+func (f *Follower) open(text string, asked time.Time) (list, error) {
+	payload, err := f.cfg.Ring.Open(listType, text, maxList)
+	if err != nil {
+		return list{}, err
+	}
+	l, err := parse(payload)
+	switch {
+	case err != nil:
+		return list{}, err
+	case l.Until < asked.Add(-maxSkew).Unix() || l.Until > asked.Add(maxSkew+pollTimeout).Unix():
+		return list{}, errors.New("the list is not of now; are the clocks right?")
+	case f.since > 0 && l.Since > f.since || f.since == 0 && l.Since > l.Until-l.Life:
+		return list{}, errors.New("the list does not reach back far enough")
+	}
+	return l, nil
+}
+
+// apply adds a list to what is known, drops what does not matter any more, and reports
+// whether there was anything new.
+func (f *Follower) apply(l list, asked time.Time) (news bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.answered = asked
+	add := func(known entries) func(digest, int64) {
+		return func(d digest, at int64) {
+			if had, ok := known[d]; !ok || at > had {
+				known[d], news = at, true
+			}
+		}
+	}
+	_ = decode(l.Sessions, add(f.sessions)) // parse has looked at both
+	_ = decode(l.Users, add(f.users))
+	if l.Life > 0 {
+		f.life = l.Life
+	}
+	if now := asked.Unix(); now >= f.swept+60 {
+		f.swept = now
+		for _, known := range []entries{f.sessions, f.users} {
+			for d, at := range known {
+				if at+f.life < now {
+					delete(known, d)
+				}
+			}
+		}
+	}
+	return news
+}

@@ -1,0 +1,120 @@
+// Package revocation tells services that verify access tokens without a store which of
+// them are refused: those of sessions that were ended, and of accounts that were cut off.
+// A token is checked against a list in memory; what a request costs does not change.
+//
+// The service that logs users in serves the list, and the others follow it:
+//
+//	mux.Handle("GET /revocations", authkit.Public(), revocation.Handler(kit))
+//
+//	follower, err := revocation.NewFollower(revocation.Config{URL: "https://auth.example.com/revocations", Ring: ring})
+//	go follower.Run(ctx)
+//	guard, err := authkit.NewGuard(authkit.GuardConfig{Tokens: tokens, Revoked: follower.Revoked})
+//
+// So a logout reaches them within the interval at which they ask, 5 seconds by default.
+//
+// # The list
+//
+// It is a JWS (RFC 7515) of the type "revocations+jwt", signed with the key that signs
+// the access tokens. Its payload is a JSON object:
+//
+//	since, until  what it covers, in seconds since 1970: everything revoked from one to the other
+//	life          how long an entry matters, in seconds
+//	sessions      entries of sessions
+//	users         entries of accounts: of their tokens with an earlier iat
+//
+// Entries are records of 12 bytes, one behind the other, in base64url: the first 8 bytes
+// of a SHA-256 hash, and the time in seconds since 1970, big endian. The hash is that of
+// "authkit revoked session", or "authkit revoked user", a zero byte, and the ID. So the list
+// tells nobody who logs out, and can be public.
+//
+// A request with since=N gets what was revoked from N on; without it, all that still
+// matters. The answer has an ETag, and is 304 while there is nothing new.
+package revocation
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+const (
+	listType    = "revocations+jwt"
+	contentType = "application/jwt"
+	recordLen   = 12
+	maxList     = 32 << 20 // bytes: over a million entries
+)
+
+// list is the payload.
+type list struct {
+	Since    int64  `json:"since"`
+	Until    int64  `json:"until"`
+	Life     int64  `json:"life"`
+	Sessions string `json:"sessions"`
+	Users    string `json:"users"`
+}
+
+// A digest stands for the ID of a session or a user.
+type digest [8]byte
+
+func digestOf(kind, id string) digest {
+	var buf [128]byte
+	text := append(append(buf[:0], "authkit revoked "...), kind...)
+	sum := sha256.Sum256(append(append(text, 0), id...))
+	return digest(sum[:8])
+}
+
+// entries are when what was revoked: of two times the later one.
+type entries map[digest]int64
+
+func (e entries) add(d digest, at int64) { e[d] = max(at, e[d]) }
+
+// encode returns the records, in one order, so that the same list has the same text.
+func (e entries) encode() string {
+	records := make([][recordLen]byte, 0, len(e))
+	for d, at := range e {
+		var r [recordLen]byte
+		copy(r[:], d[:])
+		binary.BigEndian.PutUint32(r[8:], uint32(at))
+		records = append(records, r)
+	}
+	slices.SortFunc(records, func(a, b [recordLen]byte) int { return bytes.Compare(a[:], b[:]) })
+	all := make([]byte, 0, recordLen*len(records))
+	for _, r := range records {
+		all = append(all, r[:]...)
+	}
+	return base64.RawURLEncoding.EncodeToString(all)
+}
+
+// decode calls add with each record of a text.
+func decode(text string, add func(digest, int64)) error {
+	all, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil || len(all)%recordLen != 0 || base64.RawURLEncoding.EncodedLen(len(all)) != len(text) {
+		return errors.New("broken entries")
+	}
+	for r := range slices.Chunk(all, recordLen) {
+		add(digest(r[:8]), int64(binary.BigEndian.Uint32(r[8:])))
+	}
+	return nil
+}
+
+// parse reads the payload of a list.
+func parse(payload []byte) (list, error) {
+	var l list
+	if err := json.Unmarshal(payload, &l); err != nil {
+		return list{}, fmt.Errorf("the list is not JSON: %w", err)
+	}
+	if l.Since < 0 || l.Until < l.Since || l.Life <= 0 || l.Life > 24*60*60 {
+		return list{}, errors.New("the list covers no time")
+	}
+	for _, text := range []string{l.Sessions, l.Users} {
+		if err := decode(text, func(digest, int64) {}); err != nil {
+			return list{}, err
+		}
+	}
+	return l, nil
+}

@@ -1,0 +1,409 @@
+package revocation_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/revocation"
+)
+
+const (
+	email    = "user@example.com"
+	password = "correct horse"
+)
+
+// world is a service that logs users in, and how another one reaches it.
+type world struct {
+	t     testing.TB
+	kit   *authkit.Kit
+	store *authkit.MemoryStore
+	user  authkit.User
+	ring  *authkit.KeyRing // the other service's: public keys
+
+	mu     sync.Mutex
+	broken error           // of the next requests
+	alter  func(*response) // of the next answers
+	seen   []*response
+}
+
+type response struct {
+	path   string
+	status int
+	header http.Header
+	body   string
+}
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	private := ed25519.NewKeyFromSeed([]byte("a seed of thirty-two bytes, ok!!"))
+	store := authkit.NewMemoryStore()
+	kit, err := authkit.New(authkit.Config{
+		Tokens: authkit.TokenConfig{Keys: []authkit.Key{{ID: "1", Algorithm: authkit.EdDSA, Private: private}}},
+		Users:  store, Sessions: authkit.SessionConfig{Store: store},
+		Hasher:  authkit.Schemes(authkit.Bcrypt{Cost: 4, InsecureLowCost: true}),
+		OnEvent: func(context.Context, authkit.Event) {},
+	})
+	require.NoError(t, err)
+	user, err := kit.CreateUser(t.Context(), authkit.User{Email: email}, password)
+	require.NoError(t, err)
+	ring, err := authkit.NewKeyRing(kit.KeyRing().PublicKeys()...)
+	require.NoError(t, err)
+	return &world{t: t, kit: kit, store: store, user: user, ring: ring}
+}
+
+// RoundTrip is the network.
+func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.broken != nil {
+		return nil, w.broken
+	}
+	rec := httptest.NewRecorder()
+	revocation.Handler(w.kit).ServeHTTP(rec, r)
+	answer := &response{r.URL.RequestURI(), rec.Code, rec.Header(), rec.Body.String()}
+	if w.alter != nil {
+		w.alter(answer)
+	}
+	w.seen = append(w.seen, answer)
+	return &http.Response{
+		StatusCode: answer.status, Header: answer.header, Body: io.NopCloser(strings.NewReader(answer.body)), Request: r,
+	}, nil
+}
+
+func (w *world) last() *response {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.seen[len(w.seen)-1]
+}
+
+func (w *world) follower(change ...func(*revocation.Config)) *revocation.Follower {
+	w.t.Helper()
+	cfg := revocation.Config{URL: "https://auth.example.com/revocations", Ring: w.ring, Client: &http.Client{Transport: w}}
+	for _, c := range change {
+		c(&cfg)
+	}
+	f, err := revocation.NewFollower(cfg)
+	require.NoError(w.t, err)
+	return f
+}
+
+// login returns the claims of a new access token.
+func (w *world) login() authkit.Claims {
+	w.t.Helper()
+	token, err := w.kit.Login(w.t.Context(), email, password)
+	require.NoError(w.t, err)
+	verifier, err := authkit.NewTokenVerifier(authkit.TokenConfig{Ring: w.ring})
+	require.NoError(w.t, err)
+	claims, err := verifier.Verify(token.AccessToken)
+	require.NoError(w.t, err)
+	return claims
+}
+
+func requireRevoked(t testing.TB, f *revocation.Follower, c authkit.Claims, want bool) {
+	t.Helper()
+	got, err := f.Revoked(t.Context(), c)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+}
+
+// RF-08: a logout and a cut-off reach a service without a store by its next question.
+func TestFollower(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(300 * time.Millisecond)
+		w := newWorld(t)
+		f := w.follower()
+		one, two := w.login(), w.login()
+		require.NoError(t, w.kit.Logout(t.Context(), one.Subject, one.SessionID))
+		_, err := f.Revoked(t.Context(), one)
+		require.ErrorIs(t, err, revocation.ErrStale, "it knows nothing yet")
+
+		require.NoError(t, f.Poll(t.Context()))
+		requireRevoked(t, f, one, true)
+		requireRevoked(t, f, two, false)
+		require.Equal(t, "/revocations", w.last().path)
+
+		require.NoError(t, w.kit.LogoutEverywhere(t.Context(), w.user.ID))
+		three := w.login() // dated at the end of the second
+		requireRevoked(t, f, two, false)
+		require.NoError(t, f.Poll(t.Context()))
+		require.Contains(t, w.last().path, "since=")
+		requireRevoked(t, f, two, true)
+		requireRevoked(t, f, three, false)
+		emailSubject := two
+		emailSubject.Subject, emailSubject.UserID = email, two.Subject
+		requireRevoked(t, f, emailSubject, true)
+		undated := three
+		undated.IssuedAt = time.Time{}
+		requireRevoked(t, f, undated, true)
+		requireRevoked(t, f, authkit.Claims{Subject: "another", IssuedAt: two.IssuedAt}, false)
+	})
+}
+
+// While nothing happens, answers are 304 and empty; and what happens then is in a small one.
+func TestFollowerAsksForLittle(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		f := w.follower()
+		for range 1000 {
+			require.NoError(t, w.store.RevokeSessions(t.Context(), authkit.NewUserID(), "", time.Now()))
+		}
+		require.NoError(t, f.Poll(t.Context()))
+		require.Greater(t, len(w.last().body), 12_000)
+		time.Sleep(2 * time.Minute)
+		require.NoError(t, f.Poll(t.Context()))
+		require.Equal(t, 200, w.last().status)
+		for range 20 {
+			time.Sleep(5 * time.Second)
+			require.NoError(t, f.Poll(t.Context()))
+			require.Equal(t, 304, w.last().status)
+			require.Empty(t, w.last().body)
+		}
+		one := w.login()
+		require.NoError(t, w.kit.Logout(t.Context(), one.Subject, one.SessionID))
+		time.Sleep(5 * time.Second)
+		require.NoError(t, f.Poll(t.Context()))
+		requireRevoked(t, f, one, true)
+		for range 2000 { // hours later, what does not matter any more is gone on both sides
+			time.Sleep(5 * time.Second)
+			require.NoError(t, f.Poll(t.Context()))
+			require.Less(t, len(w.last().body), 2_000)
+		}
+		requireRevoked(t, f, one, false) // its token expired long ago
+	})
+}
+
+func TestFollowerRuns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var failures atomic.Int32
+		f := w.follower(func(c *revocation.Config) {
+			c.MaxStale = time.Minute
+			c.OnError = func(error) { failures.Add(1) }
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- f.Run(ctx) }()
+		synctest.Wait()
+		one := w.login()
+		requireRevoked(t, f, one, false)
+		require.NoError(t, w.kit.Logout(t.Context(), one.Subject, one.SessionID))
+		time.Sleep(5*time.Second + time.Millisecond)
+		synctest.Wait()
+		requireRevoked(t, f, one, true)
+
+		w.mu.Lock()
+		w.broken = errors.New("the network is down")
+		w.mu.Unlock()
+		time.Sleep(50 * time.Second)
+		requireRevoked(t, f, one, true) // it goes on
+		require.NotZero(t, failures.Load())
+		time.Sleep(20 * time.Second)
+		_, err := f.Revoked(t.Context(), one)
+		require.ErrorIs(t, err, revocation.ErrStale)
+		w.mu.Lock()
+		w.broken = nil
+		w.mu.Unlock()
+		time.Sleep(6 * time.Second)
+		synctest.Wait()
+		requireRevoked(t, f, one, true)
+		cancel()
+		require.ErrorIs(t, <-done, context.Canceled)
+	})
+}
+
+// An answer that is not right changes nothing.
+func TestFollowerRefuses(t *testing.T) {
+	t.Parallel()
+	other := newWorld(t)
+	otherKey := ed25519.NewKeyFromSeed([]byte("another seed of thirty-two bytes"))
+	stranger, err := authkit.NewKeyRing(authkit.Key{ID: "1", Algorithm: authkit.EdDSA, Private: otherKey})
+	require.NoError(t, err)
+	sign := func(ring *authkit.KeyRing, typ, payload string) string {
+		signed, err := ring.Sign(typ, []byte(payload))
+		require.NoError(t, err)
+		return signed
+	}
+	const typ = "revocations+jwt"
+	own := other.kit.KeyRing()
+	at := time.Now().Unix()
+	good := fmt.Sprintf(`{"since":%d,"until":%d,"life":3720,"sessions":"","users":""}`, at-4000, at)
+	token, err := other.kit.Login(t.Context(), email, password)
+	require.NoError(t, err)
+	for name, alter := range map[string]func(*response){
+		"another key":         func(r *response) { r.body = sign(stranger, typ, good) },
+		"another type":        func(r *response) { r.body = sign(own, "statement+jwt", good) },
+		"an access token":     func(r *response) { r.body = token.AccessToken },
+		"nothing":             func(r *response) { r.body = "" },
+		"a page":              func(r *response) { r.body = "<html>" },
+		"a status":            func(r *response) { r.status = 500 },
+		"a redirect":          func(r *response) { r.status = 302; r.header.Set("Location", "https://evil.example.com/") },
+		"304 out of the blue": func(r *response) { r.status = 304 },
+		"an old list": func(r *response) {
+			r.body = sign(own, typ, fmt.Sprintf(`{"since":%d,"until":%d,"life":3720,"sessions":"","users":""}`, at-8000, at-400))
+		},
+		"a list of tomorrow": func(r *response) {
+			r.body = sign(own, typ, fmt.Sprintf(`{"since":%d,"until":%d,"life":3720,"sessions":"","users":""}`, at-4000, at+86400))
+		},
+		"a list with a gap": func(r *response) {
+			r.body = sign(own, typ, fmt.Sprintf(`{"since":%d,"until":%d,"life":3720,"sessions":"","users":""}`, at-60, at))
+		},
+		"broken records": func(r *response) {
+			r.body = sign(own, typ, fmt.Sprintf(`{"since":%d,"until":%d,"life":3720,"sessions":"AAAA","users":""}`, at-4000, at))
+		},
+		"not base64": func(r *response) {
+			r.body = sign(own, typ, fmt.Sprintf(`{"since":%d,"until":%d,"life":3720,"sessions":"","users":"!"}`, at-4000, at))
+		},
+		"no life": func(r *response) {
+			r.body = sign(own, typ, fmt.Sprintf(`{"since":%d,"until":%d,"sessions":"","users":""}`, at-4000, at))
+		},
+		"not JSON": func(r *response) { r.body = sign(own, typ, "x") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			f := w.follower()
+			w.alter = alter
+			require.Error(t, f.Poll(t.Context()))
+			_, err := f.Revoked(t.Context(), authkit.Claims{Subject: "x"})
+			require.ErrorIs(t, err, revocation.ErrStale)
+			w.alter = func(r *response) { r.body = sign(own, typ, good) }
+			require.NoError(t, f.Poll(t.Context()), "the good one is good")
+			requireRevoked(t, f, authkit.Claims{Subject: "x"}, false)
+		})
+	}
+	t.Run("the network", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.broken = errors.New("down")
+		require.ErrorIs(t, w.follower().Poll(t.Context()), w.broken)
+	})
+}
+
+func TestFollowerFaults(t *testing.T) {
+	t.Parallel()
+	ring := new(authkit.KeyRing)
+	for name, tc := range map[string]struct {
+		cfg  revocation.Config
+		want string
+	}{
+		"http":           {revocation.Config{URL: "http://auth.example.com/r", Ring: ring}, "not https"},
+		"http elsewhere": {revocation.Config{URL: "http://auth.example.com/r", Ring: ring, InsecureHTTP: true}, "not https"},
+		"a path":         {revocation.Config{URL: "/r", Ring: ring}, "absolute"},
+		"a user":         {revocation.Config{URL: "https://u:p@auth.example.com/r", Ring: ring}, "absolute"},
+		"no ring":        {revocation.Config{URL: "https://auth.example.com/r"}, "Config.Ring"},
+		"quick":          {revocation.Config{URL: "https://auth.example.com/r", Ring: ring, Interval: time.Millisecond}, "Config.Interval"},
+		"slow":           {revocation.Config{URL: "https://auth.example.com/r", Ring: ring, Interval: time.Hour}, "Config.Interval"},
+		"stale":          {revocation.Config{URL: "https://auth.example.com/r", Ring: ring, MaxStale: time.Second}, "Config.MaxStale"},
+	} {
+		_, err := revocation.NewFollower(tc.cfg)
+		require.ErrorContains(t, err, tc.want, name)
+	}
+	_, err := revocation.NewFollower(revocation.Config{URL: "http://127.0.0.1:1/r", Ring: ring, InsecureHTTP: true})
+	require.NoError(t, err)
+}
+
+func TestHandler(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ask := func(method, target, tag string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(method, target, nil)
+		if tag != "" {
+			r.Header.Set("If-None-Match", tag)
+		}
+		rec := httptest.NewRecorder()
+		revocation.Handler(w.kit).ServeHTTP(rec, r)
+		return rec
+	}
+	one := w.login()
+	require.NoError(t, w.kit.Logout(t.Context(), one.Subject, one.SessionID))
+	rec := ask("GET", "/", "")
+	require.Equal(t, 200, rec.Code)
+	require.Equal(t, "application/jwt", rec.Header().Get("Content-Type"))
+	require.Equal(t, "no-cache", rec.Header().Get("Cache-Control"))
+	for _, private := range []string{one.SessionID, one.Subject} {
+		payload, err := w.ring.Open("revocations+jwt", rec.Body.String(), 1<<20)
+		require.NoError(t, err)
+		require.NotContains(t, string(payload), private)
+	}
+	tag := rec.Header().Get("ETag")
+	require.Equal(t, 304, ask("GET", "/", tag).Code)
+	require.Equal(t, 304, ask("GET", "/", `"x", `+tag).Code)
+	require.Equal(t, 200, ask("GET", "/", `"x"`).Code)
+	require.Equal(t, 405, ask("POST", "/", "").Code)
+	for _, bad := range []string{"x", "-1", "1.5", "99999999999999999999"} {
+		require.Equal(t, 400, ask("GET", "/?since="+bad, "").Code, bad)
+	}
+	require.Equal(t, 200, ask("GET", fmt.Sprintf("/?since=%d", time.Now().Unix()), "").Code)
+	w.store = nil
+	off, err := authkit.New(authkit.Config{Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352")})
+	require.NoError(t, err)
+	w.kit = off
+	require.Equal(t, 500, ask("GET", "/", "").Code, "sessions are off")
+}
+
+// 100,000 revocations: how large the list is, how long it takes to make, and to take.
+func BenchmarkList(b *testing.B) {
+	w := newWorld(b)
+	const n = 100_000
+	for range n {
+		s := authkit.NewUserID()
+		at := time.Now()
+		err := w.store.CreateSession(b.Context(), authkit.StoredSession{Session: authkit.Session{
+			ID: s, UserID: s, CreatedAt: at, LastUsedAt: at, ExpiresAt: at.Add(time.Hour), EndsAt: at.Add(time.Hour),
+		}}, 50)
+		require.NoError(b, err)
+		_, err = w.store.RevokeSession(b.Context(), s, s, at)
+		require.NoError(b, err)
+	}
+	b.Run("serve", func(b *testing.B) {
+		h := revocation.Handler(w.kit)
+		size := 0
+		for b.Loop() {
+			rec := httptest.NewRecorder()
+			h.ServeHTTP(rec, httptest.NewRequest("GET", "/", nil))
+			size = rec.Body.Len()
+		}
+		b.ReportMetric(float64(size), "bytes")
+		b.ReportMetric(float64(size)/n, "bytes/entry")
+	})
+	rec := httptest.NewRecorder()
+	revocation.Handler(w.kit).ServeHTTP(rec, httptest.NewRequest("GET", "/", nil))
+	whole := rec.Body.String()
+	w.alter = func(r *response) { r.status, r.body = 200, whole }
+	b.Run("apply", func(b *testing.B) {
+		for b.Loop() {
+			b.StopTimer()
+			f := w.follower()
+			b.StartTimer()
+			require.NoError(b, f.Poll(b.Context()))
+		}
+	})
+	f := w.follower()
+	require.NoError(b, f.Poll(b.Context()))
+	claims := w.login()
+	b.Run("look up", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if revoked, err := f.Revoked(b.Context(), claims); revoked || err != nil {
+				b.Fatal(revoked, err)
+			}
+		}
+	})
+}

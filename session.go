@@ -1,0 +1,525 @@
+package authkit
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/authkit-go/authkit/internal/refresh"
+)
+
+const (
+	defaultIdle     = 7 * 24 * time.Hour
+	defaultAbsolute = 30 * 24 * time.Hour
+	maxAbsolute     = 400 * 24 * time.Hour
+	defaultGrace    = 10 * time.Second
+	maxGrace        = time.Minute
+	defaultPerUser  = 50
+	maxDeviceBytes  = 256
+)
+
+// RevocationLife is how long a [Revocation] matters: longer than any access token that it
+// refuses is good for.
+const RevocationLife = maxLifetime + 2*maxLeeway
+
+// A SessionConfig turns sessions on. Then a login also returns a refresh token, which
+// [Kit.Refresh] takes once and replaces, and what the login began can be ended: see
+// [Kit.Logout]. Let [Kit.Run] delete what has expired.
+type SessionConfig struct {
+	// Store keeps the sessions; nil means that there are none. A [MemoryStore] can be
+	// Users and Store at once.
+	Store SessionStore
+
+	// Idle is how long a session lasts without a refresh; zero means 7 days. It is at
+	// least as long as an access token lasts.
+	Idle time.Duration
+
+	// Absolute is how long a session lasts however often it is refreshed; zero means 30
+	// days, 400 days is the most.
+	Absolute time.Duration
+
+	// Grace is how long a refresh token that was just used returns the same successor
+	// once more, in place of ending the session: two tabs refresh at once, and answers
+	// get lost. Zero means 10 seconds, one minute is the most, and a negative value means
+	// none. It is longer than StoreTimeout, and by far longer than the clocks of instances
+	// differ.
+	Grace time.Duration
+
+	// PerUser is how many sessions a user can have, beyond which a login ends the one that
+	// was used longest ago; zero means 50, which is also the most.
+	PerUser int
+}
+
+// ErrInvalidRefreshToken is returned by [Kit.Refresh] for every refresh token that is
+// refused. It says nothing about why; the event does.
+var ErrInvalidRefreshToken = errors.New("authkit: invalid refresh token")
+
+var (
+	errRefreshMalformed = &refusal{ErrInvalidRefreshToken, ReasonMalformed, nil}
+	errRefreshRevoked   = &refusal{ErrInvalidRefreshToken, ReasonRevoked, nil}
+	errRefreshExpired   = &refusal{ErrInvalidRefreshToken, ReasonExpired, nil}
+	errRefreshReused    = &refusal{ErrInvalidRefreshToken, ReasonReused, nil}
+	errRefreshUserGone  = &refusal{ErrInvalidRefreshToken, ReasonUnknownUser, nil}
+	errRefreshDisabled  = &refusal{ErrInvalidRefreshToken, ReasonDisabled, nil}
+	errRefreshCutOff    = &refusal{ErrInvalidRefreshToken, ReasonCutOff, nil}
+)
+
+// errNoSessions is returned by what needs sessions where there are none.
+var errNoSessions = errors.New("authkit: sessions are off; set Config.Sessions.Store")
+
+// sessions is a SessionConfig that was checked.
+type sessions struct {
+	store                 SessionStore
+	idle, absolute, grace time.Duration
+	perUser               int
+}
+
+// newSessions checks the configuration; fault is told what is wrong. It returns nil
+// where sessions are off.
+func newSessions(cfg SessionConfig, timeout, accessLife time.Duration, fault func(field string, err error)) *sessions {
+	if cfg.Store == nil {
+		if cfg != (SessionConfig{}) {
+			fault("Sessions.Store", errors.New("nil, and without it there are no sessions; set it, for example to a MemoryStore"))
+		}
+		return nil
+	}
+	s := &sessions{
+		store:    cfg.Store,
+		idle:     cmp.Or(cfg.Idle, defaultIdle),
+		absolute: cmp.Or(cfg.Absolute, defaultAbsolute),
+		grace:    max(0, cmp.Or(cfg.Grace, defaultGrace)),
+		perUser:  cmp.Or(cfg.PerUser, defaultPerUser),
+	}
+	if m, ok := cfg.Store.(*MemoryStore); ok && (m == nil || m.byID == nil) {
+		fault("Sessions.Store", errors.New("an empty MemoryStore; make it with NewMemoryStore"))
+	} else if !ok {
+		s.store = timedSessions{cfg.Store, timeout}
+	}
+	if s.absolute <= 0 || s.absolute > maxAbsolute {
+		fault("Sessions.Absolute", fmt.Errorf("%v; use up to %v, or 0 for %v", s.absolute, maxAbsolute, defaultAbsolute))
+	} else if cfg.Idle == 0 {
+		s.idle = min(s.idle, s.absolute)
+	}
+	if s.idle < accessLife || s.idle > s.absolute {
+		fault("Sessions.Idle", fmt.Errorf("%v; use a time from the %v of an access token to the %v of Absolute", s.idle, accessLife, s.absolute))
+	}
+	if s.grace > 0 && s.grace <= timeout {
+		fault("Sessions.Grace", fmt.Errorf("%v, which is over when a store has taken the %v of StoreTimeout; use a longer one, or a shorter StoreTimeout", s.grace, timeout))
+	}
+	if s.grace > maxGrace {
+		fault("Sessions.Grace", fmt.Errorf("%v; use up to %v, 0 for %v, or a negative value for none", s.grace, maxGrace, defaultGrace))
+	}
+	if s.perUser < 0 || s.perUser > defaultPerUser {
+		fault("Sessions.PerUser", fmt.Errorf("%d; use 1 to %d, or 0 for %d", s.perUser, defaultPerUser, defaultPerUser))
+	}
+	return s
+}
+
+// begin makes a session of a user, that began at the time given, and its refresh token.
+func (s *sessions) begin(ctx context.Context, userID string, at time.Time) (StoredSession, refresh.Token) {
+	token := refresh.New()
+	client := clientFrom(ctx)
+	stored := StoredSession{
+		Session: Session{
+			ID: token.SessionID(), UserID: userID, Device: client.Device, Address: client.Address,
+			CreatedAt: at, LastUsedAt: at, EndsAt: at.Add(s.absolute),
+		},
+		TokenHash: token.Hash(),
+	}
+	stored.ExpiresAt = s.expiry(&stored.Session, at)
+	return stored, token
+}
+
+// expiry returns when a session expires that is used at a time.
+func (s *sessions) expiry(session *Session, at time.Time) time.Time {
+	if expiry := at.Add(s.idle); expiry.Before(session.EndsAt) {
+		return expiry
+	}
+	return session.EndsAt
+}
+
+// A ClientInfo is where a request comes from, as the list of sessions shows it.
+type ClientInfo struct {
+	Address string // an IP address, without a port
+	Device  string // the User-Agent; the first 256 bytes are kept
+}
+
+type clientKey struct{}
+
+// WithClient returns a context that tells [Kit.Login] and [Kit.Refresh] where a request
+// comes from. The handlers of this package do it by themselves: the address is then the
+// one that the connection comes from. Behind a proxy, do it before them, with the address
+// that the proxy reports and cannot be made to report by a client.
+func WithClient(ctx context.Context, c ClientInfo) context.Context {
+	return context.WithValue(ctx, clientKey{}, c)
+}
+
+// clientFrom returns the client of a context, fit to be stored.
+func clientFrom(ctx context.Context) ClientInfo {
+	c, _ := ctx.Value(clientKey{}).(ClientInfo)
+	return ClientInfo{Address: printable(c.Address, 64), Device: printable(c.Device, maxDeviceBytes)}
+}
+
+// printable returns the front of a text as UTF-8, with a space for what does not print.
+func printable(s string, limit int) string {
+	clean := make([]byte, 0, min(len(s), limit))
+	for _, r := range s {
+		if !unicode.IsPrint(r) || r == utf8.RuneError {
+			r = ' '
+		}
+		if len(clean)+utf8.RuneLen(r) > limit {
+			break
+		}
+		clean = utf8.AppendRune(clean, r)
+	}
+	return string(clean)
+}
+
+// Refresh exchanges a refresh token for an access token and the next refresh token. Each
+// refresh token is good for one exchange, of which one caller is the winner. Whoever
+// presents it again gets the same successor within [SessionConfig].Grace, if that has not
+// been used itself. Whoever does so later, or presents an older one, shows that two parties
+// hold tokens of one session: it is ended, for both (RFC 9700 section 4.14.2).
+//
+// The account is read again: its roles are in the new token, and the session ends if the
+// account is disabled, deleted, or was cut off since the login.
+//
+// The error is ErrInvalidRefreshToken for every reason of the caller's, ErrUnavailable if
+// a store failed, or the context's. After the latter two try again soon, with the same token:
+// a store may have made the change and lost the answer, and the grace is not long.
+func (k *Kit) Refresh(ctx context.Context, refreshToken string) (Token, error) {
+	token, session, err := k.refresh(ctx, refreshToken)
+	e := Event{Kind: EventSessionRenewed, UserID: session.UserID, SessionID: session.ID}
+	if err != nil {
+		e.Kind = EventRefreshFailure
+		e.Reason, e.Err = reasonOf(ctx, err)
+		if e.Reason == ReasonReused {
+			e.Kind = EventTokenReuse
+		}
+	}
+	k.emit(ctx, e)
+	return token, err
+}
+
+// refresh is Refresh without the event. The session is also returned with an error, once
+// it is known.
+func (k *Kit) refresh(ctx context.Context, text string) (Token, Session, error) {
+	if k.sessions == nil {
+		return Token{}, Session{}, errNoSessions
+	}
+	presented, ok := refresh.Parse(text)
+	if !ok {
+		return Token{}, Session{}, errRefreshMalformed
+	}
+	s, err := k.session(ctx, presented)
+	if err != nil {
+		return Token{}, s.Session, err
+	}
+	next, current := presented.Next(), s.TokenHash == presented.Hash()
+	if !current {
+		if next, err = k.successor(ctx, &s, presented); err != nil {
+			return Token{}, s.Session, err
+		}
+	}
+	user, err := k.sessionUser(ctx, &s.Session)
+	if err != nil {
+		return Token{}, s.Session, err
+	}
+	extra, err := k.extra(ctx, user.User)
+	if err != nil {
+		return Token{}, s.Session, err
+	}
+	// The access token comes first: after the rotation nothing can fail any more.
+	at := now() // not before the host's hook was done, which may take its time
+	token, err := k.issue(user, extra, &s.Session, at)
+	if err != nil {
+		return Token{}, s.Session, err
+	}
+	if current {
+		if next, err = k.rotate(ctx, &s, presented, next, at); err != nil {
+			return Token{}, s.Session, err
+		}
+	}
+	token.RefreshToken = next.Text()
+	return token, s.Session, nil
+}
+
+// rotate replaces the current token of a session by the next, and returns the one that is
+// current then: somebody else may have been first.
+func (k *Kit) rotate(ctx context.Context, s *StoredSession, presented, next refresh.Token, at time.Time) (refresh.Token, error) {
+	after, rotated, err := k.sessions.store.RotateSession(ctx, s.ID, Rotation{
+		Old: s.TokenHash, New: next.Hash(), Successor: presented.Seal(next),
+		At: at, ExpiresAt: k.sessions.expiry(&s.Session, at), Address: cmp.Or(clientFrom(ctx).Address, s.Address),
+	})
+	if err != nil && !errors.Is(err, ErrSessionNotFound) {
+		// The answer may have been lost, and not the rotation: then the client must not
+		// come back when the grace is over.
+		lost := err
+		if after, err = k.sessions.store.SessionByID(ctx, s.ID); err == nil && after.TokenHash == s.TokenHash {
+			err = lost
+		}
+	}
+	switch {
+	case errors.Is(err, ErrSessionNotFound):
+		return refresh.Token{}, errRefreshRevoked
+	case err != nil:
+		return refresh.Token{}, unavailable(ctx, err)
+	case !rotated:
+		return k.successor(ctx, &after, presented)
+	}
+	return next, nil
+}
+
+// session returns the session that a refresh token belongs to, if it has not expired.
+func (k *Kit) session(ctx context.Context, t refresh.Token) (StoredSession, error) {
+	s, err := k.sessions.store.SessionByID(ctx, t.SessionID())
+	at := now()
+	switch {
+	case errors.Is(err, ErrSessionNotFound):
+		return StoredSession{}, errRefreshRevoked
+	case err != nil:
+		return StoredSession{}, unavailable(ctx, err)
+	case !at.Before(s.ExpiresAt) || !at.Before(s.EndsAt):
+		return s, errRefreshExpired
+	}
+	return s, nil
+}
+
+// sessionUser returns the account of a session. The session ends if that is not to be
+// logged in any more.
+func (k *Kit) sessionUser(ctx context.Context, s *Session) (StoredUser, error) {
+	u, err := k.users.UserByID(ctx, s.UserID)
+	switch {
+	case errors.Is(err, ErrUserNotFound) || err == nil && u.ID != s.UserID:
+		err = errRefreshUserGone
+	case err != nil:
+		return StoredUser{}, unavailable(ctx, err)
+	case u.Disabled:
+		err = errRefreshDisabled
+	case s.CreatedAt.Before(u.ValidFrom):
+		err = errRefreshCutOff
+	default:
+		return u, nil
+	}
+	return StoredUser{}, k.end(ctx, s, err)
+}
+
+// successor returns what a token is answered with that is not the current one: the token
+// that replaced it, in the grace, or else the session ends.
+func (k *Kit) successor(ctx context.Context, s *StoredSession, presented refresh.Token) (refresh.Token, error) {
+	if s.ParentHash == presented.Hash() && k.sessions.grace > 0 && now().Sub(s.RotatedAt) <= k.sessions.grace {
+		next, err := presented.Open(s.Successor)
+		if err != nil || next.Hash() != s.TokenHash {
+			return refresh.Token{}, fmt.Errorf("authkit: the successor of a refresh token is not as it was stored: %w", cmp.Or(err, refresh.ErrSealed))
+		}
+		return next, nil
+	}
+	return refresh.Token{}, k.end(ctx, &s.Session, errRefreshReused)
+}
+
+// end ends a session for a reason, which it returns. Whoever hangs up cannot stop it.
+func (k *Kit) end(ctx context.Context, s *Session, reason error) error {
+	if _, err := k.sessions.store.RevokeSession(context.WithoutCancel(ctx), s.UserID, s.ID, now()); err != nil {
+		return &refusal{ErrUnavailable, ReasonStore, errors.Join(reason, err)}
+	}
+	return reason
+}
+
+// Sessions returns the sessions of a user that have not expired, the one used last in front.
+func (k *Kit) Sessions(ctx context.Context, userID string) ([]Session, error) {
+	if k.sessions == nil {
+		return nil, errNoSessions
+	}
+	all, err := k.sessions.store.SessionsByUser(ctx, userID)
+	if err != nil {
+		return nil, unavailable(ctx, err)
+	}
+	at := now()
+	live := make([]Session, 0, len(all))
+	for _, s := range all {
+		if at.Before(s.ExpiresAt) {
+			live = append(live, s)
+		}
+	}
+	return live, nil
+}
+
+// Logout ends a session of a user. Its refresh token is refused from now on, and its
+// access tokens at the next request, by every Kit on the same store. The error is
+// ErrSessionNotFound if the user has no such session, and ErrUnavailable if the store
+// failed: then the session goes on.
+func (k *Kit) Logout(ctx context.Context, userID, sessionID string) error {
+	if k.sessions == nil {
+		return errNoSessions
+	}
+	revoked, err := k.sessions.store.RevokeSession(ctx, userID, sessionID, now())
+	if err != nil {
+		return k.storeFailed(ctx, err)
+	}
+	if !revoked {
+		return ErrSessionNotFound
+	}
+	k.emit(ctx, Event{Kind: EventLogout, UserID: userID, SessionID: sessionID})
+	return nil
+}
+
+// LogoutOthers ends all sessions of a user but one: the one that asks, as a rule. The
+// error is ErrSessionNotFound if the user does not have that one, and then nothing ends;
+// or ErrUnavailable.
+func (k *Kit) LogoutOthers(ctx context.Context, userID, sessionID string) error {
+	if k.sessions == nil {
+		return errNoSessions
+	}
+	s, err := k.sessions.store.SessionByID(ctx, sessionID)
+	if errors.Is(err, ErrSessionNotFound) || err == nil && s.UserID != userID {
+		return ErrSessionNotFound
+	}
+	if err == nil {
+		err = k.sessions.store.RevokeSessions(ctx, userID, sessionID, now())
+	}
+	if err != nil {
+		return k.storeFailed(ctx, err)
+	}
+	k.emit(ctx, Event{Kind: EventLogout, UserID: userID})
+	return nil
+}
+
+// LogoutEverywhere refuses every token that a user was issued until now, of this session
+// and all others, whether sessions are on or not. (Where they are off, a token from an
+// instance whose clock is ahead is dated ahead, and survives by as much.)
+//
+// The error is ErrUserNotFound or ErrUnavailable. With the latter the change may have been
+// made, or not have reached services that follow the revocations: call it again.
+func (k *Kit) LogoutEverywhere(ctx context.Context, userID string) error {
+	return k.cutOff(ctx, userID, UserUpdate{}, EventLogout)
+}
+
+// SetPassword gives an account a new password, and logs its user out everywhere: who had
+// the old one has nothing. Whether whoever asks may do so is for the caller to find out.
+//
+// The error is a *ValidationError for a password that is against the rules, ErrUserNotFound,
+// ErrOverloaded, ErrUnavailable as in [Kit.LogoutEverywhere], or the context's.
+func (k *Kit) SetPassword(ctx context.Context, userID, password string) error {
+	u, err := k.users.UserByID(ctx, userID)
+	if errors.Is(err, ErrUserNotFound) {
+		return err
+	}
+	if err != nil {
+		return unavailable(ctx, err)
+	}
+	hash, err := k.hashNew(ctx, u.User, password)
+	if err != nil {
+		return err
+	}
+	return k.cutOff(ctx, userID, UserUpdate{PasswordHash: &hash}, EventPasswordChange)
+}
+
+// DisableUser disables an account, and logs its user out everywhere, for good: who
+// enables it again does not bring the old sessions back.
+//
+// The error is ErrUserNotFound, or ErrUnavailable as in [Kit.LogoutEverywhere].
+func (k *Kit) DisableUser(ctx context.Context, userID string) error {
+	return k.cutOff(ctx, userID, UserUpdate{Disabled: new(true)}, EventUserDisabled)
+}
+
+// DeleteUser deletes an account with its sessions, and refuses all its tokens. The error is
+// as that of [Kit.DisableUser]; with ErrUnavailable the account may be left, disabled.
+func (k *Kit) DeleteUser(ctx context.Context, userID string) error {
+	if err := k.DisableUser(ctx, userID); err != nil {
+		return err
+	}
+	if err := k.users.DeleteUser(ctx, userID); err != nil && !errors.Is(err, ErrUserNotFound) {
+		return k.storeFailed(ctx, err)
+	}
+	k.emit(ctx, Event{Kind: EventUserDeleted, UserID: userID})
+	return nil
+}
+
+// cutOff makes a change to an account, and refuses every token that was issued to it until
+// now. The one write to the account does both; that the sessions are then removed is so that
+// lists and other services, which know nothing of the account, see it.
+func (k *Kit) cutOff(ctx context.Context, userID string, change UserUpdate, kind EventKind) error {
+	at := now()
+	// Tokens are dated in whole seconds. The cut-off is the next one, so that none of this
+	// second outlives it.
+	from := at.Truncate(time.Second).Add(time.Second)
+	change.ValidFrom = &from
+	switch _, err := k.users.UpdateUser(ctx, userID, change, at); {
+	case errors.Is(err, ErrUserNotFound):
+		return err
+	case err != nil:
+		return k.storeFailed(ctx, err)
+	}
+	k.emit(ctx, Event{Kind: kind, UserID: userID})
+	if k.sessions == nil {
+		return nil
+	}
+	ctx = context.WithoutCancel(ctx)
+	err := k.sessions.store.RevokeSessions(ctx, userID, "", from)
+	if err != nil {
+		err = k.sessions.store.RevokeSessions(ctx, userID, "", from)
+	}
+	if err != nil {
+		return k.storeFailed(ctx, err)
+	}
+	return nil
+}
+
+// Revocations returns why access tokens are refused at the moment that have not expired:
+// what has been revoked at since or later, as far back as a token can be good. It is for
+// services that verify tokens without a store.
+func (k *Kit) Revocations(ctx context.Context, since time.Time) ([]Revocation, error) {
+	if k.sessions == nil {
+		return nil, errNoSessions
+	}
+	if oldest := now().Add(-RevocationLife); since.Before(oldest) {
+		since = oldest
+	}
+	revoked, err := k.sessions.store.Revocations(ctx, since)
+	if err != nil {
+		return nil, unavailable(ctx, err)
+	}
+	return revoked, nil
+}
+
+// Run deletes what has expired from the session store, now and every ten minutes, until
+// ctx is done; it returns the context's error. A store that fails is told to OnEvent, and
+// tried again. Several instances may run it on one store.
+func (k *Kit) Run(ctx context.Context) error {
+	if k.sessions == nil {
+		return errNoSessions
+	}
+	const every, batch = 10 * time.Minute, 1000
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		for {
+			at := now()
+			n, err := k.sessions.store.DeleteExpired(ctx, at, at.Add(-RevocationLife), batch)
+			if err != nil {
+				_ = k.storeFailed(ctx, err)
+			}
+			if n == 0 || err != nil {
+				break
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// storeFailed returns the error of a store as callers see it, and tells the host.
+func (k *Kit) storeFailed(ctx context.Context, err error) error {
+	err = unavailable(ctx, err)
+	if !hasLeft(ctx) {
+		k.emit(ctx, Event{Kind: EventStoreFailure, Reason: ReasonStore, Err: err})
+	}
+	return err
+}
