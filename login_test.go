@@ -424,7 +424,7 @@ func TestLoginRehash(t *testing.T) {
 }
 
 // HA-09: the swap is a compare-and-swap, so a password that is changed between the
-// verification and the swap stays.
+// verification and the swap stays, and whoever logs in with the old one is not let in.
 func TestLoginRehashKeepsAPasswordChangedMeanwhile(t *testing.T) {
 	t.Parallel()
 	var events recorder
@@ -441,9 +441,10 @@ func TestLoginRehashKeepsAPasswordChangedMeanwhile(t *testing.T) {
 		return users.UserStore.SwapPasswordHash(ctx, id, old, fresh, at)
 	}
 	_, err := kit.Login(t.Context(), "ada@example.com", loginPassword)
-	require.NoError(t, err)
+	require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
 	require.Equal(t, changed, storedHash(t, users, ada.ID))
-	require.Equal(t, []authkit.EventKind{authkit.EventLoginSuccess}, events.kinds(), "nothing was replaced")
+	require.Equal(t, []authkit.EventKind{authkit.EventLoginFailure}, events.kinds(), "nothing was replaced")
+	require.Equal(t, authkit.ReasonWrongPassword, events.last().Reason)
 }
 
 // A brokenHasher fails where it is told to.

@@ -256,3 +256,74 @@ func (k *Kit) checkNewPassword(ctx context.Context, u User, password string) (ru
 	}
 	return "", nil
 }
+
+// SetPassword gives an account a new password, and logs its user out everywhere: who had
+// the old one has nothing. Whether whoever asks may do so is for the caller to find out.
+//
+// The error is a *ValidationError for a password that is against the rules, ErrUserNotFound,
+// ErrOverloaded, ErrUnavailable as in [Kit.LogoutEverywhere], or the context's.
+func (k *Kit) SetPassword(ctx context.Context, userID, password string) error {
+	u, err := k.users.UserByID(ctx, userID)
+	if errors.Is(err, ErrUserNotFound) {
+		return err
+	}
+	if err != nil {
+		return unavailable(ctx, err)
+	}
+	hash, err := k.hashNew(ctx, u.User, password)
+	if err != nil {
+		return err
+	}
+	return k.cutOff(ctx, userID, UserUpdate{PasswordHash: &hash}, EventPasswordChange)
+}
+
+// DisableUser disables an account, and logs its user out everywhere, for good: who
+// enables it again does not bring the old sessions back.
+//
+// The error is ErrUserNotFound, or ErrUnavailable as in [Kit.LogoutEverywhere].
+func (k *Kit) DisableUser(ctx context.Context, userID string) error {
+	return k.cutOff(ctx, userID, UserUpdate{Disabled: new(true)}, EventUserDisabled)
+}
+
+// DeleteUser deletes an account with its sessions, and refuses all its tokens. The error is
+// as that of [Kit.DisableUser]; with ErrUnavailable the account may be left, disabled.
+func (k *Kit) DeleteUser(ctx context.Context, userID string) error {
+	if err := k.DisableUser(ctx, userID); err != nil {
+		return err
+	}
+	if err := k.users.DeleteUser(ctx, userID); err != nil && !errors.Is(err, ErrUserNotFound) {
+		return k.storeFailed(ctx, err)
+	}
+	k.emit(ctx, Event{Kind: EventUserDeleted, UserID: userID})
+	return nil
+}
+
+// cutOff makes a change to an account, and refuses every token that was issued to it until
+// now. The one write to the account does both; that the sessions are then removed is so that
+// lists and other services, which know nothing of the account, see it.
+func (k *Kit) cutOff(ctx context.Context, userID string, change UserUpdate, kind EventKind) error {
+	at := now()
+	// Tokens are dated in whole seconds. The cut-off is the next one, so that none of this
+	// second outlives it.
+	from := at.Truncate(time.Second).Add(time.Second)
+	change.ValidFrom = &from
+	switch _, err := k.users.UpdateUser(ctx, userID, change, at); {
+	case errors.Is(err, ErrUserNotFound):
+		return err
+	case err != nil:
+		return k.storeFailed(ctx, err)
+	}
+	k.emit(ctx, Event{Kind: kind, UserID: userID})
+	if k.sessions == nil {
+		return nil
+	}
+	ctx = context.WithoutCancel(ctx)
+	err := k.sessions.store.RevokeSessions(ctx, userID, "", from)
+	if err != nil && !errors.Is(err, context.DeadlineExceeded) { // which took long enough
+		err = k.sessions.store.RevokeSessions(ctx, userID, "", from)
+	}
+	if err != nil {
+		return k.storeFailed(ctx, err)
+	}
+	return nil
+}

@@ -223,7 +223,7 @@ func testCancelledInTheMiddle(t *testing.T, s authkit.SessionStore, rounds int) 
 		{"RevokeSessions but one", "a b |", "| a b", func(ctx context.Context, a, _, c *authkit.StoredSession) error {
 			return s.RevokeSessions(ctx, a.UserID, c.ID, start)
 		}},
-		{"RevokeSessions", "a b |", "| all", func(ctx context.Context, a, _, _ *authkit.StoredSession) error {
+		{"RevokeSessions", "a b |", "| a b all", func(ctx context.Context, a, _, _ *authkit.StoredSession) error {
 			return s.RevokeSessions(ctx, a.UserID, "", start)
 		}},
 		{"DeleteExpired", "a b |", "|", func(ctx context.Context, _, _, _ *authkit.StoredSession) error {
