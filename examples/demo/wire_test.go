@@ -130,6 +130,10 @@ var (
 
 	// refreshTokens matches a refresh token, whole or cut.
 	refreshTokens = regexp.MustCompile(`akr_[A-Za-z0-9_-]{8}`)
+
+	// jsonSegments matches the front of each segment of a token that holds JSON, and not the
+	// same letters that a signature may have in it.
+	jsonSegments = regexp.MustCompile(`[^A-Za-z0-9_-]eyJ`)
 )
 
 // nothingLeaks looks at everything that the walk has seen: a password, a hash or a token
@@ -162,7 +166,7 @@ func (w *walk) nothingLeaks(t *testing.T) {
 		}
 		for _, secret := range w.secrets {
 			issued := asked && (strings.HasPrefix(secret, "eyJ") || strings.HasPrefix(secret, "akr_"))
-			if issued && bytes.Count(said, []byte("eyJ")) <= 2 && bytes.Count(said, []byte("akr_")) == 1 {
+			if issued && len(jsonSegments.FindAll(said, -1)) <= 2 && bytes.Count(said, []byte("akr_")) == 1 {
 				continue // the header and the payload of one access token, and a refresh token
 			}
 			require.NotContains(t, string(said), secret, "%s %s", a.call.method, a.call.path)
