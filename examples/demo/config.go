@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/authkit-go/authkit"
@@ -25,6 +26,10 @@ type config struct {
 	usersFile    string
 	generateHash bool
 	redocFile    string
+	certFile     string // with keyFile: serve https
+	keyFile      string
+	hsts         bool
+	corsOrigins  []string // other origins whose pages may call this service
 	printOnly    bool
 
 	log *slog.Logger
@@ -67,12 +72,17 @@ func loadConfig(args []string, lookup func(string) (string, bool), help io.Write
 
 	var cfg config
 	var noGenerateHash bool
+	var origins string
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.StringVar(&cfg.addr, "addr", env("ADDR", "127.0.0.1:8000"), "`address` to listen on; port 0 picks one (ADDR)")
 	flags.IntVar(&cfg.cost, "cost", cost, "bcrypt `cost`, 10 to 14 (BCRYPT_COST)")
 	flags.StringVar(&cfg.usersFile, "users", env("USERS_FILE", ""), "JSON `file` of accounts to load instead of the two of the demo (USERS_FILE)")
 	flags.BoolVar(&noGenerateHash, "no-generate-hash", false, "leave /generate-hash/ out")
 	flags.StringVar(&cfg.redocFile, "redoc-js", "", "`file` with ReDoc's bundle, to serve to /redoc in place of the copy on the CDN")
+	flags.StringVar(&cfg.certFile, "tls-cert", env("TLS_CERT", ""), "PEM `file` with the certificate chain: serve https, with -tls-key (TLS_CERT)")
+	flags.StringVar(&cfg.keyFile, "tls-key", env("TLS_KEY", ""), "PEM `file` with the key of the certificate (TLS_KEY)")
+	flags.BoolVar(&cfg.hsts, "hsts", false, "tell browsers to use https alone for a year; once every name of the host has it")
+	flags.StringVar(&origins, "cors", env("CORS_ORIGINS", ""), "comma-separated `origins` whose pages may call this service, such as https://app.example.com (CORS_ORIGINS)")
 	flags.BoolVar(&cfg.printOnly, "config", false, "print the effective configuration, secrets masked, and exit")
 
 	var usage bytes.Buffer
@@ -90,6 +100,12 @@ func loadConfig(args []string, lookup func(string) (string, bool), help io.Write
 		return config{}, fmt.Errorf("a bcrypt cost of %d; use %d to %d", cfg.cost, minCost, maxCost)
 	}
 	cfg.generateHash = !noGenerateHash
+	if (cfg.certFile == "") != (cfg.keyFile == "") {
+		return config{}, errors.New("-tls-cert and -tls-key belong together; give both")
+	}
+	if cfg.corsOrigins, err = parseOrigins(origins); err != nil {
+		return config{}, err
+	}
 
 	secret, ok := lookup("SECRET_KEY")
 	switch {
@@ -119,6 +135,9 @@ func (c config) print(w io.Writer) {
 		{"sessions", fmt.Sprintf("end %d days after their last refresh, %d days after the login at most", days(sessionIdle), days(sessionAbsolute))},
 		{"users", cmp.Or(c.usersFile, "the demo's two accounts")},
 		{"generate-hash", c.generateHash},
+		{"tls", cmp.Or(c.certFile, "off: put a proxy with https in front")},
+		{"hsts", c.hsts},
+		{"cors", cmp.Or(strings.Join(c.corsOrigins, ", "), "off")},
 		{"redoc-js", cmp.Or(c.redocFile, redocAddress)},
 	} {
 		fmt.Fprintf(w, "%-14s %v\n", setting.name, setting.value)

@@ -67,6 +67,12 @@ func TestConfig(t *testing.T) {
 		"cost too low":     {[]string{"-cost", "9"}, "", "10 to 14"},
 		"cost too high":    {nil, "BCRYPT_COST=15", "10 to 14"},
 		"cost no number":   {nil, "BCRYPT_COST=high", "BCRYPT_COST"},
+		"half of TLS":      {[]string{"-tls-cert", "c.pem"}, "", "-tls-key"},
+		"any origin":       {[]string{"-cors", "*"}, "", "one exact origin"},
+		"many origins":     {[]string{"-cors", "https://*.example.com"}, "", "one exact origin"},
+		"null origin":      {[]string{"-cors", "null"}, "", "one exact origin"},
+		"origin with path": {nil, "CORS_ORIGINS=https://a.example/", "one exact origin"},
+		"origin in clear":  {nil, "CORS_ORIGINS=https://a.example, http://b.example", "not https"},
 		"unknown flag":     {[]string{"-redis", "x"}, "", "redis"},
 		"argument":         {[]string{"serve"}, "", "serve"},
 	} {

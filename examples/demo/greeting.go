@@ -19,5 +19,9 @@ func greet(w io.Writer, cfg config, addr net.Addr) error {
 	if err != nil {
 		return err
 	}
-	return tmpl.Execute(w, struct{ URL, UsersFile string }{"http://" + addr.String(), cfg.usersFile})
+	scheme := "http://"
+	if cfg.certFile != "" {
+		scheme = "https://"
+	}
+	return tmpl.Execute(w, struct{ URL, UsersFile string }{scheme + addr.String(), cfg.usersFile})
 }

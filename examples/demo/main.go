@@ -13,6 +13,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -24,6 +25,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/authkit-go/authkit/harden"
 )
 
 const (
@@ -69,10 +72,18 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "demo:", err)
 		return exitUsage
 	}
+	secure, err := cfg.tls()
+	if err != nil {
+		fmt.Fprintln(stderr, "demo:", err)
+		return exitUsage
+	}
 	listener, err := net.Listen("tcp", cfg.addr)
 	if err != nil {
 		fmt.Fprintln(stderr, "demo:", err)
 		return exitFailed
+	}
+	if secure != nil {
+		listener = tls.NewListener(listener, secure)
 	}
 	if err := greet(stdout, cfg, listener.Addr()); err != nil {
 		fmt.Fprintln(stderr, "demo:", err)
@@ -102,19 +113,11 @@ func beside(task func(context.Context) error) (stop func()) {
 	}
 }
 
-// newHTTPServer returns the server of a handler, with limits: the zero values of all
-// of them mean none, and a client that is slow on purpose must not hold a connection
-// for ever.
+// newHTTPServer returns the server of a handler, with limits.
 func newHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
-	return &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       20 * time.Second,
-		WriteTimeout:      60 * time.Second,
-		IdleTimeout:       60 * time.Second,
-		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
-	}
+	server := harden.Server("", handler)
+	server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelWarn)
+	return server
 }
 
 // serve serves until ctx ends, and then finishes the requests that are under way, if

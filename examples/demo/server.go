@@ -36,6 +36,7 @@ type server struct {
 	users authkit.UserStore
 	mux   *authkit.Mux
 	log   *slog.Logger
+	wrap  func(http.Handler) http.Handler // what belongs around all of it
 }
 
 // newServer sets authkit up, fills the store, and registers every route with its policy.
@@ -60,8 +61,12 @@ func newServer(ctx context.Context, cfg config) (*server, error) {
 	if err := seed(ctx, kit, store, cfg); err != nil {
 		return nil, err
 	}
+	wrap, err := around(cfg)
+	if err != nil {
+		return nil, err
+	}
 	mux := kit.NewMux()
-	s := &server{kit: kit, users: store, mux: mux, log: cfg.log}
+	s := &server{kit: kit, users: store, mux: mux, log: cfg.log, wrap: wrap}
 
 	for _, slash := range []string{"", "/{$}"} { // every path, with its trailing slash and without
 		mux.Handle("POST /token"+slash, authkit.Public(), kit.TokenHandler())
@@ -89,7 +94,7 @@ func newServer(ctx context.Context, cfg config) (*server, error) {
 }
 
 // handler returns the service as it is served.
-func (s *server) handler() http.Handler { return observe(s.log, s.mux) }
+func (s *server) handler() http.Handler { return s.wrap(s.mux) }
 
 // writeJSON answers with a value.
 func writeJSON(w http.ResponseWriter, status int, value any) {

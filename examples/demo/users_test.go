@@ -66,7 +66,9 @@ func TestListWithoutStore(t *testing.T) {
 		{"", 1, false}, {"", 2, true}, {"?limit=1", 1, false}, {"?limit=1", 2, false},
 	} {
 		s := &server{users: &failingStore{users, c.nth}, log: log}
-		url := startHandler(t, observe(log, http.HandlerFunc(s.listUsers)), log)
+		wrap, err := around(config{log: log})
+		require.NoError(t, err)
+		url := startHandler(t, wrap(http.HandlerFunc(s.listUsers)), log)
 		a, err := send(url, call{method: "GET", path: "/" + c.query})
 		if c.cut {
 			require.Error(t, err)

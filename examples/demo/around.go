@@ -1,0 +1,75 @@
+package main
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/authkit-go/authkit/harden"
+	"github.com/rs/cors"
+)
+
+// around returns what belongs around every route: headers, request IDs, a log line, an
+// answer where a handler panics, and CORS if it is switched on.
+func around(cfg config) (func(http.Handler) http.Handler, error) {
+	opts := harden.Options{Logger: cfg.log}
+	if cfg.hsts {
+		opts.HSTS = 365 * 24 * time.Hour
+	}
+	wrap, err := harden.New(opts)
+	if err != nil || len(cfg.corsOrigins) == 0 {
+		return wrap, err
+	}
+	allow := cors.New(cors.Options{
+		AllowedOrigins: cfg.corsOrigins, // exact ones: see parseOrigins
+		AllowedMethods: []string{http.MethodGet, http.MethodPost, http.MethodDelete},
+		AllowedHeaders: []string{"Authorization", "Content-Type"},
+		ExposedHeaders: []string{"Link", "Location", "Retry-After", "WWW-Authenticate", "X-Request-ID"},
+		MaxAge:         600, // seconds
+		// AllowCredentials stays off: tokens come in a header, and no page of another origin
+		// may use a cookie of this one.
+	})
+	return func(next http.Handler) http.Handler { return wrap(allow.Handler(next)) }, nil
+}
+
+// parseOrigins reads a comma-separated list of origins. Of what github.com/rs/cors takes,
+// it refuses everything that is not one exact origin: wildcards, "null", http for a host that
+// is not this machine.
+func parseOrigins(list string) ([]string, error) {
+	var origins []string
+	for origin := range strings.SplitSeq(list, ",") {
+		origin = strings.TrimSpace(origin)
+		if origin == "" {
+			continue
+		}
+		u, err := url.Parse(origin)
+		switch {
+		case err != nil || u.Host == "" || origin != u.Scheme+"://"+strings.ToLower(u.Host) || strings.Contains(origin, "*"):
+			return nil, fmt.Errorf("-cors: %q is not one exact origin; write it like https://app.example.com, without a path", origin)
+		case u.Scheme != "https" && (u.Scheme != "http" || u.Hostname() != "localhost" && !net.ParseIP(u.Hostname()).IsLoopback()):
+			return nil, fmt.Errorf("-cors: %q is not https; whoever is on the network could speak for it", origin)
+		}
+		origins = append(origins, origin)
+	}
+	return origins, nil
+}
+
+// tls returns how to serve https, or nil where there is no certificate.
+func (c config) tls() (*tls.Config, error) {
+	if c.certFile == "" {
+		return nil, nil
+	}
+	certificate, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	if err != nil {
+		return nil, fmt.Errorf("-tls-cert and -tls-key: %w", err)
+	}
+	return &tls.Config{
+		Certificates: []tls.Certificate{certificate},
+		MinVersion:   tls.VersionTLS12,
+		NextProtos:   []string{"h2", "http/1.1"},
+	}, nil
+}
