@@ -55,7 +55,12 @@ type bundle struct {
 // registerPages adds the pages, the document they show, and their parts. The
 // file of -redoc-js, if given, takes the place of the copy on the CDN.
 func registerPages(mux *authkit.Mux, document []byte, redocFile string) error {
-	get := func(path string, h http.Handler) { mux.Handle("GET "+path, authkit.Public(), h) }
+	get := func(path string, h http.Handler) {
+		mux.HandleFunc("GET "+path, authkit.Public(), func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Cache-Control", "max-age=600") // there is nothing of anybody's in it
+			h.ServeHTTP(w, r)
+		})
+	}
 
 	redoc := bundle{Address: redocAddress, Integrity: redocIntegrity}
 	if redocFile != "" {

@@ -128,12 +128,12 @@ var (
 	// hashes matches a stored password of any scheme.
 	hashes = regexp.MustCompile(`\$2[abxy]\$\d\d\$[./A-Za-z0-9]{53}|\$pbkdf2-sha256\$|\$argon2id\$`)
 
-	// refreshTokens matches a refresh token, whole or cut.
-	// and not the same letters that the ID of a session may have in it.
-	refreshTokens = regexp.MustCompile(`\bakr_[A-Za-z0-9_-]{8}`)
+	// refreshTokens matches a refresh token, whole or cut, and not the same letters that
+	// the ID of a session may have in it.
+	refreshTokens = regexp.MustCompile(`(?:^|[^A-Za-z0-9_-])akr_[A-Za-z0-9_-]{8}`)
 
 	// accessTokens matches an access token, whole or cut.
-	accessTokens = regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{16}`)
+	accessTokens = regexp.MustCompile(`(?:^|[^A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{16}`)
 
 	// jsonSegments matches the front of each segment of a token that holds JSON, and not the
 	// same letters that a signature may have in it.
