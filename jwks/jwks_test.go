@@ -1,8 +1,8 @@
 package jwks_test
 
 import (
-	"crypto"
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
