@@ -1,0 +1,79 @@
+// Command cluster runs three instances of the demo on one Postgres and one Redis, and a small
+// proxy in front that hands requests out in turn. It shows that any request may go to any
+// instance, and what becomes of the rest when one is killed, and then serves until it is
+// interrupted.
+//
+//	go run ./examples/cluster
+//
+// Postgres and Redis have to be up; -db and -redis say where. With -db sqlite:FILE -redis ""
+// it does without either: the instances then share a file.
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// options are what the flags say.
+type options struct {
+	addr, db, redis string
+	once            bool
+	cost            string // of bcrypt; tests have less time
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.addr, "addr", "127.0.0.1:8000", "`address` of the proxy")
+	flag.StringVar(&o.db, "db", cmp.Or(os.Getenv("DATABASE_URL"), "postgres://postgres@127.0.0.1:5432/test?sslmode=disable"), "`database` of the demo (DATABASE_URL)")
+	flag.StringVar(&o.redis, "redis", "redis://127.0.0.1:6379/9", "`address` of Redis; empty: none")
+	flag.BoolVar(&o.once, "once", false, "stop after the walk-through")
+	flag.StringVar(&o.cost, "cost", "12", "bcrypt `cost` of the instances")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Stdout, o); err != nil {
+		fmt.Fprintln(os.Stderr, "cluster:", err)
+		os.Exit(1)
+	}
+}
+
+// run starts everything, walks through, and ends everything.
+func run(ctx context.Context, out io.Writer, o options) error {
+	fmt.Fprintln(out, "building the demo ...")
+	binary, remove, err := build(ctx)
+	if err != nil {
+		return err
+	}
+	defer remove()
+	// One secret for all of them: a token of one is good on the others.
+	env := []string{"SECRET_KEY=" + rand.Text() + rand.Text(), "DATABASE_URL=" + o.db, "REDIS_URL=" + o.redis, "BCRYPT_COST=" + o.cost}
+	instances := make([]*instance, 3)
+	for i := range instances {
+		if instances[i], err = start(ctx, binary, env); err != nil {
+			return fmt.Errorf("instance %c: %w", 'A'+i, err)
+		}
+		defer instances[i].stop()
+		fmt.Fprintf(out, "instance %c  %s  pid %d\n", 'A'+i, instances[i].url, instances[i].pid())
+	}
+	proxy, stop, err := serveProxy(o.addr, instances)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	fmt.Fprintf(out, "proxy       %s  hands requests out in turn\n\n", proxy)
+
+	w := walker{out: out, instances: instances, proxy: proxy}
+	if err := w.through(ctx); err != nil || o.once {
+		return err
+	}
+	fmt.Fprintf(out, "\nA and C go on serving until you press ctrl-c: %s/docs\n", proxy)
+	<-ctx.Done()
+	return nil
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"sync/atomic"
+
+	"github.com/authkit-go/authkit/harden"
+)
+
+// A balancer sends each request to the next instance, and on to the one after it if nobody
+// listens there: then nothing was sent yet, so nothing can happen twice.
+type balancer struct {
+	targets []*url.URL
+	next    atomic.Uint64
+	via     http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (b *balancer) RoundTrip(r *http.Request) (*http.Response, error) {
+	var body []byte
+	if r.Body != nil {
+		var err error
+		if body, err = io.ReadAll(r.Body); err != nil { // small: harden bounds it
+			return nil, err
+		}
+		_ = r.Body.Close()
+	}
+	first := b.next.Add(1)
+	var err error
+	for i := range uint64(len(b.targets)) {
+		out := r.Clone(r.Context())
+		target := b.targets[(first+i)%uint64(len(b.targets))]
+		out.URL.Scheme, out.URL.Host = target.Scheme, target.Host
+		if r.Body != nil {
+			out.Body, out.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		}
+		var answer *http.Response
+		answer, err = b.via.RoundTrip(out)
+		if op, ok := errors.AsType[*net.OpError](err); err == nil || !ok || op.Op != "dial" {
+			return answer, err
+		}
+	}
+	return nil, err
+}
+
+// serveProxy serves the proxy, and returns its URL and what stops it.
+func serveProxy(addr string, instances []*instance) (string, func(), error) {
+	b := &balancer{via: http.DefaultTransport.(*http.Transport).Clone()}
+	for _, i := range instances {
+		target, err := url.Parse(i.url)
+		if err != nil {
+			return "", nil, err
+		}
+		b.targets = append(b.targets, target)
+	}
+	quiet := log.New(io.Discard, "", 0)
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.URL.Scheme, r.Out.URL.Host = "http", "cluster" // the balancer chooses
+			r.SetXForwarded()
+		},
+		Transport: b,
+		ErrorLog:  quiet, // the walk-through counts what fails
+	}
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return "", nil, err
+	}
+	server := harden.Server("", http.MaxBytesHandler(proxy, 1<<20))
+	server.ErrorLog = quiet
+	go func() { _ = server.Serve(listener) }() // until it is closed
+	return "http://" + listener.Addr().String(), func() { _ = server.Close() }, nil
+}

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A walker is a client that shows what it does. It knows the instances, as no client of a
+// real cluster would.
+type walker struct {
+	out       io.Writer
+	instances []*instance
+	proxy     string
+	step      int
+}
+
+// tokens is the answer to a login or a refresh.
+type tokens struct {
+	Access  string `json:"access_token"`
+	Refresh string `json:"refresh_token"`
+}
+
+func (w *walker) say(format string, args ...any) {
+	w.step++
+	fmt.Fprintf(w.out, "%d. "+format+"\n", append([]any{w.step}, args...)...)
+}
+
+// through walks through it all. An answer that is not the expected one is an error.
+func (w *walker) through(ctx context.Context) error {
+	a, b, c := w.instances[0].url, w.instances[1].url, w.instances[2].url
+	w.say("log in on A")
+	t, err := w.token(ctx, a, url.Values{"username": {"user@example.com"}, "password": {"user123"}}, 200)
+	if err != nil {
+		return err
+	}
+	w.say("use the token on B and C: any request may go to any instance")
+	for _, at := range []string{b, c} {
+		if err := w.expect(ctx, "GET", at+"/users/me/", t.Access, 200); err != nil {
+			return err
+		}
+	}
+	w.say("refresh the same token on A and B at once: one rotates it, the other delivers the same successor")
+	if t, err = w.refreshOnBoth(ctx, a, b, t.Refresh); err != nil {
+		return err
+	}
+	w.say("log out on C: refused on A at the next request, and so is a refresh on B")
+	if err := w.expect(ctx, "POST", c+"/logout", t.Access, 204); err != nil {
+		return err
+	}
+	if err := w.expect(ctx, "GET", a+"/users/me/", t.Access, 401); err != nil {
+		return err
+	}
+	if _, err := w.token(ctx, b, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {t.Refresh}}, 400); err != nil {
+		return err
+	}
+	return w.killB(ctx)
+}
+
+// refreshOnBoth presents one refresh token to two instances at the same time.
+func (w *walker) refreshOnBoth(ctx context.Context, a, b, refresh string) (tokens, error) {
+	var got [2]tokens
+	var errs [2]error
+	var both sync.WaitGroup
+	for i, at := range []string{a, b} {
+		both.Go(func() {
+			_, got[i], errs[i] = send(ctx, at, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}})
+		})
+	}
+	both.Wait()
+	switch {
+	case errs[0] != nil || errs[1] != nil:
+		return tokens{}, fmt.Errorf("A: %v, B: %v", errs[0], errs[1])
+	case got[0].Refresh == "" || got[0].Refresh != got[1].Refresh:
+		return tokens{}, fmt.Errorf("the session has forked")
+	}
+	fmt.Fprintf(w.out, "     both answered 200, with the same refresh token\n")
+	return got[0], nil
+}
+
+// killB kills an instance while clients are at work through the proxy.
+func (w *walker) killB(ctx context.Context) error {
+	const clients, before, after = 8, time.Second, 2 * time.Second
+	t, err := w.token(ctx, w.proxy, url.Values{"username": {"user@example.com"}, "password": {"user123"}}, 200)
+	if err != nil {
+		return err
+	}
+	w.say("%d clients ask the proxy for %v, and B is killed after %v", clients, before+after, before)
+	var good, failed atomic.Int64
+	var lastFailure atomic.Int64
+	killed := time.Now().Add(before)
+	var done sync.WaitGroup
+	for range clients {
+		done.Go(func() {
+			for time.Since(killed) < after && ctx.Err() == nil {
+				if status, err := get(ctx, "GET", w.proxy+"/users/me/", t.Access); err == nil && status == 200 {
+					good.Add(1)
+				} else {
+					failed.Add(1)
+					lastFailure.Store(int64(time.Since(killed)))
+				}
+			}
+		})
+	}
+	select {
+	case <-time.After(time.Until(killed)):
+	case <-ctx.Done():
+	}
+	w.instances[1].kill()
+	done.Wait()
+	fmt.Fprintf(w.out, "     %d requests answered 200, %d failed", good.Load(), failed.Load())
+	if failed.Load() > 0 {
+		fmt.Fprintf(w.out, ", the last of them %v after the kill", time.Duration(lastFailure.Load()).Round(time.Millisecond))
+	}
+	fmt.Fprintln(w.out)
+	if good.Load() == 0 || failed.Load() > clients {
+		return fmt.Errorf("%d clients can have %d requests under way, and %d failed", clients, clients, failed.Load())
+	}
+	return w.expect(ctx, "GET", w.proxy+"/users/me/", t.Access, 200)
+}
+
+// token asks an instance for tokens, shows it, and looks at the status.
+func (w *walker) token(ctx context.Context, at string, form url.Values, want int) (tokens, error) {
+	status, t, err := send(ctx, at, form)
+	if err != nil {
+		return tokens{}, err
+	}
+	fmt.Fprintf(w.out, "     POST %s/token  %d\n", at, status)
+	if status != want {
+		return tokens{}, fmt.Errorf("POST %s/token answered %d, not %d", at, status, want)
+	}
+	return t, nil
+}
+
+// expect sends a request with a token, shows it, and looks at the status.
+func (w *walker) expect(ctx context.Context, method, url, token string, want int) error {
+	status, err := get(ctx, method, url, token)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w.out, "     %s %s  %d\n", method, url, status)
+	if status != want {
+		return fmt.Errorf("%s %s answered %d, not %d", method, url, status, want)
+	}
+	return nil
+}
+
+func send(ctx context.Context, at string, form url.Values) (status int, t tokens, err error) {
+	r, err := http.NewRequestWithContext(ctx, "POST", at+"/token", strings.NewReader(form.Encode()))
+	if err != nil {
+		return 0, t, err
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, t, err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	err = json.NewDecoder(answer.Body).Decode(&t)
+	return answer.StatusCode, t, err
+}
+
+func get(ctx context.Context, method, url, token string) (status int, err error) {
+	r, err := http.NewRequestWithContext(ctx, method, url, nil)
+	if err != nil {
+		return 0, err
+	}
+	r.Header.Set("Authorization", "Bearer "+token)
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	_, err = io.Copy(io.Discard, answer.Body)
+	return answer.StatusCode, err
+}
