@@ -2,7 +2,11 @@ package authkit_test
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
+	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -10,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/internal/refresh"
 )
 
 const testSecret = "0d7fa9c4e1b2835f96a0c7d4e8b1f352"
@@ -33,9 +38,46 @@ func newKit(t testing.TB, change ...func(*authkit.Config)) *authkit.Kit {
 	for _, c := range change {
 		c(&cfg)
 	}
+	if cfg.OnEvent != nil {
+		cfg.OnEvent = scanned(t, cfg.OnEvent)
+	}
 	kit, err := authkit.New(cfg)
 	require.NoError(t, err)
 	return kit
+}
+
+// secretTexts matches what no event and no line of a log may hold: a hash of any scheme, an access
+// token, a refresh token, and the passwords that the tests log in with.
+var secretTexts = regexp.MustCompile(`\$2[abxy]\$\d\d\$|\$pbkdf2-sha256\$|\$argon2id\$|pbkdf2_sha256\$` +
+	`|(?:^|[^A-Za-z0-9_-])(?:eyJ[A-Za-z0-9_-]{16}|akr_[A-Za-z0-9_-]{8})` +
+	`|(?:^|[^a-z])(?:` + regexp.QuoteMeta(password) + `|` + regexp.QuoteMeta(loginPassword) + `)(?:[^a-z]|$)|` + testSecret)
+
+// scanned looks at every event of a test, as it is logged and in all of its members, before it
+// goes on (AU-03).
+func scanned(t testing.TB, next func(context.Context, authkit.Event)) func(context.Context, authkit.Event) {
+	return func(ctx context.Context, e authkit.Event) {
+		var line strings.Builder
+		authkit.LogEvents(slog.New(slog.NewTextHandler(&line, &slog.HandlerOptions{Level: slog.LevelDebug})))(ctx, e)
+		_, _ = fmt.Fprintf(&line, "%+v %#v", e, authkit.ClientFrom(ctx))
+		if found := secretTexts.FindString(line.String()); found != "" {
+			t.Errorf("an event holds a secret, %.12q: %s", found, line.String())
+		}
+		next(ctx, e)
+	}
+}
+
+func TestScannedFindsSecrets(t *testing.T) {
+	t.Parallel()
+	kit := newKit(t)
+	u := addUser(t, kit, "scan@example.com", password)
+	token, err := kit.Login(t.Context(), u.Email, password)
+	require.NoError(t, err)
+	for _, secret := range []string{token.AccessToken, token.AccessToken[:30], "the password " + password, string(bcryptHash(t, "x", 4)), testSecret, refresh.New().Text()} {
+		require.NotEmpty(t, secretTexts.FindString("error="+secret))
+	}
+	for _, fine := range []string{u.ID, token.User.ID, "authn_login_fail", "q-eyJabc", "wrong_password"} {
+		require.Empty(t, secretTexts.FindString("x="+fine))
+	}
 }
 
 // addUser makes an account and returns it.
