@@ -1,0 +1,139 @@
+package integration_test
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/authkit-go/authkit/sqlstore"
+
+	_ "github.com/go-sql-driver/mysql"
+	_ "github.com/jackc/pgx/v5/stdlib"
+	_ "modernc.org/sqlite"
+)
+
+// A database is one that tests run on.
+type database struct {
+	name    string
+	dialect sqlstore.Dialect
+
+	// open returns a pool on a new and empty database, or schema, that is gone after the test.
+	// Its second result opens further pools on the same.
+	open func(t testing.TB) (*sql.DB, func(t testing.TB) *sql.DB)
+}
+
+var databases = []database{
+	{"SQLite", sqlstore.SQLite, openSQLite},
+	{"Postgres", sqlstore.Postgres, openPostgres},
+	{"MariaDB", sqlstore.MySQL, openMariaDB},
+}
+
+// onEach runs a test on each of the databases.
+func onEach(t *testing.T, test func(t *testing.T, d database)) {
+	t.Helper()
+	for _, d := range databases {
+		t.Run(d.name, func(t *testing.T) {
+			t.Parallel()
+			test(t, d)
+		})
+	}
+}
+
+func openSQLite(t testing.TB) (*sql.DB, func(testing.TB) *sql.DB) {
+	file := filepath.Join(t.TempDir(), "auth.db")
+	again := func(t testing.TB) *sql.DB { return pool(t, "sqlite", sqliteDSN(file)) }
+	return again(t), again
+}
+
+func sqliteDSN(file string) string {
+	return "file:" + file + "?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_txlock=immediate"
+}
+
+func postgresURL() string {
+	return cmp.Or(os.Getenv("AUTHKIT_TEST_POSTGRES"), "postgres://postgres@127.0.0.1:5432/test?sslmode=disable")
+}
+
+func openPostgres(t testing.TB) (*sql.DB, func(testing.TB) *sql.DB) {
+	address := postgresURL()
+	admin := server(t, "pgx", address)
+	schema := "authkit_" + strings.ToLower(rand.Text()[:12])
+	mustExec(t, admin, "CREATE SCHEMA "+schema)
+	t.Cleanup(func() { mustExec(t, admin, "DROP SCHEMA "+schema+" CASCADE") })
+	u, err := url.Parse(address)
+	require.NoError(t, err)
+	query := u.Query()
+	query.Set("search_path", schema)
+	u.RawQuery = query.Encode()
+	again := func(t testing.TB) *sql.DB { return pool(t, "pgx", u.String()) }
+	return again(t), again
+}
+
+func openMariaDB(t testing.TB) (*sql.DB, func(testing.TB) *sql.DB) {
+	address := cmp.Or(os.Getenv("AUTHKIT_TEST_MARIADB"), "root@tcp(127.0.0.1:3306)/")
+	admin := server(t, "mysql", address)
+	name := "authkit_" + strings.ToLower(rand.Text()[:12])
+	mustExec(t, admin, "CREATE DATABASE "+name)
+	t.Cleanup(func() { mustExec(t, admin, "DROP DATABASE "+name) })
+	again := func(t testing.TB) *sql.DB {
+		return pool(t, "mysql", address[:strings.LastIndexByte(address, '/')+1]+name)
+	}
+	return again(t), again
+}
+
+// server opens a server, or skips the test if it is not up.
+func server(t testing.TB, driver, address string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open(driver, address)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := db.PingContext(ctx); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("no %s server: %v", driver, err)
+		}
+		t.Skipf("no %s server, so this is not tested: %v", driver, err)
+	}
+	return db
+}
+
+// pool opens a database with as many connections as a service would.
+func pool(t testing.TB, driver, address string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open(driver, address)
+	require.NoError(t, err)
+	db.SetMaxOpenConns(8)
+	db.SetMaxIdleConns(8)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	return db
+}
+
+func mustExec(t testing.TB, db *sql.DB, query string, args ...any) {
+	t.Helper()
+	_, err := db.ExecContext(context.Background(), query, args...)
+	require.NoError(t, err, query)
+}
+
+// newStore returns a store on a database of its own, with its schema.
+func newStore(t testing.TB, d database) *sqlstore.Store {
+	t.Helper()
+	db, _ := d.open(t)
+	return storeOn(t, db, d, nil)
+}
+
+func storeOn(t testing.TB, db *sql.DB, d database, opts *sqlstore.Options) *sqlstore.Store {
+	t.Helper()
+	s, err := sqlstore.New(db, d.dialect, opts)
+	require.NoError(t, err)
+	require.NoError(t, s.Migrate(t.Context()))
+	return s
+}

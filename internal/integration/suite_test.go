@@ -1,0 +1,24 @@
+package integration_test
+
+import (
+	"testing"
+
+	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/storetest"
+)
+
+// ST-01, ST-02, ST-03, ST-07: the suite that MemoryStore passes, races included.
+func TestUserStore(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, d database) {
+		storetest.TestUserStore(t, func(t *testing.T) authkit.UserStore { return newStore(t, d) })
+	})
+}
+
+// RF-01, RF-03, RF-08: likewise.
+func TestSessionStore(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, d database) {
+		storetest.TestSessionStore(t, func(t *testing.T) authkit.SessionStore { return newStore(t, d) })
+	})
+}
