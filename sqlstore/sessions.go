@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/authkit-go/authkit"
@@ -77,6 +79,7 @@ func (s *Store) CreateSession(ctx context.Context, x authkit.StoredSession, limi
 		if err != nil {
 			return err
 		}
+		slices.Sort(over) // whoever locks several sessions does it in this order
 		for _, id := range over {
 			if _, err := w.revoke(ctx, x.UserID, id, x.CreatedAt); err != nil {
 				return err
@@ -224,6 +227,7 @@ func (s *Store) RevokeSessions(ctx context.Context, userID, except string, at ti
 		if err != nil {
 			return err
 		}
+		slices.Sort(ids)
 		for _, id := range ids {
 			if _, err := w.revoke(ctx, userID, id, at); err != nil {
 				return err
@@ -263,27 +267,55 @@ func (s *Store) DeleteExpired(ctx context.Context, at, revokedBefore time.Time, 
 	}
 	var deleted int64
 	err := s.together(ctx, func(w work) error {
-		deleted = 0
-		for _, x := range []struct {
-			table, key, column string
-			before             time.Time
-		}{{"{sessions}", "id", "expires_at", at}, {"{revocations}", "seq", "revoked_at", revokedBefore}} {
-			where := ` WHERE tenant = ? AND ` + x.column + ` < ? ORDER BY ` + x.column + `, ` + x.key + ` LIMIT ?`
-			query, args := `DELETE FROM `+x.table+where, []any{w.opts.Tenant, micros(x.before), limit}
-			if w.d != MySQL { // which is the only one that has it so short
-				query = `DELETE FROM ` + x.table + ` WHERE tenant = ? AND ` + x.key + ` IN (SELECT ` + x.key + ` FROM ` + x.table + where + w.d.forUpdate() + `)`
-				args = append([]any{w.opts.Tenant}, args...)
-			}
-			n, err := w.exec(ctx, query, args...)
-			if err != nil {
-				return err
-			}
-			deleted += n
+		n, err := w.deleteSessions(ctx, at, limit)
+		if err != nil {
+			return err
 		}
-		return nil
+		deleted, err = w.deleteOldest(ctx, "{revocations}", "seq", "revoked_at", revokedBefore, limit)
+		deleted += n
+		return err
 	})
 	if err != nil {
 		return 0, err
 	}
 	return int(deleted), nil
+}
+
+// deleteSessions deletes sessions that have expired.
+func (w work) deleteSessions(ctx context.Context, at time.Time, limit int) (int64, error) {
+	if w.d != MySQL {
+		return w.deleteOldest(ctx, "{sessions}", "id", "expires_at", at, limit)
+	}
+	// By the index of their expiry they would be locked the other way round than by a rotation,
+	// and one of the two fail.
+	args := []any{w.opts.Tenant, micros(at)}
+	err := w.query(ctx, func(scan func(...any) error) error {
+		var id string
+		err := scan(&id)
+		args = append(args, id)
+		return err
+	}, `SELECT id FROM {sessions} WHERE tenant = ? AND expires_at < ? ORDER BY expires_at LIMIT ?`, w.opts.Tenant, micros(at), limit)
+	if err != nil || len(args) == 2 {
+		return 0, err
+	}
+	return w.exec(ctx, `DELETE FROM {sessions} WHERE tenant = ? AND expires_at < ? AND id IN (?`+strings.Repeat(`, ?`, len(args)-3)+`)`, args...)
+}
+
+// deleteOldest deletes the rows of a table that are from before a time.
+func (w work) deleteOldest(ctx context.Context, table, key, column string, before time.Time, limit int) (int64, error) {
+	old := ` WHERE tenant = ? AND ` + column + ` < ? ORDER BY ` + column + ` LIMIT ?`
+	args := []any{w.opts.Tenant, micros(before), limit}
+	query := `DELETE FROM ` + table + old
+	if w.d != MySQL { // the others have no limit there
+		in := ` IN (`
+		if w.d == Postgres {
+			in = ` = ANY (ARRAY(` // what is IN may be asked for anew for each row, and has other rows then
+		}
+		query = `DELETE FROM ` + table + ` WHERE tenant = ? AND ` + key + in + `SELECT ` + key + ` FROM ` + table + old + w.d.forUpdate() + `)`
+		if w.d == Postgres {
+			query += `)`
+		}
+		args = append([]any{w.opts.Tenant}, args...)
+	}
+	return w.exec(ctx, query, args...)
 }

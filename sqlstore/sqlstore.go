@@ -75,7 +75,7 @@ type Options struct {
 // for concurrent use, by any number of programs on one database.
 //
 // A call holds one connection at a time, so that no pool is too small. What a database wants
-// tried again, after a deadlock for one, is tried three times.
+// tried again, after a deadlock for one, is tried five times.
 type Store struct {
 	db     *sql.DB
 	tx     *sql.Tx // the host's, or nil

@@ -55,11 +55,11 @@ func (s *Store) together(ctx context.Context, do func(work) error) error {
 	}))
 }
 
-// again runs what the database may want tried again, three times at most.
+// again runs what the database may want tried again, five times at most.
 func again(ctx context.Context, do func() error) error {
 	for try := 1; ; try++ {
 		err := do()
-		if err == nil || try == 3 || !passing(err) {
+		if err == nil || try == 5 || !passing(err) {
 			return err
 		}
 		select {
