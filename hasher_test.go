@@ -652,7 +652,7 @@ func TestVerifyWorksForEveryPassword(t *testing.T) {
 			for _, password := range []string{
 				"admin124", "", strings.Repeat("k", 72), strings.Repeat("k", 73), strings.Repeat("k", 1025), "a\x00b", "a\xffb",
 			} {
-				n := testing.AllocsPerRun(3, func() {
+				n := fewestAllocs(func() {
 					if s.hasher.Verify(password, s.admin) != authkit.ErrPasswordMismatch {
 						t.Fatal("no mismatch")
 					}
@@ -664,11 +664,21 @@ func TestVerifyWorksForEveryPassword(t *testing.T) {
 					t.Errorf("%d bytes: %v allocations, %v for a wrong password", len(password), n, wrong)
 				}
 			}
-			if parsed := testing.AllocsPerRun(3, func() { _, _ = s.hasher.NeedsRehash(s.admin) }); wrong < parsed+2 {
+			if parsed := fewestAllocs(func() { _, _ = s.hasher.NeedsRehash(s.admin) }); wrong < parsed+2 {
 				t.Errorf("%v allocations with work, %v without: the test shows nothing", wrong, parsed)
 			}
 		})
 	}
+}
+
+// fewestAllocs returns what a function allocates: the runtime, which is counted too, allocates now
+// and then, and not each time.
+func fewestAllocs(f func()) float64 {
+	fewest := testing.AllocsPerRun(1, f)
+	for range 5 {
+		fewest = min(fewest, testing.AllocsPerRun(1, f))
+	}
+	return fewest
 }
 
 // HA-01, HA-03: costs that are too low, or too high, are refused by Hash and by New,
