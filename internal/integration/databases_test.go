@@ -26,15 +26,25 @@ type database struct {
 	name    string
 	dialect sqlstore.Dialect
 
-	// open returns a pool on a new and empty database, or schema, that is gone after the test.
-	// Its second result opens further pools on the same.
-	open func(t testing.TB) (*sql.DB, func(t testing.TB) *sql.DB)
+	driver string
+
+	// create makes a new and empty database, or schema, that is gone after the test, and
+	// returns how it is opened.
+	create func(t testing.TB) (dsn string)
+}
+
+// open returns a pool on a new and empty database. Its second result opens further ones.
+func (d database) open(t testing.TB) (*sql.DB, func(t testing.TB) *sql.DB) {
+	t.Helper()
+	dsn := d.create(t)
+	again := func(t testing.TB) *sql.DB { return pool(t, d.driver, dsn) }
+	return again(t), again
 }
 
 var databases = []database{
-	{"SQLite", sqlstore.SQLite, openSQLite},
-	{"Postgres", sqlstore.Postgres, openPostgres},
-	{"MariaDB", sqlstore.MySQL, openMariaDB},
+	{"SQLite", sqlstore.SQLite, "sqlite", createSQLite},
+	{"Postgres", sqlstore.Postgres, "pgx", createPostgres},
+	{"MariaDB", sqlstore.MySQL, "mysql", createMariaDB},
 }
 
 // onEach runs a test on each of the databases.
@@ -48,22 +58,15 @@ func onEach(t *testing.T, test func(t *testing.T, d database)) {
 	}
 }
 
-func openSQLite(t testing.TB) (*sql.DB, func(testing.TB) *sql.DB) {
-	file := filepath.Join(t.TempDir(), "auth.db")
-	again := func(t testing.TB) *sql.DB { return pool(t, "sqlite", sqliteDSN(file)) }
-	return again(t), again
-}
+func createSQLite(t testing.TB) string { return sqliteDSN(filepath.Join(t.TempDir(), "auth.db")) }
 
+// sqliteDSN is ST-06: a log that readers are not locked out by, patience, and nothing lost.
 func sqliteDSN(file string) string {
 	return "file:" + file + "?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_txlock=immediate"
 }
 
-func postgresURL() string {
-	return cmp.Or(os.Getenv("AUTHKIT_TEST_POSTGRES"), "postgres://postgres@127.0.0.1:5432/test?sslmode=disable")
-}
-
-func openPostgres(t testing.TB) (*sql.DB, func(testing.TB) *sql.DB) {
-	address := postgresURL()
+func createPostgres(t testing.TB) string {
+	address := cmp.Or(os.Getenv("AUTHKIT_TEST_POSTGRES"), "postgres://postgres@127.0.0.1:5432/test?sslmode=disable")
 	admin := server(t, "pgx", address)
 	schema := "authkit_" + strings.ToLower(rand.Text()[:12])
 	mustExec(t, admin, "CREATE SCHEMA "+schema)
@@ -73,20 +76,16 @@ func openPostgres(t testing.TB) (*sql.DB, func(testing.TB) *sql.DB) {
 	query := u.Query()
 	query.Set("search_path", schema)
 	u.RawQuery = query.Encode()
-	again := func(t testing.TB) *sql.DB { return pool(t, "pgx", u.String()) }
-	return again(t), again
+	return u.String()
 }
 
-func openMariaDB(t testing.TB) (*sql.DB, func(testing.TB) *sql.DB) {
+func createMariaDB(t testing.TB) string {
 	address := cmp.Or(os.Getenv("AUTHKIT_TEST_MARIADB"), "root@tcp(127.0.0.1:3306)/")
 	admin := server(t, "mysql", address)
 	name := "authkit_" + strings.ToLower(rand.Text()[:12])
 	mustExec(t, admin, "CREATE DATABASE "+name)
 	t.Cleanup(func() { mustExec(t, admin, "DROP DATABASE "+name) })
-	again := func(t testing.TB) *sql.DB {
-		return pool(t, "mysql", address[:strings.LastIndexByte(address, '/')+1]+name)
-	}
-	return again(t), again
+	return address[:strings.LastIndexByte(address, '/')+1] + name
 }
 
 // server opens a server, or skips the test if it is not up.

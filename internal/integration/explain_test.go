@@ -1,0 +1,149 @@
+package integration_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/sqlstore"
+)
+
+// Every statement of the store, as it is run, is answered from an index: none looks at a whole
+// table, however large that gets.
+func TestEveryStatementUsesAnIndex(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, d database) {
+		dsn := d.create(t)
+		plain := pool(t, d.driver, dsn)
+		fill(t, plain, storeOn(t, plain, d, nil), d)
+		db, seen := record(plain, dsn)
+		t.Cleanup(func() { _ = db.Close() })
+		callEverything(t, storeOn(t, db, d, nil))
+
+		conn, err := plain.Conn(t.Context())
+		require.NoError(t, err)
+		defer conn.Close()
+		if d.dialect == sqlstore.Postgres { // with few rows it would rather read all of them
+			_, err := conn.ExecContext(t.Context(), "SET enable_seqscan = off")
+			require.NoError(t, err)
+		}
+		explained := 0
+		for _, query := range seen.statements() {
+			if !strings.Contains(query, "authkit_") || strings.Contains(query, "authkit_migrations") || strings.HasPrefix(query, "INSERT") {
+				continue
+			}
+			explained++
+			args := seen.seen[query]
+			for _, step := range explain(t, conn, d, query, args) {
+				require.NotRegexp(t, wholeTable, step, query)
+			}
+		}
+		// What there is no index for would be noticed.
+		require.Regexp(t, wholeTable, strings.Join(explain(t, conn, d, "SELECT id FROM authkit_users WHERE full_name = 'x'", nil), "\n"))
+		require.GreaterOrEqual(t, explained, 14, "%q", seen.statements())
+	})
+}
+
+// wholeTable matches a step that reads all of a table, or of an index.
+var wholeTable = regexp.MustCompile(`Seq Scan|^SCAN |\b(ALL|index)\b <- type`)
+
+// fill adds enough rows for an index to pay.
+func fill(t *testing.T, db *sql.DB, s *sqlstore.Store, d database) {
+	t.Helper()
+	tx, err := db.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	in := s.WithTx(tx)
+	for i := range 500 {
+		u := userNamed(fmt.Sprint("user", i))
+		require.NoError(t, in.CreateUser(t.Context(), u))
+		x := sessionNamed(fmt.Sprint("session", i), u.ID)
+		x.ExpiresAt = start.Add(time.Duration(i) * time.Hour)
+		require.NoError(t, in.CreateSession(t.Context(), x, 50))
+		require.NoError(t, in.RevokeSessions(t.Context(), fmt.Sprint("gone", i), "", x.ExpiresAt))
+	}
+	require.NoError(t, tx.Commit())
+	for _, table := range []string{"users", "sessions", "session_owners", "revocations"} {
+		analyze := "ANALYZE authkit_" + table
+		if d.dialect == sqlstore.MySQL {
+			analyze = "ANALYZE TABLE authkit_" + table
+		}
+		mustExec(t, db, analyze)
+	}
+}
+
+// callEverything calls every method, so that every statement has been run.
+func callEverything(t *testing.T, s *sqlstore.Store) {
+	t.Helper()
+	ctx := t.Context()
+	ok := func(err error) { t.Helper(); require.NoError(t, err) }
+	_, err := s.UserByID(ctx, "id-user7")
+	ok(err)
+	_, err = s.UserByEmail(ctx, "user7@example.com")
+	ok(err)
+	_, err = s.ListUsers(ctx, "id-user7", 10)
+	ok(err)
+	_, err = s.UpdateUser(ctx, "id-user7", authkit.UserUpdate{Email: new("new7@example.com")}, start)
+	ok(err)
+	_, err = s.UpdateUser(ctx, "id-user7", authkit.UserUpdate{Email: new("user8@example.com")}, start)
+	require.ErrorIs(t, err, authkit.ErrEmailTaken)
+	_, err = s.SwapPasswordHash(ctx, "id-user7", "another", "new", start)
+	ok(err)
+	ok(s.DeleteUser(ctx, "id-user7"))
+	x := sessionNamed("new", "id-user8")
+	ok(s.CreateSession(ctx, x, 1))
+	_, err = s.SessionByID(ctx, "new")
+	ok(err)
+	_, err = s.SessionsByUser(ctx, "id-user8")
+	ok(err)
+	_, _, err = s.RotateSession(ctx, "new", authkit.Rotation{Old: x.TokenHash, New: [32]byte{2}, At: start, ExpiresAt: start.Add(time.Hour)})
+	ok(err)
+	_, _, err = s.RotateSession(ctx, "new", authkit.Rotation{Old: x.TokenHash, New: [32]byte{3}, At: start, ExpiresAt: start.Add(time.Hour)})
+	ok(err)
+	_, err = s.RevokeSession(ctx, "id-user8", "new", start)
+	ok(err)
+	ok(s.RevokeSessions(ctx, "id-user9", "", start))
+	_, err = s.Revocations(ctx, start.Add(400*time.Hour))
+	ok(err)
+	_, err = s.DeleteExpired(ctx, start.Add(3*time.Hour), start.Add(3*time.Hour), 2)
+	ok(err)
+}
+
+// explain returns the steps of a plan, each in a line.
+func explain(t *testing.T, conn *sql.Conn, d database, query string, args []any) []string {
+	t.Helper()
+	prefix := map[sqlstore.Dialect]string{sqlstore.SQLite: "EXPLAIN QUERY PLAN ", sqlstore.Postgres: "EXPLAIN ", sqlstore.MySQL: "EXPLAIN "}[d.dialect]
+	rows, err := conn.QueryContext(context.Background(), prefix+query, args...)
+	require.NoError(t, err, query)
+	defer rows.Close()
+	columns, err := rows.Columns()
+	require.NoError(t, err)
+	var steps []string
+	for rows.Next() {
+		values := make([]sql.NullString, len(columns))
+		into := make([]any, len(columns))
+		for i := range values {
+			into[i] = &values[i]
+		}
+		require.NoError(t, rows.Scan(into...))
+		step := ""
+		for i, column := range columns {
+			switch {
+			case column == "type":
+				step += values[i].String + " <- type "
+			case d.dialect != sqlstore.MySQL && i == len(columns)-1, column == "key", column == "Extra":
+				step += values[i].String + " "
+			}
+		}
+		steps = append(steps, step)
+	}
+	require.NoError(t, rows.Err())
+	require.NotEmpty(t, steps, query)
+	return steps
+}
