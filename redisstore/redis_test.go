@@ -34,16 +34,25 @@ func dial(tb testing.TB) *redis.Client {
 // open returns an empty store, and cleans up behind it.
 func open(tb testing.TB, client redis.UniversalClient) *redisstore.Sessions {
 	tb.Helper()
-	prefix := "test-" + rand.Text()
-	s, err := redisstore.NewSessions(client, redisstore.Options{Prefix: prefix})
+	s, err := redisstore.NewSessions(client, redisstore.Options{Prefix: openPrefix(tb, client)})
 	require.NoError(tb, err)
-	tb.Cleanup(func() {
-		ctx := context.WithoutCancel(tb.Context())
-		for _, key := range keys(tb, client, prefix) {
-			require.NoError(tb, client.Del(ctx, key).Err())
-		}
-	})
 	return s
+}
+
+// openPrefix returns a prefix that nobody has, and cleans up behind it.
+func openPrefix(tb testing.TB, client redis.UniversalClient) string {
+	tb.Helper()
+	prefix := "test-" + rand.Text()
+	tb.Cleanup(func() { remove(tb, client, prefix) })
+	return prefix
+}
+
+// remove removes what is under a prefix.
+func remove(tb testing.TB, client redis.UniversalClient, prefix string) {
+	tb.Helper()
+	for _, key := range keys(tb, client, prefix) {
+		require.NoError(tb, client.Del(context.WithoutCancel(tb.Context()), key).Err())
+	}
 }
 
 // keys returns the keys of a store.

@@ -27,11 +27,13 @@ var (
 	luaExpired string
 	//go:embed lua/delete.lua
 	luaDelete string
+	//go:embed lua/info.lua
+	luaInfo string
 )
 
 // scripts are what runs in Redis, once it has been sent there.
 type scripts struct {
-	create, find, list, rotate, revoke, revokeAll, revocations, expired, delete *redis.Script
+	create, find, list, rotate, revoke, revokeAll, revocations, expired, delete, info *redis.Script
 }
 
 func newScripts() scripts {
@@ -39,6 +41,6 @@ func newScripts() scripts {
 	return scripts{
 		create: script(luaCreate), find: script(luaFind), list: script(luaList),
 		rotate: script(luaRotate), revoke: script(luaRevoke), revokeAll: script(luaRevokeAll),
-		revocations: script(luaRevocations), expired: script(luaExpired), delete: script(luaDelete),
+		revocations: script(luaRevocations), expired: script(luaExpired), delete: script(luaDelete), info: script(luaInfo),
 	}
 }
