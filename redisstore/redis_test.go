@@ -8,12 +8,19 @@ import (
 	"testing"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/stretchr/testify/require"
 
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/redisstore"
 	"github.com/authkit-go/authkit/storetest"
 )
+
+// TestMain has go-redis say nothing about servers that tests stop.
+func TestMain(m *testing.M) {
+	logging.Disable()
+	os.Exit(m.Run())
+}
 
 // dial returns a client of the Redis that AUTHKIT_TEST_REDIS names. Where CI is true it has
 // to be there.
@@ -34,17 +41,18 @@ func dial(tb testing.TB) *redis.Client {
 // open returns an empty store, and cleans up behind it.
 func open(tb testing.TB, client redis.UniversalClient) *redisstore.Sessions {
 	tb.Helper()
-	s, err := redisstore.NewSessions(client, redisstore.Options{Prefix: openPrefix(tb, client)})
-	require.NoError(tb, err)
+	s, _ := openNamed(tb, client)
 	return s
 }
 
-// openPrefix returns a prefix that nobody has, and cleans up behind it.
-func openPrefix(tb testing.TB, client redis.UniversalClient) string {
+// openNamed is open with the prefix of the store, which nobody else has.
+func openNamed(tb testing.TB, client redis.UniversalClient) (*redisstore.Sessions, string) {
 	tb.Helper()
 	prefix := "test-" + rand.Text()
 	tb.Cleanup(func() { remove(tb, client, prefix) })
-	return prefix
+	s, err := redisstore.NewSessions(client, redisstore.Options{Prefix: prefix})
+	require.NoError(tb, err)
+	return s, prefix
 }
 
 // remove removes what is under a prefix.

@@ -4,7 +4,6 @@ package redisstore_test
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -118,15 +117,8 @@ func TestServerLosesItsMemory(t *testing.T) {
 	t.Parallel()
 	srv := newServer(t)
 	store := sessionsOn(t, srv.client(t))
-	users := authkit.NewMemoryStore()
-	kit, err := authkit.New(authkit.Config{
-		Secret:   []byte("a secret of 32 random bytes, or more"),
-		Users:    users,
-		Sessions: authkit.SessionConfig{Store: store},
-		OnEvent:  func(context.Context, authkit.Event) {},
-	})
-	require.NoError(t, err)
-	_, err = kit.CreateUser(t.Context(), authkit.User{Email: "user@example.com"}, "correct horse")
+	kit := newKit(t, store)
+	_, err := kit.CreateUser(t.Context(), authkit.User{Email: "user@example.com"}, "correct horse")
 	require.NoError(t, err)
 	token, err := kit.Login(t.Context(), "user@example.com", "correct horse")
 	require.NoError(t, err)
@@ -147,6 +139,8 @@ func TestServerLosesItsMemory(t *testing.T) {
 	storeFails(t, store, newSession("user-1", 1))
 
 	srv.start(t)
+	// A client that could not dial tries again once a second.
+	require.Eventually(t, func() bool { return status() != http.StatusServiceUnavailable }, 30*time.Second, 10*time.Millisecond)
 	require.Equal(t, http.StatusUnauthorized, status())
 	_, err = kit.Refresh(t.Context(), token.RefreshToken)
 	require.ErrorIs(t, err, authkit.ErrInvalidRefreshToken)
@@ -321,9 +315,8 @@ func TestCluster(t *testing.T) {
 // testSlotOnTheMove has half the keys of a store on one node and half on another: what
 // needs both fails, and changes nothing.
 func testSlotOnTheMove(t *testing.T, client *redis.ClusterClient, nodes []*server) {
-	ctx, prefix := t.Context(), "test-"+rand.Text()
-	s, err := redisstore.NewSessions(client, redisstore.Options{Prefix: prefix})
-	require.NoError(t, err)
+	ctx := t.Context()
+	s, prefix := openNamed(t, client)
 	moved, left := newSession("user-1", 1), newSession("user-1", 2)
 	begin(t, s, moved, left)
 
@@ -385,4 +378,36 @@ func testSlotOnTheMove(t *testing.T, client *redis.ClusterClient, nodes []*serve
 	revoked, err := s.Revocations(ctx, start)
 	require.NoError(t, err)
 	require.Len(t, revoked, 3)
+}
+
+// A Redis that cannot save takes no changes; what is there can be read.
+func TestServerCannotSave(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t, "--save", "3600 1")
+	client := srv.client(t)
+	s := sessionsOn(t, client)
+	x, next := newSession("user-1", 1), newSession("user-1", 2)
+	begin(t, s, x)
+	require.NoError(t, os.RemoveAll(srv.dir))
+	require.NoError(t, client.BgSave(t.Context()).Err())
+	require.Eventually(t, func() bool { return s.Check(t.Context()) != nil && strings.Contains(s.Check(t.Context()).Error(), "rdb_last_bgsave_status") },
+		30*time.Second, 10*time.Millisecond)
+
+	for method, err := range calls(t.Context(), s, next) {
+		switch method {
+		case "SessionByID", "RotateSession": // of a session that is not there
+			require.ErrorIs(t, err, authkit.ErrSessionNotFound, method)
+		case "CreateSession", "RevokeSessions, all", "RevokeSessions, others":
+			require.ErrorContains(t, err, "MISCONF", method)
+		default:
+			require.NoError(t, err, method)
+		}
+	}
+	_, _, err := s.RotateSession(t.Context(), x.ID, rotation(x, "next"))
+	require.ErrorContains(t, err, "MISCONF")
+	_, err = s.RevokeSession(t.Context(), x.UserID, x.ID, start)
+	require.ErrorContains(t, err, "MISCONF")
+	got, err := s.SessionByID(t.Context(), x.ID)
+	require.NoError(t, err)
+	require.Equal(t, *x, got)
 }

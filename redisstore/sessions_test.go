@@ -107,9 +107,9 @@ func TestSessionsOfManyInstances(t *testing.T) {
 	t.Parallel()
 	a, b, c := dial(t), dial(t), dial(t)
 	storetest.TestSessionStore(t, func(t *testing.T) authkit.SessionStore {
-		prefix := openPrefix(t, a)
-		all := new(instances)
-		for _, client := range []*redis.Client{a, b, c} {
+		first, prefix := openNamed(t, a)
+		all := &instances{all: []*redisstore.Sessions{first}}
+		for _, client := range []*redis.Client{b, c} {
 			s, err := redisstore.NewSessions(client, redisstore.Options{Prefix: prefix})
 			require.NoError(t, err)
 			all.all = append(all.all, s)
@@ -165,9 +165,7 @@ func TestNewSessionsFaults(t *testing.T) {
 func TestPrefixesAreApart(t *testing.T) {
 	t.Parallel()
 	client := dial(t)
-	prefix := openPrefix(t, client)
-	ours, err := redisstore.NewSessions(client, redisstore.Options{Prefix: prefix})
-	require.NoError(t, err)
+	ours, prefix := openNamed(t, client)
 	a, b := newSession("user-1", 1), newSession("user-1", 2)
 	begin(t, ours, a, b)
 	revoked, err := ours.RevokeSession(t.Context(), "user-1", b.ID, start)
@@ -244,9 +242,7 @@ func TestIDsOfAnyBytes(t *testing.T) {
 func TestKeys(t *testing.T) {
 	t.Parallel()
 	client := dial(t)
-	prefix := openPrefix(t, client)
-	s, err := redisstore.NewSessions(client, redisstore.Options{Prefix: prefix})
-	require.NoError(t, err)
+	s, prefix := openNamed(t, client)
 	a, b, c := newSession("user-1", 1), newSession("user-1", 2), newSession("{x}", 3)
 	c.ID = "{y}"
 	begin(t, s, a, b, c)
@@ -256,7 +252,7 @@ func TestKeys(t *testing.T) {
 		tag + "s:session-1", tag + "s:session-2", tag + "s:{y}", tag + "u:user-1", tag + "u:{x}", tag + "expiry", tag + "revoked",
 	}, keys(t, client, prefix))
 
-	_, err = s.RevokeSession(t.Context(), "user-1", a.ID, start)
+	_, err := s.RevokeSession(t.Context(), "user-1", a.ID, start)
 	require.NoError(t, err)
 	require.NoError(t, s.RevokeSessions(t.Context(), "user-1", "", start))
 	late := start.Add(1000 * time.Hour)
@@ -270,9 +266,7 @@ func TestKeys(t *testing.T) {
 func TestTimeToLive(t *testing.T) {
 	t.Parallel()
 	client := dial(t)
-	prefix := openPrefix(t, client)
-	s, err := redisstore.NewSessions(client, redisstore.Options{Prefix: prefix})
-	require.NoError(t, err)
+	s, prefix := openNamed(t, client)
 	left := func(x *authkit.StoredSession) time.Duration {
 		ttl, err := client.PTTL(t.Context(), "{"+prefix+"}:s:"+x.ID).Result()
 		require.NoError(t, err)
@@ -301,16 +295,14 @@ func TestTimeToLive(t *testing.T) {
 func TestDroppedByRedis(t *testing.T) {
 	t.Parallel()
 	client := dial(t)
-	prefix := openPrefix(t, client)
-	s, err := redisstore.NewSessions(client, redisstore.Options{Prefix: prefix})
-	require.NoError(t, err)
+	s, prefix := openNamed(t, client)
 	drop := func(x *authkit.StoredSession) {
 		require.NoError(t, client.Del(t.Context(), "{"+prefix+"}:s:"+x.ID).Err())
 	}
 	dropped, a, b, c := newSession("user-1", 9), newSession("user-1", 1), newSession("user-1", 2), newSession("user-1", 3)
 	begin(t, s, dropped, a)
 	drop(dropped)
-	_, err = s.SessionByID(t.Context(), dropped.ID)
+	_, err := s.SessionByID(t.Context(), dropped.ID)
 	require.ErrorIs(t, err, authkit.ErrSessionNotFound)
 	_, _, err = s.RotateSession(t.Context(), dropped.ID, rotation(dropped, "next"))
 	require.ErrorIs(t, err, authkit.ErrSessionNotFound)
@@ -371,10 +363,8 @@ func (twice) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 func TestSentTwice(t *testing.T) {
 	t.Parallel()
 	client := dial(t)
-	prefix := openPrefix(t, client)
+	s := open(t, client)
 	client.AddHook(twice{})
-	s, err := redisstore.NewSessions(client, redisstore.Options{Prefix: prefix})
-	require.NoError(t, err)
 	a, b, c := newSession("user-1", 1), newSession("user-1", 2), newSession("user-1", 3)
 	begin(t, s, a, b)
 	require.NoError(t, s.CreateSession(t.Context(), *c, 2)) // which ends a
@@ -405,9 +395,7 @@ func TestSentTwice(t *testing.T) {
 func TestNotAsItWasStored(t *testing.T) {
 	t.Parallel()
 	client := dial(t)
-	prefix := openPrefix(t, client)
-	s, err := redisstore.NewSessions(client, redisstore.Options{Prefix: prefix})
-	require.NoError(t, err)
+	s, prefix := openNamed(t, client)
 	ctx, tag := t.Context(), "{"+prefix+"}:"
 	for n, broken := range []func(key string) error{
 		func(key string) error { return client.HSet(ctx, key, "token", "short").Err() },
@@ -446,20 +434,26 @@ func TestNotAsItWasStored(t *testing.T) {
 	}
 }
 
-// A dump of the store has no token.
-func TestErrorsAndDumpsHoldNoToken(t *testing.T) {
+// newKit returns a kit with sessions and without users.
+func newKit(tb testing.TB, s authkit.SessionStore) *authkit.Kit {
+	tb.Helper()
+	kit, err := authkit.New(authkit.Config{
+		Secret:   []byte("a secret of 32 random bytes, or more"),
+		Hasher:   authkit.Bcrypt{Cost: 4, InsecureLowCost: true},
+		Sessions: authkit.SessionConfig{Store: s},
+		OnEvent:  func(context.Context, authkit.Event) {},
+	})
+	require.NoError(tb, err)
+	return kit
+}
+
+// ST-08: a dump of the store has no token.
+func TestDumpHoldsNoToken(t *testing.T) {
 	t.Parallel()
 	client := dial(t)
-	prefix := openPrefix(t, client)
-	s, err := redisstore.NewSessions(client, redisstore.Options{Prefix: prefix})
-	require.NoError(t, err)
-	users := authkit.NewMemoryStore()
-	kit, err := authkit.New(authkit.Config{
-		Secret: []byte("a secret of 32 random bytes, or more"), Users: users,
-		Sessions: authkit.SessionConfig{Store: s}, OnEvent: func(context.Context, authkit.Event) {},
-	})
-	require.NoError(t, err)
-	_, err = kit.CreateUser(t.Context(), authkit.User{Email: "user@example.com"}, "correct horse")
+	s, prefix := openNamed(t, client)
+	kit := newKit(t, s)
+	_, err := kit.CreateUser(t.Context(), authkit.User{Email: "user@example.com"}, "correct horse")
 	require.NoError(t, err)
 	token, err := kit.Login(t.Context(), "user@example.com", "correct horse")
 	require.NoError(t, err)
