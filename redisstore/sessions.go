@@ -98,7 +98,7 @@ func (s *Sessions) CreateSession(ctx context.Context, session authkit.StoredSess
 	err := errExists
 	if session.ID != "" {
 		keys := []string{s.sessionKey(session.ID), s.userKey(session.UserID), s.expiryKey(), s.revokedKey()}
-		args := append([]any{newCall(), session.ID, session.UserID, limit}, createArgs(&session)...)
+		args := append([]any{newCall(), session.ID, session.UserID, max(1, limit)}, createArgs(&session)...)
 		_, created, err = s.ofUser(ctx, s.scripts.create, keys, args)
 		if err == nil && created != int64(1) {
 			err = errExists

@@ -26,16 +26,22 @@ local function before(a, b)
 	return #a.id < #b.id
 end
 
-local others = {}
+local live, dropped = {}, {}
 if redis.call('SCARD', set) >= limit then
 	if not named(set, n) then
 		return {again, redis.call('SMEMBERS', set)}
 	end
 	for i = 1, n do
 		local other = {id = ARGV[#ARGV - n + i], key = KEYS[#KEYS - n + i]}
-		other.used = tonumber(redis.call('HGET', other.key, 'used')) -- nil: see below
-		others[i] = other
+		local used = redis.call('HGET', other.key, 'used')
+		if used then
+			other.used = tonumber(used)
+			table.insert(live, other)
+		else -- Redis has dropped it; only the indexes have it still
+			table.insert(dropped, other)
+		end
 	end
+	table.sort(live, before)
 end
 
 redis.call('HSET', session, 'call', call, 'user', user, 'device', ARGV[6], 'address', ARGV[7], 'created', created,
@@ -43,16 +49,10 @@ redis.call('HSET', session, 'call', call, 'user', user, 'device', ARGV[6], 'addr
 	'successor', ARGV[15])
 redis.call('PEXPIRE', session, ARGV[16])
 
-local live = {}
-for _, other in ipairs(others) do
-	if other.used then
-		table.insert(live, other)
-	else -- Redis has dropped it; only the indexes have it still
-		redis.call('SREM', set, other.id)
-		redis.call('ZREM', expiry, entry(other.id, user))
-	end
+for _, other in ipairs(dropped) do
+	redis.call('SREM', set, other.id)
+	redis.call('ZREM', expiry, entry(other.id, user))
 end
-table.sort(live, before)
 for i = limit, #live do
 	redis.call('DEL', live[i].key)
 	redis.call('SREM', set, live[i].id)
