@@ -33,7 +33,7 @@
 // logout everywhere, a disabled account) are with the accounts, and hold. The list of
 // revocations is lost: a service that follows it, see package revocation, keeps what it has heard;
 // one that starts after the loss accepts the access tokens of sessions that were ended before it,
-// until those expire.
+// until they expire, as it does those of the sessions that were lost.
 //
 // A Redis that comes back with an older state is worse. With appendfsync everysec, the default, that
 // is up to a second or two before the loss of power (none before a crash of Redis alone); with
@@ -62,14 +62,13 @@
 // one slot would cost is either of these.
 //
 // The price is that one server has the whole store. A script takes it 8 µs to read a session
-// and 13 µs to rotate one: with nothing pipelined, 29,000 and 23,000 a second on a machine of two
-// cores that the clients share. A million sessions that are each refreshed every 15 minutes and send a
-// request a minute are 1,100 rotations and 17,000 reads a second, a sixth of one core in scripts, and
-// over half of what such a machine serves in all. They take 1.8 GB, and 0.9 GB with
-// hash-max-listpack-value 256. A revocation takes 0.2 kB for as long as it is kept, 25 hours by
-// default. Beyond that, give each tenant a prefix: then a cluster spreads them. While a
-// cluster moves the slot of a store to another node, most of its calls fail; that takes
-// as long as copying it.
+// and 13 µs to rotate one; with nothing pipelined it does 29,000 or 23,000 a second, on a machine
+// of two cores that the clients share. A million sessions that are each refreshed every half hour,
+// and send a request a minute, are 560 rotations and 17,000 reads a second: a seventh of one
+// core in scripts, and 60 % of what such a machine serves in all. They take 1.8 GB, or 0.9 GB with
+// hash-max-listpack-value 256. A revocation takes 0.2 kB, for little more than an hour. Beyond
+// that, give each tenant a prefix: then a cluster spreads them. While a cluster moves the slot of
+// a store to another node, most calls fail; that takes as long as copying it.
 //
 // # Time
 //

@@ -390,7 +390,9 @@ func TestServerCannotSave(t *testing.T) {
 	begin(t, s, x)
 	require.NoError(t, os.RemoveAll(srv.dir))
 	require.NoError(t, client.BgSave(t.Context()).Err())
-	require.Eventually(t, func() bool { return s.Check(t.Context()) != nil && strings.Contains(s.Check(t.Context()).Error(), "rdb_last_bgsave_status") },
+	require.Eventually(t, func() bool {
+		return s.Check(t.Context()) != nil && strings.Contains(s.Check(t.Context()).Error(), "rdb_last_bgsave_status")
+	},
 		30*time.Second, 10*time.Millisecond)
 
 	for method, err := range calls(t.Context(), s, next) {
