@@ -41,10 +41,11 @@ func createArgs(s *authkit.StoredSession) []any {
 	}
 }
 
-// parseSession reads what read of lua/common.lua returns.
-func parseSession(id string, reply any) (authkit.StoredSession, error) {
+// parseSession reads what read of lua/common.lua returns. As the other parsers, it passes the
+// error of the call on.
+func parseSession(id string, reply any, err error) (authkit.StoredSession, error) {
 	s := authkit.StoredSession{Session: authkit.Session{ID: id}}
-	fields, err := parseTexts(reply, nil)
+	fields, err := parseTexts(reply, err)
 	switch {
 	case err != nil:
 		return authkit.StoredSession{}, err
@@ -93,7 +94,10 @@ func parseRevocation(member string) (r authkit.Revocation, err error) {
 }
 
 // parsePair reads an answer of a number that is 0 or 1 and, as a rule, something else.
-func parsePair(reply any) (one bool, rest any, err error) {
+func parsePair(reply any, err error) (one bool, rest any, _ error) {
+	if err != nil {
+		return false, nil, err
+	}
 	pair, ok := reply.([]any)
 	if !ok || len(pair) < 1 || len(pair) > 2 || pair[0] != int64(0) && pair[0] != int64(1) {
 		return false, nil, errReply
@@ -104,6 +108,7 @@ func parsePair(reply any) (one bool, rest any, err error) {
 	return pair[0] == int64(1), rest, nil
 }
 
+// parseTexts reads an answer of texts.
 func parseTexts(reply any, err error) ([]string, error) {
 	if err != nil {
 		return nil, err
@@ -121,6 +126,7 @@ func parseTexts(reply any, err error) ([]string, error) {
 	return texts, nil
 }
 
+// parseCount reads an answer of a number.
 func parseCount(reply any, err error) (int, error) {
 	if err != nil {
 		return 0, err

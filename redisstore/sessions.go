@@ -94,15 +94,14 @@ func (s *Sessions) revokedKey() string           { return s.prefix + "revoked" }
 
 // CreateSession implements [authkit.SessionStore].
 func (s *Sessions) CreateSession(ctx context.Context, session authkit.StoredSession, limit int) error {
-	var created any
-	err := errExists
-	if session.ID != "" {
-		keys := []string{s.sessionKey(session.ID), s.userKey(session.UserID), s.expiryKey(), s.revokedKey()}
-		args := append([]any{newCall(), session.ID, session.UserID, max(1, limit)}, createArgs(&session)...)
-		_, created, err = s.ofUser(ctx, s.scripts.create, keys, args)
-		if err == nil && created != int64(1) {
-			err = errExists
-		}
+	if session.ID == "" {
+		return failed(ctx, "CreateSession", errExists)
+	}
+	keys := []string{s.sessionKey(session.ID), s.userKey(session.UserID), s.expiryKey(), s.revokedKey()}
+	args := append([]any{newCall(), session.ID, session.UserID, max(1, limit)}, createArgs(&session)...)
+	_, created, err := s.ofUser(ctx, s.scripts.create, keys, args)
+	if err == nil && created != int64(1) {
+		err = errExists
 	}
 	return failed(ctx, "CreateSession", err)
 }
@@ -112,13 +111,8 @@ var errExists = errors.New("the session ID is empty or exists")
 // SessionByID implements [authkit.SessionStore]. It is one round trip.
 func (s *Sessions) SessionByID(ctx context.Context, id string) (authkit.StoredSession, error) {
 	reply, err := s.run(ctx, s.scripts.find, []string{s.sessionKey(id)})
-	if err == nil {
-		var session authkit.StoredSession
-		if session, err = parseSession(id, reply); err == nil {
-			return session, nil
-		}
-	}
-	return authkit.StoredSession{}, failed(ctx, "SessionByID", err)
+	session, err := parseSession(id, reply, err)
+	return session, failed(ctx, "SessionByID", err)
 }
 
 // SessionsByUser implements [authkit.SessionStore].
@@ -133,7 +127,7 @@ func (s *Sessions) SessionsByUser(ctx context.Context, userID string) ([]authkit
 	}
 	list := make([]authkit.Session, 0, len(ids))
 	for i, record := range records {
-		session, err := parseSession(ids[i], record)
+		session, err := parseSession(ids[i], record, nil)
 		switch {
 		case errors.Is(err, authkit.ErrSessionNotFound): // Redis has dropped it; DeleteExpired tidies up
 		case err != nil:
@@ -152,17 +146,9 @@ func (s *Sessions) SessionsByUser(ctx context.Context, userID string) ([]authkit
 func (s *Sessions) RotateSession(ctx context.Context, id string, r authkit.Rotation) (authkit.StoredSession, bool, error) {
 	reply, err := s.run(ctx, s.scripts.rotate, []string{s.sessionKey(id), s.expiryKey()},
 		newCall(), id, r.Old[:], r.New[:], r.Successor, micros(r.At), micros(r.ExpiresAt), r.Address, life(r.At, r.ExpiresAt))
-	if err == nil {
-		var rotated bool
-		var record any
-		if rotated, record, err = parsePair(reply); err == nil {
-			var session authkit.StoredSession
-			if session, err = parseSession(id, record); err == nil {
-				return session, rotated, nil
-			}
-		}
-	}
-	return authkit.StoredSession{}, false, failed(ctx, "RotateSession", err)
+	rotated, record, err := parsePair(reply, err)
+	session, err := parseSession(id, record, err)
+	return session, rotated && err == nil, failed(ctx, "RotateSession", err)
 }
 
 // RevokeSession implements [authkit.SessionStore].
@@ -231,10 +217,7 @@ func (s *Sessions) ofUser(ctx context.Context, script *redis.Script, keys []stri
 			k, a = append(k, s.sessionKey(id)), append(a, id)
 		}
 		reply, err := s.run(ctx, script, k, a...)
-		if err != nil {
-			return nil, nil, err
-		}
-		done, answer, err := parsePair(reply)
+		done, answer, err := parsePair(reply, err)
 		if done || err != nil {
 			return ids, answer, err
 		}
@@ -252,8 +235,8 @@ func (s *Sessions) run(ctx context.Context, script *redis.Script, keys []string,
 	return script.Run(ctx, s.client, keys, args...).Result()
 }
 
-// failed returns the error of a method. No answer of Redis is ErrSessionNotFound but that
-// of a script, and a nil of a server is a failure as any other.
+// failed returns the error of a method. ErrSessionNotFound comes from what a script answers:
+// all that a server or a connection says is a failure, a nil reply too.
 func failed(ctx context.Context, method string, err error) error {
 	if err == nil || errors.Is(err, authkit.ErrSessionNotFound) {
 		return err
@@ -266,12 +249,6 @@ func failed(ctx context.Context, method string, err error) error {
 
 // life returns for how many milliseconds Redis keeps a session that expires at a time.
 func life(now, expires time.Time) int64 {
-	left := expires.Sub(now)
-	if left < 0 {
-		left = 0
-	}
-	if left > math.MaxInt64-keepBeyond {
-		left = math.MaxInt64 - keepBeyond
-	}
+	left := min(max(0, expires.Sub(now)), math.MaxInt64-keepBeyond)
 	return (left + keepBeyond).Milliseconds()
 }
