@@ -13,7 +13,7 @@
 //
 //   - maxmemory-policy noeviction. Any other drops sessions when memory is short, or the set that
 //     finds a user's sessions to end them, and a logout everywhere would miss some.
-//   - appendonly yes, and if a logout must outlive the loss of power, appendfsync always. See below.
+//   - appendonly yes; and appendfsync always, if no logout may be undone by a crash. See below.
 //   - Reads and writes on the master. A replica refuses every method, the reading ones too:
 //     it shows sessions for a moment that have ended.
 //
@@ -36,9 +36,9 @@
 // until they expire, as it does those of the sessions that were lost.
 //
 // A Redis that comes back with an older state is worse. With appendfsync everysec, the default, that
-// is up to a second or two before the loss of power (none before a crash of Redis alone); with
-// snapshots only, minutes or more. After a failover it is what the replica had not received yet:
-// replication is asynchronous. What was done in that time is undone:
+// is one of up to two seconds before it ended, whether the machine did or Redis alone; with always, what
+// was answered is there; with snapshots only, minutes or more are not. After a failover what the
+// replica had not received is not there: replication is asynchronous. What was done in that time is undone:
 //
 //   - A logout: the session goes on, and whoever has its tokens is in again. Cut-offs hold.
 //   - A login: the user logs in again.
@@ -58,8 +58,8 @@
 //	{prefix}:revoked   the revocations by At, a sorted set
 //
 // Each change is one script on them, so that a session and the Revocation of its end are one
-// change; and a session is found by its ID in one round trip, as each guarded request does. What more than
-// one slot would cost is either of these.
+// change; and a session is found by its ID in one round trip, as each guarded request does. With keys
+// in several slots, one of the two could not be had.
 //
 // The price is that one server has the whole store. A script takes it 8 µs to read a session
 // and 13 µs to rotate one; with nothing pipelined it does 29,000 or 23,000 a second, on a machine
