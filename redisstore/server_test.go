@@ -270,7 +270,7 @@ func TestServerIsAReplica(t *testing.T) {
 	begin(t, sessionsOn(t, master.client(t)), x)
 	client := replica.client(t)
 	host, port, _ := strings.Cut(master.addr, ":")
-	require.NoError(t, client.SlaveOf(t.Context(), host, port).Err())
+	require.NoError(t, client.ReplicaOf(t.Context(), host, port).Err())
 	require.Eventually(t, func() bool { return client.DBSize(t.Context()).Val() > 0 }, 30*time.Second, 10*time.Millisecond)
 
 	s := sessionsOn(t, client)

@@ -256,11 +256,14 @@ func TestKeys(t *testing.T) {
 
 	_, err := s.RevokeSession(t.Context(), "user-1", a.ID, start)
 	require.NoError(t, err)
+	require.NoError(t, s.CreateSession(t.Context(), *newSession("user-1", 4), 1)) // which ends b
+	require.Equal(t, int64(1), client.SCard(t.Context(), tag+"u:user-1").Val())
+	require.Equal(t, int64(2), client.ZCard(t.Context(), tag+"expiry").Val())
 	require.NoError(t, s.RevokeSessions(t.Context(), "user-1", "", start))
 	late := start.Add(1000 * time.Hour)
 	n, err := s.DeleteExpired(t.Context(), late, late, 10)
 	require.NoError(t, err)
-	require.Equal(t, 1+4, n)
+	require.Equal(t, 1+5, n) // a session, and the revocations of three, user-1 and user-2
 	require.Empty(t, keys(t, client, prefix))
 }
 
