@@ -1,0 +1,95 @@
+package redisstore_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The floor: a round trip, and the same fields read by a command of their own.
+func BenchmarkPing(b *testing.B) {
+	client := dial(b)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if err := client.Ping(b.Context()).Err(); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+}
+
+func BenchmarkHGetAll(b *testing.B) {
+	client := dial(b)
+	s, prefix := openNamed(b, client)
+	x := newSession("user-1", 1)
+	require.NoError(b, s.CreateSession(b.Context(), *x, 50))
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if fields, err := client.HGetAll(b.Context(), "{"+prefix+"}:s:"+x.ID).Result(); err != nil || len(fields) == 0 {
+				b.Error(fields, err)
+				return
+			}
+		}
+	})
+}
+
+// What each guarded request costs.
+func BenchmarkSessionByID(b *testing.B) {
+	s := open(b, dial(b))
+	x := newSession("user-1", 1)
+	require.NoError(b, s.CreateSession(b.Context(), *x, 50))
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if _, err := s.SessionByID(b.Context(), x.ID); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+}
+
+func BenchmarkRotateSession(b *testing.B) {
+	s := open(b, dial(b))
+	x := newSession("user-1", 1)
+	require.NoError(b, s.CreateSession(b.Context(), *x, 50))
+	b.ReportAllocs()
+	for b.Loop() {
+		got, rotated, err := s.RotateSession(b.Context(), x.ID, rotation(x, fmt.Sprint(b.N)))
+		if err != nil || !rotated {
+			b.Fatal(rotated, err)
+		}
+		*x = got
+	}
+}
+
+// A login of a user who has as many sessions as they can.
+func BenchmarkCreateSession(b *testing.B) {
+	s := open(b, dial(b))
+	b.ReportAllocs()
+	for n := 0; b.Loop(); n++ {
+		if err := s.CreateSession(b.Context(), *newSession("user-1", n), 50); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// For how long Redis answers nobody, at the most that Kit.Run deletes at a time.
+func BenchmarkDeleteExpired1000(b *testing.B) {
+	s := open(b, dial(b))
+	for b.Loop() {
+		b.StopTimer()
+		for n := range 1000 {
+			require.NoError(b, s.CreateSession(b.Context(), *newSession(fmt.Sprint("user-", n), n), 50))
+		}
+		b.StartTimer()
+		deleted, err := s.DeleteExpired(b.Context(), start.Add(1000*time.Hour), start, 1000)
+		if err != nil || deleted != 1000 {
+			b.Fatal(deleted, err)
+		}
+	}
+}

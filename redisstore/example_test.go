@@ -1,0 +1,44 @@
+package redisstore_test
+
+import (
+	"fmt"
+	"log"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/redisstore"
+)
+
+// Sessions of a tenant in Redis, and accounts elsewhere. Nothing is dialled before the first login.
+func Example() {
+	options, err := redis.ParseURL("redis://127.0.0.1:6379/0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	options.ContextTimeoutEnabled = true
+	client := redis.NewClient(options)
+	defer func() { _ = client.Close() }()
+
+	store, err := redisstore.NewSessions(client, redisstore.Options{Prefix: "tenant-1"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	// At start-up: if err := store.Check(ctx); err != nil { … }
+
+	_, err = authkit.New(authkit.Config{
+		Secret:   []byte("a secret of 32 random bytes, or more"),
+		Sessions: authkit.SessionConfig{Store: store},
+	})
+	fmt.Println(err)
+	// Output: <nil>
+}
+
+// The usual mistake: go-redis looks at the deadline of a context only if it is told to.
+func ExampleNewSessions_deadlines() {
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:6379"})
+	defer func() { _ = client.Close() }()
+	_, err := redisstore.NewSessions(client, redisstore.Options{})
+	fmt.Println(err)
+	// Output: redisstore: the client waits past the deadline of a context; set its option ContextTimeoutEnabled
+}

@@ -1,0 +1,2 @@
+-- KEYS: the session.
+return current('HDEL', read(KEYS[1]))

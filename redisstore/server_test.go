@@ -1,0 +1,434 @@
+//go:build unix
+
+package redisstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/redisstore"
+	"github.com/authkit-go/authkit/storetest"
+)
+
+// program returns the path of a program that the machine has to have where CI is true.
+func program(tb testing.TB, name string) string {
+	tb.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		if os.Getenv("CI") != "true" {
+			tb.Skipf("no %s: %v", name, err)
+		}
+		tb.Fatal(err)
+	}
+	return path
+}
+
+// A server is a redis-server of a test's own, which can be stopped and started.
+type server struct {
+	path, dir, addr string
+	args            []string
+	process         *exec.Cmd
+}
+
+// ports are those that tests have been given.
+var ports sync.Map
+
+// freePort returns a port that nobody listens on and no other test is given, so that a server
+// can be started on it again. It is not one that systems choose by themselves.
+func freePort(tb testing.TB) int {
+	tb.Helper()
+	for range 1000 {
+		port := 20000 + rand.N(10000)
+		if _, given := ports.LoadOrStore(port, true); given {
+			continue
+		}
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			require.NoError(tb, l.Close())
+			return port
+		}
+	}
+	tb.Fatal("no free port")
+	return 0
+}
+
+// newServer starts a server that keeps nothing on disk, but for the options given.
+func newServer(tb testing.TB, args ...string) *server {
+	tb.Helper()
+	port := freePort(tb)
+	s := &server{path: program(tb, "redis-server"), dir: tb.TempDir(), addr: fmt.Sprintf("127.0.0.1:%d", port)}
+	s.args = append([]string{"--port", fmt.Sprint(port), "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--loglevel", "warning"}, args...)
+	tb.Cleanup(func() { s.kill(tb) })
+	s.start(tb)
+	return s
+}
+
+// start starts the server, and waits until it answers, and not another one.
+func (s *server) start(tb testing.TB) {
+	tb.Helper()
+	s.process = exec.Command(s.path, s.args...)
+	s.process.Stdout, s.process.Stderr = tb.Output(), tb.Output()
+	require.NoError(tb, s.process.Start())
+	client := s.client(tb)
+	var info string
+	require.Eventually(tb, func() (up bool) {
+		var err error
+		info, err = client.Info(tb.Context(), "server").Result()
+		return err == nil
+	}, 30*time.Second, 5*time.Millisecond)
+	require.Contains(tb, info, fmt.Sprintf("process_id:%d\r\n", s.process.Process.Pid))
+}
+
+// kill ends the server as kill -9 does, if it runs.
+func (s *server) kill(tb testing.TB) {
+	tb.Helper()
+	if s.process != nil {
+		require.NoError(tb, s.process.Process.Kill())
+		_ = s.process.Wait() // it was killed
+		s.process = nil
+	}
+}
+
+// client returns a client that does not wait long for a server that is gone.
+func (s *server) client(tb testing.TB) *redis.Client {
+	tb.Helper()
+	client := redis.NewClient(&redis.Options{Addr: s.addr, ContextTimeoutEnabled: true, MaxRetries: 1, DialerRetries: 1})
+	tb.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// sessionsOn returns the sessions of a client.
+func sessionsOn(tb testing.TB, client redis.UniversalClient) *redisstore.Sessions {
+	tb.Helper()
+	s, err := redisstore.NewSessions(client, redisstore.Options{})
+	require.NoError(tb, err)
+	return s
+}
+
+// storeFails checks that every call fails, and none of them by saying that there is nothing.
+func storeFails(t *testing.T, s authkit.SessionStore, x *authkit.StoredSession) {
+	t.Helper()
+	for method, err := range calls(t.Context(), s, x) {
+		if err == nil || errors.Is(err, authkit.ErrSessionNotFound) {
+			t.Errorf("%s: got error %v, want that of a store that failed", method, err)
+		}
+	}
+}
+
+// A Redis that is gone is a store that fails; one that comes back without its memory has no
+// session, and so nobody is logged in.
+func TestServerLosesItsMemory(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t)
+	store := sessionsOn(t, srv.client(t))
+	kit := newKit(t, store)
+	_, err := kit.CreateUser(t.Context(), authkit.User{Email: "user@example.com"}, "correct horse")
+	require.NoError(t, err)
+	token, err := kit.Login(t.Context(), "user@example.com", "correct horse")
+	require.NoError(t, err)
+	guarded := kit.Authenticate(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	status := func() int {
+		r := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
+		r.Header.Set("Authorization", "Bearer "+token.AccessToken)
+		w := httptest.NewRecorder()
+		guarded.ServeHTTP(w, r)
+		return w.Code
+	}
+	require.Equal(t, http.StatusOK, status())
+
+	srv.kill(t)
+	require.Equal(t, http.StatusServiceUnavailable, status())
+	_, err = kit.Refresh(t.Context(), token.RefreshToken)
+	require.ErrorIs(t, err, authkit.ErrUnavailable)
+	storeFails(t, store, newSession("user-1", 1))
+
+	srv.start(t)
+	// A client that could not dial tries again once a second.
+	require.Eventually(t, func() bool { return status() != http.StatusServiceUnavailable }, 30*time.Second, 10*time.Millisecond)
+	require.Equal(t, http.StatusUnauthorized, status())
+	_, err = kit.Refresh(t.Context(), token.RefreshToken)
+	require.ErrorIs(t, err, authkit.ErrInvalidRefreshToken)
+	token, err = kit.Login(t.Context(), "user@example.com", "correct horse")
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, status())
+}
+
+// With appendfsync always, what was acknowledged is there after a kill. With everysec it need not be:
+// Redis answers before it writes, while the sync before that is under way.
+func TestServerIsKilled(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t, "--appendonly", "yes", "--appendfsync", "always")
+	s := sessionsOn(t, srv.client(t))
+	kept, ended := newSession("user-1", 1), newSession("user-1", 2)
+	begin(t, s, kept, ended)
+	r := rotation(kept, "next")
+	_, rotated, err := s.RotateSession(t.Context(), kept.ID, r)
+	require.NoError(t, err)
+	require.True(t, rotated)
+	revoked, err := s.RevokeSession(t.Context(), ended.UserID, ended.ID, start)
+	require.NoError(t, err)
+	require.True(t, revoked)
+
+	srv.kill(t)
+	srv.start(t)
+	got, err := s.SessionByID(t.Context(), kept.ID)
+	require.NoError(t, err)
+	require.Equal(t, r.Apply(*kept), got)
+	_, err = s.SessionByID(t.Context(), ended.ID)
+	require.ErrorIs(t, err, authkit.ErrSessionNotFound)
+	list, err := s.Revocations(t.Context(), start)
+	require.NoError(t, err)
+	require.Equal(t, []authkit.Revocation{{UserID: ended.UserID, SessionID: ended.ID, At: start}}, list)
+}
+
+// A Redis that does not answer is waited for as long as the context says.
+func TestServerHangs(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t)
+	s := sessionsOn(t, srv.client(t))
+	x := newSession("user-1", 1)
+	begin(t, s, x)
+	require.NoError(t, srv.process.Process.Signal(syscall.SIGSTOP))
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := s.SessionByID(ctx, x.ID)
+	require.Error(t, err)
+	require.NotErrorIs(t, err, authkit.ErrSessionNotFound)
+	<-ctx.Done() // which the client's own deadline may be a moment before
+	require.NoError(t, srv.process.Process.Signal(syscall.SIGCONT))
+	got, err := s.SessionByID(t.Context(), x.ID)
+	require.NoError(t, err)
+	require.Equal(t, *x, got)
+}
+
+// A Redis without memory to spare takes no new sessions and no rotations, and changes
+// nothing by halves. What is there can be read and ended.
+func TestServerIsFull(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t)
+	client := srv.client(t)
+	s := sessionsOn(t, client)
+	a, b, c, d := newSession("user-1", 1), newSession("user-1", 2), newSession("user-2", 3), newSession("user-3", 4)
+	begin(t, s, a, b, c)
+	require.NoError(t, client.ConfigSet(t.Context(), "maxmemory", "1").Err())
+
+	failsFull := func(err error) {
+		t.Helper()
+		require.ErrorContains(t, err, "OOM")
+		require.NotErrorIs(t, err, authkit.ErrSessionNotFound)
+	}
+	failsFull(s.CreateSession(t.Context(), *d, 1))
+	over := newSession("user-1", 5)
+	failsFull(s.CreateSession(t.Context(), *over, 1))
+	_, _, err := s.RotateSession(t.Context(), a.ID, rotation(a, "next"))
+	failsFull(err)
+	failsFull(s.RevokeSessions(t.Context(), "nobody", "", start))
+	for _, x := range []*authkit.StoredSession{a, b, c} {
+		got, err := s.SessionByID(t.Context(), x.ID)
+		require.NoError(t, err)
+		require.Equal(t, *x, got)
+	}
+	revoked, err := s.Revocations(t.Context(), time.Time{})
+	require.NoError(t, err)
+	require.Empty(t, revoked)
+
+	ended, err := s.RevokeSession(t.Context(), "user-1", a.ID, start)
+	require.NoError(t, err)
+	require.True(t, ended)
+	require.NoError(t, s.RevokeSessions(t.Context(), "user-1", "", start))
+	revoked, err = s.Revocations(t.Context(), time.Time{})
+	require.NoError(t, err)
+	require.Len(t, revoked, 3)
+	n, err := s.DeleteExpired(t.Context(), start.Add(1000*time.Hour), time.Time{}, 10)
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+
+	require.NoError(t, client.ConfigSet(t.Context(), "maxmemory", "0").Err())
+	begin(t, s, d)
+}
+
+// A replica is a moment behind: it is not asked.
+func TestServerIsAReplica(t *testing.T) {
+	t.Parallel()
+	master, replica := newServer(t), newServer(t)
+	x := newSession("user-1", 1)
+	begin(t, sessionsOn(t, master.client(t)), x)
+	client := replica.client(t)
+	host, port, _ := strings.Cut(master.addr, ":")
+	require.NoError(t, client.ReplicaOf(t.Context(), host, port).Err())
+	require.Eventually(t, func() bool { return client.DBSize(t.Context()).Val() > 0 }, 30*time.Second, 10*time.Millisecond)
+
+	s := sessionsOn(t, client)
+	storeFails(t, s, x)
+	storeFails(t, s, newSession("user-2", 2))
+	require.ErrorContains(t, s.Check(t.Context()), `the server's role is "slave"`)
+}
+
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t, "--appendonly", "yes", "--maxmemory-policy", "noeviction")
+	client := srv.client(t)
+	s := sessionsOn(t, client)
+	require.NoError(t, s.Check(t.Context()))
+	for name, value := range map[string]string{"appendonly": "no", "maxmemory-policy": "volatile-lru"} {
+		require.NoError(t, client.ConfigSet(t.Context(), name, value).Err())
+	}
+	err := s.Check(t.Context())
+	require.ErrorContains(t, err, `aof_enabled is "0"`)
+	require.ErrorContains(t, err, `maxmemory_policy is "volatile-lru"`)
+	srv.kill(t)
+	require.Error(t, s.Check(t.Context()))
+}
+
+// newCluster starts a cluster of three masters, and returns a client and its nodes.
+func newCluster(tb testing.TB) (*redis.ClusterClient, []*server) {
+	tb.Helper()
+	cli := program(tb, "redis-cli")
+	var nodes []*server
+	var addrs []string
+	for range 3 {
+		bus := freePort(tb)
+		n := newServer(tb, "--cluster-enabled", "yes", "--cluster-port", fmt.Sprint(bus), "--cluster-node-timeout", "30000")
+		nodes, addrs = append(nodes, n), append(addrs, n.addr)
+	}
+	out, err := exec.CommandContext(tb.Context(), cli, append([]string{"--cluster", "create", "--cluster-yes"}, addrs...)...).CombinedOutput()
+	require.NoError(tb, err, "%s", out)
+	for _, n := range nodes {
+		require.Eventually(tb, func() bool {
+			info, err := n.client(tb).ClusterInfo(tb.Context()).Result()
+			return err == nil && strings.Contains(info, "cluster_state:ok")
+		}, 30*time.Second, 20*time.Millisecond)
+	}
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs, ContextTimeoutEnabled: true})
+	tb.Cleanup(func() { _ = client.Close() })
+	return client, nodes
+}
+
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	client, nodes := newCluster(t)
+	t.Run("Sessions", func(t *testing.T) {
+		storetest.TestSessionStore(t, func(t *testing.T) authkit.SessionStore { return open(t, client) })
+	})
+	t.Run("Check", func(t *testing.T) {
+		require.ErrorContains(t, open(t, client).Check(t.Context()), "aof_enabled")
+	})
+	t.Run("SlotOnTheMove", func(t *testing.T) { testSlotOnTheMove(t, client, nodes) })
+}
+
+// testSlotOnTheMove has half the keys of a store on one node and half on another: what
+// needs both fails, and changes nothing.
+func testSlotOnTheMove(t *testing.T, client *redis.ClusterClient, nodes []*server) {
+	ctx := t.Context()
+	s, prefix := openNamed(t, client)
+	moved, left := newSession("user-1", 1), newSession("user-1", 2)
+	begin(t, s, moved, left)
+
+	slot := int(client.ClusterKeySlot(ctx, "{"+prefix+"}").Val())
+	from, err := client.MasterForKey(ctx, "{"+prefix+"}")
+	require.NoError(t, err)
+	var to *redis.Client
+	for _, n := range nodes {
+		if n.addr != from.Options().Addr {
+			to = n.client(t)
+		}
+	}
+	fromID, toID := from.Do(ctx, "cluster", "myid").Val(), to.Do(ctx, "cluster", "myid").Val()
+	require.NoError(t, to.Do(ctx, "cluster", "setslot", slot, "importing", fromID).Err())
+	require.NoError(t, from.Do(ctx, "cluster", "setslot", slot, "migrating", toID).Err())
+	host, port, _ := strings.Cut(to.Options().Addr, ":")
+	move := func(key string) { require.NoError(t, from.Migrate(ctx, host, port, key, 0, 10*time.Second).Err()) }
+	move("{" + prefix + "}:s:" + moved.ID)
+
+	for _, x := range []*authkit.StoredSession{moved, left} {
+		got, err := s.SessionByID(ctx, x.ID)
+		require.NoError(t, err)
+		require.Equal(t, *x, got)
+	}
+	fails := func(err error) {
+		t.Helper()
+		require.ErrorContains(t, err, "TRYAGAIN")
+		require.NotErrorIs(t, err, authkit.ErrSessionNotFound)
+	}
+	fails(s.RevokeSessions(ctx, "user-1", "", start))
+	_, err = s.SessionsByUser(ctx, "user-1")
+	fails(err)
+	_, err = s.RevokeSession(ctx, "user-1", moved.ID, start)
+	fails(err)
+	_, _, err = s.RotateSession(ctx, moved.ID, rotation(moved, "next"))
+	fails(err)
+	third := newSession("user-1", 3)
+	fails(s.CreateSession(ctx, *third, 1))
+	_, err = s.DeleteExpired(ctx, start.Add(1000*time.Hour), start, 10)
+	fails(err)
+
+	for _, key := range keys(t, client, prefix) {
+		move(key)
+	}
+	for _, n := range []*redis.Client{to, from} {
+		require.NoError(t, n.Do(ctx, "cluster", "setslot", slot, "node", toID).Err())
+	}
+	for _, x := range []*authkit.StoredSession{moved, left} {
+		got, err := s.SessionByID(ctx, x.ID)
+		require.NoError(t, err)
+		require.Equal(t, *x, got)
+	}
+	_, err = s.SessionByID(ctx, third.ID)
+	require.ErrorIs(t, err, authkit.ErrSessionNotFound)
+	require.NoError(t, s.RevokeSessions(ctx, "user-1", "", start))
+	list, err := s.SessionsByUser(ctx, "user-1")
+	require.NoError(t, err)
+	require.Empty(t, list)
+	revoked, err := s.Revocations(ctx, start)
+	require.NoError(t, err)
+	require.Len(t, revoked, 3)
+}
+
+// A Redis that cannot save takes no changes; what is there can be read.
+func TestServerCannotSave(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t, "--save", "3600 1")
+	client := srv.client(t)
+	s := sessionsOn(t, client)
+	x, next := newSession("user-1", 1), newSession("user-1", 2)
+	begin(t, s, x)
+	require.NoError(t, os.RemoveAll(srv.dir))
+	require.NoError(t, client.BgSave(t.Context()).Err())
+	require.Eventually(t, func() bool {
+		return s.Check(t.Context()) != nil && strings.Contains(s.Check(t.Context()).Error(), "rdb_last_bgsave_status")
+	},
+		30*time.Second, 10*time.Millisecond)
+
+	for method, err := range calls(t.Context(), s, next) {
+		switch method {
+		case "SessionByID", "RotateSession": // of a session that is not there
+			require.ErrorIs(t, err, authkit.ErrSessionNotFound, method)
+		case "CreateSession", "RevokeSessions, all", "RevokeSessions, others":
+			require.ErrorContains(t, err, "MISCONF", method)
+		default:
+			require.NoError(t, err, method)
+		}
+	}
+	_, _, err := s.RotateSession(t.Context(), x.ID, rotation(x, "next"))
+	require.ErrorContains(t, err, "MISCONF")
+	_, err = s.RevokeSession(t.Context(), x.UserID, x.ID, start)
+	require.ErrorContains(t, err, "MISCONF")
+	got, err := s.SessionByID(t.Context(), x.ID)
+	require.NoError(t, err)
+	require.Equal(t, *x, got)
+}
