@@ -29,6 +29,8 @@ type config struct {
 	certFile     string // with keyFile: serve https
 	keyFile      string
 	hsts         bool
+	db           string   // an address that parseDatabase reads
+	redis        string   // empty: none
 	corsOrigins  []string // other origins whose pages may call this service
 	printOnly    bool
 
@@ -79,6 +81,8 @@ func loadConfig(args []string, lookup func(string) (string, bool), help io.Write
 	flags.StringVar(&cfg.usersFile, "users", env("USERS_FILE", ""), "JSON `file` of accounts to load instead of the two of the demo (USERS_FILE)")
 	flags.BoolVar(&noGenerateHash, "no-generate-hash", false, "leave /generate-hash/ out")
 	flags.StringVar(&cfg.redocFile, "redoc-js", "", "`file` with ReDoc's bundle, to serve to /redoc in place of the copy on the CDN")
+	flags.StringVar(&cfg.db, "db", env("DATABASE_URL", inMemory), "`database`: memory:, sqlite:FILE, postgres://… or mysql://… (DATABASE_URL)")
+	flags.StringVar(&cfg.redis, "redis", env("REDIS_URL", ""), "`address` of Redis, such as redis://127.0.0.1:6379, to keep sessions there (REDIS_URL)")
 	flags.StringVar(&cfg.certFile, "tls-cert", env("TLS_CERT", ""), "PEM `file` with the certificate chain: serve https, with -tls-key (TLS_CERT)")
 	flags.StringVar(&cfg.keyFile, "tls-key", env("TLS_KEY", ""), "PEM `file` with the key of the certificate (TLS_KEY)")
 	flags.BoolVar(&cfg.hsts, "hsts", false, "tell browsers to use https alone for a year; once every name of the host has it")
@@ -100,6 +104,11 @@ func loadConfig(args []string, lookup func(string) (string, bool), help io.Write
 		return config{}, fmt.Errorf("a bcrypt cost of %d; use %d to %d", cfg.cost, minCost, maxCost)
 	}
 	cfg.generateHash = !noGenerateHash
+	if cfg.db != inMemory {
+		if _, _, _, err := parseDatabase(cfg.db); err != nil {
+			return config{}, err
+		}
+	}
 	if (cfg.certFile == "") != (cfg.keyFile == "") {
 		return config{}, errors.New("-tls-cert and -tls-key belong together; give both")
 	}
@@ -132,6 +141,8 @@ func (c config) print(w io.Writer) {
 		{"addr", c.addr},
 		{"secret", secret},
 		{"cost", c.cost},
+		{"db", masked(c.db)},
+		{"redis", cmp.Or(masked(c.redis), "none: sessions are in db")},
 		{"sessions", fmt.Sprintf("end %d days after their last refresh, %d days after the login at most", days(sessionIdle), days(sessionAbsolute))},
 		{"users", cmp.Or(c.usersFile, "the demo's two accounts")},
 		{"generate-hash", c.generateHash},
@@ -142,6 +153,16 @@ func (c config) print(w io.Writer) {
 	} {
 		fmt.Fprintf(w, "%-14s %v\n", setting.name, setting.value)
 	}
+}
+
+// masked returns an address without the password in it.
+func masked(address string) string {
+	if scheme, rest, ok := strings.Cut(address, "://"); ok {
+		if at := strings.LastIndex(rest, "@"); at >= 0 {
+			return scheme + "://********@" + rest[at+1:]
+		}
+	}
+	return address
 }
 
 func days(d time.Duration) int { return int(d / (24 * time.Hour)) }

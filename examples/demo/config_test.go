@@ -41,14 +41,14 @@ func TestConfig(t *testing.T) {
 		t.Parallel()
 		cfg, err := load(nil, "ADDR=[::1]:80", "BCRYPT_COST=10", "USERS_FILE=u.json", "SECRET_KEY="+testSecret)
 		require.NoError(t, err)
-		require.Equal(t, config{addr: "[::1]:80", cost: 10, usersFile: "u.json", secret: []byte(testSecret), generateHash: true}, cfg)
+		require.Equal(t, config{addr: "[::1]:80", cost: 10, usersFile: "u.json", secret: []byte(testSecret), generateHash: true, db: inMemory}, cfg)
 	})
 	t.Run("flags win", func(t *testing.T) {
 		t.Parallel()
 		cfg, err := load([]string{"-addr", "a:1", "-cost=14", "-users", "v.json", "-no-generate-hash", "-redoc-js", "r.js", "-config"},
 			"ADDR=b:2", "BCRYPT_COST=10", "USERS_FILE=u.json", "SECRET_KEY="+testSecret)
 		require.NoError(t, err)
-		require.Equal(t, config{addr: "a:1", cost: 14, usersFile: "v.json", secret: []byte(testSecret), redocFile: "r.js", printOnly: true}, cfg)
+		require.Equal(t, config{addr: "a:1", cost: 14, usersFile: "v.json", secret: []byte(testSecret), redocFile: "r.js", printOnly: true, db: inMemory}, cfg)
 	})
 	t.Run("empty settings are none", func(t *testing.T) {
 		t.Parallel()
@@ -67,13 +67,14 @@ func TestConfig(t *testing.T) {
 		"cost too low":     {[]string{"-cost", "9"}, "", "10 to 14"},
 		"cost too high":    {nil, "BCRYPT_COST=15", "10 to 14"},
 		"cost no number":   {nil, "BCRYPT_COST=high", "BCRYPT_COST"},
+		"no such database": {nil, "DATABASE_URL=oracle://x", "use memory:"},
 		"half of TLS":      {[]string{"-tls-cert", "c.pem"}, "", "-tls-key"},
 		"any origin":       {[]string{"-cors", "*"}, "", "one exact origin"},
 		"many origins":     {[]string{"-cors", "https://*.example.com"}, "", "one exact origin"},
 		"null origin":      {[]string{"-cors", "null"}, "", "one exact origin"},
 		"origin with path": {nil, "CORS_ORIGINS=https://a.example/", "one exact origin"},
 		"origin in clear":  {nil, "CORS_ORIGINS=https://a.example, http://b.example", "not https"},
-		"unknown flag":     {[]string{"-redis", "x"}, "", "redis"},
+		"unknown flag":     {[]string{"-nothing", "x"}, "", "nothing"},
 		"argument":         {[]string{"serve"}, "", "serve"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -72,6 +72,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "demo:", err)
 		return exitUsage
 	}
+	defer func() { _ = service.store.close() }()
 	secure, err := cfg.tls()
 	if err != nil {
 		fmt.Fprintln(stderr, "demo:", err)

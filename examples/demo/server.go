@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -34,22 +35,35 @@ const (
 type server struct {
 	kit   *authkit.Kit
 	users authkit.UserStore
+	store *storage
 	mux   *authkit.Mux
 	log   *slog.Logger
 	wrap  func(http.Handler) http.Handler // what belongs around all of it
 }
 
-// newServer sets authkit up, fills the store, and registers every route with its policy.
+// newServer opens the storage and sets the service up on it.
 func newServer(ctx context.Context, cfg config) (*server, error) {
-	store := authkit.NewMemoryStore() // of accounts and sessions
+	store, err := openStorage(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	s, err := newServerOn(ctx, cfg, store)
+	if err != nil {
+		return nil, errors.Join(err, store.close())
+	}
+	return s, nil
+}
+
+// newServerOn sets authkit up, fills the store, and registers every route with its policy.
+func newServerOn(ctx context.Context, cfg config, store *storage) (*server, error) {
 	hasher := cfg.hasher
 	if hasher == nil {
 		hasher = authkit.Schemes(authkit.Bcrypt{Cost: cfg.cost}, authkit.PBKDF2SHA256{}, authkit.Argon2id{})
 	}
 	kit, err := authkit.New(authkit.Config{
 		Secret:       cfg.secret,
-		Users:        store,
-		Sessions:     authkit.SessionConfig{Store: store, Idle: sessionIdle, Absolute: sessionAbsolute},
+		Users:        store.users,
+		Sessions:     authkit.SessionConfig{Store: store.sessions, Idle: sessionIdle, Absolute: sessionAbsolute},
 		Hasher:       hasher,
 		Roles:        roleTable(),
 		EmailSubject: true, // the tokens name the e-mail, as the clients expect
@@ -58,7 +72,7 @@ func newServer(ctx context.Context, cfg config) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := seed(ctx, kit, store, cfg); err != nil {
+	if err := seed(ctx, kit, store.users, cfg); err != nil {
 		return nil, err
 	}
 	wrap, err := around(cfg)
@@ -66,7 +80,7 @@ func newServer(ctx context.Context, cfg config) (*server, error) {
 		return nil, err
 	}
 	mux := kit.NewMux()
-	s := &server{kit: kit, users: store, mux: mux, log: cfg.log, wrap: wrap}
+	s := &server{kit: kit, users: store.users, store: store, mux: mux, log: cfg.log, wrap: wrap}
 
 	for _, slash := range []string{"", "/{$}"} { // every path, with its trailing slash and without
 		mux.Handle("POST /token"+slash, authkit.Public(), kit.TokenHandler())

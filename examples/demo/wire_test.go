@@ -23,12 +23,22 @@ type walk struct {
 	answers []answer
 }
 
-// TestWire walks through the wire contract of the demo, a subtest a row, on one server,
-// and in the end looks for secrets in everything that the server said.
+// TestWire walks through the wire contract of the demo, a subtest a row, on one server for each
+// storage, and in the end looks for secrets in everything that the server said.
 func TestWire(t *testing.T) {
 	t.Parallel()
+	for name, configure := range storages {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := testConfig(t)
+			configure(t, &cfg)
+			walkThrough(t, cfg)
+		})
+	}
+}
+
+func walkThrough(t *testing.T, cfg config) {
 	w := &walk{logs: new(lockedBuffer), secrets: []string{testSecret, adminPassword, userPassword, disabledPassword}}
-	cfg := testConfig(t)
 	cfg.log = slog.New(slog.NewTextHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	w.url = start(t, cfg)
 	w.contract = readContract(t, w.url)

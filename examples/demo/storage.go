@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+
+	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/redisstore"
+	"github.com/authkit-go/authkit/sqlstore"
+	"github.com/redis/go-redis/v9"
+
+	_ "github.com/go-sql-driver/mysql"
+	_ "github.com/jackc/pgx/v5/stdlib"
+	_ "modernc.org/sqlite"
+)
+
+// inMemory is the database that dies with the process.
+const inMemory = "memory:"
+
+// A storage is where accounts and sessions are.
+type storage struct {
+	users    authkit.UserStore
+	sessions authkit.SessionStore
+	closers  []func() error
+}
+
+// close ends the connections.
+func (s *storage) close() error {
+	var errs []error
+	for _, c := range s.closers {
+		errs = append(errs, c())
+	}
+	return errors.Join(errs...)
+}
+
+// openStorage opens what -db and -redis name, and brings the schema up to date.
+func openStorage(ctx context.Context, cfg config) (*storage, error) {
+	s := new(storage)
+	if cfg.db == "" || cfg.db == inMemory {
+		memory := authkit.NewMemoryStore()
+		s.users, s.sessions = memory, memory
+	} else if err := s.openSQL(ctx, cfg.db, cfg.log); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	if cfg.redis != "" {
+		if err := s.openRedis(ctx, cfg.redis, cfg.log); err != nil {
+			return nil, errors.Join(err, s.close())
+		}
+	}
+	return s, nil
+}
+
+// openSQL opens a database, for accounts and sessions.
+func (s *storage) openSQL(ctx context.Context, address string, log *slog.Logger) error {
+	driver, dsn, dialect, err := parseDatabase(address)
+	if err != nil {
+		return err
+	}
+	db, err := sql.Open(driver, dsn)
+	if err != nil {
+		return errors.New("-db: the address cannot be read; see -help") // it may hold a password
+	}
+	s.closers = append(s.closers, db.Close)
+	db.SetMaxOpenConns(10)
+	db.SetMaxIdleConns(10)
+	store, err := sqlstore.New(db, dialect, nil)
+	if err != nil {
+		return err
+	}
+	pending, err := store.Pending(ctx)
+	if err == nil {
+		err = store.Migrate(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("-db: %w", err)
+	}
+	log.Info("the schema is up to date", "database", dialect.String(), "applied", len(pending))
+	s.users, s.sessions = store, store
+	return nil
+}
+
+// openRedis connects to Redis, for sessions.
+func (s *storage) openRedis(ctx context.Context, address string, log *slog.Logger) error {
+	opts, err := redis.ParseURL(address)
+	if err != nil {
+		return errors.New("-redis: not an address such as redis://127.0.0.1:6379") // it may hold a password
+	}
+	opts.ContextTimeoutEnabled = true
+	client := redis.NewClient(opts)
+	s.closers = append(s.closers, client.Close)
+	if err := client.Ping(ctx).Err(); err != nil {
+		return fmt.Errorf("-redis: %w", err)
+	}
+	store, err := redisstore.NewSessions(client, redisstore.Options{Prefix: "authkit-demo"})
+	if err != nil {
+		return err
+	}
+	if err := store.Check(ctx); err != nil {
+		log.Warn("Redis may lose sessions", "err", err)
+	}
+	s.sessions = store
+	return nil
+}
+
+// parseDatabase reads the address of a database.
+func parseDatabase(address string) (driver, dsn string, dialect sqlstore.Dialect, err error) {
+	switch scheme, rest, _ := strings.Cut(address, ":"); scheme {
+	case "sqlite":
+		if rest == "" {
+			return "", "", 0, errors.New("-db: sqlite: and no file; write it like sqlite:auth.db")
+		}
+		dsn = "file:" + (&url.URL{Path: rest}).EscapedPath() +
+			"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=synchronous(FULL)&_txlock=immediate"
+		return "sqlite", dsn, sqlstore.SQLite, nil
+	case "postgres", "postgresql":
+		return "pgx", address, sqlstore.Postgres, nil
+	case "mysql":
+		u, err := url.Parse(address)
+		if err != nil || u.Host == "" || len(u.Path) < 2 {
+			return "", "", 0, errors.New("-db: not like mysql://user:password@127.0.0.1:3306/database")
+		}
+		if u.User != nil {
+			password, _ := u.User.Password()
+			dsn = u.User.Username() + ":" + password + "@"
+		}
+		return "mysql", dsn + "tcp(" + u.Host + ")" + u.Path + "?" + u.RawQuery, sqlstore.MySQL, nil
+	}
+	return "", "", 0, errors.New("-db: use memory:, sqlite:FILE, postgres://… or mysql://…")
+}
