@@ -82,7 +82,8 @@ type Store struct {
 	d      Dialect
 	opts   Options
 	tables *strings.Replacer // puts in the names of the tables
-	cache  *sync.Map         // text to *sql.Stmt: see work.prepared
+	texts  *sync.Map         // statement to string: see work.text
+	cache  *sync.Map         // statement to *sql.Stmt: see work.prepared
 }
 
 var (
@@ -93,7 +94,7 @@ var (
 // New returns a Store on a database, or an error that joins every fault of the options, which
 // may be nil. It asks the database nothing: see [Store.Migrate].
 func New(db *sql.DB, d Dialect, opts *Options) (*Store, error) {
-	s := &Store{db: db, d: d, cache: new(sync.Map)}
+	s := &Store{db: db, d: d, texts: new(sync.Map), cache: new(sync.Map)}
 	if opts != nil {
 		s.opts = *opts
 	}

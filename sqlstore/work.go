@@ -103,7 +103,7 @@ func failure(err error) error {
 // drivers of Postgres keep prepared statements by themselves. There are as many as the methods
 // have, and the database closes them with itself.
 func (w work) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
-	if w.d == Postgres || w.q != querier(w.db) {
+	if w.d == Postgres || w.q != querier(w.db) || strings.Contains(query, "IN (?") {
 		return nil, nil
 	}
 	if stmt, ok := w.cache.Load(query); ok {
@@ -121,7 +121,16 @@ func (w work) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
 }
 
 // text returns a statement as the database takes it.
-func (w work) text(query string) string { return w.d.bind(w.tables.Replace(query)) }
+func (w work) text(query string) string {
+	if text, ok := w.texts.Load(query); ok {
+		return text.(string)
+	}
+	text := w.d.bind(w.tables.Replace(query))
+	if !strings.Contains(query, "IN (?") { // of which there is one for each number of arguments
+		w.texts.Store(query, text)
+	}
+	return text
+}
 
 // exec runs a statement, and returns how many rows it changed. In MySQL a row that is set to
 // what it was counts as none.
