@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -77,7 +78,7 @@ func (w *walker) refreshOnBoth(ctx context.Context, a, b, refresh string) (token
 	both.Wait()
 	switch {
 	case errs[0] != nil || errs[1] != nil:
-		return tokens{}, fmt.Errorf("A: %v, B: %v", errs[0], errs[1])
+		return tokens{}, errors.Join(errs[:]...)
 	case got[0].Refresh == "" || got[0].Refresh != got[1].Refresh:
 		return tokens{}, fmt.Errorf("the session has forked")
 	}

@@ -21,6 +21,7 @@ var mayImport = map[string][]string{
 	"internal":  {"internal", dependency},
 	feature:     {"."},
 	"storetest": {".", feature}, // one suite per store interface, wherever that is declared
+	"sqlstore":  {".", feature}, // likewise, one implementation
 	"contract":  {"."},
 }
 

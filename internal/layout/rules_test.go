@@ -305,6 +305,13 @@ func TestRulesCanFail(t *testing.T) {
 		{"feature budgets", "much code", "902 lines, at most 900",
 			"apikey/apikey.go", commentLines(450) + "package apikey\n",
 			map[string]string{"apikey/extra.go": commentLines(450) + "package apikey\n"}},
+		{"feature budgets", "much code for all stores", "1602 lines, at most 1600",
+			"sqlstore/sqlstore.go", "// Package sqlstore stores.\n" + commentLines(449) + "package sqlstore\n",
+			map[string]string{
+				"sqlstore/a.go": commentLines(450) + "package sqlstore\n", "sqlstore/b.go": commentLines(450) + "package sqlstore\n",
+				"sqlstore/c.go":            commentLines(248) + "package sqlstore\n",
+				"sqlstore/example_test.go": strings.ReplaceAll(good["apikey/example_test.go"], "apikey", "sqlstore"),
+			}},
 		{"feature budgets", "two stores", "2 exported store interfaces",
 			"apikey/extra.go", "package apikey\n\n// OtherStore stores.\ntype OtherStore interface{}\n", nil},
 		{"feature budgets", "no example that runs", "apikey: has no Example",
