@@ -16,13 +16,16 @@ const readmeFrame = `package readme
 
 import (
 	"context"
+	"database/sql"
 	"errors"
+	"log"
 	"net/http"
 	"os"
 	"testing"
 
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/jwks"
+	"github.com/authkit-go/authkit/sqlstore"
 	"github.com/authkit-go/authkit/storetest"
 )
 
@@ -30,12 +33,17 @@ var (
 	mux   *authkit.Mux
 	keys  *jwks.Remote
 	guard *authkit.Guard
+	db    *sql.DB
+	tx    *sql.Tx
+	user  authkit.StoredUser
 )
 
 func listOrders(http.ResponseWriter, *http.Request) {}
 
 var (
 	_ = os.Getenv
+	_ = log.Fatal
+	_ = sqlstore.Postgres
 	_ = errors.Is
 	_ http.ResponseWriter
 	_ context.Context
@@ -108,7 +116,7 @@ func use(code string) string {
 	var used strings.Builder
 	for line := range strings.SplitSeq(code, "\n") {
 		names, _, declares := strings.Cut(line, " := ")
-		if declares && !strings.ContainsAny(names, "\t(") {
+		if declares && !strings.ContainsAny(names, "\t(") && !strings.HasPrefix(names, "if ") {
 			used.WriteString("\n" + strings.Repeat("_, ", strings.Count(names, ",")) + "_ = " + strings.Replace(names, "_", "0", 1))
 		}
 	}
