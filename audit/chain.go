@@ -1,16 +1,13 @@
 package audit
 
 import (
-	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash"
-	"iter"
 	"strconv"
 	"strings"
 )
@@ -45,30 +42,18 @@ func (h *Head) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// A chain computes MACs. It is for one goroutine.
-type chain struct {
+// A Chain computes the MACs of entries. Most programs should use a [Log], and package trail.
+// It is not safe for concurrent use.
+type Chain struct {
 	mac hash.Hash
 	buf []byte
 }
 
-func newChain(key []byte) *chain { return &chain{mac: hmac.New(sha256.New, key)} }
+// NewChain returns the Chain of [Options].Key.
+func NewChain(key []byte) *Chain { return &Chain{mac: hmac.New(sha256.New, key)} }
 
-// sum returns the MAC of an entry behind the one with the MAC prev.
-func (c *chain) sum(prev [32]byte, e *Entry) []byte {
-	b := append(c.buf[:0], "authkit audit 1\x00"...)
-	b = append(b, prev[:]...)
-	b = binary.BigEndian.AppendUint64(b, e.Seq)
-	b = binary.BigEndian.AppendUint64(b, uint64(e.Time.UnixMicro()))
-	b = binary.BigEndian.AppendUint64(b, e.Count)
-	b = appendTexts(b, string(e.Kind), e.Outcome, string(e.Reason), e.Route, string(e.ClientHash), string(e.TargetHash))
-	c.buf = b
-	c.mac.Reset()
-	c.mac.Write(b)
-	return c.mac.Sum(nil)
-}
-
-// link puts entries into the chain behind a head.
-func (c *chain) link(h Head, entries []Entry) {
+// Link makes entries those that follow a head: it sets Seq, the salts, the hashes and MAC.
+func (c *Chain) Link(h Head, entries []Entry) {
 	salts := make([]byte, 2*saltLen*len(entries))
 	_, _ = rand.Read(salts) // never fails
 	for i := range entries {
@@ -76,20 +61,54 @@ func (c *chain) link(h Head, entries []Entry) {
 		e.ClientSalt, salts = salts[:saltLen:saltLen], salts[saltLen:]
 		e.TargetSalt, salts = salts[:saltLen:saltLen], salts[saltLen:]
 		e.Seq, e.ClientHash, e.TargetHash = h.Seq+1, c.clientHash(e), c.targetHash(e)
-		e.MAC = c.sum(h.MAC, e)
+		e.MAC = c.sum(h, e)
 		h = e.Head()
 	}
 }
 
-func (c *chain) clientHash(e *Entry) []byte {
+// Follows reports whether an entry is the one that was written behind a head, of which only
+// the MAC matters.
+func (c *Chain) Follows(h Head, e *Entry) bool { return hmac.Equal(c.sum(h, e), e.MAC) }
+
+// Personal reports whether the personal data of an entry are those that it was written with,
+// or erased, and how many of the two parts are.
+func (c *Chain) Personal(e *Entry) (erased int, ok bool) {
+	ok = true
+	if len(e.ClientSalt) == 0 {
+		erased++
+		ok = e.ActorID+e.SessionID+e.Address+e.Agent+e.RequestID == ""
+	} else if len(e.ClientSalt) != saltLen || !hmac.Equal(c.clientHash(e), e.ClientHash) {
+		ok = false
+	}
+	if len(e.TargetSalt) == 0 {
+		erased++
+		return erased, ok && e.TargetID == ""
+	}
+	return erased, ok && len(e.TargetSalt) == saltLen && hmac.Equal(c.targetHash(e), e.TargetHash)
+}
+
+// sum returns the MAC of an entry behind a head.
+func (c *Chain) sum(h Head, e *Entry) []byte {
+	b := append(c.buf[:0], "authkit audit 1\x00"...)
+	b = append(b, h.MAC[:]...)
+	for _, n := range []uint64{e.Seq, uint64(e.Time.UnixMicro()), e.Count} {
+		b = binary.BigEndian.AppendUint64(b, n)
+	}
+	c.buf = appendTexts(b, string(e.Kind), e.Outcome, string(e.Reason), e.Route, string(e.ClientHash), string(e.TargetHash))
+	c.mac.Reset()
+	c.mac.Write(c.buf)
+	return c.mac.Sum(nil)
+}
+
+func (c *Chain) clientHash(e *Entry) []byte {
 	return c.digest("client", string(e.ClientSalt), e.ActorID, e.SessionID, e.Address, e.Agent, e.RequestID)
 }
 
-func (c *chain) targetHash(e *Entry) []byte {
+func (c *Chain) targetHash(e *Entry) []byte {
 	return c.digest("target", string(e.TargetSalt), e.TargetID)
 }
 
-func (c *chain) digest(texts ...string) []byte {
+func (c *Chain) digest(texts ...string) []byte {
 	c.buf = appendTexts(append(c.buf[:0], "authkit audit personal 1\x00"...), texts...)
 	sum := sha256.Sum256(c.buf)
 	return sum[:]
@@ -102,151 +121,4 @@ func appendTexts(b []byte, texts ...string) []byte {
 		b = append(b, s...)
 	}
 	return b
-}
-
-// personal reports whether the personal data of an entry are those it was written with, or
-// erased, and how many parts are.
-func (c *chain) personal(e *Entry) (erased int, ok bool) {
-	part := func(salt, want []byte, texts string, digest func(*Entry) []byte) bool {
-		if len(salt) == 0 {
-			erased++
-			return texts == ""
-		}
-		return len(salt) == saltLen && bytes.Equal(want, digest(e))
-	}
-	client := part(e.ClientSalt, e.ClientHash, e.ActorID+e.SessionID+e.Address+e.Agent+e.RequestID, c.clientHash)
-	target := part(e.TargetSalt, e.TargetHash, e.TargetID, c.targetHash)
-	return erased, client && target
-}
-
-// The kinds of faults.
-const (
-	FaultMalformed = "malformed"    // the line is not an entry, or not as a log writes one
-	FaultAltered   = "altered"      // the entry is not the one that was written
-	FaultMissing   = "missing"      // entries before this one are gone; this one could not be checked
-	FaultOrder     = "out of order" // the entry is in the wrong place, or there twice
-	FaultReplaced  = "replaced"     // the entry has another MAC than a head that was kept
-	FaultTruncated = "truncated"    // the log ends before a head that was kept
-)
-
-// A Fault is one place where a log is not as it was written.
-type Fault struct {
-	Position int    // of the entry, from 1: the number of the line in a file
-	Seq      uint64 // of the entry; 0 where there is none to be read
-	Kind     string // such as FaultAltered
-}
-
-// String returns the fault in words.
-func (f Fault) String() string {
-	return fmt.Sprintf("position %d (entry %d): %s", f.Position, f.Seq, f.Kind)
-}
-
-// maxFaults is how many faults a report lists.
-const maxFaults = 100
-
-// A Report is what [Verify] found.
-type Report struct {
-	Entries int     // read
-	Head    Head    // of the log; keep it elsewhere, and give it to the next Verify
-	Faults  []Fault // the first 100, in order of position
-	Lost    uint64  // events that the log says it lost
-	Torn    bool    // the last line is not whole: the program was killed while it wrote
-
-	// Erased is how many parts of entries are erased, and ErasedByLog how many the log says
-	// it did. If it did fewer, somebody else erased the rest.
-	Erased, ErasedByLog uint64
-}
-
-// ErrBroken is returned by [Verify] for a log that is not as it was written.
-var ErrBroken = errors.New("audit: the log is not as it was written")
-
-// Verify reads a log from [ReadEntries] or [All] and checks it with the key it was written
-// with. The error is ErrBroken if there is a fault, and says what the first one is, or that
-// of the reader; the report is as far as it came, either way.
-//
-// Heads are what was kept of the log elsewhere. Without one it cannot be seen that entries
-// were cut off at the end. A log whose oldest entries were deleted is verified with the head
-// that they had.
-func Verify(entries iter.Seq2[Entry, error], key []byte, heads ...Head) (Report, error) {
-	v := verifier{chain: newChain(key), heads: map[uint64][32]byte{0: {}}}
-	for _, h := range heads {
-		if mac, twice := v.heads[h.Seq]; twice && mac != h.MAC {
-			return Report{}, fmt.Errorf("audit: two heads of entry %d", h.Seq)
-		}
-		v.heads[h.Seq] = h.MAC
-	}
-	position, newest := 0, uint64(0)
-	for e, err := range entries {
-		switch {
-		case errors.Is(err, ErrTorn):
-			v.report.Torn = true
-			continue
-		case err != nil && !errors.Is(err, ErrMalformed):
-			return v.report, err
-		}
-		position++
-		if err != nil {
-			v.fault(position, 0, FaultMalformed)
-			continue
-		}
-		v.entry(position, &e)
-		newest = max(newest, e.Seq)
-	}
-	for seq := range v.heads {
-		if seq > newest {
-			v.fault(position+1, 0, FaultTruncated)
-			break
-		}
-	}
-	if len(v.report.Faults) > 0 {
-		return v.report, fmt.Errorf("%w: %v", ErrBroken, v.report.Faults[0])
-	}
-	return v.report, nil
-}
-
-type verifier struct {
-	*chain
-	heads  map[uint64][32]byte // the one of an empty log among them
-	report Report
-}
-
-func (v *verifier) fault(position int, seq uint64, kind string) {
-	if len(v.report.Faults) < maxFaults {
-		v.report.Faults = append(v.report.Faults, Fault{position, seq, kind})
-	}
-}
-
-// entry checks the next entry. What follows a fault is checked against what is there.
-func (v *verifier) entry(position int, e *Entry) {
-	last := v.report.Head
-	prev, known := last.MAC, e.Seq == last.Seq+1
-	if v.report.Entries == 0 {
-		prev, known = v.heads[e.Seq-1], true
-		if _, kept := v.heads[e.Seq-1]; !kept {
-			known = false
-		}
-	}
-	erased, personal := v.personal(e)
-	switch mac := v.sum(prev, e); {
-	case known && !hmac.Equal(mac, e.MAC), !personal:
-		v.fault(position, e.Seq, FaultAltered)
-	case known:
-	case v.report.Entries > 0 && e.Seq <= last.Seq:
-		v.fault(position, e.Seq, FaultOrder)
-	default:
-		v.fault(position, e.Seq, FaultMissing)
-	}
-	h := e.Head()
-	if mac, kept := v.heads[e.Seq]; kept && mac != h.MAC {
-		v.fault(position, e.Seq, FaultReplaced)
-	}
-	v.report.Entries++
-	v.report.Head = h
-	v.report.Erased += uint64(erased)
-	switch e.Kind {
-	case KindLost:
-		v.report.Lost += e.Count
-	case KindErased:
-		v.report.ErasedByLog += e.Count
-	}
 }

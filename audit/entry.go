@@ -3,9 +3,6 @@ package audit
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -164,31 +161,4 @@ func clean(s string, limit int) string {
 		c = utf8.AppendRune(c, r)
 	}
 	return string(c)
-}
-
-// ErrMalformed is what [ReadEntries] yields for a line that is not as a log writes it.
-var ErrMalformed = errors.New("audit: not an entry")
-
-// appendLine appends the entry as a line of JSON.
-func appendLine(b []byte, e *Entry) ([]byte, error) {
-	line, err := json.Marshal(e)
-	if err != nil { // a year beyond 9999
-		return b, fmt.Errorf("audit: entry %d: %w", e.Seq, err)
-	}
-	return append(append(b, line...), '\n'), nil
-}
-
-// parseLine reads what appendLine wrote, without the end of the line. An entry has one
-// spelling: a line that says a thing twice, to be read by people and programs in two ways, is
-// none.
-func parseLine(line []byte) (Entry, error) {
-	var e Entry
-	if err := json.Unmarshal(line, &e); err != nil {
-		return Entry{}, ErrMalformed
-	}
-	again, err := appendLine(make([]byte, 0, len(line)+1), &e)
-	if err != nil || !bytes.Equal(again[:len(again)-1], line) {
-		return Entry{}, ErrMalformed
-	}
-	return e, nil
 }
