@@ -164,11 +164,7 @@ func (l *Log) add(e Entry, limit int) {
 	l.wakeUp()
 }
 
-// addOwn puts an entry of the log's own into the queue, however full that is.
-func (l *Log) addOwn(kind authkit.EventKind) {
-	l.add(Entry{Time: now(), Kind: kind, Outcome: Success}, 2*maxQueue)
-}
-
+// wakeUp lets Run look at the queue.
 func (l *Log) wakeUp() {
 	select {
 	case l.wake <- struct{}{}:
@@ -204,15 +200,13 @@ func (l *Log) Stats() Stats {
 // While the store fails it tries again, every 5 seconds in the end. Run it once.
 func (l *Log) Run(ctx context.Context) error {
 	done := make(chan error, 1)
-	l.addOwn(KindStarted)
+	l.add(Entry{Time: now(), Kind: KindStarted, Outcome: Success}, 2*maxQueue)
 	go func() { done <- l.run(ctx) }()
 	<-ctx.Done()
-	timeout := time.NewTimer(drainTimeout + time.Second)
-	defer timeout.Stop()
 	select {
 	case err := <-done:
 		return errors.Join(ctx.Err(), err)
-	case <-timeout.C: // a store that does not listen to its context is left to itself
+	case <-time.After(drainTimeout + time.Second): // a store that does not listen to its context is left to itself
 		return errors.Join(ctx.Err(), fmt.Errorf("audit: the store hangs, with entries unwritten: %w", context.DeadlineExceeded))
 	}
 }
@@ -232,7 +226,7 @@ func (l *Log) run(ctx context.Context) error {
 			l.wakeUp()
 		}
 	}
-	l.addOwn(KindStopped)
+	l.add(Entry{Time: now(), Kind: KindStopped, Outcome: Success}, 2*maxQueue)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()
 	for {
@@ -246,11 +240,9 @@ func (l *Log) run(ctx context.Context) error {
 
 // pause waits for a time, or until ctx is done.
 func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-	case <-timer.C:
+	case <-time.After(d):
 	}
 }
 

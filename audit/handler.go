@@ -8,10 +8,7 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-const (
-	defaultPage = 100
-	maxPage     = 1000
-)
+const defaultPage, maxPage = 100, 1000
 
 // Handler returns a handler that shows the log, newest entries first, on GET. It belongs
 // behind a guard:
@@ -31,18 +28,18 @@ func (l *Log) Handler() http.Handler {
 		}
 		params := r.URL.Query()
 		q := Query{UserID: params.Get("user"), Newest: true, Limit: defaultPage}
-		var err error
+		var err, err2 error
 		if params.Has("limit") {
 			q.Limit, err = strconv.Atoi(params.Get("limit"))
 		}
-		if params.Has("before") && err == nil {
-			q.Before, err = strconv.ParseUint(params.Get("before"), 10, 63)
+		if params.Has("before") {
+			q.Before, err2 = strconv.ParseUint(params.Get("before"), 10, 63)
 		}
-		if err != nil || q.Limit < 1 || q.Limit > maxPage {
+		if err != nil || err2 != nil || q.Limit < 1 || q.Limit > maxPage {
 			authkit.NewProblem(http.StatusBadRequest, "limit is a number from 1 to 1000, before a number").ServeHTTP(w, r)
 			return
 		}
-		q.Limit++
+		q.Limit++ // to see whether there are more
 		entries, err := l.store.AuditEntries(r.Context(), q)
 		if err != nil {
 			authkit.ProblemFor(authkit.ErrUnavailable).ServeHTTP(w, r)
@@ -51,12 +48,11 @@ func (l *Log) Handler() http.Handler {
 		page := struct {
 			Entries []Entry `json:"entries"`
 			Before  uint64  `json:"before,omitempty"`
-		}{Entries: []Entry{}}
+		}{Entries: append([]Entry{}, entries...)} // an array, even if there is none
 		if len(entries) == q.Limit {
-			entries = entries[:q.Limit-1]
-			page.Before = entries[len(entries)-1].Seq
+			page.Entries = entries[:q.Limit-1]
+			page.Before = entries[q.Limit-2].Seq
 		}
-		page.Entries = append(page.Entries, entries...)
 		h := w.Header()
 		h.Set("Content-Type", "application/json")
 		h.Set("Cache-Control", "no-store")
