@@ -205,7 +205,10 @@ func (l *Log) Run(ctx context.Context) error {
 	<-ctx.Done()
 	select {
 	case err := <-done:
-		return errors.Join(ctx.Err(), err)
+		if err != nil {
+			return errors.Join(ctx.Err(), err)
+		}
+		return ctx.Err()
 	case <-time.After(drainTimeout + time.Second): // a store that does not listen to its context is left to itself
 		return errors.Join(ctx.Err(), fmt.Errorf("audit: the store hangs, with entries unwritten: %w", context.DeadlineExceeded))
 	}

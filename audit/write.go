@@ -24,7 +24,9 @@ func (l *Log) Flush(ctx context.Context) error {
 			return nil
 		}
 		err := l.write(ctx)
-		l.note(err)
+		if err == nil || ctx.Err() == nil {
+			l.note(err)
+		}
 		if err != nil {
 			return err
 		}
