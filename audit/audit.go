@@ -44,6 +44,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -123,9 +124,7 @@ func New(store Store, opts Options) (*Log, error) {
 	if len(opts.Key) < 32 {
 		errs = append(errs, fmt.Errorf("audit: Options.Key: %d bytes; use 32 random ones, or more", len(opts.Key)))
 	}
-	if opts.Queue == 0 {
-		opts.Queue = defaultQueue
-	}
+	opts.Queue = cmp.Or(opts.Queue, defaultQueue)
 	if opts.Queue < 16 || opts.Queue > maxQueue {
 		errs = append(errs, fmt.Errorf("audit: Options.Queue: %d; use 16 to %d, or 0 for %d", opts.Queue, maxQueue, defaultQueue))
 	}
@@ -205,15 +204,13 @@ func (l *Log) Run(ctx context.Context) error {
 	<-ctx.Done()
 	select {
 	case err := <-done:
-		if err != nil {
-			return errors.Join(ctx.Err(), err)
-		}
-		return ctx.Err()
+		return err
 	case <-time.After(drainTimeout + time.Second): // a store that does not listen to its context is left to itself
 		return errors.Join(ctx.Err(), fmt.Errorf("audit: the store hangs, with entries unwritten: %w", context.DeadlineExceeded))
 	}
 }
 
+// run is what Run does, for as long as the store may take.
 func (l *Log) run(ctx context.Context) error {
 	var backoff time.Duration
 	for ctx.Err() == nil {
@@ -230,14 +227,17 @@ func (l *Log) run(ctx context.Context) error {
 		}
 	}
 	l.add(Entry{Time: now(), Kind: KindStopped, Outcome: Success}, 2*maxQueue)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()
 	for {
-		err := l.Flush(ctx)
-		if err == nil || ctx.Err() != nil {
-			return err
+		err := l.Flush(last)
+		if err == nil {
+			return ctx.Err()
 		}
-		pause(ctx, 100*time.Millisecond)
+		if last.Err() != nil {
+			return errors.Join(ctx.Err(), err)
+		}
+		pause(last, 100*time.Millisecond)
 	}
 }
 

@@ -177,10 +177,11 @@ func TestKitsEvents(t *testing.T) {
 func TestStoreHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		hangs := true
+		var hangs atomic.Bool
+		hangs.Store(true)
 		store := &faultyStore{MemoryStore: audit.NewMemoryStore(0)}
 		store.before = func(ctx context.Context, _ []audit.Entry) error {
-			if hangs {
+			if hangs.Load() {
 				<-ctx.Done()
 			}
 			return ctx.Err()
@@ -199,7 +200,7 @@ func TestStoreHangs(t *testing.T) {
 		require.Equal(t, audit.Stats{Waiting: 16, Lost: 84}, l.Stats())
 		time.Sleep(20 * time.Second)
 		require.ErrorIs(t, l.Stats().Err, context.DeadlineExceeded)
-		hangs = false
+		hangs.Store(false)
 		time.Sleep(20 * time.Second)
 		require.Equal(t, audit.Stats{Written: 18, Lost: 84}, l.Stats())
 		l.OnEvent(t.Context(), event(100))
@@ -396,12 +397,13 @@ func TestRunDrains(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				calls, off, release := 0, false, make(chan struct{})
+				calls, release := 0, make(chan struct{})
+				var off atomic.Bool
 				defer synctest.Wait()
 				defer close(release)
 				store := &faultyStore{MemoryStore: audit.NewMemoryStore(0)}
 				store.before = func(ctx context.Context, _ []audit.Entry) error {
-					if !off {
+					if !off.Load() {
 						return nil
 					}
 					if c.before == nil {
@@ -416,7 +418,7 @@ func TestRunDrains(t *testing.T) {
 				done := make(chan error)
 				go func() { done <- l.Run(ctx) }()
 				synctest.Wait()
-				off = true
+				off.Store(true)
 				for i := range 5 {
 					l.OnEvent(t.Context(), event(i))
 				}

@@ -48,12 +48,10 @@ type Store interface {
 	EraseAudit(ctx context.Context, userID string) (parts int, err error)
 }
 
-// pageSize is how many entries All reads at a time.
-const pageSize = 1000
-
 // All yields all entries of a store, the oldest first, for trail.Verify. An error ends it.
 func All(ctx context.Context, s Store) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
+		const pageSize = 1000
 		for after := uint64(0); ; {
 			page, err := s.AuditEntries(ctx, Query{After: after, Limit: pageSize})
 			if err != nil {
@@ -123,10 +121,7 @@ func (m *MemoryStore) AuditEntries(ctx context.Context, q Query) ([]Entry, error
 		if q.Newest {
 			e = &kept[len(kept)-1-i]
 		}
-		if len(found) >= q.Limit {
-			break
-		}
-		if q.Matches(e) {
+		if len(found) < q.Limit && q.Matches(e) {
 			found = append(found, e.clone())
 		}
 	}

@@ -19,19 +19,14 @@ func (l *Log) Flush(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	var err error
 	for range 2 { // what was left of the time before, and what waits
-		if len(l.batch) == 0 && !l.take() {
-			return nil
-		}
-		err := l.write(ctx)
-		if err == nil || ctx.Err() == nil {
-			l.note(err)
-		}
-		if err != nil {
-			return err
+		if err == nil && (len(l.batch) > 0 || l.take()) {
+			err = l.write(ctx)
+			l.note(ctx, err)
 		}
 	}
-	return nil
+	return err
 }
 
 // take makes what waits the batch.
@@ -47,15 +42,15 @@ func (l *Log) take() bool {
 }
 
 // note keeps what the store last said, and tells the logger when that changes.
-func (l *Log) note(err error) {
+func (l *Log) note(ctx context.Context, err error) {
+	if err != nil && ctx.Err() != nil {
+		return // it was told to stop
+	}
 	l.mu.Lock()
 	before, lost := l.stats.Err, l.stats.Lost
 	l.stats.Err = err
 	l.mu.Unlock()
-	logger := l.logger
-	if logger == nil {
-		logger = slog.Default()
-	}
+	logger := cmp.Or(l.logger, slog.Default())
 	switch {
 	case before == nil && err != nil:
 		logger.Error("audit: the store failed; entries wait", "error", err)
