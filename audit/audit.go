@@ -235,7 +235,7 @@ func (l *Log) run(ctx context.Context) error {
 			return ctx.Err()
 		}
 		if last.Err() != nil {
-			return errors.Join(ctx.Err(), err)
+			return errors.Join(ctx.Err(), fmt.Errorf("audit: entries were left unwritten: %w", cmp.Or(l.Stats().Err, err)))
 		}
 		pause(last, 100*time.Millisecond)
 	}
