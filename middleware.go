@@ -286,13 +286,13 @@ var (
 
 // refuse answers a request that a guard does not let through. The context c may be nil.
 func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, err error, c *requestContext) {
-	if err == ErrNoCredentials { // nobody claimed anything: not an event
-		answerNoCredentials.write(w)
-		return
-	}
 	ctx, e := withClientOf(r), Event{Kind: EventTokenRefused}
 	if c != nil {
 		e.UserID, e.SessionID = c.user.ID, c.sessionID
+	}
+	if err == ErrNoCredentials { // nobody claimed anything: not an event
+		answerNoCredentials.write(w)
+		return
 	}
 	if r, ok := err.(*refusal); ok && r.kind == ErrInvalidToken { // the way of a flood
 		e.Reason = r.reason

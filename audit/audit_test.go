@@ -53,14 +53,6 @@ func all(t testing.TB, store audit.Store) ([]audit.Entry, trail.Report) {
 	return entries, report
 }
 
-func kindsOf(entries []audit.Entry) []authkit.EventKind {
-	var kinds []authkit.EventKind
-	for _, e := range entries {
-		kinds = append(kinds, e.Kind)
-	}
-	return kinds
-}
-
 func event(n int) authkit.Event {
 	return authkit.Event{Kind: authkit.EventLoginSuccess, UserID: fmt.Sprint("user-", n)}
 }
