@@ -85,6 +85,9 @@ type Options struct {
 	Logger *slog.Logger
 }
 
+// Format writes nothing of the options, which hold a key.
+func (Options) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("audit.Options{[redacted]}")) }
+
 // Stats are how a log is doing.
 type Stats struct {
 	Written uint64 // entries, since New

@@ -88,6 +88,13 @@ func TestNewFaults(t *testing.T) {
 	require.ErrorContains(t, err, "Options.Key: 0 bytes")
 }
 
+func TestOptionsAreRedacted(t *testing.T) {
+	t.Parallel()
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x"} {
+		require.Equal(t, "audit.Options{[redacted]}", fmt.Sprintf(verb, audit.Options{Key: testKey}))
+	}
+}
+
 // AU-02, AU-03: what a kit does is written with who, whom, how and from where, and without
 // what is secret.
 func TestKitsEvents(t *testing.T) {

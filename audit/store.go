@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"slices"
 	"sync"
 )
 
@@ -76,7 +75,7 @@ func All(ctx context.Context, s Store) iter.Seq2[Entry, error] {
 type MemoryStore struct {
 	mu      sync.RWMutex
 	limit   int
-	entries []Entry // in order of Seq; the last limit of them count
+	entries []Entry // in order of Seq
 }
 
 // NewMemoryStore returns a MemoryStore that keeps so many entries; zero or less means 10,000.
@@ -100,13 +99,9 @@ func (m *MemoryStore) AppendAudit(ctx context.Context, entries []Entry) error {
 	for i := range entries {
 		m.entries = append(m.entries, entries[i].clone())
 	}
-	if len(m.entries) > 2*m.limit {
-		m.entries = slices.Clone(m.kept())
-	}
+	m.entries = m.entries[max(0, len(m.entries)-m.limit):] // the next growth leaves the rest behind
 	return nil
 }
-
-func (m *MemoryStore) kept() []Entry { return m.entries[max(0, len(m.entries)-m.limit):] }
 
 // AuditEntries implements [Store].
 func (m *MemoryStore) AuditEntries(ctx context.Context, q Query) ([]Entry, error) {
@@ -115,11 +110,11 @@ func (m *MemoryStore) AuditEntries(ctx context.Context, q Query) ([]Entry, error
 	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	kept, found := m.kept(), []Entry(nil)
-	for i := range kept {
-		e := &kept[i]
+	var found []Entry
+	for i := range m.entries {
+		e := &m.entries[i]
 		if q.Newest {
-			e = &kept[len(kept)-1-i]
+			e = &m.entries[len(m.entries)-1-i]
 		}
 		if len(found) < q.Limit && q.Matches(e) {
 			found = append(found, e.clone())

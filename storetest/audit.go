@@ -144,6 +144,10 @@ func testAuditQueries(t *testing.T, s audit.Store) {
 		{audit.Query{Limit: 2, UserID: "a", After: 2}, []audit.Entry{e[3], e[5]}},
 		{audit.Query{Limit: 9, UserID: "c", Newest: true, Before: 9}, []audit.Entry{e[5], e[2]}},
 		{audit.Query{Limit: 9, UserID: "nobody"}, nil},
+		{audit.Query{Limit: 9, UserID: "b"}, []audit.Entry{e[1], e[4], e[7]}},
+		{audit.Query{Limit: 9, After: 8}, e[8:]}, // whatever was asked for before
+		{audit.Query{Limit: 1, UserID: "b"}, e[1:2]},
+		{audit.Query{Limit: 9, After: 2}, e[2:]},
 	} {
 		auditHas(t, s, c.q, c.want...)
 	}

@@ -3,7 +3,6 @@ package trail
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -168,13 +167,14 @@ func (f *FileStore) AuditEntries(ctx context.Context, q audit.Query) (found []au
 	}
 	defer func() { _ = file.Close() }()
 	take := func(line []byte) (more bool) {
-		if e, err := parseLine(line); err == nil {
-			if q.Matches(&e) {
-				found = append(found, e)
-			}
-			more = !q.Newest || e.Seq > q.After
+		e, err := parseLine(line)
+		if err == nil && q.Newest && e.Seq <= q.After {
+			return false
 		}
-		return (more || err != nil) && len(found) < q.Limit && ctx.Err() == nil
+		if err == nil && q.Matches(&e) {
+			found = append(found, e)
+		}
+		return len(found) < q.Limit && ctx.Err() == nil
 	}
 	if q.Newest {
 		for line := range linesBackward(file, size) {
@@ -184,21 +184,24 @@ func (f *FileStore) AuditEntries(ctx context.Context, q audit.Query) (found []au
 		}
 		return found, ctx.Err()
 	}
-	at := start
+	at, hint := start, position{}
 	for line, err := range lines(io.NewSectionReader(file, start, size-start)) {
-		if err != nil && !errors.Is(err, ErrTorn) {
+		if err != nil {
 			return nil, fmt.Errorf("trail: %w", err)
 		}
 		at += int64(len(line)) + 1
-		if !take(line) {
+		before := len(found)
+		more := take(line)
+		if len(found) > before {
+			hint = position{found[before].Seq, at}
+		}
+		if !more {
 			break
 		}
 	}
-	if len(found) > 0 {
-		f.mu.Lock()
-		f.hint = position{found[len(found)-1].Seq, at}
-		f.mu.Unlock()
-	}
+	f.mu.Lock()
+	f.hint = hint
+	f.mu.Unlock()
 	return found, ctx.Err()
 }
 

@@ -289,6 +289,21 @@ func TestReadsTheEndOfALargeFile(t *testing.T) {
 	require.EqualValues(t, 1000, n)
 }
 
+// A broken line hides nothing but itself.
+func TestQueriesPassOverBrokenLines(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "log")
+	lines := writeLog(t, path, 5)
+	lines[2] = "broken\n"
+	require.NoError(t, os.WriteFile(path, []byte(strings.Join(lines, "")), 0o600))
+	_, store := openLog(t, path)
+	for _, newest := range []bool{false, true} {
+		found, err := store.AuditEntries(t.Context(), audit.Query{Limit: 9, Newest: newest})
+		require.NoError(t, err)
+		require.Len(t, found, 4)
+	}
+}
+
 func TestClosedFile(t *testing.T) {
 	t.Parallel()
 	log, store := openLog(t, filepath.Join(t.TempDir(), "log"))
