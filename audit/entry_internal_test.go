@@ -1,0 +1,109 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/authkit-go/authkit"
+)
+
+// eventKinds returns the event kinds that the root package declares.
+func eventKinds(t *testing.T) map[string]authkit.EventKind {
+	t.Helper()
+	names, err := filepath.Glob("../*.go")
+	require.NoError(t, err)
+	kinds := map[string]authkit.EventKind{}
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		require.NoError(t, err)
+		f, err := parser.ParseFile(token.NewFileSet(), name, text, parser.SkipObjectResolution)
+		require.NoError(t, err)
+		ast.Inspect(f, func(n ast.Node) bool {
+			spec, ok := n.(*ast.ValueSpec)
+			if !ok {
+				return true
+			}
+			if id, ok := spec.Type.(*ast.Ident); ok && id.Name == "EventKind" && len(spec.Values) == 1 {
+				kind, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+				require.NoError(t, err)
+				kinds[spec.Names[0].Name] = authkit.EventKind(kind)
+			}
+			return true
+		})
+	}
+	return kinds
+}
+
+// AU-01: every kind of event is written, and somebody has thought about who did it.
+func TestEveryEventKind(t *testing.T) {
+	t.Parallel()
+	kinds := eventKinds(t)
+	require.GreaterOrEqual(t, len(kinds), 14, "the way kinds are declared has changed")
+	for name, kind := range kinds {
+		a, known := actorOf(kind)
+		require.True(t, known, "%s is not in actorOf", name)
+		e := newEntry(t.Context(), authkit.Event{Kind: kind, UserID: "u1"})
+		require.Equal(t, kind, e.Kind)
+		require.Equal(t, "u1", e.TargetID)
+		want := ""
+		if a == self {
+			want = "u1"
+		}
+		require.Equal(t, want, e.ActorID, name)
+	}
+	_, known := actorOf("a_kind_of_the_hosts")
+	require.False(t, known)
+}
+
+// AU-03: the text of an error may hold whatever a database or a hook wrote.
+func TestErrorsAreNotWritten(t *testing.T) {
+	t.Parallel()
+	e := newEntry(t.Context(), authkit.Event{Kind: authkit.EventStoreFailure, Err: errors.New("hunter2")})
+	require.Equal(t, Failure, e.Outcome)
+	require.NotContains(t, fmt.Sprintf("%+v", e), "hunter2")
+}
+
+// AU-04, for every text of an entry.
+func TestEntriesAreClean(t *testing.T) {
+	t.Parallel()
+	evil := "a\r\n\x00\x1b[31m\u202e\u2028\xff" + strings.Repeat("é", 5000)
+	ctx := authkit.WithClient(context.Background(), authkit.ClientInfo{Address: evil, Device: evil, RequestID: evil})
+	e := newEntry(ctx, authkit.Event{
+		Kind: authkit.EventKind(evil), UserID: evil, SessionID: evil, Reason: authkit.Reason(evil), Route: evil,
+	})
+	require.LessOrEqual(t, len(e.Agent), 256)
+	for _, text := range []string{string(e.Kind), string(e.Reason), e.Route, e.SessionID, e.Address, e.Agent, e.RequestID, e.TargetID} {
+		require.True(t, utf8.ValidString(text))
+		require.True(t, strings.HasPrefix(text, "a   "), text)
+		require.LessOrEqual(t, len(text), 256)
+		require.GreaterOrEqual(t, len(text), 63)
+		require.False(t, strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }), text)
+	}
+}
+
+func TestClean(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		in    string
+		limit int
+		want  string
+	}{
+		{"", 4, ""}, {"abcd", 4, "abcd"}, {"abcde", 4, "abcd"}, {"aé", 2, "a"}, {"aé", 3, "aé"}, {"a\tb", 4, "a b"},
+		{"a\u200eb", 4, "a b"}, {"a\xffb", 4, "a b"}, {"~ ", 4, "~ "}, {"\u007f", 4, " "},
+	} {
+		require.Equal(t, c.want, clean(c.in, c.limit), "%q", c.in)
+	}
+}
