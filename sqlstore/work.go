@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/audit"
 )
 
 // A querier is a database, or a transaction.
@@ -93,7 +94,7 @@ func passing(err error) bool {
 
 // failure returns an error as callers see it.
 func failure(err error) error {
-	if err == nil || errors.Is(err, authkit.ErrUserNotFound) || errors.Is(err, authkit.ErrSessionNotFound) {
+	if err == nil || errors.Is(err, authkit.ErrUserNotFound) || errors.Is(err, authkit.ErrSessionNotFound) || errors.Is(err, audit.ErrConflict) {
 		return err
 	}
 	return fmt.Errorf("sqlstore: %w", err)

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/audit"
 	"github.com/authkit-go/authkit/sqlstore"
 )
 
@@ -67,9 +68,10 @@ func fill(t *testing.T, db *sql.DB, s *sqlstore.Store, d database) {
 		x.ExpiresAt = start.Add(time.Duration(i) * time.Hour)
 		require.NoError(t, in.CreateSession(t.Context(), x, 50))
 		require.NoError(t, in.RevokeSessions(t.Context(), fmt.Sprint("gone", i), "", x.ExpiresAt))
+		require.NoError(t, in.AppendAudit(t.Context(), []audit.Entry{{Seq: uint64(i + 1), ActorID: u.ID, TargetID: u.ID}}))
 	}
 	require.NoError(t, tx.Commit())
-	for _, table := range []string{"users", "sessions", "session_owners", "revocations"} {
+	for _, table := range []string{"users", "sessions", "session_owners", "revocations", "audit"} {
 		analyze := "ANALYZE authkit_" + table
 		if d.dialect == sqlstore.MySQL {
 			analyze = "ANALYZE TABLE authkit_" + table
@@ -111,6 +113,13 @@ func callEverything(t *testing.T, s *sqlstore.Store) {
 	ok(s.RevokeSessions(ctx, "id-user9", "", start))
 	_, err = s.Revocations(ctx, start.Add(400*time.Hour))
 	ok(err)
+	ok(s.AppendAudit(ctx, []audit.Entry{{Seq: 1001, ActorID: "id-user9", TargetID: "id-user9", ClientSalt: []byte("salt")}}))
+	for _, q := range []audit.Query{{Limit: 10}, {Limit: 10, UserID: "id-user9"}, {Limit: 10, UserID: "id-user9", Newest: true}} {
+		_, err = s.AuditEntries(ctx, q)
+		ok(err)
+	}
+	_, err = s.EraseAudit(ctx, "id-user9")
+	ok(err)
 	_, err = s.DeleteExpired(ctx, start.Add(3*time.Hour), start.Add(3*time.Hour), 2)
 	ok(err)
 }
@@ -132,16 +141,20 @@ func explain(t *testing.T, conn *sql.Conn, d database, query string, args []any)
 			into[i] = &values[i]
 		}
 		require.NoError(t, rows.Scan(into...))
-		step := ""
+		step, temporary := "", false
 		for i, column := range columns {
 			switch {
+			case column == "table":
+				temporary = strings.HasPrefix(values[i].String, "<union")
 			case column == "type":
 				step += values[i].String + " <- type "
 			case d.dialect != sqlstore.MySQL && i == len(columns)-1, column == "key", column == "Extra":
 				step += values[i].String + " "
 			}
 		}
-		steps = append(steps, step)
+		if !temporary { // which is what the parts of a UNION found
+			steps = append(steps, step)
+		}
 	}
 	require.NoError(t, rows.Err())
 	require.NotEmpty(t, steps, query)

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/audit"
 	"github.com/authkit-go/authkit/sqlstore"
 )
 
@@ -159,6 +160,7 @@ func TestTenants(t *testing.T) {
 			require.NoError(t, s.CreateUser(ctx, mine), "the same ID and e-mail, of another tenant")
 			require.NoError(t, s.CreateSession(ctx, session, 1))
 			require.NoError(t, s.RevokeSessions(ctx, "someone of "+name, "", start))
+			require.NoError(t, s.AppendAudit(ctx, []audit.Entry{{Seq: 1, ActorID: u.ID, ClientSalt: []byte("salt"), Route: name}}))
 		}
 		fill(b, "b")
 		fill(none, "none")
@@ -178,6 +180,10 @@ func TestTenants(t *testing.T) {
 				revoked, err := s.Revocations(ctx, time.Time{})
 				require.NoError(t, err)
 				require.Len(t, revoked, 1)
+				entries, err := s.AuditEntries(ctx, audit.Query{Limit: 10})
+				require.NoError(t, err)
+				require.Len(t, entries, 1)
+				require.Equal(t, name+" of "+u.ID, entries[0].Route+" of "+entries[0].ActorID)
 			}
 		}
 		methods := map[string]func(t *testing.T){
@@ -239,12 +245,28 @@ func TestTenants(t *testing.T) {
 					require.Equal(t, u.ID, r.UserID)
 				}
 			},
+			"AppendAudit": func(t *testing.T) {
+				require.NoError(t, a.AppendAudit(ctx, []audit.Entry{{Seq: 1, ActorID: u.ID}}), "taken by another tenant is not taken")
+			},
+			"AuditEntries": func(t *testing.T) {
+				for _, q := range []audit.Query{{Limit: 10}, {Limit: 10, UserID: u.ID}} {
+					list, err := a.AuditEntries(ctx, q)
+					require.NoError(t, err)
+					for _, e := range list {
+						require.Empty(t, e.Route, "an entry of another tenant")
+					}
+				}
+			},
+			"EraseAudit": func(t *testing.T) {
+				_, err := a.EraseAudit(ctx, u.ID)
+				require.NoError(t, err)
+			},
 			"DeleteExpired": func(t *testing.T) {
 				_, err := a.DeleteExpired(ctx, start.AddDate(1, 0, 0), start.AddDate(1, 0, 0), 1000)
 				require.NoError(t, err)
 			},
 		}
-		for _, of := range []reflect.Type{reflect.TypeFor[authkit.UserStore](), reflect.TypeFor[authkit.SessionStore]()} {
+		for _, of := range []reflect.Type{reflect.TypeFor[authkit.UserStore](), reflect.TypeFor[authkit.SessionStore](), reflect.TypeFor[audit.Store]()} {
 			for m := range of.NumMethod() {
 				name := of.Method(m).Name
 				try := methods[name]
@@ -268,7 +290,7 @@ func TestMigrate(t *testing.T) {
 		require.NoError(t, err)
 		pending, err := s.Pending(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, []string{"0001_users.sql", "0002_sessions.sql"}, pending[:2])
+		require.Equal(t, []string{"0001_users.sql", "0002_sessions.sql", "0003_audit.sql"}, pending)
 		_, err = s.UserByID(t.Context(), "x")
 		require.Error(t, err, "no schema yet")
 		require.NotErrorIs(t, err, authkit.ErrUserNotFound)

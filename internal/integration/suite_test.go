@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/audit"
 	"github.com/authkit-go/authkit/storetest"
 )
 
@@ -20,5 +21,13 @@ func TestSessionStore(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, d database) {
 		storetest.TestSessionStore(t, func(t *testing.T) authkit.SessionStore { return newStore(t, d) })
+	})
+}
+
+// AU-06: likewise.
+func TestAuditStore(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, d database) {
+		storetest.TestAuditStore(t, func(t *testing.T) audit.Store { return newStore(t, d) })
 	})
 }
