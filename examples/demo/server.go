@@ -8,9 +8,11 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/audit"
 )
 
 // roleTable is every role of the service. None grants a permission: the demo's routes
@@ -36,6 +38,7 @@ type server struct {
 	kit   *authkit.Kit
 	users authkit.UserStore
 	store *storage
+	audit *audit.Log
 	mux   *authkit.Mux
 	log   *slog.Logger
 	wrap  func(http.Handler) http.Handler // what belongs around all of it
@@ -60,6 +63,10 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	if hasher == nil {
 		hasher = authkit.Schemes(authkit.Bcrypt{Cost: cfg.cost}, authkit.PBKDF2SHA256{}, authkit.Argon2id{})
 	}
+	auditLog, err := openAudit(cfg, store)
+	if err != nil {
+		return nil, err
+	}
 	kit, err := authkit.New(authkit.Config{
 		Secret:       cfg.secret,
 		Users:        store.users,
@@ -67,7 +74,7 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 		Hasher:       hasher,
 		Roles:        roleTable(),
 		EmailSubject: true, // the tokens name the e-mail, as the clients expect
-		OnEvent:      authkit.LogEvents(cfg.log),
+		OnEvent:      both(authkit.LogEvents(cfg.log), auditLog.OnEvent),
 	})
 	if err != nil {
 		return nil, err
@@ -80,7 +87,7 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 		return nil, err
 	}
 	mux := kit.NewMux()
-	s := &server{kit: kit, users: store.users, store: store, mux: mux, log: cfg.log, wrap: wrap}
+	s := &server{kit: kit, users: store.users, store: store, audit: auditLog, mux: mux, log: cfg.log, wrap: wrap}
 
 	for _, slash := range []string{"", "/{$}"} { // every path, with its trailing slash and without
 		mux.Handle("POST /token"+slash, authkit.Public(), kit.TokenHandler())
@@ -90,6 +97,7 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 		mux.Handle("DELETE /users/me/sessions/{id}"+slash, authkit.Authenticated(), kit.SessionsHandler())
 		mux.HandleFunc("GET /users/items"+slash, authkit.Authenticated(), s.items)
 		mux.HandleFunc("GET /admin/users"+slash, authkit.Roles("admin"), s.listUsers)
+		mux.Handle("GET /admin/audit"+slash, authkit.Roles("admin"), auditLog.Handler())
 		mux.HandleFunc("POST /admin/create_user"+slash, authkit.Roles("admin"), s.createUser)
 		if cfg.generateHash {
 			mux.HandleFunc("POST /generate-hash"+slash, authkit.Public(), s.hashPassword)
@@ -105,6 +113,16 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 		return nil, err
 	}
 	return s, registerPages(mux, document, cfg.redocFile)
+}
+
+// run does what goes on beside the server, until ctx ends: it deletes what has expired, and
+// writes the audit log.
+func (s *server) run(ctx context.Context) error {
+	var both sync.WaitGroup
+	both.Go(func() { _ = s.kit.Run(ctx) })
+	both.Go(func() { _ = s.audit.Run(ctx) }) // until all is written
+	both.Wait()
+	return ctx.Err()
 }
 
 // handler returns the service as it is served.
