@@ -91,7 +91,7 @@ func (k *Kit) cookieLogout(w http.ResponseWriter, r *http.Request) {
 	for _, cookie := range r.CookiesNamed(refreshCookie) {
 		userID, sessionID, err := k.sessionOf(r, cookie.Value)
 		if err == nil && sessionID != "" {
-			err = k.Logout(r.Context(), userID, sessionID)
+			err = k.Logout(withClientOf(r), userID, sessionID)
 		}
 		if err != nil && !errors.Is(err, ErrSessionNotFound) {
 			ProblemFor(err).ServeHTTP(w, r)

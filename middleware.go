@@ -44,6 +44,7 @@ func (p Principal) DecodeClaims(v any) error { return Claims{payload: p.payload}
 // own value, so that a guarded request costs no second allocation for it.
 type requestContext struct {
 	context.Context
+	request   *http.Request // as it came in
 	guard     *Guard
 	token     string // the one that was verified
 	user      User
@@ -71,7 +72,11 @@ func (c *requestContext) Value(key any) any {
 	if key == (contextKey{}) {
 		return c
 	}
-	return c.Context.Value(key)
+	v := c.Context.Value(key)
+	if v == nil && key == (clientKey{}) && c.request != nil {
+		return clientOf(c.request)
+	}
+	return v
 }
 
 func fromContext(ctx context.Context) *requestContext {
@@ -154,6 +159,7 @@ func (g *Guard) protect(p Policy, next http.Handler) http.Handler {
 				g.refuse(w, r, err, c)
 				return
 			}
+			c.request = r
 			r = r.WithContext(c)
 		}
 		if err := p.check(c.user.ID, c.user.Roles, g.roles); err != nil {
@@ -280,7 +286,7 @@ var (
 
 // refuse answers a request that a guard does not let through. The context c may be nil.
 func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, err error, c *requestContext) {
-	ctx, e := r.Context(), Event{Kind: EventTokenRefused}
+	ctx, e := withClientOf(r), Event{Kind: EventTokenRefused}
 	if c != nil {
 		e.UserID, e.SessionID = c.user.ID, c.sessionID
 	}

@@ -122,7 +122,7 @@ func newSessions(cfg SessionConfig, timeout, accessLife time.Duration, fault fun
 // begin makes a session of a user, that began at the time given, and its refresh token.
 func (s *sessions) begin(ctx context.Context, userID string, at time.Time) (StoredSession, refresh.Token) {
 	token := refresh.New()
-	client := clientFrom(ctx)
+	client := ClientFrom(ctx)
 	stored := StoredSession{
 		Session: Session{
 			ID: token.SessionID(), UserID: userID, Device: client.Device, Address: client.Address,
@@ -142,26 +142,29 @@ func (s *sessions) expiry(session *Session, at time.Time) time.Time {
 	return session.EndsAt
 }
 
-// A ClientInfo is where a request comes from, as the list of sessions shows it.
+// A ClientInfo is where a request comes from, as the list of sessions shows it, and an
+// audit log.
 type ClientInfo struct {
-	Address string // an IP address, without a port
-	Device  string // the User-Agent; the first 256 bytes are kept
+	Address   string // an IP address, without a port
+	Device    string // the User-Agent; the first 256 bytes are kept
+	RequestID string // for logs; at most 64 bytes are kept
 }
 
 type clientKey struct{}
 
-// WithClient returns a context that tells [Kit.Login] and [Kit.Refresh] where a request
-// comes from. The handlers of this package do it by themselves: the address is then the
-// one that the connection comes from. Behind a proxy, do it before them, with the address
+// WithClient returns a context that tells [Kit.Login], [Kit.Refresh] and [Config].OnEvent
+// where a request comes from. The handlers and guards of this package do it by themselves:
+// the address is then the one that the connection comes from. Behind a proxy, do it before them, with the address
 // that the proxy reports and cannot be made to report by a client.
 func WithClient(ctx context.Context, c ClientInfo) context.Context {
 	return context.WithValue(ctx, clientKey{}, c)
 }
 
-// clientFrom returns the client of a context, fit to be stored.
-func clientFrom(ctx context.Context) ClientInfo {
+// ClientFrom returns the client of a context, fit to be stored: cut to length, and with a
+// space for what does not print. It is the zero ClientInfo where nothing is known.
+func ClientFrom(ctx context.Context) ClientInfo {
 	c, _ := ctx.Value(clientKey{}).(ClientInfo)
-	return ClientInfo{Address: printable(c.Address, 64), Device: printable(c.Device, maxDeviceBytes)}
+	return ClientInfo{printable(c.Address, 64), printable(c.Device, maxDeviceBytes), printable(c.RequestID, 64)}
 }
 
 // printable returns the front of a text as UTF-8, with a space for what does not print.
@@ -253,7 +256,7 @@ func (k *Kit) refresh(ctx context.Context, text string) (Token, Session, error) 
 func (k *Kit) rotate(ctx context.Context, s *StoredSession, presented, next refresh.Token, at time.Time) (refresh.Token, error) {
 	after, rotated, err := k.sessions.store.RotateSession(ctx, s.ID, Rotation{
 		Old: s.TokenHash, New: next.Hash(), Successor: presented.Seal(next),
-		At: at, ExpiresAt: k.sessions.expiry(&s.Session, at), Address: cmp.Or(clientFrom(ctx).Address, s.Address),
+		At: at, ExpiresAt: k.sessions.expiry(&s.Session, at), Address: cmp.Or(ClientFrom(ctx).Address, s.Address),
 	})
 	if err != nil && !errors.Is(err, ErrSessionNotFound) {
 		// The answer may have been lost, and not the rotation: then the client must not

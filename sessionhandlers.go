@@ -129,7 +129,7 @@ func (k *Kit) RevocationHandler() http.Handler {
 		}
 		userID, sessionID, err := k.sessionOf(r, form.Get("token"))
 		if err == nil && sessionID != "" {
-			err = k.Logout(r.Context(), userID, sessionID)
+			err = k.Logout(withClientOf(r), userID, sessionID)
 		}
 		if err != nil && !errors.Is(err, ErrSessionNotFound) {
 			oauthProblem(ProblemFor(err), oauthCode(err)).ServeHTTP(w, r)
