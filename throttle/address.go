@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -103,18 +102,6 @@ func parseAddr(s string) (netip.Addr, bool) {
 	return addr.Unmap().WithZone(""), true
 }
 
-// clientAddress returns the address that a request comes from.
-func clientAddress(r *http.Request) string {
-	if c := authkit.ClientFrom(r.Context()); c.Address != "" {
-		return c.Address
-	}
-	address, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return address
-}
-
 // Limit returns middleware that counts every request on the limit by address of an action, and
 // answers 429 past it. It panics if there is no limit for it. An action of the host's own
 // gets one in Config.Limits:
@@ -137,7 +124,7 @@ func (t *Throttle) Limit(action authkit.Action) func(http.Handler) http.Handler 
 		}
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("RateLimit-Policy", policy)
-			client := authkit.ClientInfo{Address: clientAddress(r)}
+			client := authkit.ClientInfo{Address: cmp.Or(authkit.ClientFrom(r.Context()).Address, r.RemoteAddr)}
 			err := t.Begin(r.Context(), authkit.Attempt{Action: action, Client: client})
 			if err == nil {
 				next.ServeHTTP(w, r)

@@ -64,29 +64,25 @@ func (m *Memory) get(key Key, now int64) record {
 func (m *Memory) put(r record, now int64) bool {
 	set := m.set(r.key)
 	place := -1 // of what can be given up, and expires first
-	for i := range *set {
-		old := &(*set)[i]
+	for i, old := range *set {
 		if old.key == r.key {
-			place = i
-			break
+			(*set)[i] = r
+			return true
 		}
 		if (old.expiry <= now || !old.keep) && (place < 0 || old.expiry < (*set)[place].expiry) {
 			place = i
 		}
 	}
-	found := place >= 0 && (*set)[place].key == r.key
-	gone := place >= 0 && (*set)[place].expiry <= now
-	switch {
-	case found || gone || len(*set) == ways && place >= 0:
+	switch full := len(*set) == ways; {
+	case place >= 0 && (full || (*set)[place].expiry <= now):
 		(*set)[place] = r
-	case len(*set) == ways:
+		return true
+	case full:
 		return false
-	default:
-		if len(*set) == cap(*set) { // by eights: to double would leave much of it empty
-			*set = append(make([]record, 0, len(*set)+ways/4), *set...)
-		}
-		*set = append(*set, r)
+	case len(*set) == cap(*set): // grow by eights: to double would leave much of it empty
+		*set = append(make([]record, 0, len(*set)+ways/4), *set...)
 	}
+	*set = append(*set, r)
 	return true
 }
 
@@ -99,10 +95,8 @@ func (m *Memory) remove(key Key) {
 // failures that count, and whether it is that of a source.
 func (m *Memory) counter(t *Take, now int64) (r record, source bool) {
 	key := t.Counter
-	if t.Source != (Key{}) {
-		if source = m.get(t.Source, now).key == t.Source; source {
-			key = t.Source
-		}
+	if source = t.Source != (Key{}) && m.get(t.Source, now).key == t.Source; source {
+		key = t.Source
 	}
 	r = m.get(key, now)
 	r.key = key
@@ -212,7 +206,7 @@ func (m *Memory) Clear(ctx context.Context, t Take) error {
 	}
 	now := t.At.UnixMicro()
 	m.remove(t.Counter)
-	life := t.Curve.Forget * time.Duration(t.Curve.Disable)
-	m.put(record{key: t.Pardon, at: now, expiry: now + life.Microseconds(), keep: true}, now)
+	life := int64(t.Curve.Disable) * t.Curve.Forget.Microseconds()
+	m.put(record{key: t.Pardon, at: now, expiry: now + life, keep: true}, now)
 	return nil
 }

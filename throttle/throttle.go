@@ -38,7 +38,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"net/netip"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -188,24 +187,22 @@ func (t *Throttle) key(kind string, action authkit.Action, parts ...string) Key 
 // network returns what of an address is counted, as text: an IPv4 address, or the /64 of an IPv6 one.
 // What is not an address is one by itself; an empty one is none.
 func network(address string) string {
-	addr, err := netip.ParseAddr(address)
-	if err != nil {
+	switch addr, ok := parseAddr(address); {
+	case !ok:
 		return address
-	}
-	if addr = addr.Unmap().WithZone(""); addr.Is6() {
+	case addr.Is6():
 		prefix, _ := addr.Prefix(64) // cannot fail: there are as many bits
 		return prefix.String()
+	default:
+		return addr.String()
 	}
-	return addr.String()
 }
-
-var errNoLimit = errors.New("throttle: no limit for this action; set Config.Limits")
 
 // take returns what an attempt is counted on.
 func (t *Throttle) take(ctx context.Context, a authkit.Attempt) (Take, error) {
 	r, ok := t.rules[a.Action]
 	if !ok {
-		return Take{}, fmt.Errorf("%w: %q", errNoLimit, a.Action)
+		return Take{}, fmt.Errorf("throttle: no limit for the action %q; set Config.Limits", a.Action)
 	}
 	take := Take{At: time.Now().UTC().Truncate(time.Microsecond), Curve: defaultCurve}
 	from, known := network(a.Client.Address), ""
@@ -235,18 +232,13 @@ func (t *Throttle) Begin(ctx context.Context, a authkit.Attempt) error {
 	if err != nil || len(take.Buckets) == 0 && take.Counter == (Key{}) {
 		return err
 	}
-	var v Verdict
-	err = t.call(ctx, func(ctx context.Context, s Store) (err error) {
-		v, err = s.Take(ctx, take)
+	return t.call(ctx, func(ctx context.Context, s Store) error {
+		v, err := s.Take(ctx, take)
+		if err == nil && v != (Verdict{}) {
+			err = &authkit.ThrottledError{RetryAfter: max(v.Bucket, v.Counter), Account: v.Counter > v.Bucket}
+		}
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	if v != (Verdict{}) {
-		return &authkit.ThrottledError{RetryAfter: max(v.Bucket, v.Counter), Account: v.Counter > v.Bucket}
-	}
-	return nil
 }
 
 // End implements [authkit.Throttle]. After a login it gives the browser its cookie; see
@@ -280,12 +272,10 @@ func (t *Throttle) call(ctx context.Context, do func(context.Context, Store) err
 	if t.fallback != nil && now.UnixNano() < t.retryStore.Load() {
 		return do(context.WithoutCancel(ctx), t.fallback)
 	}
-	err := func() error {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
-		defer cancel()
-		return do(ctx, t.store)
-	}()
-	if err == nil || t.fallback == nil {
+	timed, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
+	err := do(timed, t.store)
+	if _, refused := errors.AsType[*authkit.ThrottledError](err); refused || err == nil || t.fallback == nil {
 		return err
 	}
 	until := t.retryStore.Load()
