@@ -92,14 +92,10 @@ func forwarded(r *http.Request, trusted []netip.Prefix) string {
 // none with a zone.
 func parseAddr(s string) (netip.Addr, bool) {
 	addr, err := netip.ParseAddr(strings.Trim(s, "[]"))
-	if err != nil {
-		withPort, err := netip.ParseAddrPort(s)
-		if err != nil {
-			return netip.Addr{}, false
-		}
-		addr = withPort.Addr()
+	if withPort, errPort := netip.ParseAddrPort(s); errPort == nil {
+		addr, err = withPort.Addr(), nil
 	}
-	return addr.Unmap().WithZone(""), true
+	return addr.Unmap().WithZone(""), err == nil
 }
 
 // Limit returns middleware that counts every request on the limit by address of an action, and
