@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -25,6 +27,8 @@ type config struct {
 	usersFile    string
 	generateHash bool
 	redocFile    string
+	throttle     string         // on, accounts or off
+	proxies      []netip.Prefix // whose word is taken for where a client is
 	printOnly    bool
 
 	log *slog.Logger
@@ -67,11 +71,14 @@ func loadConfig(args []string, lookup func(string) (string, bool), help io.Write
 
 	var cfg config
 	var noGenerateHash bool
+	var proxies string
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.StringVar(&cfg.addr, "addr", env("ADDR", "127.0.0.1:8000"), "`address` to listen on; port 0 picks one (ADDR)")
 	flags.IntVar(&cfg.cost, "cost", cost, "bcrypt `cost`, 10 to 14 (BCRYPT_COST)")
 	flags.StringVar(&cfg.usersFile, "users", env("USERS_FILE", ""), "JSON `file` of accounts to load instead of the two of the demo (USERS_FILE)")
 	flags.BoolVar(&noGenerateHash, "no-generate-hash", false, "leave /generate-hash/ out")
+	flags.StringVar(&cfg.throttle, "throttle", env("THROTTLE", throttleOn), "`what` to slow guessing down by: on, accounts (not by address) or off (THROTTLE)")
+	flags.StringVar(&proxies, "trusted-proxies", env("TRUSTED_PROXIES", ""), "comma-separated `networks` of the proxies in front, which set X-Forwarded-For (TRUSTED_PROXIES)")
 	flags.StringVar(&cfg.redocFile, "redoc-js", "", "`file` with ReDoc's bundle, to serve to /redoc in place of the copy on the CDN")
 	flags.BoolVar(&cfg.printOnly, "config", false, "print the effective configuration, secrets masked, and exit")
 
@@ -90,6 +97,12 @@ func loadConfig(args []string, lookup func(string) (string, bool), help io.Write
 		return config{}, fmt.Errorf("a bcrypt cost of %d; use %d to %d", cfg.cost, minCost, maxCost)
 	}
 	cfg.generateHash = !noGenerateHash
+	if !slices.Contains([]string{throttleOn, throttleAccounts, throttleOff}, cfg.throttle) {
+		return config{}, fmt.Errorf("-throttle %q; use on, accounts or off", cfg.throttle)
+	}
+	if cfg.proxies, err = parseProxies(proxies); err != nil {
+		return config{}, err
+	}
 
 	secret, ok := lookup("SECRET_KEY")
 	switch {
@@ -119,6 +132,8 @@ func (c config) print(w io.Writer) {
 		{"sessions", fmt.Sprintf("end %d days after their last refresh, %d days after the login at most", days(sessionIdle), days(sessionAbsolute))},
 		{"users", cmp.Or(c.usersFile, "the demo's two accounts")},
 		{"generate-hash", c.generateHash},
+		{"throttle", c.throttle},
+		{"proxies", c.proxies},
 		{"redoc-js", cmp.Or(c.redocFile, redocAddress)},
 	} {
 		fmt.Fprintf(w, "%-14s %v\n", setting.name, setting.value)

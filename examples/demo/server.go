@@ -36,6 +36,8 @@ type server struct {
 	users authkit.UserStore
 	mux   *authkit.Mux
 	log   *slog.Logger
+
+	clients func(http.Handler) http.Handler // finds the client behind proxies
 }
 
 // newServer sets authkit up, fills the store, and registers every route with its policy.
@@ -45,7 +47,15 @@ func newServer(ctx context.Context, cfg config) (*server, error) {
 	if hasher == nil {
 		hasher = authkit.Schemes(authkit.Bcrypt{Cost: cfg.cost}, authkit.PBKDF2SHA256{}, authkit.Argon2id{})
 	}
-	kit, err := authkit.New(authkit.Config{
+	limits, err := newThrottle(cfg)
+	if err != nil {
+		return nil, err
+	}
+	limited, err := newThrottled(cfg, limits)
+	if err != nil {
+		return nil, err
+	}
+	config := authkit.Config{
 		Secret:       cfg.secret,
 		Users:        store,
 		Sessions:     authkit.SessionConfig{Store: store, Idle: sessionIdle, Absolute: sessionAbsolute},
@@ -53,7 +63,11 @@ func newServer(ctx context.Context, cfg config) (*server, error) {
 		Roles:        roleTable(),
 		EmailSubject: true, // the tokens name the e-mail, as the clients expect
 		OnEvent:      authkit.LogEvents(cfg.log),
-	})
+	}
+	if limits != nil {
+		config.Throttle = limits
+	}
+	kit, err := authkit.New(config)
 	if err != nil {
 		return nil, err
 	}
@@ -61,10 +75,10 @@ func newServer(ctx context.Context, cfg config) (*server, error) {
 		return nil, err
 	}
 	mux := kit.NewMux()
-	s := &server{kit: kit, users: store, mux: mux, log: cfg.log}
+	s := &server{kit: kit, users: store, mux: mux, log: cfg.log, clients: limited.all}
 
 	for _, slash := range []string{"", "/{$}"} { // every path, with its trailing slash and without
-		mux.Handle("POST /token"+slash, authkit.Public(), kit.TokenHandler())
+		mux.Handle("POST /token"+slash, authkit.Public(), limited.login(kit.TokenHandler()))
 		mux.Handle("POST /logout"+slash, authkit.Authenticated(), kit.LogoutHandler())
 		mux.HandleFunc("GET /users/me"+slash, authkit.Authenticated(), s.me)
 		mux.Handle("GET /users/me/sessions"+slash, authkit.Authenticated(), kit.SessionsHandler())
@@ -73,7 +87,7 @@ func newServer(ctx context.Context, cfg config) (*server, error) {
 		mux.HandleFunc("GET /admin/users"+slash, authkit.Roles("admin"), s.listUsers)
 		mux.HandleFunc("POST /admin/create_user"+slash, authkit.Roles("admin"), s.createUser)
 		if cfg.generateHash {
-			mux.HandleFunc("POST /generate-hash"+slash, authkit.Public(), s.hashPassword)
+			mux.Handle("POST /generate-hash"+slash, authkit.Public(), limited.hash(http.HandlerFunc(s.hashPassword)))
 		}
 		mux.HandleFunc("GET /healthz"+slash, authkit.Public(), s.health)
 	}
@@ -89,7 +103,7 @@ func newServer(ctx context.Context, cfg config) (*server, error) {
 }
 
 // handler returns the service as it is served.
-func (s *server) handler() http.Handler { return observe(s.log, s.mux) }
+func (s *server) handler() http.Handler { return observe(s.log, s.clients(s.mux)) }
 
 // writeJSON answers with a value.
 func writeJSON(w http.ResponseWriter, status int, value any) {
