@@ -75,7 +75,7 @@ func (k *Kit) grant(ctx context.Context, form url.Values) (Token, *Problem) {
 // while the grace lasts.
 func grantProblem(form url.Values, err error) *Problem {
 	p := oauthProblem(ProblemFor(err), oauthCode(err))
-	if p.RetryAfter > 0 && form.Get("grant_type") == "refresh_token" {
+	if p.Status == http.StatusServiceUnavailable && form.Get("grant_type") == "refresh_token" {
 		p.RetryAfter = 1
 	}
 	return p
@@ -136,7 +136,7 @@ func oauthCode(err error) string {
 	switch ProblemFor(err).Status {
 	case http.StatusUnauthorized, http.StatusBadRequest:
 		return codeInvalidGrant
-	case http.StatusServiceUnavailable:
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests: // never a code that makes clients drop what they hold
 		return codeUnavailable
 	}
 	return codeServerError

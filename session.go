@@ -191,11 +191,17 @@ func printable(s string, limit int) string {
 // The account is read again: its roles are in the new token, and the session ends if the
 // account is disabled, deleted, or was cut off since the login.
 //
-// The error is ErrInvalidRefreshToken for every reason of the caller's, ErrUnavailable if
-// a store failed, or the context's. After the latter two try again soon, with the same token:
-// a store may have made the change and lost the answer, and the grace is not long.
+// The error is ErrInvalidRefreshToken for every reason of the caller's, a *ThrottledError if
+// [Config].Throttle refuses the attempt, ErrUnavailable if a store failed, or the context's.
+// After the latter two try again soon, with the same token: a store may have made the change and lost the answer, and the grace is not long.
 func (k *Kit) Refresh(ctx context.Context, refreshToken string) (Token, error) {
+	ended, err := k.begin(ctx, ActionRefresh, "")
+	if err != nil {
+		k.emit(ctx, failureOf(ctx, EventRefreshFailure, err))
+		return Token{}, err
+	}
 	token, session, err := k.refresh(ctx, refreshToken)
+	ended(err)
 	e := Event{Kind: EventSessionRenewed, UserID: session.UserID, SessionID: session.ID}
 	if err != nil {
 		e.Kind = EventRefreshFailure

@@ -42,6 +42,8 @@ type server struct {
 	mux   *authkit.Mux
 	log   *slog.Logger
 	wrap  func(http.Handler) http.Handler // what belongs around all of it
+
+	clients func(http.Handler) http.Handler // finds the client behind proxies
 }
 
 // newServer opens the storage and sets the service up on it.
@@ -67,15 +69,28 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	if err != nil {
 		return nil, err
 	}
-	kit, err := authkit.New(authkit.Config{
+	listen := both(authkit.LogEvents(cfg.log), auditLog.OnEvent)
+	limits, err := newThrottle(cfg, listen)
+	if err != nil {
+		return nil, err
+	}
+	limited, err := newThrottled(cfg, limits)
+	if err != nil {
+		return nil, err
+	}
+	config := authkit.Config{
 		Secret:       cfg.secret,
 		Users:        store.users,
 		Sessions:     authkit.SessionConfig{Store: store.sessions, Idle: sessionIdle, Absolute: sessionAbsolute},
 		Hasher:       hasher,
 		Roles:        roleTable(),
 		EmailSubject: true, // the tokens name the e-mail, as the clients expect
-		OnEvent:      both(authkit.LogEvents(cfg.log), auditLog.OnEvent),
-	})
+		OnEvent:      listen,
+	}
+	if limits != nil {
+		config.Throttle = limits
+	}
+	kit, err := authkit.New(config)
 	if err != nil {
 		return nil, err
 	}
@@ -87,10 +102,10 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 		return nil, err
 	}
 	mux := kit.NewMux()
-	s := &server{kit: kit, users: store.users, store: store, audit: auditLog, mux: mux, log: cfg.log, wrap: wrap}
+	s := &server{kit: kit, users: store.users, store: store, audit: auditLog, mux: mux, log: cfg.log, wrap: wrap, clients: limited.all}
 
 	for _, slash := range []string{"", "/{$}"} { // every path, with its trailing slash and without
-		mux.Handle("POST /token"+slash, authkit.Public(), kit.TokenHandler())
+		mux.Handle("POST /token"+slash, authkit.Public(), limited.login(kit.TokenHandler()))
 		mux.Handle("POST /logout"+slash, authkit.Authenticated(), kit.LogoutHandler())
 		mux.HandleFunc("GET /users/me"+slash, authkit.Authenticated(), s.me)
 		mux.Handle("GET /users/me/sessions"+slash, authkit.Authenticated(), kit.SessionsHandler())
@@ -100,7 +115,7 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 		mux.Handle("GET /admin/audit"+slash, authkit.Roles("admin"), auditLog.Handler())
 		mux.HandleFunc("POST /admin/create_user"+slash, authkit.Roles("admin"), s.createUser)
 		if cfg.generateHash {
-			mux.HandleFunc("POST /generate-hash"+slash, authkit.Public(), s.hashPassword)
+			mux.Handle("POST /generate-hash"+slash, authkit.Public(), limited.hash(http.HandlerFunc(s.hashPassword)))
 		}
 		mux.HandleFunc("GET /healthz"+slash, authkit.Public(), s.health)
 	}
@@ -126,7 +141,7 @@ func (s *server) run(ctx context.Context) error {
 }
 
 // handler returns the service as it is served.
-func (s *server) handler() http.Handler { return s.wrap(s.mux) }
+func (s *server) handler() http.Handler { return s.wrap(s.clients(s.mux)) }
 
 // writeJSON answers with a value.
 func writeJSON(w http.ResponseWriter, status int, value any) {
