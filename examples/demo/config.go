@@ -31,9 +31,9 @@ type config struct {
 	certFile     string // with keyFile: serve https
 	keyFile      string
 	hsts         bool
-	db           string   // an address that parseDatabase reads
-	redis        string   // empty: none
-	corsOrigins  []string // other origins whose pages may call this service
+	db           string         // an address that parseDatabase reads
+	redis        string         // empty: none
+	corsOrigins  []string       // other origins whose pages may call this service
 	throttle     string         // on, accounts or off
 	proxies      []netip.Prefix // whose word is taken for where a client is
 	printOnly    bool
