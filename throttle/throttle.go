@@ -34,6 +34,7 @@ package throttle
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -172,13 +173,11 @@ func derive(purpose string, secret []byte) [sha256.Size]byte {
 	return sha256.Sum256(append([]byte("authkit throttle "+purpose+"\x00"), secret...))
 }
 
-// key returns the key of a record. None of the parts holds a NUL, and what is in front of
-// an address says how long it is.
+// key returns the key of a record: a digest of its parts, each behind its length.
 func (t *Throttle) key(kind string, action authkit.Action, parts ...string) Key {
-	buf := make([]byte, 0, 512)
-	buf = append(buf, t.keySecret[:]...)
+	buf := append(make([]byte, 0, 512), t.keySecret[:]...)
 	for _, part := range append([]string{kind, string(action)}, parts...) {
-		buf = append(append(buf, part...), 0)
+		buf = append(binary.AppendUvarint(buf, uint64(len(part))), part...)
 	}
 	sum := sha256.Sum256(buf)
 	return Key(sum[:16])
