@@ -271,6 +271,7 @@ func (k *Kit) rotate(ctx context.Context, s *StoredSession, presented, next refr
 		if after, err = k.sessions.store.SessionByID(ctx, s.ID); err == nil && after.TokenHash == s.TokenHash {
 			err = lost
 		}
+		rotated = after.TokenHash == next.Hash()
 	}
 	switch {
 	case errors.Is(err, ErrSessionNotFound):
@@ -320,7 +321,8 @@ func (k *Kit) sessionUser(ctx context.Context, s *Session) (StoredUser, error) {
 // successor returns what a token is answered with that is not the current one: the token
 // that replaced it, in the grace, or else the session ends.
 func (k *Kit) successor(ctx context.Context, s *StoredSession, presented refresh.Token) (refresh.Token, error) {
-	if s.ParentHash == presented.Hash() && k.sessions.grace > 0 && now().Sub(s.RotatedAt) <= k.sessions.grace {
+	// A clock that is behind by more than the grace does not make it longer.
+	if s.ParentHash == presented.Hash() && k.sessions.grace > 0 && now().Sub(s.RotatedAt).Abs() <= k.sessions.grace {
 		next, err := presented.Open(s.Successor)
 		if err != nil || next.Hash() != s.TokenHash {
 			return refresh.Token{}, fmt.Errorf("authkit: the successor of a refresh token is not as it was stored: %w", cmp.Or(err, refresh.ErrSealed))
