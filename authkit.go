@@ -162,6 +162,7 @@ type Kit struct {
 	users        UserStore
 	sessions     *sessions // nil: off
 	throttle     Throttle  // nil: off
+	lanes        lanes
 	guard        *Guard
 	hasher       Hasher
 	gate         *gate.Gate

@@ -32,16 +32,16 @@ var (
 // that of [Kit.SetPassword], waits for its end.
 func (k *Kit) Login(ctx context.Context, email, password string) (Token, error) {
 	email, _ = NormalizeEmail(email) // empty if it is none: nobody has that
-	ended, err := k.begin(ctx, ActionLogin, email)
-	if err != nil {
-		k.emit(ctx, failureOf(ctx, EventLoginFailure, err))
-		return Token{}, err
-	}
-	user, token, session, err := k.login(ctx, email, password)
-	if err == errAccountChanged { // a rehash beside this one is no reason to refuse
+	var user StoredUser
+	var token Token
+	var session Session
+	err := k.throttled(ctx, ActionLogin, email, func() (err error) {
 		user, token, session, err = k.login(ctx, email, password)
-	}
-	ended(err)
+		if err == errAccountChanged { // a rehash beside this one is no reason to refuse
+			user, token, session, err = k.login(ctx, email, password)
+		}
+		return err
+	})
 	if err != nil {
 		e := failureOf(ctx, EventLoginFailure, err)
 		e.UserID = user.ID

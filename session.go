@@ -195,21 +195,20 @@ func printable(s string, limit int) string {
 // [Config].Throttle refuses the attempt, ErrUnavailable if a store failed, or the context's.
 // After the latter two try again soon, with the same token: a store may have made the change and lost the answer, and the grace is not long.
 func (k *Kit) Refresh(ctx context.Context, refreshToken string) (Token, error) {
-	ended, err := k.begin(ctx, ActionRefresh, "")
+	var token Token
+	var session Session
+	err := k.throttled(ctx, ActionRefresh, "", func() (err error) {
+		token, session, err = k.refresh(ctx, refreshToken)
+		return err
+	})
+	e := Event{Kind: EventSessionRenewed}
 	if err != nil {
-		k.emit(ctx, failureOf(ctx, EventRefreshFailure, err))
-		return Token{}, err
-	}
-	token, session, err := k.refresh(ctx, refreshToken)
-	ended(err)
-	e := Event{Kind: EventSessionRenewed, UserID: session.UserID, SessionID: session.ID}
-	if err != nil {
-		e.Kind = EventRefreshFailure
-		e.Reason, e.Err = reasonOf(ctx, err)
+		e = failureOf(ctx, EventRefreshFailure, err)
 		if e.Reason == ReasonReused {
 			e.Kind = EventTokenReuse
 		}
 	}
+	e.UserID, e.SessionID = session.UserID, session.ID
 	k.emit(ctx, e)
 	return token, err
 }

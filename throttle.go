@@ -3,7 +3,10 @@ package authkit
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
+
+	"github.com/authkit-go/authkit/internal/gate"
 )
 
 // An Action is what a client attempts. A host may have others than these.
@@ -77,29 +80,32 @@ func (e *ThrottledError) event() EventKind {
 	return EventRateLimited
 }
 
-// begin asks the throttle about an attempt, and returns what is to be told how it ended.
-// A failure needs no telling. Nor does whoever hangs up: they may have learnt enough.
-func (k *Kit) begin(ctx context.Context, action Action, account string) (ended func(error), err error) {
+// throttled makes an attempt, if the throttle lets it in, and tells it how that ended. A
+// failure needs no telling. Nor does whoever hangs up: they may have learnt enough.
+func (k *Kit) throttled(ctx context.Context, action Action, account string, attempt func() error) error {
 	if k.throttle == nil {
-		return func(error) {}, nil
+		return attempt()
 	}
 	a := Attempt{Action: action, Account: account, Client: ClientFrom(ctx)}
-	if err := k.throttle.Begin(ctx, a); err != nil {
-		if _, refused := errors.AsType[*ThrottledError](err); refused {
-			return nil, err
-		}
-		return nil, unavailable(ctx, err)
+	leave, err := k.lanes.enter(ctx, a)
+	if err != nil {
+		return err
 	}
-	return func(err error) {
-		failed := errors.Is(err, ErrInvalidCredentials) || errors.Is(err, ErrUserDisabled) || errors.Is(err, ErrInvalidRefreshToken)
-		if failed || err != nil && hasLeft(ctx) {
-			return
-		}
+	defer leave()
+	if err := k.throttle.Begin(ctx, a); isThrottled(err) {
+		return err
+	} else if err != nil {
+		return unavailable(ctx, err)
+	}
+	err = attempt()
+	failed := errors.Is(err, ErrInvalidCredentials) || errors.Is(err, ErrUserDisabled) || errors.Is(err, ErrInvalidRefreshToken)
+	if !failed && (err == nil || !hasLeft(ctx)) {
 		ctx := context.WithoutCancel(ctx)
 		if err := k.throttle.End(ctx, a, err == nil); err != nil {
 			_ = k.storeFailed(ctx, err) // the login stands
 		}
-	}, nil
+	}
+	return err
 }
 
 // pardon tells the throttle that a new password makes old failures void.
@@ -111,4 +117,55 @@ func (k *Kit) pardon(ctx context.Context, email string) {
 	if err := k.throttle.Clear(ctx, Attempt{Action: ActionLogin, Account: email, Client: ClientFrom(ctx)}); err != nil {
 		_ = k.storeFailed(ctx, err)
 	}
+}
+
+// lanes let in four attempts at a time that name the same account and come from the same
+// address; the others wait until it is known how those ended. Without it, programs that log
+// in at once with one account would be refused as if they guessed, since every attempt
+// counts as a failure until it has ended. The zero value is ready for use.
+type lanes struct {
+	mu sync.Mutex
+	by map[laneKey]*lane
+}
+
+type laneKey struct{ account, address string }
+
+type lane struct {
+	*gate.Gate
+	present int // callers in it or waiting, guarded by lanes.mu
+}
+
+func (l *lanes) enter(ctx context.Context, a Attempt) (leave func(), err error) {
+	const abreast, waiting = 4, 256
+	if a.Account == "" {
+		return func() {}, nil
+	}
+	key := laneKey{a.Account, a.Client.Address}
+	l.mu.Lock()
+	in := l.by[key]
+	if in == nil {
+		if l.by == nil {
+			l.by = make(map[laneKey]*lane)
+		}
+		in = &lane{Gate: gate.New(abreast, waiting)}
+		l.by[key] = in
+	}
+	in.present++
+	l.mu.Unlock()
+	gone := func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if in.present--; in.present == 0 {
+			delete(l.by, key)
+		}
+	}
+	out, err := in.Enter(ctx)
+	if err != nil {
+		gone()
+		if errors.Is(err, gate.ErrFull) {
+			err = errOverloaded
+		}
+		return nil, err
+	}
+	return func() { out(); gone() }, nil
 }

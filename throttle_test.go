@@ -8,9 +8,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -66,7 +68,7 @@ func TestThrottleIsTold(t *testing.T) {
 		"unknown user":   {"NoBody@example.com", "wrong", false, nil, []string{"begin"}, "nobody@example.com"},
 		"no e-mail":      {"ann@example.com ", "correct horse", false, nil, []string{"begin"}, ""},
 		"disabled":       {"off@example.com", "correct horse", false, nil, []string{"begin"}, "off@example.com"},
-		"client left":    {"ann@example.com", "correct horse", true, nil, []string{"begin"}, "ann@example.com"},
+		"client leaves":  {"ann@example.com", "correct horse", true, nil, []string{"begin"}, "ann@example.com"},
 		"store failed":   {"ann@example.com", "correct horse", false, errors.New("down"), []string{"begin", "end false"}, "ann@example.com"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -80,19 +82,19 @@ func TestThrottleIsTold(t *testing.T) {
 			require.True(t, u.Disabled)
 			require.Empty(t, fake.calls)
 
+			client := authkit.ClientInfo{Address: "192.0.2.1", Device: "app"}
+			ctx, cancel := context.WithCancel(authkit.WithClient(t.Context(), client))
+			defer cancel()
 			byEmail := users.byEmail
 			users.byEmail = func(ctx context.Context, email string) (authkit.StoredUser, error) {
 				require.Equal(t, []string{"begin"}, fake.calls, "asked before the store")
+				if c.cancelled {
+					cancel()
+				}
 				if c.store != nil {
 					return authkit.StoredUser{}, c.store
 				}
 				return byEmail(ctx, email)
-			}
-			client := authkit.ClientInfo{Address: "192.0.2.1", Device: "app"}
-			ctx, cancel := context.WithCancel(authkit.WithClient(t.Context(), client))
-			defer cancel()
-			if c.cancelled {
-				cancel()
 			}
 			_, _ = kit.Login(ctx, c.email, c.password)
 			require.Equal(t, c.want, fake.calls)
@@ -219,4 +221,87 @@ func TestThrottledIsQuiet(t *testing.T) {
 	log(t.Context(), authkit.Event{Kind: authkit.EventLoginThrottled, Reason: authkit.ReasonThrottled})
 	log(t.Context(), authkit.Event{Kind: authkit.EventRateLimited, Reason: authkit.ReasonThrottled})
 	require.Empty(t, out.String())
+}
+
+// TestThrottleOverload asserts that a login counts for nothing that found the gate full.
+func TestThrottleOverload(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var fake fakeThrottle
+		hasher := newSlowHasher()
+		kit := newKit(t, fake.listen, func(c *authkit.Config) { c.Hasher, c.MaxConcurrentHashes = hasher, 1 })
+		done := make(chan error, 1+waiters)
+		for i := range 1 + waiters {
+			go func() {
+				_, err := kit.Login(t.Context(), fmt.Sprintf("user%d@example.com", i), "x")
+				done <- err
+			}()
+		}
+		synctest.Wait()
+		fake.calls = nil
+		_, err := kit.Login(t.Context(), "ann@example.com", "x")
+		require.ErrorIs(t, err, authkit.ErrOverloaded)
+		require.Equal(t, []string{"begin", "end false"}, fake.calls)
+		close(hasher.slow)
+		for range 1 + waiters {
+			require.ErrorIs(t, <-done, authkit.ErrInvalidCredentials)
+		}
+	})
+}
+
+// TestThrottleLanes asserts that of attempts that name one account from one address four are
+// made at a time, that others do not wait for them, and that the queue has an end.
+func TestThrottleLanes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var fake fakeThrottle
+		hasher := newSlowHasher()
+		kit := newKit(t, fake.listen, func(c *authkit.Config) { c.Hasher, c.MaxConcurrentHashes = hasher, 1000 })
+		done := make(chan error, 1000)
+		login := func(ctx context.Context, email, address string) {
+			go func() {
+				_, err := kit.Login(authkit.WithClient(ctx, authkit.ClientInfo{Address: address}), email, "x")
+				done <- err
+			}()
+		}
+		ctx, hangUp := context.WithCancel(t.Context())
+		for i := range 260 {
+			if i == 259 {
+				login(ctx, "ann@example.com", "192.0.2.1")
+				continue
+			}
+			login(t.Context(), "Ann@example.com", "192.0.2.1")
+			synctest.Wait()
+		}
+		synctest.Wait()
+		require.Equal(t, 4, hasher.inside)
+		require.Len(t, fake.calls, 4)
+		login(t.Context(), "ann@example.com", "192.0.2.1")
+		require.ErrorIs(t, <-done, authkit.ErrOverloaded)
+		hangUp()
+		require.ErrorIs(t, <-done, context.Canceled)
+		login(t.Context(), "ann@example.com", "192.0.2.2")
+		login(t.Context(), "bob@example.com", "192.0.2.1")
+		login(t.Context(), "no e-mail", "192.0.2.1")
+		synctest.Wait()
+		require.Equal(t, 7, hasher.inside)
+		close(hasher.slow)
+		for range 259 + 3 {
+			require.ErrorIs(t, <-done, authkit.ErrInvalidCredentials)
+		}
+		require.Len(t, fake.calls, 259+3)
+	})
+}
+
+// TestThrottleSurvivesAPanic asserts that a hook that panics leaves no place taken, and counts.
+func TestThrottleSurvivesAPanic(t *testing.T) {
+	t.Parallel()
+	var fake fakeThrottle
+	users := newHookStore()
+	kit := newKit(t, fake.listen, users.listen)
+	users.byEmail = func(context.Context, string) (authkit.StoredUser, error) { panic("a store with a fault") }
+	for range 10 {
+		require.Panics(t, func() { _, _ = kit.Login(t.Context(), "ann@example.com", "x") })
+	}
+	require.Equal(t, slices.Repeat([]string{"begin"}, 10), fake.calls)
 }

@@ -237,19 +237,49 @@ func TestGuessesAtOnce(t *testing.T) {
 	require.Equal(t, 5, s.hasher.hashed())
 }
 
-// TestHangingUpCounts asserts that an attempt counts whose client has left (LO-07), at whatever
-// moment.
+// TestLoginsAtOnce asserts that programs that log in at once with one account are not taken for
+// somebody who guesses.
+func TestLoginsAtOnce(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	s.add(t, "user@example.com")
+	done := make(chan error)
+	for range 200 {
+		go func() { done <- s.login(t, "user@example.com", "192.0.2.1", true) }()
+	}
+	for range 200 {
+		require.NoError(t, <-done)
+	}
+	for i := range 5 {
+		s.fail(t, "user@example.com", address(i))
+	}
+}
+
+// TestHangingUpCounts asserts that an attempt counts whose client leaves while the hash is
+// computed, and whatever the store is doing (LO-07).
 func TestHangingUpCounts(t *testing.T) {
 	t.Parallel()
 	s := newService(t)
 	s.add(t, "user@example.com")
 	for i := range 5 {
 		ctx, cancel := context.WithCancel(from(t.Context(), address(i)))
-		cancel()
+		s.hasher.before = cancel
 		_, err := s.kit.Login(ctx, "user@example.com", "wrong")
-		require.Error(t, err)
+		require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
+		require.ErrorIs(t, ctx.Err(), context.Canceled)
 	}
+	s.hasher.before = nil
 	s.refuse(t, "user@example.com", "192.0.2.1")
+
+	ctx, cancel := context.WithCancel(from(t.Context(), "192.0.2.1"))
+	cancel()
+	attempt := authkit.Attempt{Action: authkit.ActionLogin, Account: "other@example.com"}
+	for range 5 {
+		require.NoError(t, s.limits.Begin(ctx, attempt))
+	}
+	require.ErrorAs(t, s.limits.Begin(t.Context(), attempt), new(*authkit.ThrottledError))
+	require.NoError(t, s.limits.End(ctx, attempt, true))
+	require.NoError(t, s.limits.Begin(t.Context(), attempt))
 }
 
 // TestTwoInstances asserts that two instances on one store are as one (RE-10): never is one
