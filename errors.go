@@ -25,7 +25,8 @@ var (
 	// others are waiting already; see [Config].MaxConcurrentHashes.
 	ErrOverloaded = errors.New("authkit: too many password hashes at once")
 
-	// ErrUnavailable is returned when a store fails. It wraps the store's error.
+	// ErrUnavailable is returned when a store fails, or whatever else has to be asked. It wraps
+	// that one's error.
 	ErrUnavailable = errors.New("authkit: store unavailable")
 
 	// ErrNoCredentials is returned by [Kit.Identify] for a request without a
