@@ -22,7 +22,9 @@ const refreshCookie = "__Host-refresh"
 // The cookie is Secure, HttpOnly, SameSite=Strict and bound to the host. Requests from other
 // origins are refused with 403 (see http.CrossOriginProtection), but from the ones named,
 // such as "https://app.example.com" for a handler at api.example.com: the cookie does not
-// travel farther than within a site. It panics if one is not an origin.
+// travel farther than within a site. Browsers let a page of another origin read the answers
+// only where CORS with credentials allows that origin, which is for the host to add around the
+// handler. It panics if one is not an origin, and if sessions are off.
 //
 //	mux.Handle("/session", authkit.Public(), kit.CookieHandler())
 //
@@ -93,7 +95,7 @@ func (k *Kit) cookieLogout(w http.ResponseWriter, r *http.Request) {
 		if err == nil && sessionID != "" {
 			err = k.Logout(withClientOf(r), userID, sessionID)
 		}
-		if err != nil && !errors.Is(err, ErrSessionNotFound) {
+		if err != nil && err != errNotOfASession && !errors.Is(err, ErrSessionNotFound) {
 			ProblemFor(err).ServeHTTP(w, r)
 			return
 		}

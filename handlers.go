@@ -123,11 +123,13 @@ func writeJSON(w http.ResponseWriter, v any) {
 	_ = json.NewEncoder(w).Encode(v) // a client that is gone cannot be told
 }
 
-// The error codes of RFC 6749 section 5.2, and one of section 4.1.2.1 that fits.
+// The error codes of RFC 6749 section 5.2, one of section 4.1.2.1 that fits, and that of RFC
+// 7009.
 const (
 	codeInvalidRequest   = "invalid_request"
 	codeInvalidGrant     = "invalid_grant"
 	codeUnsupportedGrant = "unsupported_grant_type"
+	codeUnsupportedToken = "unsupported_token_type"
 	codeUnavailable      = "temporarily_unavailable"
 	codeServerError      = "server_error"
 )

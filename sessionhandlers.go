@@ -116,7 +116,8 @@ var revocationParams = []string{"token", "token_type_hint", "client_id", "client
 // the route can be Public.
 //
 // The answer is 200 for a token that is not known, too, and 503 if a store failed: then
-// the session may go on, and the client tries again.
+// the session may go on, and the client tries again. An access token that is good and belongs to
+// no session cannot be revoked: 400, unsupported_token_type.
 func (k *Kit) RevocationHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		form, problem := readForm(w, r, revocationParams)
@@ -131,6 +132,10 @@ func (k *Kit) RevocationHandler() http.Handler {
 		if err == nil && sessionID != "" {
 			err = k.Logout(withClientOf(r), userID, sessionID)
 		}
+		if err == errNotOfASession {
+			oauthProblem(NewProblem(http.StatusBadRequest, "The token belongs to no session"), codeUnsupportedToken).ServeHTTP(w, r)
+			return
+		}
 		if err != nil && !errors.Is(err, ErrSessionNotFound) {
 			oauthProblem(ProblemFor(err), oauthCode(err)).ServeHTTP(w, r)
 			return
@@ -140,7 +145,11 @@ func (k *Kit) RevocationHandler() http.Handler {
 	})
 }
 
-// sessionOf returns the session that a token of either kind belongs to; empty, if none.
+// errNotOfASession is that a good access token belongs to no session.
+var errNotOfASession = errors.New("authkit: the token belongs to no session")
+
+// sessionOf returns the session that a token of either kind belongs to; empty, if the token
+// is not good.
 func (k *Kit) sessionOf(r *http.Request, text string) (userID, sessionID string, err error) {
 	if k.sessions == nil {
 		return "", "", errNoSessions
@@ -150,8 +159,11 @@ func (k *Kit) sessionOf(r *http.Request, text string) (userID, sessionID string,
 		return s.UserID, s.ID, unless(err, ErrInvalidRefreshToken)
 	}
 	t, err := k.verifier.verify(text)
-	if err != nil || t.SessionID == "" {
+	switch {
+	case err != nil:
 		return "", "", nil
+	case t.SessionID == "":
+		return "", "", errNotOfASession
 	}
 	s, err := k.sessions.store.SessionByID(r.Context(), t.SessionID)
 	if err != nil && !errors.Is(err, ErrSessionNotFound) {

@@ -248,6 +248,24 @@ func TestRevocationHandler(t *testing.T) {
 	require.Equal(t, http.StatusOK, access(t, kit, token))
 }
 
+// RFC 7009 section 2.2.1: a token that is good and cannot be revoked is not answered like one that was.
+func TestRevocationHandlerOfATokenWithoutASession(t *testing.T) {
+	t.Parallel()
+	kit, store, _ := newSessionKit(t)
+	mux := sessionMux(kit)
+	token, err := newKit(t, func(c *authkit.Config) { c.Users = store }).Login(t.Context(), email, password)
+	require.NoError(t, err)
+	w := post(mux, "/revoke", formType, form("token", token.AccessToken))
+	require.Equal(t, 400, w.Code)
+	require.Contains(t, w.Body.String(), `"error":"unsupported_token_type"`)
+	require.Equal(t, http.StatusOK, access(t, kit, token))
+	r := httptest.NewRequest("DELETE", "/", nil)
+	r.AddCookie(&http.Cookie{Name: "__Host-refresh", Value: token.AccessToken})
+	w = httptest.NewRecorder()
+	kit.CookieHandler().ServeHTTP(w, r)
+	require.Equal(t, http.StatusNoContent, w.Code, "a cookie that is none of ours is removed")
+}
+
 // TK-19: RFC 7662.
 func TestIntrospectionHandler(t *testing.T) {
 	t.Parallel()
