@@ -193,7 +193,8 @@ func printable(s string, limit int) string {
 //
 // The error is ErrInvalidRefreshToken for every reason of the caller's, a *ThrottledError if
 // [Config].Throttle refuses the attempt, ErrUnavailable if a store failed, or the context's.
-// After the latter two try again soon, with the same token: a store may have made the change and lost the answer, and the grace is not long.
+// After the latter two try again soon, with the same token: a store may have made the change
+// and lost the answer, and the grace is not long.
 func (k *Kit) Refresh(ctx context.Context, refreshToken string) (Token, error) {
 	var token Token
 	var session Session
