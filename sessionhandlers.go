@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/authkit-go/authkit/internal/refresh"
 )
@@ -58,7 +59,9 @@ func noContent(w http.ResponseWriter) {
 // GET answers with a JSON array of [Session], each with a member "current" that says
 // whether it is the one of the request, the one used last in front. DELETE with an id ends
 // that session: 204, or 404 if the user has no such session. DELETE without one ends all
-// sessions but that of the request: 204, or 409 if the token belongs to none.
+// sessions but that of the request: 204, or 409 if the token belongs to none. The id is
+// http.Request.PathValue("id"); behind a router that does not set it, set it before, or every
+// DELETE is one without.
 func (k *Kit) SessionsHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p, ok := PrincipalFrom(r.Context())
@@ -71,6 +74,8 @@ func (k *Kit) SessionsHandler() http.Handler {
 		switch {
 		case r.Method == http.MethodDelete && id != "":
 			err = k.Logout(r.Context(), p.UserID, id)
+		case r.Method == http.MethodDelete && endsInWildcard(r.Pattern): // which is empty, or has another name
+			err = ErrSessionNotFound
 		case r.Method == http.MethodDelete && p.SessionID == "":
 			noSession(w, r)
 			return
@@ -89,6 +94,11 @@ func (k *Kit) SessionsHandler() http.Handler {
 		}
 		noContent(w)
 	})
+}
+
+// endsInWildcard reports whether the last segment of a pattern of http.ServeMux is one.
+func endsInWildcard(pattern string) bool {
+	return strings.HasSuffix(strings.TrimSuffix(strings.TrimSuffix(pattern, "{$}"), "/"), "}")
 }
 
 func (k *Kit) writeSessions(w http.ResponseWriter, r *http.Request, p Principal) {

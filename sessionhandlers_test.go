@@ -195,6 +195,33 @@ func keysOf(m map[string]any) func(func(string) bool) {
 	}
 }
 
+// A route for one session whose wildcard has another name, or is empty, does not end all the others.
+func TestSessionsHandlerWithoutAnID(t *testing.T) {
+	t.Parallel()
+	for pattern, path := range map[string]string{
+		"DELETE /sessions/{session}": "/sessions/x",
+		"DELETE /sessions/{key}/":    "/sessions/x/",
+		"DELETE /sessions/{id}":      "/sessions/",
+		"DELETE /sessions/{id...}":   "/sessions/",
+	} {
+		kit, _, user := newSessionKit(t)
+		token, other := begin(t, kit), begin(t, kit)
+		mux := kit.NewMux()
+		mux.Handle(pattern, authkit.Authenticated(), kit.SessionsHandler())
+		require.Equal(t, 404, do(mux, "DELETE", path, bearer(token)...).Code, pattern)
+		require.Equal(t, http.StatusOK, access(t, kit, other), pattern)
+		list, err := kit.Sessions(t.Context(), user.ID)
+		require.NoError(t, err)
+		require.Len(t, list, 2)
+	}
+	kit, _, _ := newSessionKit(t)
+	token, other := begin(t, kit), begin(t, kit)
+	mux := kit.NewMux()
+	mux.Handle("DELETE /{tenant}/sessions/{$}", authkit.Authenticated(), kit.SessionsHandler())
+	require.Equal(t, 204, do(mux, "DELETE", "/x/sessions/", bearer(token)...).Code)
+	require.Equal(t, 401, access(t, kit, other))
+}
+
 // RF-10: RFC 7009.
 func TestRevocationHandler(t *testing.T) {
 	t.Parallel()
