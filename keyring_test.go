@@ -545,3 +545,25 @@ func TestKitKeyRing(t *testing.T) {
 	_, err = authkit.New(authkit.Config{Tokens: authkit.TokenConfig{Ring: new(authkit.KeyRing)}})
 	require.ErrorContains(t, err, "Config.Tokens.Ring: no first key that signs")
 }
+
+// TK-16: how a Config.Secret is replaced while tokens of it are alive: its key goes on without an ID, for
+// with one it would not be that of tokens without a kid.
+func TestSecretRotates(t *testing.T) {
+	t.Parallel()
+	old := authkit.Key{Algorithm: authkit.HS256, Secret: []byte(testSecret)}
+	next := ringKey(authkit.HS256, "next")
+	before := tokIssue(t, tokIssuer(t, old), authkit.Claims{Subject: "u"})
+	verify := func(token string, keys ...authkit.Key) error {
+		_, err := tokVerifierFor(t, authkit.TokenConfig{Keys: keys}).Verify(token)
+		return err
+	}
+	after := tokIssue(t, tokIssuer(t, next), authkit.Claims{Subject: "u"})
+	for _, keys := range [][]authkit.Key{{old, next}, {next, old}} {
+		require.NoError(t, verify(before, keys...))
+		require.NoError(t, verify(after, keys...))
+	}
+	require.ErrorIs(t, verify(before, next), authkit.ErrInvalidToken)
+	named := old
+	named.ID = "old"
+	require.ErrorIs(t, verify(before, next, named), authkit.ErrInvalidToken)
+}
