@@ -43,8 +43,11 @@ func (f *fakeThrottle) Begin(_ context.Context, a authkit.Attempt) error {
 }
 
 func (f *fakeThrottle) End(ctx context.Context, a authkit.Attempt, succeeded bool) error {
+	if ctx.Err() != nil {
+		f.note("end of somebody who left", a)
+	}
 	f.note(fmt.Sprintf("end %v", succeeded), a)
-	return errors.Join(f.end, ctx.Err())
+	return f.end
 }
 
 func (f *fakeThrottle) Clear(ctx context.Context, a authkit.Attempt) error {
@@ -304,4 +307,24 @@ func TestThrottleSurvivesAPanic(t *testing.T) {
 		require.Panics(t, func() { _, _ = kit.Login(t.Context(), "ann@example.com", "x") })
 	}
 	require.Equal(t, slices.Repeat([]string{"begin"}, 10), fake.calls)
+}
+
+// TestThrottleIsToldOfSuccess although the client leaves at the last moment.
+func TestThrottleIsToldOfSuccess(t *testing.T) {
+	t.Parallel()
+	var fake fakeThrottle
+	users := newHookStore()
+	kit := newKit(t, fake.listen, users.listen)
+	addUser(t, kit, "ann@example.com", "correct horse")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	byID := users.byID
+	users.byID = func(ctx context.Context, id string) (authkit.StoredUser, error) {
+		defer cancel()
+		return byID(ctx, id)
+	}
+	_, err := kit.Login(ctx, "ann@example.com", "correct horse")
+	require.NoError(t, err)
+	require.Error(t, ctx.Err())
+	require.Equal(t, []string{"begin", "end true"}, fake.calls)
 }
