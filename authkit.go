@@ -94,6 +94,11 @@ type Config struct {
 	// Sessions turns on refresh tokens, logout, and the list of a user's sessions.
 	Sessions SessionConfig
 
+	// Throttle, if not nil, is asked before every login and every refresh, and slows
+	// down whoever guesses. Package throttle has one. Nil means that nothing does but
+	// MaxConcurrentHashes: guesses are as many as the service can hash.
+	Throttle Throttle
+
 	// StoreTimeout is how long a call to Users or Sessions.Store may take; zero means 5
 	// seconds. What takes longer is answered 503. A MemoryStore needs no such limit, and
 	// has none.
@@ -156,6 +161,8 @@ const waitersPerHash = 16
 type Kit struct {
 	users        UserStore
 	sessions     *sessions // nil: off
+	throttle     Throttle  // nil: off
+	lanes        lanes
 	guard        *Guard
 	hasher       Hasher
 	gate         *gate.Gate
@@ -182,7 +189,7 @@ func New(cfg Config) (*Kit, error) {
 		}
 	}
 	k := &Kit{
-		users: cfg.Users, hasher: cfg.Hasher,
+		users: cfg.Users, hasher: cfg.Hasher, throttle: cfg.Throttle,
 		emailSubject: cfg.EmailSubject, minPassword: cmp.Or(cfg.MinPasswordLength, minPasswordLength),
 		check: cfg.CheckPassword, extraClaims: cfg.ExtraClaims, onEvent: cfg.OnEvent,
 	}

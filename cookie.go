@@ -63,7 +63,7 @@ func (k *Kit) cookieLogin(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	token, err := k.Login(withClientOf(r), form.Get("username"), form.Get("password"))
-	k.answerWithCookie(w, r, token, err)
+	k.answerWithCookie(w, r, token, err, false)
 }
 
 func (k *Kit) cookieRefresh(w http.ResponseWriter, r *http.Request) {
@@ -73,13 +73,13 @@ func (k *Kit) cookieRefresh(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	token, err := k.Refresh(withClientOf(r), cookies[0].Value)
-	k.answerWithCookie(w, r, token, err)
+	k.answerWithCookie(w, r, token, err, true)
 }
 
 // answerWithCookie moves the refresh token from the answer to the cookie.
-func (k *Kit) answerWithCookie(w http.ResponseWriter, r *http.Request, token Token, err error) {
+func (k *Kit) answerWithCookie(w http.ResponseWriter, r *http.Request, token Token, err error, refresh bool) {
 	if err != nil {
-		oauthProblem(ProblemFor(err), oauthCode(err)).ServeHTTP(w, r)
+		grantProblem(err, refresh).ServeHTTP(w, r)
 		return
 	}
 	setRefreshCookie(w, token.RefreshToken, k.sessions.idle)

@@ -166,3 +166,20 @@ func TestCookieLogoutFails(t *testing.T) {
 	require.Equal(t, 401, b.do("POST", form("username", email, "password", "wrong horse"), "same-origin").Code)
 	require.Equal(t, 422, b.do("POST", form("username", email), "same-origin").Code)
 }
+
+// A refresh whose answer the store lost is tried again before the grace is over, and so a client must not
+// be told to wait.
+func TestCookieRefreshIsTriedAgainSoon(t *testing.T) {
+	t.Parallel()
+	store := &faultyStore{MemoryStore: authkit.NewMemoryStore()}
+	kit := newKit(t, store.listen)
+	addUser(t, kit, email, password)
+	b := &browser{h: kit.CookieHandler()}
+	asToken(t, b.do("POST", form("username", email, "password", password), "same-origin"))
+	store.before = func(string, int) error { return errCrash }
+	w := b.do("PUT", "", "same-origin")
+	require.Equal(t, 503, w.Code)
+	require.Equal(t, "1", w.Header().Get("Retry-After"))
+	require.Empty(t, w.Result().Cookies())
+	require.Equal(t, "5", b.do("POST", form("username", email, "password", password), "same-origin").Header().Get("Retry-After"))
+}

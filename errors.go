@@ -25,7 +25,8 @@ var (
 	// others are waiting already; see [Config].MaxConcurrentHashes.
 	ErrOverloaded = errors.New("authkit: too many password hashes at once")
 
-	// ErrUnavailable is returned when a store fails. It wraps the store's error.
+	// ErrUnavailable is returned when a store fails, or whatever else has to be asked. It wraps
+	// that one's error.
 	ErrUnavailable = errors.New("authkit: store unavailable")
 
 	// ErrNoCredentials is returned by [Kit.Identify] for a request without a
@@ -59,6 +60,8 @@ func reasonOf(ctx context.Context, err error) (Reason, error) {
 	switch {
 	case ok:
 		return r.reason, r.cause
+	case isThrottled(err):
+		return ReasonThrottled, nil
 	case errors.Is(err, ErrUnavailable):
 		return ReasonStore, err
 	case errors.Is(err, ErrUserNotFound):
@@ -69,6 +72,22 @@ func reasonOf(ctx context.Context, err error) (Reason, error) {
 		return ReasonTimeout, err
 	}
 	return ReasonInternal, err
+}
+
+// failureOf returns the event of an error: of the kind given, or of an attempt that was not
+// let in.
+func failureOf(ctx context.Context, kind EventKind, err error) Event {
+	e := Event{Kind: kind}
+	if t, ok := errors.AsType[*ThrottledError](err); ok {
+		e.Kind = t.event()
+	}
+	e.Reason, e.Err = reasonOf(ctx, err)
+	return e
+}
+
+func isThrottled(err error) bool {
+	_, ok := errors.AsType[*ThrottledError](err)
+	return ok
 }
 
 // A hookError is the error of a function of the host's. What it wraps does not choose the
@@ -174,7 +193,10 @@ func ProblemFor(err error) Problem {
 	if _, ok := errors.AsType[*hookError](err); ok && !errors.Is(err, ErrUnavailable) {
 		return NewProblem(status, detail)
 	}
+	throttled, _ := errors.AsType[*ThrottledError](err)
 	switch {
+	case throttled != nil:
+		status, detail, retry = http.StatusTooManyRequests, "Too many attempts; try again later", throttled.retryAfter()
 	case errors.Is(err, ErrNoCredentials):
 		status, detail, challenge = http.StatusUnauthorized, "Not authenticated", challengeNone
 	case errors.Is(err, ErrInvalidToken):

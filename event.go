@@ -13,6 +13,8 @@ type EventKind string
 const (
 	EventLoginSuccess   EventKind = "authn_login_success"
 	EventLoginFailure   EventKind = "authn_login_fail"
+	EventLoginThrottled EventKind = "authn_login_fail_max"       // refused for the failures of the account before it
+	EventRateLimited    EventKind = "excess_rate_limit_exceeded" // refused for those of the address
 	EventTokenRefused   EventKind = "authn_token_refused"
 	EventAccessDenied   EventKind = "authz_fail"
 	EventSessionRenewed EventKind = "session_renewed" // a refresh
@@ -39,6 +41,7 @@ const (
 	ReasonUnreadableHash Reason = "unreadable_hash" // the stored hash is broken, foreign, or too costly
 	ReasonDisabled       Reason = "disabled"        // the account is
 	ReasonOverloaded     Reason = "overloaded"      // too many logins at once
+	ReasonThrottled      Reason = "throttled"       // too many failures before it; see [Throttle]
 	ReasonStore          Reason = "store"           // the store failed
 	ReasonCanceled       Reason = "canceled"        // the client has left
 	ReasonTimeout        Reason = "timeout"         // the request's time was up
@@ -72,7 +75,7 @@ func (e Event) level() slog.Level {
 	switch {
 	case e.Kind == EventStoreFailure || e.Reason == ReasonStore || e.Reason == ReasonUnreadableHash:
 		return slog.LevelError
-	case e.Kind == EventTokenRefused, e.Kind == EventRefreshFailure, e.Reason == ReasonOverloaded: // anyone can cause any number of them
+	case e.Kind == EventTokenRefused, e.Kind == EventRefreshFailure, e.Reason == ReasonOverloaded, e.Reason == ReasonThrottled: // anyone can cause any number of them
 		return slog.LevelDebug
 	case e.Reason != "" || e.Err != nil:
 		return slog.LevelWarn
@@ -82,8 +85,8 @@ func (e Event) level() slog.Level {
 
 // LogEvents returns a function for [Config].OnEvent that logs events: errors of
 // the store at level Error, failed logins, denied requests and reused refresh tokens at
-// Warn, refused tokens of either kind and logins that found the gate full at Debug, the
-// rest at Info.
+// Warn, refused tokens of either kind, what is throttled, and logins that found the gate
+// full at Debug, the rest at Info.
 func LogEvents(logger *slog.Logger) func(context.Context, Event) {
 	return func(ctx context.Context, e Event) {
 		level := e.level()

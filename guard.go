@@ -93,7 +93,8 @@ func (g *Guard) Require(p Policy) func(http.Handler) http.Handler {
 func (g *Guard) NewMux() *Mux { return &Mux{guard: g} }
 
 // Identify authenticates a request by its bearer token; see [Kit.Identify]. The error is
-// ErrNoCredentials, ErrInvalidToken, or ErrUnavailable if Revoked failed.
+// ErrNoCredentials, ErrInvalidToken, or ErrUnavailable if Revoked failed or the keys have
+// expired (see [KeyRing.Expire]).
 func (g *Guard) Identify(r *http.Request) (Principal, error) {
 	token, err := bearerToken(r.Header)
 	if err != nil {

@@ -66,16 +66,16 @@ func (k *Kit) grant(ctx context.Context, form url.Values) (Token, *Problem) {
 		return Token{}, oauthProblem(NewProblem(http.StatusBadRequest, "The grant type is not supported"), codeUnsupportedGrant)
 	}
 	if err != nil {
-		return Token{}, grantProblem(form, err)
+		return Token{}, grantProblem(err, form.Get("grant_type") == "refresh_token")
 	}
 	return token, nil
 }
 
 // grantProblem returns the answer to a grant that failed. Who refreshes tries again soon,
 // while the grace lasts.
-func grantProblem(form url.Values, err error) *Problem {
+func grantProblem(err error, refresh bool) *Problem {
 	p := oauthProblem(ProblemFor(err), oauthCode(err))
-	if p.RetryAfter > 0 && form.Get("grant_type") == "refresh_token" {
+	if p.Status == http.StatusServiceUnavailable && refresh {
 		p.RetryAfter = 1
 	}
 	return p
@@ -136,7 +136,7 @@ func oauthCode(err error) string {
 	switch ProblemFor(err).Status {
 	case http.StatusUnauthorized, http.StatusBadRequest:
 		return codeInvalidGrant
-	case http.StatusServiceUnavailable:
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests: // never a code that makes clients drop what they hold
 		return codeUnavailable
 	}
 	return codeServerError

@@ -108,8 +108,8 @@ func (r *KeyRing) Replace(keys ...Key) error {
 
 // Expire says how long the keys are good for. The first Verify at or after refresh calls
 // Refresh, and goes on with the keys there are then; there is one such call until Expire says
-// another time. From expire on no key is accepted until Expire is called again; the ring
-// still signs. The zero time means never.
+// another time. From expire on no key is accepted until Expire is called again, and guards
+// answer 503 to what a key might have signed; the ring still signs. The zero time means never.
 func (r *KeyRing) Expire(refresh, expire time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -207,12 +207,21 @@ func (r *KeyRing) load() *ringState {
 	return emptyState
 }
 
+// expired reports whether the keys are too old.
+func (s *ringState) expired() bool { return !s.expire.IsZero() && !time.Now().Before(s.expire) }
+
 // accepted returns the keys that verify now.
 func (s *ringState) accepted() *ring {
-	if !s.expire.IsZero() && !time.Now().Before(s.expire) {
+	if s.expired() {
 		return noKeys
 	}
 	return s.ring
+}
+
+// lapsed reports whether the keys have expired, or a ring that fetches its own has none yet.
+func (r *KeyRing) lapsed() bool {
+	s := r.state.Load()
+	return s == nil && r.Refresh != nil || s != nil && s.expired()
 }
 
 // current returns the keys that verify now, and has them refreshed if that is due.

@@ -22,7 +22,8 @@ var (
 //
 // The error is ErrInvalidCredentials for every reason of the caller's, at the same
 // cost; ErrUserDisabled if the password is right but the account is disabled;
-// ErrOverloaded if too many logins are waiting already; ErrUnavailable if the store
+// a *ThrottledError if [Config].Throttle refuses the attempt, even if the password is
+// right; ErrOverloaded if too many logins are waiting already; ErrUnavailable if a store
 // failed; the context's if ctx ended. Whatever the reason, it is told to
 // [Config].OnEvent.
 //
@@ -30,13 +31,20 @@ var (
 // replaced after a login that succeeds. A login within the second of a cut-off, such as
 // that of [Kit.SetPassword], waits for its end.
 func (k *Kit) Login(ctx context.Context, email, password string) (Token, error) {
-	user, token, session, err := k.login(ctx, email, password)
-	if err == errAccountChanged { // a rehash beside this one is no reason to refuse
+	email, _ = NormalizeEmail(email) // empty if it is none: nobody has that
+	var user StoredUser
+	var token Token
+	var session Session
+	err := k.throttled(ctx, ActionLogin, email, func() (err error) {
 		user, token, session, err = k.login(ctx, email, password)
-	}
+		if err == errAccountChanged { // a rehash beside this one is no reason to refuse
+			user, token, session, err = k.login(ctx, email, password)
+		}
+		return err
+	})
 	if err != nil {
-		e := Event{Kind: EventLoginFailure, UserID: user.ID}
-		e.Reason, e.Err = reasonOf(ctx, err)
+		e := failureOf(ctx, EventLoginFailure, err)
+		e.UserID = user.ID
 		k.emit(ctx, e)
 		return Token{}, err
 	}
@@ -110,10 +118,9 @@ func (k *Kit) verify(ctx context.Context, u StoredUser, password string) (fresh 
 	return fresh, rehashErr, nil
 }
 
-// lookUp returns the account with an e-mail as somebody typed it.
+// lookUp returns the account with an e-mail, which is empty if what somebody typed is none.
 func (k *Kit) lookUp(ctx context.Context, email string) (StoredUser, error) {
-	email, err := NormalizeEmail(email)
-	if err != nil {
+	if email == "" {
 		return StoredUser{}, ErrUserNotFound
 	}
 	u, err := k.users.UserByEmail(ctx, email)

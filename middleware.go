@@ -3,6 +3,7 @@ package authkit
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -136,7 +137,8 @@ func (k *Kit) Require(p Policy) func(http.Handler) http.Handler { return k.guard
 //
 // The error is ErrNoCredentials without a bearer token, ErrInvalidToken for one
 // that is not good (ErrTokenExpired, if that is why), whose session was ended or whose
-// account is gone, ErrUserDisabled, or ErrUnavailable if the store failed.
+// account is gone, ErrUserDisabled, or ErrUnavailable if the store failed or the keys have
+// expired (see [KeyRing.Expire]).
 func (k *Kit) Identify(r *http.Request) (Principal, error) { return k.guard.Identify(r) }
 
 // protect is the middleware of a checked policy.
@@ -175,6 +177,9 @@ func (g *Guard) protect(p Policy, next http.Handler) http.Handler {
 // the account, if that is known, or nil.
 func (g *Guard) identify(ctx context.Context, token string) (*requestContext, error) {
 	t, err := g.verifier.verify(token)
+	if err == errUnknownKey && g.verifier.keys.lapsed() {
+		err = errNoKeys // who knows whether it is good?
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -204,6 +209,8 @@ var (
 	errTokenRevoked = &refusal{ErrInvalidToken, ReasonRevoked, nil}
 	errTokenCutOff  = &refusal{ErrInvalidToken, ReasonCutOff, nil}
 	errUserDisabled = &refusal{ErrUserDisabled, ReasonDisabled, nil}
+
+	errNoKeys = fmt.Errorf("%w: the keys of tokens have expired, or were never fetched", ErrUnavailable)
 )
 
 // subject loads the account that a token stands for. It is also returned with an

@@ -191,19 +191,24 @@ func printable(s string, limit int) string {
 // The account is read again: its roles are in the new token, and the session ends if the
 // account is disabled, deleted, or was cut off since the login.
 //
-// The error is ErrInvalidRefreshToken for every reason of the caller's, ErrUnavailable if
-// a store failed, or the context's. After the latter two try again soon, with the same token:
-// a store may have made the change and lost the answer, and the grace is not long.
+// The error is ErrInvalidRefreshToken for every reason of the caller's, a *ThrottledError if
+// [Config].Throttle refuses the attempt, ErrUnavailable if a store failed, or the context's.
+// After the latter two try again soon, with the same token: a store may have made the change and lost the answer, and the grace is not long.
 func (k *Kit) Refresh(ctx context.Context, refreshToken string) (Token, error) {
-	token, session, err := k.refresh(ctx, refreshToken)
-	e := Event{Kind: EventSessionRenewed, UserID: session.UserID, SessionID: session.ID}
+	var token Token
+	var session Session
+	err := k.throttled(ctx, ActionRefresh, "", func() (err error) {
+		token, session, err = k.refresh(ctx, refreshToken)
+		return err
+	})
+	e := Event{Kind: EventSessionRenewed}
 	if err != nil {
-		e.Kind = EventRefreshFailure
-		e.Reason, e.Err = reasonOf(ctx, err)
+		e = failureOf(ctx, EventRefreshFailure, err)
 		if e.Reason == ReasonReused {
 			e.Kind = EventTokenReuse
 		}
 	}
+	e.UserID, e.SessionID = session.UserID, session.ID
 	k.emit(ctx, e)
 	return token, err
 }
@@ -265,6 +270,7 @@ func (k *Kit) rotate(ctx context.Context, s *StoredSession, presented, next refr
 		if after, err = k.sessions.store.SessionByID(ctx, s.ID); err == nil && after.TokenHash == s.TokenHash {
 			err = lost
 		}
+		rotated = after.TokenHash == next.Hash()
 	}
 	switch {
 	case errors.Is(err, ErrSessionNotFound):
@@ -314,7 +320,8 @@ func (k *Kit) sessionUser(ctx context.Context, s *Session) (StoredUser, error) {
 // successor returns what a token is answered with that is not the current one: the token
 // that replaced it, in the grace, or else the session ends.
 func (k *Kit) successor(ctx context.Context, s *StoredSession, presented refresh.Token) (refresh.Token, error) {
-	if s.ParentHash == presented.Hash() && k.sessions.grace > 0 && now().Sub(s.RotatedAt) <= k.sessions.grace {
+	// A clock that is behind by more than the grace does not make it longer.
+	if s.ParentHash == presented.Hash() && k.sessions.grace > 0 && now().Sub(s.RotatedAt).Abs() <= k.sessions.grace {
 		next, err := presented.Open(s.Successor)
 		if err != nil || next.Hash() != s.TokenHash {
 			return refresh.Token{}, fmt.Errorf("authkit: the successor of a refresh token is not as it was stored: %w", cmp.Or(err, refresh.ErrSealed))

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/internal/refresh"
 )
 
 // between returns a Kit on a store that runs a function before the first call of a method that comes
@@ -163,4 +164,29 @@ func TestSessionListsFail(t *testing.T) {
 		return nil
 	}
 	require.ErrorIs(t, kit.SetPassword(t.Context(), user.ID, "another long password"), authkit.ErrUnavailable)
+}
+
+// RF-04: a clock that was set back, or an instance whose clock is far behind, does not make the grace
+// longer by as much: it covers clocks that differ by less than itself.
+func TestGraceOfAClockThatIsBehind(t *testing.T) {
+	t.Parallel()
+	for ahead, same := range map[time.Duration]bool{5 * time.Second: true, time.Hour: false} {
+		kit, store, _ := newSessionKit(t)
+		token := begin(t, kit)
+		parsed, _ := refresh.Parse(token.RefreshToken)
+		next := parsed.Next()
+		at := time.Now().Add(ahead)
+		_, rotated, err := store.RotateSession(t.Context(), parsed.SessionID(), authkit.Rotation{
+			Old: parsed.Hash(), New: next.Hash(), Successor: parsed.Seal(next), At: at, ExpiresAt: at.Add(time.Hour),
+		})
+		require.NoError(t, err)
+		require.True(t, rotated)
+		again, err := kit.Refresh(t.Context(), token.RefreshToken)
+		if same {
+			require.NoError(t, err)
+			require.Equal(t, next.Text(), again.RefreshToken)
+		} else {
+			require.ErrorIs(t, err, authkit.ErrInvalidRefreshToken)
+		}
+	}
 }

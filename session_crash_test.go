@@ -73,7 +73,7 @@ func (s *faultyStore) RotateSession(ctx context.Context, id string, r authkit.Ro
 		session, rotated, err = s.MemoryStore.RotateSession(ctx, id, r)
 		return session, err
 	})
-	return session, rotated, err
+	return session, rotated && err == nil, err
 }
 
 func (s *faultyStore) RevokeSession(ctx context.Context, userID, id string, at time.Time) (bool, error) {
@@ -387,5 +387,27 @@ func TestSessionStoreHangs(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// RF-06: a rotation that was made, and whose answer was lost on the way from the store, is no reuse:
+// not even without a grace.
+func TestRotationWhoseAnswerWasLost(t *testing.T) {
+	t.Parallel()
+	for _, grace := range []time.Duration{0, -1} {
+		store := &faultyStore{MemoryStore: authkit.NewMemoryStore()}
+		kit := newKit(t, store.listen, func(c *authkit.Config) { c.Sessions.Grace = grace })
+		addUser(t, kit, email, password)
+		token := begin(t, kit)
+		store.after = func(name string, _ int) error {
+			if name == "RotateSession" {
+				return errCrash
+			}
+			return nil
+		}
+		next := renew(t, kit, token)
+		store.after = nil
+		require.Equal(t, http.StatusOK, access(t, kit, next))
+		renew(t, kit, next)
 	}
 }

@@ -258,7 +258,7 @@ func (k *Kit) checkNewPassword(ctx context.Context, u User, password string) (ru
 }
 
 // SetPassword gives an account a new password, and logs its user out everywhere: who had
-// the old one has nothing. Whether whoever asks may do so is for the caller to find out.
+// the old one has nothing. What [Config].Throttle holds against the account is forgotten. Whether whoever asks may do so is for the caller to find out.
 //
 // The error is a *ValidationError for a password that is against the rules, ErrUserNotFound,
 // ErrOverloaded, ErrUnavailable as in [Kit.LogoutEverywhere], or the context's.
@@ -274,7 +274,11 @@ func (k *Kit) SetPassword(ctx context.Context, userID, password string) error {
 	if err != nil {
 		return err
 	}
-	return k.cutOff(ctx, userID, UserUpdate{PasswordHash: &hash}, EventPasswordChange)
+	err = k.cutOff(ctx, userID, UserUpdate{PasswordHash: &hash}, EventPasswordChange)
+	if err == nil {
+		k.pardon(ctx, u.Email)
+	}
+	return err
 }
 
 // DisableUser disables an account, and logs its user out everywhere, for good: who

@@ -102,7 +102,7 @@ func actorOf(kind authkit.EventKind) (a actor, known bool) {
 	switch kind {
 	case authkit.EventLoginSuccess, authkit.EventSessionRenewed, authkit.EventPasswordRehash, authkit.EventAccessDenied:
 		return self, true
-	case authkit.EventLoginFailure, authkit.EventRefreshFailure, authkit.EventTokenReuse, authkit.EventTokenRefused, authkit.EventStoreFailure:
+	case authkit.EventLoginFailure, authkit.EventLoginThrottled, authkit.EventRateLimited, authkit.EventRefreshFailure, authkit.EventTokenReuse, authkit.EventTokenRefused, authkit.EventStoreFailure:
 		return nobody, true
 	case authkit.EventLogout, authkit.EventPasswordChange, authkit.EventUserCreated, authkit.EventUserDisabled, authkit.EventUserDeleted:
 		return caller, true
@@ -112,7 +112,7 @@ func actorOf(kind authkit.EventKind) (a actor, known bool) {
 
 // floods reports whether anyone can cause any number of such events.
 func floods(e authkit.Event) bool {
-	return e.Kind == authkit.EventTokenRefused || e.Kind == authkit.EventRefreshFailure || e.Reason == authkit.ReasonOverloaded
+	return e.Kind == authkit.EventTokenRefused || e.Kind == authkit.EventRefreshFailure || e.Reason == authkit.ReasonOverloaded || e.Reason == authkit.ReasonThrottled
 }
 
 // newEntry returns the entry of an event, not yet in the chain.

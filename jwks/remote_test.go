@@ -446,6 +446,54 @@ func TestRemoteStale(t *testing.T) {
 	})
 }
 
+// MW-07: a guard that has no keys, or only ones that are too old, cannot tell good tokens from bad ones:
+// that is 503, and no reason for a client to drop its token.
+func TestGuardWithoutKeys(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		key := edKey(t)
+		ring := newRing(t, key)
+		issuer := &fakeIssuer{handler: jwks.Handler(ring)}
+		issuer.down.Store(true)
+		remote, _, _ := fakeRemote(t, issuer)
+		guard, err := authkit.NewGuard(authkit.GuardConfig{
+			Tokens: authkit.TokenConfig{Ring: remote.Ring()}, OnEvent: func(context.Context, authkit.Event) {},
+		})
+		require.NoError(t, err)
+		h := guard.Authenticate(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		status := func(token string) int {
+			r := httptest.NewRequest("GET", "/", nil)
+			r.Header.Set("Authorization", "Bearer "+token)
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			return w.Code
+		}
+		token, strange := longToken(t, key), longToken(t, edKey(t))
+		require.Equal(t, 503, status(token), "nothing was fetched yet")
+		require.Equal(t, 503, status(token), "and it is too soon to try again")
+		require.Equal(t, 401, status("x"), "no key makes that good")
+
+		issuer.down.Store(false)
+		time.Sleep(30 * time.Second)
+		require.Equal(t, 200, status(token))
+		require.Equal(t, 401, status(strange))
+
+		issuer.down.Store(true)
+		time.Sleep(24 * time.Hour)
+		require.Equal(t, 503, status(token), "too old")
+
+		issuer.down.Store(false)
+		time.Sleep(30 * time.Second)
+		require.Equal(t, 200, status(token))
+		require.NoError(t, ring.Replace())
+		time.Sleep(time.Hour)
+		require.Equal(t, 200, status(token), "the keys are due, and nobody waits")
+		synctest.Wait()
+		require.Equal(t, 401, status(token), "it is the issuer's right to have none")
+		synctest.Wait()
+	})
+}
+
 // After a long silence the set is due and its keys have expired, and a key that came meanwhile is
 // found by its first token all the same.
 func TestRemoteIdle(t *testing.T) {

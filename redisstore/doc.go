@@ -77,5 +77,5 @@
 //
 // Redis deletes a session by itself a day after it has expired, if nobody has called
 // DeleteExpired until then. That is for memory's sake: [authkit.Kit.Run] has to run, for what is left of
-// such a session in the sets, 0.2 kB, goes only with it, and so do revocations.
+// such a session in the sets, up to half a kB, goes only with it, and so do revocations.
 package redisstore

@@ -276,6 +276,10 @@ func TestServerIsAReplica(t *testing.T) {
 	s := sessionsOn(t, client)
 	storeFails(t, s, x)
 	storeFails(t, s, newSession("user-2", 2))
+	wrong := rotation(x, "next")
+	wrong.Old[0]++
+	_, _, err := s.RotateSession(t.Context(), x.ID, wrong)
+	require.ErrorContains(t, err, "READONLY")
 	require.ErrorContains(t, s.Check(t.Context()), `the server's role is "slave"`)
 }
 

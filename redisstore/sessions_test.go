@@ -256,6 +256,7 @@ func TestKeys(t *testing.T) {
 
 	_, err := s.RevokeSession(t.Context(), "user-1", a.ID, start)
 	require.NoError(t, err)
+	require.Equal(t, int64(1), client.SCard(t.Context(), tag+"u:user-1").Val())
 	require.NoError(t, s.CreateSession(t.Context(), *newSession("user-1", 4), 1)) // which ends b
 	require.Equal(t, int64(1), client.SCard(t.Context(), tag+"u:user-1").Val())
 	require.Equal(t, int64(2), client.ZCard(t.Context(), tag+"expiry").Val())

@@ -39,7 +39,8 @@ type Config struct {
 
 	// MaxStale is how long the list may go without an answer before tokens are refused
 	// with 503. Zero means that a follower that had one goes on with it: then who can cut it
-	// off from the list can keep a session alive, until its access token expires.
+	// off from the list can keep a session alive, until its access token expires. An answer
+	// counts that is signed, and so up to five minutes older than it seems: clocks differ.
 	MaxStale time.Duration
 
 	// Client asks; nil means a new one. Of it, redirects and timeouts are not used.
@@ -64,7 +65,7 @@ type Follower struct {
 
 	mu              sync.RWMutex
 	sessions, users entries
-	answered        time.Time // zero: never
+	answered        time.Time // with a list; zero: never
 
 	polling sync.Mutex // held by Poll; guards what follows
 	since   int64      // what is asked for; zero: everything
@@ -174,10 +175,13 @@ func (f *Follower) Poll(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("revocation: %w", err)
 	}
+	asked := time.Now()
+	if f.cfg.MaxStale > 0 && asked.Sub(f.answered) >= f.cfg.MaxStale/4 {
+		f.tag = "" // nobody signs a 304, so that now and then it has to be a list
+	}
 	if f.tag != "" {
 		r.Header.Set("If-None-Match", f.tag)
 	}
-	asked := time.Now()
 	response, err := f.client.Do(r)
 	if err != nil {
 		return fmt.Errorf("revocation: %w", err)
@@ -219,7 +223,7 @@ func (f *Follower) open(text string, asked time.Time) (list, error) {
 		return list{}, err
 	case l.Until < asked.Add(-maxSkew).Unix() || l.Until > asked.Add(maxSkew+pollTimeout).Unix():
 		return list{}, errors.New("the list is not of now; are the clocks right?")
-	case f.since > 0 && l.Since > f.since || f.since == 0 && l.Since > l.Until-l.Life:
+	case l.Since > max(f.since, l.Until-l.Life): // what is older than that does not matter any more
 		return list{}, errors.New("the list does not reach back far enough")
 	}
 	return l, nil
@@ -230,7 +234,6 @@ func (f *Follower) open(text string, asked time.Time) (list, error) {
 func (f *Follower) apply(l list, asked time.Time) (news bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.answered = asked
 	add := func(known entries) func(digest, int64) {
 		return func(d digest, at int64) {
 			if had, ok := known[d]; !ok || at > had {
@@ -240,8 +243,8 @@ func (f *Follower) apply(l list, asked time.Time) (news bool) {
 	}
 	_ = decode(l.Sessions, add(f.sessions)) // parse has looked at both
 	_ = decode(l.Users, add(f.users))
-	if l.Life > 0 {
-		f.life = l.Life
+	if l.Life > 0 { // and not a 304
+		f.answered, f.life = asked, l.Life
 	}
 	if now := asked.Unix(); now >= f.swept+60 {
 		f.swept = now

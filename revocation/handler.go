@@ -34,6 +34,7 @@ func Handler(kit *authkit.Kit) http.Handler {
 				authkit.NewProblem(http.StatusBadRequest, "since is a number of seconds since 1970").ServeHTTP(w, r)
 				return
 			}
+			seconds = min(seconds, until.Unix()) // the instance before may have been ahead
 			if asked := time.Unix(seconds, 0).Add(-overlap); asked.After(since) {
 				since = asked
 			}

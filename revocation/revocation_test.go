@@ -3,6 +3,7 @@ package revocation_test
 import (
 	"context"
 	"crypto/ed25519"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -226,6 +227,80 @@ func TestFollowerRuns(t *testing.T) {
 		cancel()
 		require.ErrorIs(t, <-done, context.Canceled)
 	})
+}
+
+// RF-08: a list that nothing was new in for longer than it reaches back is no gap, and neither is
+// an absence: what happens then still gets there.
+func TestFollowerAfterALongSilence(t *testing.T) {
+	t.Parallel()
+	for name, poll := range map[string]time.Duration{"while it asked": 30 * time.Second, "while it could not ask": 3 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				f := w.follower()
+				require.NoError(t, f.Poll(t.Context()))
+				for start := time.Now(); time.Since(start) < 3*time.Hour; {
+					time.Sleep(poll)
+					require.NoError(t, f.Poll(t.Context()))
+				}
+				one := w.login()
+				require.NoError(t, w.kit.Logout(t.Context(), one.Subject, one.SessionID))
+				require.NoError(t, f.Poll(t.Context()))
+				requireRevoked(t, f, one, true)
+			})
+		})
+	}
+}
+
+// Nobody signs a 304: who answers nothing else does not keep a follower from finding its list stale.
+func TestFollowerOf304s(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		f := w.follower(func(c *revocation.Config) { c.MaxStale = time.Minute })
+		one := w.login()
+		for range 200 { // it stays current, and most answers are empty
+			require.NoError(t, f.Poll(t.Context()))
+			requireRevoked(t, f, one, false)
+			time.Sleep(5 * time.Second)
+		}
+		empty := 0
+		for _, r := range w.seen {
+			if r.status == 304 {
+				empty++
+			}
+		}
+		require.Greater(t, empty, len(w.seen)/2)
+
+		require.NoError(t, w.kit.Logout(t.Context(), one.Subject, one.SessionID))
+		w.alter = func(r *response) { r.status, r.body = 304, "" }
+		for range 20 {
+			_ = f.Poll(t.Context())
+			time.Sleep(5 * time.Second)
+		}
+		_, err := f.Revoked(t.Context(), one)
+		require.ErrorIs(t, err, revocation.ErrStale)
+		w.alter = nil
+		require.NoError(t, f.Poll(t.Context()))
+		requireRevoked(t, f, one, true)
+	})
+}
+
+// An instance whose clock is behind that of the one before it is asked about its future, and answers
+// with what it has.
+func TestHandlerIsBehind(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, since := range []int64{time.Now().Add(time.Hour).Unix(), 1<<63 - 1} {
+		rec := httptest.NewRecorder()
+		revocation.Handler(w.kit).ServeHTTP(rec, httptest.NewRequest("GET", fmt.Sprintf("/?since=%d", since), nil))
+		payload, err := w.ring.Open("revocations+jwt", rec.Body.String(), 1<<20)
+		require.NoError(t, err)
+		var l struct{ Since, Until int64 }
+		require.NoError(t, json.Unmarshal(payload, &l))
+		require.LessOrEqual(t, l.Since, l.Until-60, "since=%d", since)
+	}
 }
 
 // An answer that is not right changes nothing.

@@ -59,7 +59,7 @@ func postgresAndRedis(t *testing.T) (string, string) {
 	query.Set("search_path", schema)
 	u.RawQuery = query.Encode()
 
-	redisAddress := cmp.Or(os.Getenv("AUTHKIT_TEST_REDIS"), "redis://127.0.0.1:6379/9")
+	redisAddress := "redis://" + cmp.Or(os.Getenv("AUTHKIT_TEST_REDIS"), "127.0.0.1:6379") + "/9"
 	opts, err := redis.ParseURL(redisAddress)
 	require.NoError(t, err)
 	client := redis.NewClient(opts)

@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,9 +31,11 @@ type config struct {
 	certFile     string // with keyFile: serve https
 	keyFile      string
 	hsts         bool
-	db           string   // an address that parseDatabase reads
-	redis        string   // empty: none
-	corsOrigins  []string // other origins whose pages may call this service
+	db           string         // an address that parseDatabase reads
+	redis        string         // empty: none
+	corsOrigins  []string       // other origins whose pages may call this service
+	throttle     string         // on, accounts or off
+	proxies      []netip.Prefix // whose word is taken for where a client is
 	printOnly    bool
 
 	log *slog.Logger
@@ -74,12 +78,14 @@ func loadConfig(args []string, lookup func(string) (string, bool), help io.Write
 
 	var cfg config
 	var noGenerateHash bool
-	var origins string
+	var origins, proxies string
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.StringVar(&cfg.addr, "addr", env("ADDR", "127.0.0.1:8000"), "`address` to listen on; port 0 picks one (ADDR)")
 	flags.IntVar(&cfg.cost, "cost", cost, "bcrypt `cost`, 10 to 14 (BCRYPT_COST)")
 	flags.StringVar(&cfg.usersFile, "users", env("USERS_FILE", ""), "JSON `file` of accounts to load instead of the two of the demo (USERS_FILE)")
 	flags.BoolVar(&noGenerateHash, "no-generate-hash", false, "leave /generate-hash/ out")
+	flags.StringVar(&cfg.throttle, "throttle", env("THROTTLE", throttleOn), "`what` to slow guessing down by: on, accounts (not by address) or off (THROTTLE)")
+	flags.StringVar(&proxies, "trusted-proxies", env("TRUSTED_PROXIES", ""), "comma-separated `networks` of the proxies in front, which set X-Forwarded-For (TRUSTED_PROXIES)")
 	flags.StringVar(&cfg.redocFile, "redoc-js", "", "`file` with ReDoc's bundle, to serve to /redoc in place of the copy on the CDN")
 	flags.StringVar(&cfg.db, "db", env("DATABASE_URL", inMemory), "`database`: memory:, sqlite:FILE, postgres://… or mysql://… (DATABASE_URL)")
 	flags.StringVar(&cfg.redis, "redis", env("REDIS_URL", ""), "`address` of Redis, such as redis://127.0.0.1:6379, to keep sessions there (REDIS_URL)")
@@ -113,6 +119,12 @@ func loadConfig(args []string, lookup func(string) (string, bool), help io.Write
 		return config{}, errors.New("-tls-cert and -tls-key belong together; give both")
 	}
 	if cfg.corsOrigins, err = parseOrigins(origins); err != nil {
+		return config{}, err
+	}
+	if !slices.Contains([]string{throttleOn, throttleAccounts, throttleOff}, cfg.throttle) {
+		return config{}, fmt.Errorf("-throttle %q; use on, accounts or off", cfg.throttle)
+	}
+	if cfg.proxies, err = parseProxies(proxies); err != nil {
 		return config{}, err
 	}
 
@@ -149,6 +161,8 @@ func (c config) print(w io.Writer) {
 		{"tls", cmp.Or(c.certFile, "off: put a proxy with https in front")},
 		{"hsts", c.hsts},
 		{"cors", cmp.Or(strings.Join(c.corsOrigins, ", "), "off")},
+		{"throttle", c.throttle},
+		{"proxies", c.proxies},
 		{"redoc-js", cmp.Or(c.redocFile, redocAddress)},
 	} {
 		fmt.Fprintf(w, "%-14s %v\n", setting.name, setting.value)

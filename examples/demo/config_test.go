@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,6 +32,8 @@ func TestConfig(t *testing.T) {
 		require.Equal(t, "127.0.0.1:8000", cfg.addr)
 		require.Equal(t, 12, cfg.cost)
 		require.True(t, cfg.generateHash)
+		require.Equal(t, "on", cfg.throttle)
+		require.Empty(t, cfg.proxies)
 		require.True(t, cfg.randomSecret)
 		require.GreaterOrEqual(t, len(cfg.secret), minSecretBytes)
 		other, err := load(nil)
@@ -39,16 +42,18 @@ func TestConfig(t *testing.T) {
 	})
 	t.Run("environment", func(t *testing.T) {
 		t.Parallel()
-		cfg, err := load(nil, "ADDR=[::1]:80", "BCRYPT_COST=10", "USERS_FILE=u.json", "SECRET_KEY="+testSecret)
+		cfg, err := load(nil, "ADDR=[::1]:80", "BCRYPT_COST=10", "USERS_FILE=u.json", "SECRET_KEY="+testSecret,
+			"THROTTLE=accounts", "TRUSTED_PROXIES=10.1.0.0/16, ::1")
 		require.NoError(t, err)
-		require.Equal(t, config{addr: "[::1]:80", cost: 10, usersFile: "u.json", secret: []byte(testSecret), generateHash: true, db: inMemory}, cfg)
+		require.Equal(t, config{addr: "[::1]:80", cost: 10, usersFile: "u.json", secret: []byte(testSecret), generateHash: true, db: inMemory,
+			throttle: "accounts", proxies: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("::1/128")}}, cfg)
 	})
 	t.Run("flags win", func(t *testing.T) {
 		t.Parallel()
-		cfg, err := load([]string{"-addr", "a:1", "-cost=14", "-users", "v.json", "-no-generate-hash", "-redoc-js", "r.js", "-config"},
-			"ADDR=b:2", "BCRYPT_COST=10", "USERS_FILE=u.json", "SECRET_KEY="+testSecret)
+		cfg, err := load([]string{"-addr", "a:1", "-cost=14", "-users", "v.json", "-no-generate-hash", "-redoc-js", "r.js", "-throttle", "off", "-config"},
+			"THROTTLE=on", "ADDR=b:2", "BCRYPT_COST=10", "USERS_FILE=u.json", "SECRET_KEY="+testSecret)
 		require.NoError(t, err)
-		require.Equal(t, config{addr: "a:1", cost: 14, usersFile: "v.json", secret: []byte(testSecret), redocFile: "r.js", printOnly: true, db: inMemory}, cfg)
+		require.Equal(t, config{addr: "a:1", cost: 14, usersFile: "v.json", secret: []byte(testSecret), redocFile: "r.js", throttle: "off", printOnly: true, db: inMemory}, cfg)
 	})
 	t.Run("empty settings are none", func(t *testing.T) {
 		t.Parallel()
@@ -75,6 +80,8 @@ func TestConfig(t *testing.T) {
 		"origin with path": {nil, "CORS_ORIGINS=https://a.example/", "one exact origin"},
 		"origin in clear":  {nil, "CORS_ORIGINS=https://a.example, http://b.example", "not https"},
 		"unknown flag":     {[]string{"-nothing", "x"}, "", "nothing"},
+		"throttle":         {[]string{"-throttle", "maybe"}, "", "on, accounts or off"},
+		"proxies":          {[]string{"-trusted-proxies", "10.0.0.0/8,proxy.example.com"}, "", "proxy.example.com"},
 		"argument":         {[]string{"serve"}, "", "serve"},
 	} {
 		t.Run(name, func(t *testing.T) {

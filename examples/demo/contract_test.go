@@ -152,7 +152,7 @@ func TestDocument(t *testing.T) {
 	require.Equal(t, "Backend Security Demo", doc.Info.Title)
 	require.Equal(t, "OAuth2 Password Flow Demo", doc.Info.Description)
 	require.Equal(t, "1.0.0", doc.Info.Version)
-	require.ElementsMatch(t, []string{"User", "UserCreate", "Token", "Session", "Problem"}, slices.Collect(maps.Keys(doc.Components.Schemas)))
+	require.ElementsMatch(t, []string{"User", "UserCreate", "Token", "Session", "AuditPage", "AuditEntry", "Problem"}, slices.Collect(maps.Keys(doc.Components.Schemas)))
 
 	scheme := doc.Components.SecuritySchemes["OAuth2PasswordBearer"].Value
 	require.Equal(t, "oauth2", scheme.Type)

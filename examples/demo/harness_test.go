@@ -48,7 +48,7 @@ func testConfig(t testing.TB) config {
 		})
 	}
 	return config{
-		secret: []byte(testSecret), generateHash: true, accounts: accounts,
+		secret: []byte(testSecret), generateHash: true, accounts: accounts, throttle: throttleOff,
 		hasher: authkit.Schemes(cheapBcrypt, authkit.PBKDF2SHA256{}, authkit.Argon2id{}),
 		log:    slog.New(slog.DiscardHandler),
 	}
@@ -67,7 +67,7 @@ func startService(t testing.TB, cfg config) (url string, service *server) {
 	service, err := newServer(t.Context(), cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, service.store.close()) })
-	t.Cleanup(beside(service.kit.Run))
+	t.Cleanup(beside(service.run))
 	return startHandler(t, service.handler(), cfg.log), service
 }
 

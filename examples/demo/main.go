@@ -91,7 +91,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitFailed
 	}
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
-	defer beside(service.kit.Run)()
+	defer beside(service.run)()
 	if err := serve(ctx, newHTTPServer(service.handler(), cfg.log), listener, cfg.log); err != nil {
 		fmt.Fprintln(stderr, "demo:", err)
 		return exitFailed

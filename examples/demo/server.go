@@ -8,9 +8,11 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/audit"
 )
 
 // roleTable is every role of the service. None grants a permission: the demo's routes
@@ -36,9 +38,12 @@ type server struct {
 	kit   *authkit.Kit
 	users authkit.UserStore
 	store *storage
+	audit *audit.Log
 	mux   *authkit.Mux
 	log   *slog.Logger
 	wrap  func(http.Handler) http.Handler // what belongs around all of it
+
+	clients func(http.Handler) http.Handler // finds the client behind proxies
 }
 
 // newServer opens the storage and sets the service up on it.
@@ -60,15 +65,32 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	if hasher == nil {
 		hasher = authkit.Schemes(authkit.Bcrypt{Cost: cfg.cost}, authkit.PBKDF2SHA256{}, authkit.Argon2id{})
 	}
-	kit, err := authkit.New(authkit.Config{
+	auditLog, err := openAudit(cfg, store)
+	if err != nil {
+		return nil, err
+	}
+	listen := both(authkit.LogEvents(cfg.log), auditLog.OnEvent)
+	limits, err := newThrottle(cfg, listen)
+	if err != nil {
+		return nil, err
+	}
+	limited, err := newThrottled(cfg, limits)
+	if err != nil {
+		return nil, err
+	}
+	config := authkit.Config{
 		Secret:       cfg.secret,
 		Users:        store.users,
 		Sessions:     authkit.SessionConfig{Store: store.sessions, Idle: sessionIdle, Absolute: sessionAbsolute},
 		Hasher:       hasher,
 		Roles:        roleTable(),
 		EmailSubject: true, // the tokens name the e-mail, as the clients expect
-		OnEvent:      authkit.LogEvents(cfg.log),
-	})
+		OnEvent:      listen,
+	}
+	if limits != nil {
+		config.Throttle = limits
+	}
+	kit, err := authkit.New(config)
 	if err != nil {
 		return nil, err
 	}
@@ -80,19 +102,20 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 		return nil, err
 	}
 	mux := kit.NewMux()
-	s := &server{kit: kit, users: store.users, store: store, mux: mux, log: cfg.log, wrap: wrap}
+	s := &server{kit: kit, users: store.users, store: store, audit: auditLog, mux: mux, log: cfg.log, wrap: wrap, clients: limited.all}
 
 	for _, slash := range []string{"", "/{$}"} { // every path, with its trailing slash and without
-		mux.Handle("POST /token"+slash, authkit.Public(), kit.TokenHandler())
+		mux.Handle("POST /token"+slash, authkit.Public(), limited.login(kit.TokenHandler()))
 		mux.Handle("POST /logout"+slash, authkit.Authenticated(), kit.LogoutHandler())
 		mux.HandleFunc("GET /users/me"+slash, authkit.Authenticated(), s.me)
 		mux.Handle("GET /users/me/sessions"+slash, authkit.Authenticated(), kit.SessionsHandler())
 		mux.Handle("DELETE /users/me/sessions/{id}"+slash, authkit.Authenticated(), kit.SessionsHandler())
 		mux.HandleFunc("GET /users/items"+slash, authkit.Authenticated(), s.items)
 		mux.HandleFunc("GET /admin/users"+slash, authkit.Roles("admin"), s.listUsers)
+		mux.Handle("GET /admin/audit"+slash, authkit.Roles("admin"), auditLog.Handler())
 		mux.HandleFunc("POST /admin/create_user"+slash, authkit.Roles("admin"), s.createUser)
 		if cfg.generateHash {
-			mux.HandleFunc("POST /generate-hash"+slash, authkit.Public(), s.hashPassword)
+			mux.Handle("POST /generate-hash"+slash, authkit.Public(), limited.hash(http.HandlerFunc(s.hashPassword)))
 		}
 		mux.HandleFunc("GET /healthz"+slash, authkit.Public(), s.health)
 	}
@@ -107,8 +130,18 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	return s, registerPages(mux, document, cfg.redocFile)
 }
 
+// run does what goes on beside the server, until ctx ends: it deletes what has expired, and
+// writes the audit log.
+func (s *server) run(ctx context.Context) error {
+	var both sync.WaitGroup
+	both.Go(func() { _ = s.kit.Run(ctx) })
+	both.Go(func() { _ = s.audit.Run(ctx) }) // until all is written
+	both.Wait()
+	return ctx.Err()
+}
+
 // handler returns the service as it is served.
-func (s *server) handler() http.Handler { return s.wrap(s.mux) }
+func (s *server) handler() http.Handler { return s.wrap(s.clients(s.mux)) }
 
 // writeJSON answers with a value.
 func writeJSON(w http.ResponseWriter, status int, value any) {

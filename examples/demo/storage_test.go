@@ -66,7 +66,7 @@ func createIn(t testing.TB, driver, dsn, what, cascade string) (name string) {
 // redisURL returns the address of a Redis that is up.
 func redisURL(t testing.TB) string {
 	t.Helper()
-	address := cmp.Or(os.Getenv("AUTHKIT_TEST_REDIS"), "redis://127.0.0.1:6379/8")
+	address := "redis://" + cmp.Or(os.Getenv("AUTHKIT_TEST_REDIS"), "127.0.0.1:6379") + "/8"
 	opts, err := redis.ParseURL(address)
 	require.NoError(t, err)
 	client := redis.NewClient(opts)

@@ -51,6 +51,7 @@ func walkThrough(t *testing.T, cfg config) {
 	t.Run("POST token, to refresh", w.refresh)
 	t.Run("POST logout", w.logout)
 	t.Run("users me sessions", w.sessions)
+	t.Run("GET admin audit", w.auditLog)
 	t.Run("POST generate-hash", w.generateHash)
 	t.Run("pages", w.pages)
 	t.Run("every answer", w.everyAnswer)

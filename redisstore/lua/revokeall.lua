@@ -4,12 +4,10 @@ local n, call, user, except, at = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], 
 if not named(set, n) then
 	return {again, redis.call('SMEMBERS', set)}
 end
-local wrote = except == ''
 for i = 1, n do
 	local id = ARGV[5 + i]
 	if except == '' or id ~= except then
 		local there = redis.call('DEL', KEYS[3 + i])
-		wrote = true
 		redis.call('SREM', set, id)
 		redis.call('ZREM', expiry, entry(id, user))
 		if there == 1 then
@@ -20,7 +18,4 @@ end
 if except == '' then
 	redis.call('ZADD', revoked, at, revocation(call, at, '', user))
 end
-if not wrote then
-	return current('SREM', {done})
-end
-return {done}
+return current('SREM', {done})

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/throttle"
+)
+
+// What -throttle takes.
+const (
+	throttleOn       = "on"
+	throttleAccounts = "accounts" // without the limits by address: for tests that come from one
+	throttleOff      = "off"
+)
+
+// newThrottle returns the limits of the service, or nil if they are switched off.
+func newThrottle(cfg config, listen func(context.Context, authkit.Event)) (*throttle.Throttle, error) {
+	if cfg.throttle == throttleOff {
+		return nil, nil
+	}
+	secret, err := hkdf.Key(sha256.New, cfg.secret, nil, "demo: known browsers", sha256.Size)
+	if err != nil {
+		return nil, err
+	}
+	return throttle.New(throttle.Config{
+		Secret:                  secret,
+		InsecureNoAddressLimits: cfg.throttle == throttleAccounts,
+		Limits:                  map[authkit.Action]throttle.Limit{authkit.ActionHash: {Burst: 60, Every: time.Second}},
+		OnEvent:                 listen,
+	})
+}
+
+// throttled is what newServer puts around single routes, and around all of them.
+type throttled struct {
+	login, hash, all func(http.Handler) http.Handler
+}
+
+func newThrottled(cfg config, limits *throttle.Throttle) (t throttled, err error) {
+	as := func(next http.Handler) http.Handler { return next }
+	t = throttled{as, as, as}
+	if limits != nil {
+		t.login, t.hash = limits.Device, limits.Limit(authkit.ActionHash)
+	}
+	if len(cfg.proxies) > 0 {
+		t.all, err = throttle.TrustProxies(cfg.proxies...)
+	}
+	return t, err
+}
+
+// parseProxies reads a comma-separated list of networks, or single addresses.
+func parseProxies(list string) ([]netip.Prefix, error) {
+	var proxies []netip.Prefix
+	for text := range strings.SplitSeq(list, ",") {
+		text = strings.TrimSpace(text)
+		if text == "" {
+			continue
+		}
+		network, err := netip.ParsePrefix(text)
+		if addr, errAddr := netip.ParseAddr(text); errAddr == nil {
+			network, err = netip.PrefixFrom(addr, addr.BitLen()), nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("-trusted-proxies: %q is no network; write it like 10.1.0.0/16", text)
+		}
+		proxies = append(proxies, network)
+	}
+	return proxies, nil
+}

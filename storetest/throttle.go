@@ -1,0 +1,473 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/authkit-go/authkit/throttle"
+)
+
+// TestThrottleStore tests an implementation of [throttle.Store] against the contract in
+// that interface's comment. The function open returns an empty store that no other
+// test uses; it may register a cleanup. The subtests run in parallel.
+func TestThrottleStore(t *testing.T, open func(t *testing.T) throttle.Store) {
+	for name, test := range map[string]func(*testing.T, throttle.Store){
+		"LimitIsABurstAndARate":   testLimitIsABurstAndARate,
+		"LimitsAllOrNone":         testLimitsAllOrNone,
+		"LimitGivesBack":          testLimitGivesBack,
+		"ClockWasSetBack":         testClockWasSetBack,
+		"CounterWaits":            testCounterWaits,
+		"CounterEnds":             testCounterEnds,
+		"CounterForgets":          testCounterForgets,
+		"RefusedChangesNothing":   testRefusedChangesNothing,
+		"SuccessClears":           testSuccessClears,
+		"UndecidedGivesBack":      testUndecidedGivesBack,
+		"SourceCountsByItself":    testSourceCountsByItself,
+		"SourceIsForgotten":       testSourceIsForgotten,
+		"ClearReachesSources":     testClearReachesSources,
+		"NoKeysNoEffect":          testNoKeysNoEffect,
+		"LatestFailureCounts":     testLatestFailureCounts,
+		"LikeTheModel":            testLikeTheModel,
+		"ParallelLimit":           testParallelLimit,
+		"ParallelFailures":        testParallelFailures,
+		"ParallelEnds":            testParallelEnds,
+		"ThrottleCancelledBefore": testThrottleCancelledBefore,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, open(t))
+		})
+	}
+}
+
+// curve is not the default one, so that a store shows that it goes by what it is given.
+var curve = throttle.Curve{
+	Free: 2, First: 10 * time.Second, Most: time.Minute, Disable: 8,
+	Forget: time.Hour, Known: 24 * time.Hour,
+}
+
+func throttleKey(text string) throttle.Key {
+	hash := hashOf(text)
+	return throttle.Key(hash[:16])
+}
+
+// guess is an attempt at an account from somewhere, some time after the first. Without
+// from it has no source.
+func guess(account, from string, after time.Duration) throttle.Take {
+	take := throttle.Take{
+		At: start.Add(after), Curve: curve,
+		Counter: throttleKey("account " + account), Pardon: throttleKey("pardon " + account),
+	}
+	if from != "" {
+		take.Source = throttleKey("source " + account + " " + from)
+	}
+	return take
+}
+
+// request is an attempt that is limited by rates alone.
+func request(after time.Duration, buckets ...throttle.Bucket) throttle.Take {
+	return throttle.Take{At: start.Add(after), Curve: curve, Buckets: buckets}
+}
+
+func bucket(name string, burst int, every time.Duration) throttle.Bucket {
+	return throttle.Bucket{Key: throttleKey("bucket " + name), Limit: throttle.Limit{Burst: burst, Every: every}}
+}
+
+// take asserts the verdict on an attempt.
+func take(t *testing.T, s throttle.Store, attempt throttle.Take, want throttle.Verdict) {
+	t.Helper()
+	got, err := s.Take(t.Context(), attempt)
+	if err != nil {
+		t.Fatalf("Take: %v", err)
+	}
+	if got != want {
+		t.Fatalf("Take %v after the start: got %+v, want %+v", attempt.At.Sub(start), got, want)
+	}
+}
+
+func settle(t *testing.T, s throttle.Store, attempt throttle.Take, succeeded bool) {
+	t.Helper()
+	if err := s.Settle(t.Context(), attempt, succeeded); err != nil {
+		t.Fatalf("Settle: %v", err)
+	}
+}
+
+func clearFailures(t *testing.T, s throttle.Store, attempt throttle.Take) {
+	t.Helper()
+	if err := s.Clear(t.Context(), attempt); err != nil {
+		t.Fatalf("Clear: %v", err)
+	}
+}
+
+var letIn = throttle.Verdict{}
+
+func counterWait(d time.Duration) throttle.Verdict { return throttle.Verdict{Counter: d} }
+func bucketWait(d time.Duration) throttle.Verdict  { return throttle.Verdict{Bucket: d} }
+
+func testLimitIsABurstAndARate(t *testing.T, s throttle.Store) {
+	b := bucket("a", 3, time.Second)
+	for range 3 {
+		take(t, s, request(0, b), letIn)
+	}
+	take(t, s, request(0, b), bucketWait(time.Second))
+	take(t, s, request(time.Second-time.Microsecond, b), bucketWait(time.Microsecond))
+	take(t, s, request(time.Second, b), letIn)
+	take(t, s, request(time.Second, b), bucketWait(time.Second))
+	take(t, s, request(time.Second, bucket("b", 1, time.Hour)), letIn)
+	for range 3 { // more than a burst is not saved up
+		take(t, s, request(time.Hour, b), letIn)
+	}
+	take(t, s, request(time.Hour, b), bucketWait(time.Second))
+}
+
+func testLimitsAllOrNone(t *testing.T, s throttle.Store) {
+	narrow, wide := bucket("narrow", 1, time.Minute), bucket("wide", 2, time.Second)
+	take(t, s, request(0, narrow, wide), letIn)
+	take(t, s, request(0, narrow, wide), bucketWait(time.Minute))
+	take(t, s, request(0, wide, narrow), bucketWait(time.Minute))
+	take(t, s, request(0, wide), letIn)
+	take(t, s, request(0, wide), bucketWait(time.Second))
+
+	locked := guess("locked", "", 0)
+	for range 3 {
+		take(t, s, locked, letIn)
+	}
+	locked.Buckets = []throttle.Bucket{bucket("c", 1, time.Minute)}
+	take(t, s, locked, counterWait(10*time.Second))
+	take(t, s, request(0, locked.Buckets...), letIn)
+	take(t, s, locked, throttle.Verdict{Bucket: time.Minute, Counter: 10 * time.Second})
+
+	free := guess("free", "", 0)
+	free.Buckets = locked.Buckets
+	for range 9 {
+		take(t, s, free, bucketWait(time.Minute))
+	}
+	free.Buckets = nil
+	for range 3 {
+		take(t, s, free, letIn)
+	}
+}
+
+func testLimitGivesBack(t *testing.T, s throttle.Store) {
+	b := bucket("a", 2, time.Minute)
+	for _, succeeded := range []bool{true, false} {
+		take(t, s, request(0, b), letIn)
+		take(t, s, request(0, b), letIn)
+		take(t, s, request(0, b), bucketWait(time.Minute))
+		settle(t, s, request(0, b), succeeded)
+		take(t, s, request(0, b), letIn)
+		take(t, s, request(0, b), bucketWait(time.Minute))
+		settle(t, s, request(0, b), succeeded)
+		settle(t, s, request(0, b), succeeded)
+	}
+	settle(t, s, request(0, b), true) // more than there is does not add up
+	take(t, s, request(0, b), letIn)
+	take(t, s, request(0, b), letIn)
+	take(t, s, request(0, b), bucketWait(time.Minute))
+}
+
+func testClockWasSetBack(t *testing.T, s throttle.Store) {
+	b := bucket("a", 2, 10*time.Second)
+	take(t, s, request(time.Hour, b), letIn)
+	take(t, s, request(time.Hour, b), letIn)
+	take(t, s, request(time.Hour-time.Minute, b), bucketWait(time.Minute+10*time.Second))
+	take(t, s, request(0, b), letIn)
+	take(t, s, request(0, b), letIn)
+	take(t, s, request(0, b), bucketWait(10*time.Second))
+}
+
+func testCounterWaits(t *testing.T, s throttle.Store) {
+	at := time.Duration(0)
+	for n, wait := range []time.Duration{0, 0, 0, 10 * time.Second, 20 * time.Second, 40 * time.Second, time.Minute, time.Minute} {
+		if wait > 0 {
+			take(t, s, guess("a", "", at), counterWait(wait))
+			take(t, s, guess("a", "", at+wait-time.Microsecond), counterWait(time.Microsecond))
+			at += wait
+		}
+		take(t, s, guess("a", "", at), letIn)
+		if n == 4 {
+			take(t, s, guess("b", "", at), letIn)
+		}
+	}
+}
+
+// fail makes an account fail n times on end, as early as may be, and returns when the last
+// of them was.
+func fail(t *testing.T, s throttle.Store, account, from string, after time.Duration, n int) time.Duration {
+	t.Helper()
+	for i := range n {
+		if i > 0 {
+			after += curve.Wait(i)
+		}
+		take(t, s, guess(account, from, after), letIn)
+	}
+	return after
+}
+
+func testCounterEnds(t *testing.T, s throttle.Store) {
+	at := fail(t, s, "a", "", 0, curve.Disable)
+	for _, after := range []time.Duration{0, time.Minute, time.Hour, 8 * time.Hour, 9999 * time.Hour} {
+		take(t, s, guess("a", "", at+after), counterWait(curve.Most))
+	}
+	at += 9999 * time.Hour
+	clearFailures(t, s, guess("a", "", at))
+	fail(t, s, "a", "", at, curve.Disable)
+}
+
+func testCounterForgets(t *testing.T, s throttle.Store) {
+	for _, n := range []int{1, 3, curve.Disable - 1} {
+		name := fmt.Sprint(n)
+		at := fail(t, s, name, "", 0, n) + time.Duration(n)*curve.Forget
+		fail(t, s, name, "", at, curve.Free+1)
+		take(t, s, guess(name, "", at), counterWait(curve.First))
+	}
+	at := fail(t, s, "a", "", 0, 2) + 2*curve.Forget - time.Microsecond
+	take(t, s, guess("a", "", at), letIn)
+	take(t, s, guess("a", "", at), counterWait(curve.First))
+}
+
+func testRefusedChangesNothing(t *testing.T, s throttle.Store) {
+	at := fail(t, s, "a", "", 0, 3)
+	for i := range 50 {
+		after := at + time.Duration(i)*curve.First/50
+		take(t, s, guess("a", "", after), counterWait(at+curve.First-after))
+	}
+	take(t, s, guess("a", "", at+curve.First), letIn)
+	take(t, s, guess("a", "", at+curve.First), counterWait(2*curve.First))
+}
+
+func testSuccessClears(t *testing.T, s throttle.Store) {
+	for _, from := range []string{"", "here"} {
+		name := "account from " + from
+		at := fail(t, s, name, from, 0, 5)
+		at += curve.Wait(5)
+		take(t, s, guess(name, from, at), letIn)
+		settle(t, s, guess(name, from, at), true)
+		fail(t, s, name, from, at, 3)
+		take(t, s, guess(name, from, at), counterWait(curve.First))
+		if from != "" {
+			fail(t, s, name, "elsewhere", at, 3) // what was counted before the success is gone
+		}
+	}
+}
+
+func testUndecidedGivesBack(t *testing.T, s throttle.Store) {
+	for range 20 {
+		take(t, s, guess("a", "here", 0), letIn)
+		settle(t, s, guess("a", "here", 0), false)
+	}
+	settle(t, s, guess("a", "here", 0), false) // more than there is does not add up
+	at := fail(t, s, "a", "here", 0, 4) + curve.Wait(4)
+	take(t, s, guess("a", "here", at), letIn)
+	settle(t, s, guess("a", "here", at), false)
+	take(t, s, guess("a", "elsewhere", at), counterWait(curve.Wait(4)))
+	take(t, s, guess("a", "elsewhere", at+curve.Wait(4)), letIn)
+	take(t, s, guess("a", "here", at+curve.Wait(4)), counterWait(curve.Wait(5)))
+}
+
+func testSourceCountsByItself(t *testing.T, s throttle.Store) {
+	fail(t, s, "a", "home", 0, 1)
+	settle(t, s, guess("a", "home", 0), true)
+	at := fail(t, s, "a", "elsewhere", 0, curve.Disable)
+	take(t, s, guess("a", "elsewhere", at), counterWait(curve.Most))
+	take(t, s, guess("a", "", at), counterWait(curve.Most))
+
+	take(t, s, guess("a", "home", at), letIn)
+	settle(t, s, guess("a", "home", at), true)
+	take(t, s, guess("a", "elsewhere", at), counterWait(curve.Most)) // the stranger gains nothing
+
+	at = fail(t, s, "a", "home", at, 3)
+	take(t, s, guess("a", "home", at), counterWait(curve.First))
+	take(t, s, guess("b", "home", at), letIn)
+}
+
+func testSourceIsForgotten(t *testing.T, s throttle.Store) {
+	at := fail(t, s, "a", "home", 0, 1)
+	settle(t, s, guess("a", "home", at), true)
+	take(t, s, guess("a", "home", at+time.Hour), letIn)
+	settle(t, s, guess("a", "home", at+time.Hour), true)
+	until := at + time.Hour + curve.Known
+	fail(t, s, "a", "elsewhere", until-time.Hour, 3)
+	take(t, s, guess("a", "elsewhere", until-time.Hour), counterWait(curve.First))
+	take(t, s, guess("a", "home", until-time.Microsecond), letIn) // and that was no success
+	take(t, s, guess("a", "elsewhere", until), letIn)
+	take(t, s, guess("a", "home", until), counterWait(2*curve.First))
+}
+
+func testClearReachesSources(t *testing.T, s throttle.Store) {
+	fail(t, s, "a", "home", 0, 1)
+	settle(t, s, guess("a", "home", 0), true)
+	fail(t, s, "b", "elsewhere", 0, 3)
+	at := fail(t, s, "a", "home", 0, 6)
+	fail(t, s, "a", "elsewhere", 0, 6)
+	take(t, s, guess("a", "home", at), counterWait(curve.Wait(6)))
+	clearFailures(t, s, guess("a", "", at))
+	take(t, s, guess("b", "elsewhere", 0), counterWait(curve.First))
+	fail(t, s, "a", "home", at+time.Microsecond, 3)
+	fail(t, s, "a", "elsewhere", at+time.Microsecond, 3)
+	take(t, s, guess("a", "home", at+time.Microsecond), counterWait(curve.First))
+	take(t, s, guess("a", "elsewhere", at+time.Microsecond), counterWait(curve.First))
+	clearFailures(t, s, guess("nobody", "", 0))
+}
+
+func testNoKeysNoEffect(t *testing.T, s throttle.Store) {
+	for range 20 {
+		take(t, s, request(0), letIn)
+	}
+	settle(t, s, request(0), true)
+	settle(t, s, request(0), false)
+	take(t, s, guess("a", "", 0), letIn)
+}
+
+// testLatestFailureCounts: of two programs whose clocks differ, the later one's time stands.
+func testLatestFailureCounts(t *testing.T, s throttle.Store) {
+	take(t, s, guess("a", "", 0), letIn)
+	take(t, s, guess("a", "", time.Second), letIn)
+	take(t, s, guess("a", "", 500*time.Millisecond), letIn)
+	take(t, s, guess("a", "", time.Second), counterWait(curve.First))
+}
+
+// testLikeTheModel makes the same random calls to the store and to a model, in which numbers
+// have no limits, and compares every verdict.
+func testLikeTheModel(t *testing.T, s throttle.Store) {
+	seed := rand.Uint64()
+	r := rand.New(rand.NewPCG(seed, 0))
+	t.Logf("seed %d", seed)
+	m := newThrottleModel()
+	steps := []time.Duration{0, 0, 0, time.Microsecond, time.Second, 10 * time.Second, time.Minute, time.Hour, 30 * time.Hour}
+	at := time.Duration(0)
+	for i := range 3000 {
+		if step := steps[r.IntN(len(steps))]; r.IntN(4) > 0 {
+			at += time.Duration(r.Int64N(int64(step)+1)) / time.Microsecond * time.Microsecond
+		} else {
+			at += step
+		}
+		attempt := guess(fmt.Sprint(r.IntN(2)), []string{"", "home", "work"}[r.IntN(3)], at)
+		if r.IntN(6) == 0 {
+			attempt = request(at)
+		}
+		for _, b := range []throttle.Bucket{bucket("x", 3, time.Second), bucket("y", 5, 7*time.Second)} {
+			if r.IntN(3) == 0 {
+				attempt.Buckets = append(attempt.Buckets, b)
+			}
+		}
+		switch op := r.IntN(40); {
+		case op < 6:
+			m.settle(attempt, op < 2)
+			settle(t, s, attempt, op < 2)
+		case op == 6 && attempt.Counter != throttle.Key{}:
+			m.clear(attempt)
+			clearFailures(t, s, attempt)
+		default:
+			want := m.take(attempt)
+			got, err := s.Take(t.Context(), attempt)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != want {
+				t.Fatalf("call %d, %v after the start: got %+v, the model says %+v", i, at, got, want)
+			}
+		}
+	}
+}
+
+// atOnce runs n functions at once.
+func atOnce(n int, do func(i int)) {
+	var wg sync.WaitGroup
+	ready := make(chan struct{})
+	for i := range n {
+		wg.Go(func() {
+			<-ready
+			do(i)
+		})
+	}
+	close(ready)
+	wg.Wait()
+}
+
+// testParallelLimit asserts that many at once are let in as one after the other: never one
+// more than the limit.
+func testParallelLimit(t *testing.T, s throttle.Store) {
+	for round, b := range []throttle.Bucket{bucket("a", 1, time.Second), bucket("b", 7, time.Second), bucket("c", 50, time.Second)} {
+		var admitted atomic.Int64
+		atOnce(8, func(int) {
+			for range 20 {
+				v, err := s.Take(t.Context(), request(0, b))
+				if err != nil {
+					t.Error(err)
+				}
+				if v == letIn {
+					admitted.Add(1)
+				}
+			}
+		})
+		if got := admitted.Load(); got != int64(b.Burst) {
+			t.Fatalf("round %d: %d were let in, want %d", round, got, b.Burst)
+		}
+	}
+}
+
+// testParallelFailures asserts that a hundred guesses at once get no farther than one after
+// the other (LO-08).
+func testParallelFailures(t *testing.T, s throttle.Store) {
+	var admitted atomic.Int64
+	atOnce(50, func(i int) {
+		for j := range 2 {
+			attempt := guess("a", fmt.Sprint(i), 0)
+			attempt.Buckets = []throttle.Bucket{bucket(fmt.Sprint(i, j), 1, time.Second)}
+			v, err := s.Take(t.Context(), attempt)
+			if err != nil {
+				t.Error(err)
+			}
+			if v == letIn {
+				admitted.Add(1)
+			}
+		}
+	})
+	if got := admitted.Load(); got != int64(curve.Free+1) {
+		t.Fatalf("%d guesses were let in, want %d", got, curve.Free+1)
+	}
+	take(t, s, guess("a", "", 0), counterWait(curve.First))
+}
+
+// testParallelEnds asserts that what is given back at once adds up.
+func testParallelEnds(t *testing.T, s throttle.Store) {
+	b := bucket("a", 40, time.Hour)
+	atOnce(40, func(i int) {
+		attempt := guess(fmt.Sprint(i), "", 0)
+		attempt.Buckets = []throttle.Bucket{b}
+		if v, err := s.Take(t.Context(), attempt); err != nil || v != letIn {
+			t.Error(v, err)
+		}
+		if i%2 == 0 {
+			if err := s.Settle(t.Context(), attempt, i%4 == 0); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	for range 20 {
+		take(t, s, request(0, b), letIn)
+	}
+	take(t, s, request(0, b), bucketWait(time.Hour))
+}
+
+func testThrottleCancelledBefore(t *testing.T, s throttle.Store) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	attempt := guess("a", "here", 0)
+	if _, err := s.Take(ctx, attempt); !errors.Is(err, context.Canceled) {
+		t.Fatalf("Take: %v", err)
+	}
+	if err := s.Settle(ctx, attempt, true); !errors.Is(err, context.Canceled) {
+		t.Fatalf("Settle: %v", err)
+	}
+	if err := s.Clear(ctx, attempt); !errors.Is(err, context.Canceled) {
+		t.Fatalf("Clear: %v", err)
+	}
+}

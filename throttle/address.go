@@ -1,0 +1,142 @@
+package throttle
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/authkit-go/authkit"
+)
+
+const maxHops = 32 // of a forwarded address that are looked at
+
+// TrustProxies returns middleware that finds the address of a client behind proxies, and
+// tells it with [authkit.WithClient]; it belongs around everything that asks for addresses.
+// Proxies are told by the address that they connect from, which is in one of the networks
+// given, such as 10.0.0.0/8. They must add to X-Forwarded-For the address that they are
+// connected to from.
+//
+// The header is only read on connections from a proxy, and from its end, where proxies add:
+// the first address that is not a proxy's is the client's. What is before that is what the
+// client wrote. Where an entry is no address, the client's is the one after it.
+//
+// The error joins the faults of the networks: there are none, or one is so wide that
+// clients are in it (wider than /8, or than /16 of IPv6), which would let them choose their
+// address.
+func TrustProxies(networks ...netip.Prefix) (func(http.Handler) http.Handler, error) {
+	if len(networks) == 0 {
+		return nil, errors.New("throttle: no proxies to trust; name their networks, or leave TrustProxies out")
+	}
+	var errs []error
+	trusted := slices.Clone(networks)
+	for i, p := range trusted {
+		switch {
+		case !p.IsValid():
+			errs = append(errs, fmt.Errorf("throttle: the proxies' network %d is not valid", i))
+		case p.Addr().Is4In6():
+			errs = append(errs, fmt.Errorf("throttle: the proxies' network %v: write it as one of IPv4", p))
+		case p != p.Masked():
+			errs = append(errs, fmt.Errorf("throttle: the proxies' network %v: is %v meant?", p, p.Masked()))
+		case p.Addr().Is4() && p.Bits() < 8, p.Addr().Is6() && p.Bits() < 16:
+			errs = append(errs, fmt.Errorf("throttle: the proxies' network %v is so wide that clients are in it, who then choose their address; name the proxies' own", p))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if client := forwarded(r, trusted); client != "" {
+				c := authkit.ClientFrom(r.Context())
+				c.Address, c.Device = client, cmp.Or(c.Device, r.UserAgent())
+				r = r.WithContext(authkit.WithClient(r.Context(), c))
+			}
+			next.ServeHTTP(w, r)
+		})
+	}, nil
+}
+
+// forwarded returns the address of the client of a proxy, or "" if the connection does not
+// come from one.
+func forwarded(r *http.Request, trusted []netip.Prefix) string {
+	isProxy := func(addr netip.Addr) bool {
+		return slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(addr) })
+	}
+	client, ok := parseAddr(r.RemoteAddr)
+	if !ok || !isProxy(client) {
+		return ""
+	}
+	rest := strings.Join(r.Header["X-Forwarded-For"], ",")
+	for range maxHops {
+		at := strings.LastIndexByte(rest, ',')
+		hop, ok := parseAddr(strings.Trim(rest[at+1:], " \t"))
+		if !ok {
+			break
+		}
+		client = hop
+		if at < 0 || !isProxy(hop) {
+			break
+		}
+		rest = rest[:at]
+	}
+	return client.String()
+}
+
+// parseAddr reads an address, with a port or without. It returns IPv4 addresses as such, and
+// none with a zone.
+func parseAddr(s string) (netip.Addr, bool) {
+	addr, err := netip.ParseAddr(strings.Trim(s, "[]"))
+	if withPort, errPort := netip.ParseAddrPort(s); errPort == nil {
+		addr, err = withPort.Addr(), nil
+	}
+	return addr.Unmap().WithZone(""), err == nil
+}
+
+// Limit returns middleware that counts every request on the limit by address of an action, and
+// answers 429 past it. It panics if there is no limit for it. An action of the host's own
+// gets one in Config.Limits:
+//
+//	mux.Handle("POST /search", authkit.Public(), limits.Limit("search")(search))
+//
+// Answers carry RateLimit-Policy, and those that refuse RateLimit too
+// (draft-ietf-httpapi-ratelimit-headers-10).
+func (t *Throttle) Limit(action authkit.Action) func(http.Handler) http.Handler {
+	limit := t.rules[action].address
+	if limit.Burst == 0 {
+		panic(fmt.Sprintf("throttle: Limit: there is no limit for %q; set Config.Limits", action))
+	}
+	name := strconv.Quote(string(action))
+	window := (time.Duration(limit.Burst)*limit.Every + time.Second - 1) / time.Second
+	policy := fmt.Sprintf("%s;q=%d;w=%d", name, limit.Burst, window)
+	return func(next http.Handler) http.Handler {
+		if t.noAddress {
+			return next
+		}
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("RateLimit-Policy", policy)
+			client := authkit.ClientInfo{Address: cmp.Or(authkit.ClientFrom(r.Context()).Address, r.RemoteAddr)}
+			err := t.Begin(r.Context(), authkit.Attempt{Action: action, Client: client})
+			if err == nil {
+				next.ServeHTTP(w, r)
+				return
+			}
+			e := authkit.Event{Kind: authkit.EventRateLimited, Reason: authkit.ReasonThrottled, Route: r.Pattern}
+			if _, ok := errors.AsType[*authkit.ThrottledError](err); !ok {
+				err = fmt.Errorf("%w: %w", authkit.ErrUnavailable, err)
+				e = authkit.Event{Kind: authkit.EventStoreFailure, Reason: authkit.ReasonStore, Err: err}
+			}
+			t.onEvent(r.Context(), e)
+			problem := authkit.ProblemFor(err)
+			if problem.Status == http.StatusTooManyRequests {
+				w.Header().Set("RateLimit", fmt.Sprintf("%s;r=0;t=%d", name, problem.RetryAfter))
+			}
+			problem.ServeHTTP(w, r)
+		})
+	}
+}

@@ -1,0 +1,139 @@
+package throttle_test
+
+import (
+	"context"
+	"encoding/binary"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/authkit-go/authkit/storetest"
+	"github.com/authkit-go/authkit/throttle"
+)
+
+func TestMemory(t *testing.T) {
+	t.Parallel()
+	storetest.TestThrottleStore(t, func(*testing.T) throttle.Store { return throttle.NewMemory(0) })
+}
+
+// lock makes an account refuse, in five failures.
+func lock(t testing.TB, m *throttle.Memory, take throttle.Take) {
+	t.Helper()
+	for range take.Curve.Free + 1 {
+		v, err := m.Take(context.Background(), take)
+		require.NoError(t, err)
+		require.Zero(t, v)
+	}
+}
+
+var curve = throttle.Curve{Free: 4, First: 30 * time.Second, Most: time.Hour, Disable: 100, Forget: 24 * time.Hour, Known: 90 * 24 * time.Hour}
+
+func key(kind byte, n int) (k throttle.Key) {
+	k[0] = kind
+	binary.BigEndian.PutUint64(k[8:], uint64(n)+1)
+	return k
+}
+
+func guess(n int, at time.Time) throttle.Take {
+	return throttle.Take{
+		At: at, Curve: curve, Counter: key('a', n), Pardon: key('p', n),
+		Buckets: []throttle.Bucket{{Key: key('b', n), Limit: throttle.Limit{Burst: 20, Every: 3 * time.Second}}},
+	}
+}
+
+// TestMemoryIsBounded asserts that a flood of names and addresses pushes out nothing that refuses
+// (LO-10), and takes no more than what was promised: here with 10,000 keys, and ten floods.
+func TestMemoryIsBounded(t *testing.T) {
+	t.Parallel()
+	m := throttle.NewMemory(10_000)
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	const locked = 2_000
+	for i := range locked {
+		lock(t, m, guess(i, at))
+	}
+	for i := range 100_000 {
+		_, err := m.Take(t.Context(), guess(1_000_000+i, at))
+		require.NoError(t, err)
+	}
+	for i := range locked {
+		v, err := m.Take(t.Context(), guess(i, at))
+		require.NoError(t, err)
+		require.Equal(t, 30*time.Second, v.Counter, "account %d", i)
+	}
+	size, records := m.Size()
+	require.LessOrEqual(t, records, 10_016)
+	require.LessOrEqual(t, size, 10_016*40)
+}
+
+// TestMemoryFullOfLocks asserts that a Memory with nothing but what refuses refuses what is new, and
+// has room again when something is over.
+func TestMemoryFullOfLocks(t *testing.T) {
+	t.Parallel()
+	m := throttle.NewMemory(32) // one set
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	take := func(i int, at time.Time) throttle.Take {
+		take := guess(i, at)
+		take.Buckets = nil
+		return take
+	}
+	for i := range 32 {
+		lock(t, m, take(i, at))
+	}
+	v, err := m.Take(t.Context(), take(99, at))
+	require.NoError(t, err)
+	require.Equal(t, throttle.Verdict{Counter: time.Minute}, v)
+	v, err = m.Take(t.Context(), guess(0, at.Add(time.Minute)))
+	require.NoError(t, err)
+	require.Equal(t, throttle.Verdict{Bucket: time.Minute}, v, "an account that has a place, from an address that has none")
+	v, err = m.Take(t.Context(), take(99, at.Add(7*24*time.Hour)))
+	require.NoError(t, err)
+	require.Zero(t, v)
+}
+
+// TestMemoryOfAMillion fills a Memory with a million keys, and asserts that it takes less than 64 MiB, and
+// next to nothing before.
+func TestMemoryOfAMillion(t *testing.T) {
+	heap := func() int64 {
+		runtime.GC()
+		var s runtime.MemStats
+		runtime.ReadMemStats(&s)
+		return int64(s.HeapAlloc)
+	}
+	before := heap()
+	m := throttle.NewMemory(0)
+	empty := heap() - before
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	const keys = 1_000_000
+	for i := range keys {
+		take := guess(i, at)
+		take.Buckets = nil
+		_, err := m.Take(t.Context(), take)
+		require.NoError(t, err)
+	}
+	million := heap() - before
+	kept := 0
+	for i := 0; i < keys; i += 20 {
+		take := guess(i, at)
+		take.Buckets = nil
+		take.Curve.Free, take.Curve.First = 0, time.Second // one failure refuses
+		v, err := m.Take(t.Context(), take)
+		require.NoError(t, err)
+		if v.Counter > 0 {
+			kept++
+		}
+	}
+	for i := range keys / 2 {
+		_, err := m.Take(t.Context(), guess(keys+i, at))
+		require.NoError(t, err)
+	}
+	full := heap() - before
+	t.Logf("empty: %.1f MiB; 1,000,000 keys: %.1f MiB, of 50,000 of them %d are there; after 1,000,000 more: %.1f MiB",
+		float64(empty)/(1<<20), float64(million)/(1<<20), kept, float64(full)/(1<<20))
+	require.Less(t, empty, int64(4<<20))
+	require.Less(t, million, int64(64<<20))
+	require.Less(t, full, int64(64<<20))
+	require.Greater(t, kept, keys/20*995/1000)
+	runtime.KeepAlive(m)
+}

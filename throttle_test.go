@@ -1,0 +1,307 @@
+package authkit_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/authkit-go/authkit"
+)
+
+// A fakeThrottle notes what it is asked and told, and answers as it is told to.
+type fakeThrottle struct {
+	mu              sync.Mutex
+	calls           []string
+	attempts        []authkit.Attempt
+	begin, end, clr error
+}
+
+func (f *fakeThrottle) listen(c *authkit.Config) { c.Throttle = f }
+
+func (f *fakeThrottle) note(call string, a authkit.Attempt) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, call)
+	f.attempts = append(f.attempts, a)
+}
+
+func (f *fakeThrottle) Begin(_ context.Context, a authkit.Attempt) error {
+	f.note("begin", a)
+	return f.begin
+}
+
+func (f *fakeThrottle) End(ctx context.Context, a authkit.Attempt, succeeded bool) error {
+	f.note(fmt.Sprintf("end %v", succeeded), a)
+	return errors.Join(f.end, ctx.Err())
+}
+
+func (f *fakeThrottle) Clear(ctx context.Context, a authkit.Attempt) error {
+	f.note("clear", a)
+	return errors.Join(f.clr, ctx.Err())
+}
+
+// TestThrottleIsTold asserts what a throttle is asked at a login and told about its end: a
+// failure by silence, so that one that nobody is left to tell of counts (LO-07).
+func TestThrottleIsTold(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		email, password string
+		cancelled       bool
+		store           error
+		want            []string
+		account         string
+	}{
+		"success":        {"Ann@Example.com", "correct horse", false, nil, []string{"begin", "end true"}, "ann@example.com"},
+		"wrong password": {"ann@example.com", "wrong", false, nil, []string{"begin"}, "ann@example.com"},
+		"unknown user":   {"NoBody@example.com", "wrong", false, nil, []string{"begin"}, "nobody@example.com"},
+		"no e-mail":      {"ann@example.com ", "correct horse", false, nil, []string{"begin"}, ""},
+		"disabled":       {"off@example.com", "correct horse", false, nil, []string{"begin"}, "off@example.com"},
+		"client leaves":  {"ann@example.com", "correct horse", true, nil, []string{"begin"}, "ann@example.com"},
+		"store failed":   {"ann@example.com", "correct horse", false, errors.New("down"), []string{"begin", "end false"}, "ann@example.com"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			users := newHookStore()
+			var fake fakeThrottle
+			kit := newKit(t, users.listen, fake.listen)
+			addUser(t, kit, "ann@example.com", "correct horse")
+			u, err := kit.CreateUser(t.Context(), authkit.User{Email: "off@example.com", Disabled: true}, "correct horse")
+			require.NoError(t, err)
+			require.True(t, u.Disabled)
+			require.Empty(t, fake.calls)
+
+			client := authkit.ClientInfo{Address: "192.0.2.1", Device: "app"}
+			ctx, cancel := context.WithCancel(authkit.WithClient(t.Context(), client))
+			defer cancel()
+			byEmail := users.byEmail
+			users.byEmail = func(ctx context.Context, email string) (authkit.StoredUser, error) {
+				require.Equal(t, []string{"begin"}, fake.calls, "asked before the store")
+				if c.cancelled {
+					cancel()
+				}
+				if c.store != nil {
+					return authkit.StoredUser{}, c.store
+				}
+				return byEmail(ctx, email)
+			}
+			_, _ = kit.Login(ctx, c.email, c.password)
+			require.Equal(t, c.want, fake.calls)
+			for _, a := range fake.attempts {
+				require.Equal(t, authkit.Attempt{Action: authkit.ActionLogin, Account: c.account, Client: client}, a)
+			}
+		})
+	}
+}
+
+// TestThrottleRefuses asserts that a login that is refused is not looked at: neither store nor
+// hasher is asked, the right password is refused too (LO-05), and the answer is 429.
+func TestThrottleRefuses(t *testing.T) {
+	t.Parallel()
+	users := newHookStore()
+	var fake fakeThrottle
+	var events recorder
+	store := authkit.NewMemoryStore()
+	kit := newKit(t, users.listen, fake.listen, events.listen, func(c *authkit.Config) { c.Sessions.Store = store })
+	addUser(t, kit, "ann@example.com", "correct horse")
+	token, err := kit.Login(t.Context(), "ann@example.com", "correct horse")
+	require.NoError(t, err)
+	users.byEmail = func(context.Context, string) (authkit.StoredUser, error) {
+		t.Error("the store was asked")
+		return authkit.StoredUser{}, authkit.ErrUserNotFound
+	}
+	for _, c := range []struct {
+		refused authkit.ThrottledError
+		after   string
+		kind    authkit.EventKind
+	}{
+		{authkit.ThrottledError{RetryAfter: 30 * time.Second, Account: true}, "30", authkit.EventLoginThrottled},
+		{authkit.ThrottledError{RetryAfter: time.Millisecond}, "1", authkit.EventRateLimited},
+		{authkit.ThrottledError{RetryAfter: 59*time.Second + 1}, "60", authkit.EventRateLimited},
+		{authkit.ThrottledError{}, "1", authkit.EventRateLimited},
+	} {
+		fake.begin = fmt.Errorf("wrapped: %w", &c.refused)
+		for _, form := range []url.Values{
+			{"username": {"ann@example.com"}, "password": {"correct horse"}},
+			{"grant_type": {"refresh_token"}, "refresh_token": {token.RefreshToken}},
+		} {
+			events.reset()
+			r := httptest.NewRequest("POST", "/token", strings.NewReader(form.Encode()))
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			w := httptest.NewRecorder()
+			kit.TokenHandler().ServeHTTP(w, r)
+			require.Equal(t, http.StatusTooManyRequests, w.Code)
+			require.Equal(t, c.after, w.Header().Get("Retry-After"))
+			require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
+			require.JSONEq(t, `{"type": "about:blank", "title": "Too Many Requests", "status": 429, "detail": "Too many attempts; try again later",
+				"error": "temporarily_unavailable", "error_description": "Too many attempts; try again later"}`, w.Body.String())
+			require.Equal(t, []authkit.Event{{Kind: c.kind, Reason: authkit.ReasonThrottled}}, events.all())
+		}
+	}
+	fake.begin = nil
+	_, err = kit.Refresh(t.Context(), token.RefreshToken)
+	require.NoError(t, err, "the session goes on")
+}
+
+// TestThrottleRefresh asserts what a throttle is told about refreshes.
+func TestThrottleRefresh(t *testing.T) {
+	t.Parallel()
+	var fake fakeThrottle
+	store := authkit.NewMemoryStore()
+	kit := newKit(t, fake.listen, func(c *authkit.Config) { c.Users, c.Sessions.Store = store, store })
+	addUser(t, kit, "ann@example.com", "correct horse")
+	token, err := kit.Login(t.Context(), "ann@example.com", "correct horse")
+	require.NoError(t, err)
+	fake.calls, fake.attempts = nil, nil
+	_, err = kit.Refresh(t.Context(), token.RefreshToken)
+	require.NoError(t, err)
+	_, err = kit.Refresh(t.Context(), "guess")
+	require.ErrorIs(t, err, authkit.ErrInvalidRefreshToken)
+	require.Equal(t, []string{"begin", "end true", "begin"}, fake.calls)
+	require.Equal(t, authkit.Attempt{Action: authkit.ActionRefresh}, fake.attempts[0])
+}
+
+// TestThrottleFails asserts that a throttle that cannot answer refuses, and that one that
+// cannot listen harms no login (RE-06).
+func TestThrottleFails(t *testing.T) {
+	t.Parallel()
+	down := errors.New("down")
+	var fake fakeThrottle
+	var events recorder
+	kit := newKit(t, fake.listen, events.listen)
+	u := addUser(t, kit, "ann@example.com", "correct horse")
+	fake.begin = down
+	_, err := kit.Login(t.Context(), "ann@example.com", "correct horse")
+	require.ErrorIs(t, err, authkit.ErrUnavailable)
+	require.Equal(t, http.StatusServiceUnavailable, authkit.ProblemFor(err).Status)
+	require.Equal(t, authkit.EventLoginFailure, events.last().Kind)
+	require.Equal(t, authkit.ReasonStore, events.last().Reason)
+	require.ErrorIs(t, events.last().Err, down)
+
+	fake.begin, fake.end, fake.clr = nil, down, down
+	events.reset()
+	_, err = kit.Login(t.Context(), "ann@example.com", "correct horse")
+	require.NoError(t, err)
+	require.Equal(t, []authkit.EventKind{authkit.EventStoreFailure, authkit.EventLoginSuccess}, events.kinds())
+	require.NoError(t, kit.SetPassword(t.Context(), u.ID, "another horse"))
+	require.Equal(t, authkit.EventStoreFailure, events.last().Kind)
+}
+
+// TestThrottleIsCleared asserts that a new password clears the failures of its account, and
+// that one that was not set does not.
+func TestThrottleIsCleared(t *testing.T) {
+	t.Parallel()
+	var fake fakeThrottle
+	kit := newKit(t, fake.listen)
+	u := addUser(t, kit, "Ann@example.com", "correct horse")
+	require.Error(t, kit.SetPassword(t.Context(), u.ID, "short"))
+	require.Error(t, kit.SetPassword(t.Context(), "nobody", "another horse"))
+	require.Empty(t, fake.calls)
+	require.NoError(t, kit.SetPassword(t.Context(), u.ID, "another horse"))
+	require.Equal(t, []string{"clear"}, fake.calls)
+	require.Equal(t, authkit.Attempt{Action: authkit.ActionLogin, Account: "ann@example.com"}, fake.attempts[0])
+}
+
+// TestThrottledIsQuiet asserts that what anyone can cause any number of is logged at Debug.
+func TestThrottledIsQuiet(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	log := authkit.LogEvents(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelInfo})))
+	log(t.Context(), authkit.Event{Kind: authkit.EventLoginThrottled, Reason: authkit.ReasonThrottled})
+	log(t.Context(), authkit.Event{Kind: authkit.EventRateLimited, Reason: authkit.ReasonThrottled})
+	require.Empty(t, out.String())
+}
+
+// TestThrottleOverload asserts that a login counts for nothing that found the gate full.
+func TestThrottleOverload(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var fake fakeThrottle
+		hasher := newSlowHasher()
+		kit := newKit(t, fake.listen, func(c *authkit.Config) { c.Hasher, c.MaxConcurrentHashes = hasher, 1 })
+		done := make(chan error, 1+waiters)
+		for i := range 1 + waiters {
+			go func() {
+				_, err := kit.Login(t.Context(), fmt.Sprintf("user%d@example.com", i), "x")
+				done <- err
+			}()
+		}
+		synctest.Wait()
+		fake.calls = nil
+		_, err := kit.Login(t.Context(), "ann@example.com", "x")
+		require.ErrorIs(t, err, authkit.ErrOverloaded)
+		require.Equal(t, []string{"begin", "end false"}, fake.calls)
+		close(hasher.slow)
+		for range 1 + waiters {
+			require.ErrorIs(t, <-done, authkit.ErrInvalidCredentials)
+		}
+	})
+}
+
+// TestThrottleLanes asserts that of attempts that name one account from one address four are
+// made at a time, that others do not wait for them, and that the queue has an end.
+func TestThrottleLanes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var fake fakeThrottle
+		hasher := newSlowHasher()
+		kit := newKit(t, fake.listen, func(c *authkit.Config) { c.Hasher, c.MaxConcurrentHashes = hasher, 1000 })
+		done := make(chan error, 1000)
+		login := func(ctx context.Context, email, address string) {
+			go func() {
+				_, err := kit.Login(authkit.WithClient(ctx, authkit.ClientInfo{Address: address}), email, "x")
+				done <- err
+			}()
+		}
+		ctx, hangUp := context.WithCancel(t.Context())
+		for i := range 260 {
+			if i == 259 {
+				login(ctx, "ann@example.com", "192.0.2.1")
+				continue
+			}
+			login(t.Context(), "Ann@example.com", "192.0.2.1")
+			synctest.Wait()
+		}
+		synctest.Wait()
+		require.Equal(t, 4, hasher.inside)
+		require.Len(t, fake.calls, 4)
+		login(t.Context(), "ann@example.com", "192.0.2.1")
+		require.ErrorIs(t, <-done, authkit.ErrOverloaded)
+		hangUp()
+		require.ErrorIs(t, <-done, context.Canceled)
+		login(t.Context(), "ann@example.com", "192.0.2.2")
+		login(t.Context(), "bob@example.com", "192.0.2.1")
+		login(t.Context(), "no e-mail", "192.0.2.1")
+		synctest.Wait()
+		require.Equal(t, 7, hasher.inside)
+		close(hasher.slow)
+		for range 259 + 3 {
+			require.ErrorIs(t, <-done, authkit.ErrInvalidCredentials)
+		}
+		require.Len(t, fake.calls, 259+3)
+	})
+}
+
+// TestThrottleSurvivesAPanic asserts that a hook that panics leaves no place taken, and counts.
+func TestThrottleSurvivesAPanic(t *testing.T) {
+	t.Parallel()
+	var fake fakeThrottle
+	users := newHookStore()
+	kit := newKit(t, fake.listen, users.listen)
+	users.byEmail = func(context.Context, string) (authkit.StoredUser, error) { panic("a store with a fault") }
+	for range 10 {
+		require.Panics(t, func() { _, _ = kit.Login(t.Context(), "ann@example.com", "x") })
+	}
+	require.Equal(t, slices.Repeat([]string{"begin"}, 10), fake.calls)
+}
