@@ -41,8 +41,9 @@ type doctor interface {
 // stores shows that something is wrong; the worst is in front. None of it is a fault that
 // [New] refuses. What is used together with it is in [Kit.Settings].
 //
-// A store is asked about itself, if it has a method Doctor(context.Context) []Finding; those
-// of packages sqlstore and redisstore have. Of the accounts and their sessions the first
+// A store, or a throttle, is asked about itself, if it has a method
+// Doctor(context.Context) []Finding, as the stores on a
+// database have. Of the accounts and their sessions the first
 // 1,000 are looked at, for 10 seconds at most: that a hash is due shows among the oldest
 // first. How old a key is nobody knows, since a key has no date.
 //
@@ -76,6 +77,9 @@ func (k *Kit) parts() []any {
 		if s := untimed(k.sessions.store); !same(s, parts[0]) {
 			parts = append(parts, s)
 		}
+	}
+	if k.throttle != nil {
+		parts = append(parts, k.throttle)
 	}
 	return parts
 }
@@ -180,6 +184,10 @@ func (k *Kit) examinePasswords() (found []Finding) {
 		found = append(found, Finding{"short_passwords", slog.LevelInfo,
 			fmt.Sprintf("passwords may be as short as %d characters, where NIST SP 800-63B asks for 15 if nothing else is asked for", k.minPassword),
 			"set Config.MinPasswordLength to 15, unless there is a second factor"})
+	}
+	if k.throttle == nil {
+		found = append(found, Finding{"no_throttle", slog.LevelWarn,
+			"nothing slows down whoever guesses passwords, but what a hash costs", "set Config.Throttle, such as to one of package throttle"})
 	}
 	if procs := runtime.GOMAXPROCS(0); procs > 1 && k.gate.Size() >= procs {
 		found = append(found, Finding{"hashes_take_all", slog.LevelWarn,
@@ -337,7 +345,7 @@ func (s *survey) findings() (found []Finding) {
 			}
 			found = append(found, Finding{"one_address", slog.LevelWarn,
 				fmt.Sprintf("all %d sessions of %d users come from the address %q, which may be that of a proxy", s.sessions, s.owners, address),
-				"tell the handlers the client's address with WithClient; take it from a header only if your own proxy sets that"})
+				"put TrustProxies of package throttle around the handlers, or WithClient, with the addresses of your own proxies"})
 		}
 	}
 	return found

@@ -24,6 +24,7 @@ func goodConfig(cfg *authkit.Config) {
 	cfg.Hasher = cannedHasher{authkit.Schemes(authkit.Bcrypt{}, authkit.PBKDF2SHA256{})}
 	cfg.Roles = map[string][]string{"user": nil, "admin": {"users:write"}}
 	cfg.MinPasswordLength = 15
+	cfg.Throttle = struct{ authkit.Throttle }{}
 	cfg.CheckPassword = func(context.Context, string, authkit.User) error { return nil }
 }
 
@@ -88,6 +89,7 @@ func TestDoctorConfig(t *testing.T) {
 		"a hasher of the host's": {func(c *authkit.Config) { c.Hasher = ownHasher{} }, []string{"WARN memory_store", "INFO other_hasher"}},
 		"no list of passwords":   {func(c *authkit.Config) { c.CheckPassword = nil }, []string{"WARN unchecked_passwords", "WARN memory_store"}},
 		"short passwords":        {func(c *authkit.Config) { c.MinPasswordLength = 0 }, []string{"WARN memory_store", "INFO short_passwords"}},
+		"no throttle":            {func(c *authkit.Config) { c.Throttle = nil }, []string{"WARN no_throttle", "WARN memory_store"}},
 		"no role table":          {func(c *authkit.Config) { c.Roles = nil }, []string{"WARN memory_store", "INFO no_role_table"}},
 		"sessions in memory": {func(c *authkit.Config) { c.Users = struct{ authkit.UserStore }{c.Users} },
 			[]string{"WARN memory_sessions"}},
@@ -293,6 +295,7 @@ Sessions.Idle=168h0m0s
 Sessions.Absolute=720h0m0s
 Sessions.Grace=10s
 Sessions.PerUser=50
+Throttle=struct { authkit.Throttle }
 StoreTimeout=5s
 Hasher=bcrypt, cost 12; reads pbkdf2-sha256, argon2id
 Roles=admin: users:write; user

@@ -28,6 +28,7 @@ func ExampleKit_Doctor() {
 	// WARN long_access_tokens
 	// WARN low_cost
 	// WARN unchecked_passwords
+	// WARN no_throttle
 	// WARN memory_store
 	// INFO sessions_off
 	// INFO short_passwords

@@ -53,7 +53,12 @@ func (k *Kit) effective(cfg Config) []slog.Attr {
 			slog.Duration("Sessions.Grace", s.grace),
 			slog.Int("Sessions.PerUser", s.perUser))
 	}
+	limits := "off"
+	if k.throttle != nil {
+		limits = fmt.Sprintf("%T", k.throttle)
+	}
 	return append(settings,
+		slog.String("Throttle", limits),
 		slog.Duration("StoreTimeout", cmp.Or(cfg.StoreTimeout, defaultStoreTimeout)),
 		slog.String("Hasher", describeHasher(k.hasher)),
 		slog.String("Roles", describeRoles(cfg.Roles)),
