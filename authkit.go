@@ -175,6 +175,7 @@ type Kit struct {
 	check        func(context.Context, string, User) error
 	extraClaims  func(context.Context, User) (any, error)
 	onEvent      func(context.Context, Event)
+	settings     []slog.Attr // see Settings
 }
 
 // New returns a Kit, or an error that joins every fault of cfg, each with the name of
@@ -253,6 +254,7 @@ func New(cfg Config) (*Kit, error) {
 		return nil, err
 	}
 	k.guard = &Guard{verifier: k.verifier, roles: k.roles, onEvent: k.onEvent, kit: k}
+	k.settings = k.effective(cfg)
 	return k, nil
 }
 

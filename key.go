@@ -21,6 +21,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/authkit-go/authkit/internal/entropy"
 )
 
 // An Algorithm is a JWS signature algorithm, by its name in RFC 7518 section 3.1
@@ -130,6 +132,7 @@ type boundKey struct {
 
 	newMAC func() hash.Hash // for the HS algorithms
 	index  int              // of its keyed hash in a scratch
+	bits   float64          // that its secret may hold, as a guess
 
 	method jwt.SigningMethod // for the others
 	public crypto.PublicKey
@@ -179,6 +182,7 @@ func bindKey(k Key) (*boundKey, error) {
 		}
 		secret := bytes.Clone(k.Secret)
 		b.newMAC = func() hash.Hash { return hmac.New(h.New, secret) }
+		b.bits = entropy.Bits(secret)
 		sigBytes = h.Size()
 	case RS256, PS256, ES256, EdDSA:
 		if k.Secret != nil {

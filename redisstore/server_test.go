@@ -295,8 +295,16 @@ func TestCheck(t *testing.T) {
 	err := s.Check(t.Context())
 	require.ErrorContains(t, err, `aof_enabled is "0"`)
 	require.ErrorContains(t, err, `maxmemory_policy is "volatile-lru"`)
+	codes := func() (codes []string) {
+		for _, f := range s.Doctor(t.Context()) {
+			codes = append(codes, f.Code)
+		}
+		return codes
+	}
+	require.Equal(t, []string{"redis_maxmemory_policy", "redis_aof_enabled"}, codes())
 	srv.kill(t)
 	require.Error(t, s.Check(t.Context()))
+	require.Equal(t, []string{"unavailable"}, codes())
 }
 
 // newCluster starts a cluster of three masters, and returns a client and its nodes.

@@ -25,6 +25,9 @@ func New(running, waiting int) *Gate {
 	}
 }
 
+// Size returns how many callers may be inside.
+func (g *Gate) Size() int { return cap(g.inside) }
+
 // Enter waits for a place and returns the function that gives it back, which must
 // be called exactly once. It fails with ErrFull at once when the queue is full,
 // and with the context's error when ctx ends first.

@@ -1,0 +1,208 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/authkit-go/authkit"
+)
+
+const (
+	importBatch   = 500
+	maxImportLine = 1 << 20
+	maxLineFaults = 10
+)
+
+// A record is a line of an import.
+type record struct {
+	ID           string    `json:"id"`
+	Email        string    `json:"email"`
+	FullName     string    `json:"full_name"`
+	Roles        []string  `json:"roles"`
+	Disabled     bool      `json:"disabled"`
+	PasswordHash string    `json:"password_hash"`
+	CreatedAt    time.Time `json:"created_at"`
+	UpdatedAt    time.Time `json:"updated_at"`
+}
+
+// rows are accounts to import, and the lines that they are from.
+type rows struct {
+	users []authkit.StoredUser
+	lines []int
+}
+
+func importUsers(ctx context.Context, c *call) error {
+	c.databaseFlags()
+	c.hasherFlags()
+	c.auditFlags()
+	check := c.flags.Bool("check", false, "look for what is wrong with the input, and import nothing; needs no database")
+	skip := c.flags.Bool("skip-existing", false, "leave out accounts whose address is taken, such as those of an import that was interrupted")
+	args, err := c.parse(0, 1)
+	if err != nil {
+		return err
+	}
+	input := c.stdin
+	if len(args) > 0 && args[0] != "-" {
+		f, err := os.Open(args[0])
+		if err != nil {
+			return err
+		}
+		defer func() { _ = f.Close() }()
+		input = f
+	} else if isTerminal(input) {
+		return usagef("no input; give a file, or write it to standard input")
+	}
+	all, err := readRows(input)
+	if err != nil {
+		return fmt.Errorf("%w; nothing was imported", err)
+	}
+	// All of it is checked before any of it is stored.
+	checker, err := c.kit(authkit.Config{Users: nowhere{}})
+	if err != nil {
+		return err
+	}
+	if err := checker.ImportUsers(ctx, all.users); err != nil {
+		return fmt.Errorf("%w; nothing was imported", all.locate(err, 0))
+	}
+	imported, skipped := 0, 0
+	if !*check {
+		ctx, op, err := c.operation(ctx)
+		if err != nil {
+			return err
+		}
+		if *skip {
+			if skipped, err = all.skipExisting(ctx, op.store); err != nil {
+				return err
+			}
+		}
+		if imported, err = c.importRows(ctx, op, all); err != nil {
+			return fmt.Errorf("%w; at least %d accounts were imported before it; mend it, and run the same with -skip-existing", err, imported)
+		}
+	}
+	t, err := c.table("read", "imported", "skipped")
+	if err != nil {
+		return err
+	}
+	return t.row(len(all.users)+skipped, imported, skipped)
+}
+
+// importRows stores the rows in batches, and returns how many it stored.
+func (c *call) importRows(ctx context.Context, op *operation, all *rows) (imported int, err error) {
+	p := c.progress("accounts", len(all.users))
+	defer func() { p.end(imported) }()
+	for imported < len(all.users) {
+		end := min(imported+importBatch, len(all.users))
+		err := op.kit.ImportUsers(ctx, all.users[imported:end])
+		if err = op.done(ctx, err); err != nil {
+			return imported, all.locate(err, imported)
+		}
+		imported = end
+		p.at(imported)
+	}
+	return imported, nil
+}
+
+// skipExisting takes the rows out whose address is taken.
+func (r *rows) skipExisting(ctx context.Context, store authkit.UserStore) (skipped int, err error) {
+	var left rows
+	for i, u := range r.users {
+		email, err := authkit.NormalizeEmail(u.Email)
+		if err == nil {
+			_, err = store.UserByEmail(ctx, email)
+		}
+		switch {
+		case err == nil:
+			skipped++
+		case errors.Is(err, authkit.ErrUserNotFound):
+			left.users, left.lines = append(left.users, u), append(left.lines, r.lines[i])
+		default:
+			return 0, err
+		}
+	}
+	*r = left
+	return skipped, nil
+}
+
+// locate says on which line an import failed, of rows from the one given on.
+func (r *rows) locate(err error, from int) error {
+	failed, ok := errors.AsType[*authkit.ImportError](err)
+	if !ok {
+		return err
+	}
+	hint := ""
+	switch {
+	case errors.Is(err, authkit.ErrEmailTaken):
+		hint = ", by an account that is there, or on an earlier line"
+	case errors.Is(err, authkit.ErrUnknownScheme):
+		hint = "; bcrypt, pbkdf2-sha256 (of passlib or Django) and argon2id are read"
+	}
+	return fmt.Errorf("line %d: %w%s", r.lines[from+failed.Row], failed.Err, hint)
+}
+
+// readRows reads the lines. What is wrong with their form is told of several at once, without
+// what is in them.
+func readRows(r io.Reader) (*rows, error) {
+	all := new(rows)
+	var errs []error
+	scan := bufio.NewScanner(r)
+	scan.Buffer(nil, maxImportLine)
+	line := 0
+	for scan.Scan() {
+		line++
+		if len(bytes.TrimSpace(scan.Bytes())) == 0 {
+			continue
+		}
+		rec, err := readRecord(scan.Bytes())
+		if err != nil {
+			if errs = append(errs, fmt.Errorf("line %d: %w", line, err)); len(errs) == maxLineFaults {
+				return nil, errors.Join(errs...)
+			}
+			continue
+		}
+		all.lines = append(all.lines, line)
+		all.users = append(all.users, authkit.StoredUser{
+			User: authkit.User{
+				ID: rec.ID, Email: rec.Email, FullName: rec.FullName, Roles: rec.Roles, Disabled: rec.Disabled,
+				CreatedAt: rec.CreatedAt, UpdatedAt: rec.UpdatedAt,
+			},
+			PasswordHash: authkit.PasswordHash(rec.PasswordHash),
+		})
+	}
+	if err := scan.Err(); err != nil {
+		errs = append(errs, fmt.Errorf("line %d: %w", line+1, err))
+	}
+	return all, errors.Join(errs...)
+}
+
+// readRecord reads a line. The errors of package json may quote it.
+func readRecord(line []byte) (rec record, err error) {
+	dec := json.NewDecoder(bytes.NewReader(line))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&rec); err != nil {
+		return rec, errors.New("not a JSON object of id, email, full_name, roles, disabled, password_hash, created_at and updated_at")
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return rec, errors.New("more than one JSON object")
+	}
+	return rec, nil
+}
+
+// nowhere is a store that has nothing, and takes everything without keeping it.
+type nowhere struct{ authkit.UserStore }
+
+func (nowhere) CreateUser(context.Context, authkit.StoredUser) error { return nil }
+
+func (nowhere) UserByID(context.Context, string) (authkit.StoredUser, error) {
+	return authkit.StoredUser{}, authkit.ErrUserNotFound
+}
+
+func (nowhere) UserByEmail(context.Context, string) (authkit.StoredUser, error) {
+	return authkit.StoredUser{}, authkit.ErrUserNotFound
+}

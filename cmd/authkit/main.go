@@ -1,0 +1,162 @@
+// Authkit is the command-line tool for operators of a service on package authkit: it makes and
+// ends accounts and sessions, rotates keys, and looks for what is wrong. It works on the
+// database of the service, beside it. See README.md in the directory above, or run
+//
+//	authkit help
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv)
+	stop()
+	os.Exit(code)
+}
+
+// A command is one of the tool's.
+type command struct {
+	name, args, help string
+	run              func(ctx context.Context, c *call) error
+}
+
+// commands are all of them, in the order of the usage.
+func commands() []command {
+	return []command{
+		{"create-user", "-email ADDRESS [-name NAME] [-role ROLE]...", "make an account; the password is asked for, or read from standard input", createUser},
+		{"set-password", "USER", "give an account a new password, and log its user out everywhere", setPassword},
+		{"disable", "USER...", "disable accounts, and log their users out everywhere", disable},
+		{"enable", "USER...", "enable accounts again; their users have to log in", enable},
+		{"list-users", "", "list accounts", listUsers},
+		{"list-sessions", "USER", "list where a user is logged in", listSessions},
+		{"revoke", "USER SESSION... | -all USER", "end sessions of a user, or every session and token", revoke},
+		{"rotate-key", "FILE", "make a new signing key, and keep the old one to verify", rotateKey},
+		{"hash", "", "hash a password", hashPassword},
+		{"doctor", "", "look for what is wrong with the database, the accounts and the key", examine},
+		{"rehash-report", "", "count the password hashes by scheme and cost, and those due for a rehash", rehashReport},
+		{"import", "[FILE]", "take over accounts with their hashes, a JSON object to a line", importUsers},
+		{"migrate", "", "make the tables, or bring them up to date", migrate},
+		{"audit verify", "-audit-key FILE [FILE]", "verify the audit log, in the database or in a file", auditVerify},
+	}
+}
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1 // it failed, or found what it looked for
+	exitUsage  = 2
+)
+
+var (
+	// errFound ends a command that did its work, and found something wrong.
+	errFound = errors.New("something was found")
+
+	errHelp = errors.New("help was asked for")
+)
+
+// A usageError is a command line that makes no sense.
+type usageError struct{ text string }
+
+func (e usageError) Error() string { return e.text }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Sprintf(format, args...)} }
+
+// run is the tool, with all that it sees of the world. It returns the exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env func(string) string) int {
+	if len(args) == 0 {
+		usage(stderr)
+		return exitUsage
+	}
+	switch args[0] {
+	case "help", "-h", "-help", "--help":
+		if len(args) == 1 {
+			usage(stdout)
+			return exitOK
+		}
+		args = append(args[1:], "-help")
+	}
+	cmd, rest, ok := find(args)
+	if !ok {
+		fmt.Fprintf(stderr, "authkit: there is no command %q; see: authkit help\n", printable(args[0]))
+		return exitUsage
+	}
+	c := newCall(cmd, rest, stdin, stdout, stderr, env)
+	err := errors.Join(cmd.run(ctx, c), c.close())
+	usage, isUsage := errors.AsType[usageError](err)
+	switch {
+	case err == nil, errors.Is(err, errHelp):
+		return exitOK
+	case isUsage:
+		fmt.Fprintf(stderr, "authkit %s: %s; see: authkit help %s\n", cmd.name, usage.text, cmd.name)
+		return exitUsage
+	case errors.Is(err, errFound):
+		return exitFailed
+	case ctx.Err() != nil:
+		fmt.Fprintf(stderr, "authkit %s: interrupted\n", cmd.name)
+		return exitFailed
+	}
+	fmt.Fprintf(stderr, "authkit %s: %s\n", cmd.name, explain(err))
+	return exitFailed
+}
+
+// find returns the command that a command line begins with.
+func find(args []string) (cmd command, rest []string, ok bool) {
+	for _, cmd := range commands() {
+		words := strings.Fields(cmd.name)
+		if len(args) >= len(words) && strings.Join(args[:len(words)], " ") == cmd.name {
+			return cmd, args[len(words):], true
+		}
+	}
+	return command{}, nil, false
+}
+
+func usage(w io.Writer) {
+	fmt.Fprint(w, "Authkit looks after the accounts, sessions and keys of a service.\n\n"+
+		"\tauthkit COMMAND [flags] [arguments]\n\nThe commands are:\n\n")
+	for _, cmd := range commands() {
+		fmt.Fprintf(w, "\t%-14s %s\n", cmd.name, cmd.help)
+	}
+	fmt.Fprint(w, "\nThe database is that of -db, or of the variable DATABASE_URL:\n"+
+		"sqlite:FILE, postgres://… or mysql://…. A USER is an ID or an e-mail address.\n"+
+		"A password is asked for on a terminal, and otherwise read from standard input.\n"+
+		"For the flags of a command: authkit help COMMAND.\n\n"+
+		"The exit code is 0, or 1 where something failed or was found, or 2 for a wrong command line.\n")
+}
+
+// parse reads the flags of a command, which may stand between its arguments, and checks how many
+// arguments there are; a negative most means any number.
+func (c *call) parse(least, most int) ([]string, error) {
+	var given []string
+	for args := c.args; ; {
+		if err := c.flags.Parse(args); err != nil {
+			if errors.Is(err, flag.ErrHelp) {
+				fmt.Fprintf(c.stdout, "%s: %s\n\n\tauthkit %s %s\n\n", c.cmd.name, c.cmd.help, c.cmd.name, strings.TrimSpace(c.cmd.args+" [flags]"))
+				c.flags.SetOutput(c.stdout)
+				c.flags.PrintDefaults()
+				return nil, errHelp
+			}
+			return nil, usagef("%s", printable(err.Error()))
+		}
+		if c.flags.NArg() == 0 {
+			break
+		}
+		given, args = append(given, c.flags.Arg(0)), c.flags.Args()[1:]
+	}
+	switch {
+	case len(given) < least:
+		return nil, usagef("too few arguments; the command is: %s %s", c.cmd.name, c.cmd.args)
+	case most >= 0 && len(given) > most:
+		return nil, usagef("too many arguments, from %q on", printable(given[most]))
+	}
+	return given, nil
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"fmt"
+)
+
+func listSessions(ctx context.Context, c *call) error {
+	c.databaseFlags()
+	args, err := c.parse(1, 1)
+	if err != nil {
+		return err
+	}
+	store, err := c.open(ctx)
+	if err != nil {
+		return err
+	}
+	u, err := findUser(ctx, store, args[0])
+	if err != nil {
+		return err
+	}
+	sessions, err := store.SessionsByUser(ctx, u.ID)
+	if err != nil {
+		return err
+	}
+	t, err := c.table("id", "device", "address", "created_at", "last_used_at", "expires_at", "ends_at")
+	for _, s := range sessions {
+		if err == nil {
+			err = t.row(s.ID, s.Device, s.Address, s.CreatedAt, s.LastUsedAt, s.ExpiresAt, s.EndsAt)
+		}
+	}
+	return err
+}
+
+func revoke(ctx context.Context, c *call) error {
+	c.databaseFlags()
+	c.auditFlags()
+	all := c.flags.Bool("all", false, "end all sessions, and refuse every token that was issued until now")
+	args, err := c.parse(1, -1)
+	if err != nil {
+		return err
+	}
+	switch {
+	case *all && len(args) > 1:
+		return usagef("-all ends all sessions; leave the IDs out")
+	case !*all && len(args) == 1:
+		return usagef("no session; give IDs from authkit list-sessions, or -all")
+	}
+	ctx, op, err := c.operation(ctx)
+	if err != nil {
+		return err
+	}
+	u, err := op.user(ctx, args[0])
+	if err != nil {
+		return err
+	}
+	if *all {
+		return op.done(ctx, op.kit.LogoutEverywhere(ctx, u.ID))
+	}
+	for _, id := range args[1:] {
+		if err := op.kit.Logout(ctx, u.ID, id); err != nil {
+			return op.done(ctx, fmt.Errorf("%s: %w; those before it were ended", printable(id), err))
+		}
+	}
+	return op.done(ctx, nil)
+}

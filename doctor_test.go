@@ -1,0 +1,313 @@
+package authkit_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/authkit-go/authkit"
+)
+
+// goodConfig is one that a doctor finds nothing in, but that everything is kept in memory.
+func goodConfig(cfg *authkit.Config) {
+	store := authkit.NewMemoryStore()
+	cfg.Secret = []byte("f3b7c2c5a4d58e0196e2f7718e3a0b4cd2951c7f08e6a3b4975dd1c0e8f2a661")
+	cfg.Users, cfg.Sessions.Store = store, store
+	cfg.Hasher = cannedHasher{authkit.Schemes(authkit.Bcrypt{}, authkit.PBKDF2SHA256{})}
+	cfg.Roles = map[string][]string{"user": nil, "admin": {"users:write"}}
+	cfg.MinPasswordLength = 15
+	cfg.Throttle = struct{ authkit.Throttle }{}
+	cfg.CheckPassword = func(context.Context, string, authkit.User) error { return nil }
+}
+
+// A cannedHasher is the one inside, but that it takes no time to make a hash of cost 12.
+type cannedHasher struct{ authkit.Hasher }
+
+func (cannedHasher) Hash(string) (authkit.PasswordHash, error) {
+	return "$2a$12$abcdefghijklmnopqrstuu8nVP5YIGOh70Ay1z97h1tTXrbCO0wzK", nil
+}
+
+// codes returns what was found, each as "WARN code".
+func codes(found []authkit.Finding) []string {
+	list := []string{}
+	for _, f := range found {
+		list = append(list, f.Severity.String()+" "+f.Code)
+	}
+	return list
+}
+
+func TestDoctorConfig(t *testing.T) {
+	t.Parallel()
+	_, private, err := ed25519.GenerateKey(nil)
+	require.NoError(t, err)
+	good := []string{"WARN memory_store"}
+	for name, tc := range map[string]struct {
+		change func(*authkit.Config)
+		want   []string // all that is found
+	}{
+		"nothing to mend": {func(*authkit.Config) {}, good},
+		"a secret of words": {func(c *authkit.Config) { c.Secret = []byte("my-super-secret-signing-key-for-production") },
+			[]string{"WARN weak_secret", "WARN memory_store"}},
+		"a secret that repeats": {func(c *authkit.Config) { c.Secret = []byte("Passw0rd!Passw0rd!Passw0rd!Passw0rd!") },
+			[]string{"ERROR weak_secret", "WARN memory_store"}},
+		"sessions off": {func(c *authkit.Config) { c.Sessions.Store = nil },
+			[]string{"WARN long_access_tokens", "WARN memory_store", "INFO sessions_off"}},
+		"sessions off, and short tokens": {func(c *authkit.Config) { c.Sessions.Store, c.Tokens.Lifetime = nil, 15*time.Minute },
+			[]string{"WARN memory_store", "INFO sessions_off"}},
+		"long sessions": {func(c *authkit.Config) { c.Sessions.Absolute = 90 * 24 * time.Hour },
+			[]string{"WARN memory_store", "INFO long_sessions"}},
+		"others verify, and no audience": {func(c *authkit.Config) {
+			c.Secret, c.Tokens.Keys = nil, []authkit.Key{{ID: "a", Algorithm: authkit.EdDSA, Private: private}}
+		}, []string{"WARN no_audience", "WARN memory_store"}},
+		"others verify": {func(c *authkit.Config) {
+			c.Secret, c.Tokens.Keys = nil, []authkit.Key{{ID: "a", Algorithm: authkit.EdDSA, Private: private}}
+			c.Tokens.Audience = "orders"
+		}, good},
+		"the e-mail as subject": {func(c *authkit.Config) { c.EmailSubject = true }, []string{"WARN memory_store", "INFO email_subject"}},
+		"bcrypt for tests": {func(c *authkit.Config) { c.Hasher = quickHasher() },
+			[]string{"ERROR low_cost", "WARN memory_store"}},
+		"bcrypt of cost 10": {func(c *authkit.Config) { c.Hasher = authkit.Bcrypt{Cost: 10} },
+			[]string{"WARN low_cost", "WARN memory_store"}},
+		"PBKDF2 for tests": {func(c *authkit.Config) { c.Hasher = authkit.PBKDF2SHA256{Rounds: 1000, InsecureLowRounds: true} },
+			[]string{"ERROR low_cost", "WARN memory_store"}},
+		"Argon2id for tests": {func(c *authkit.Config) {
+			c.Hasher = authkit.Argon2id{Time: 1, MemoryKiB: 64, Threads: 1, InsecureLowCost: true}
+		}, []string{"ERROR low_cost", "WARN memory_store"}},
+		"Argon2id": {func(c *authkit.Config) { c.Hasher = authkit.Argon2id{} }, good},
+		"the least Argon2id of OWASP": {func(c *authkit.Config) { c.Hasher = authkit.Argon2id{Time: 5, MemoryKiB: 7 << 10} },
+			good},
+		"a hasher of the host's that wraps one": {func(c *authkit.Config) { c.Hasher = struct{ authkit.Hasher }{authkit.Bcrypt{Cost: 11}} },
+			[]string{"WARN low_cost", "WARN memory_store"}},
+		"a hasher of the host's": {func(c *authkit.Config) { c.Hasher = ownHasher{} }, []string{"WARN memory_store", "INFO other_hasher"}},
+		"no list of passwords":   {func(c *authkit.Config) { c.CheckPassword = nil }, []string{"WARN unchecked_passwords", "WARN memory_store"}},
+		"short passwords":        {func(c *authkit.Config) { c.MinPasswordLength = 0 }, []string{"WARN memory_store", "INFO short_passwords"}},
+		"no throttle":            {func(c *authkit.Config) { c.Throttle = nil }, []string{"WARN no_throttle", "WARN memory_store"}},
+		"no role table":          {func(c *authkit.Config) { c.Roles = nil }, []string{"WARN memory_store", "INFO no_role_table"}},
+		"sessions in memory": {func(c *authkit.Config) { c.Users = struct{ authkit.UserStore }{c.Users} },
+			[]string{"WARN memory_sessions"}},
+		"accounts in memory": {func(c *authkit.Config) { c.Sessions.Store = struct{ authkit.SessionStore }{c.Sessions.Store} },
+			[]string{"ERROR sessions_outlive_accounts", "WARN memory_store"}},
+		"two databases": {func(c *authkit.Config) {
+			c.Users, c.Sessions.Store = struct{ authkit.UserStore }{c.Users}, struct{ authkit.SessionStore }{c.Sessions.Store}
+		}, []string{"INFO stores_apart"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			kit := newKit(t, goodConfig, tc.change)
+			found := kit.Doctor(t.Context())
+			require.Equal(t, tc.want, codes(found))
+			for _, f := range found {
+				require.NotEmpty(t, f.Text)
+				require.NotEmpty(t, f.Mend)
+			}
+		})
+	}
+}
+
+// ownHasher is one that nobody but the host knows.
+type ownHasher struct{}
+
+func (ownHasher) Hash(string) (authkit.PasswordHash, error)        { return "$own$", nil }
+func (ownHasher) Verify(string, authkit.PasswordHash) error        { return authkit.ErrPasswordMismatch }
+func (ownHasher) NeedsRehash(h authkit.PasswordHash) (bool, error) { return false, nil }
+
+func TestDoctorHashesTakeAll(t *testing.T) {
+	t.Parallel()
+	procs := runtime.GOMAXPROCS(0)
+	kit := newKit(t, goodConfig, func(c *authkit.Config) { c.MaxConcurrentHashes = procs })
+	if procs > 1 {
+		require.Contains(t, codes(kit.Doctor(t.Context())), "WARN hashes_take_all")
+	} else { // it cannot be helped
+		require.NotContains(t, codes(kit.Doctor(t.Context())), "WARN hashes_take_all")
+	}
+}
+
+func TestDoctorKeys(t *testing.T) {
+	t.Parallel()
+	key := func(id string) authkit.Key {
+		_, private, err := ed25519.GenerateKey(nil)
+		require.NoError(t, err)
+		return authkit.Key{ID: id, Algorithm: authkit.EdDSA, Private: private}
+	}
+	ring, err := authkit.NewKeyRing(key("a"), key("b"), key("c"))
+	require.NoError(t, err)
+	kit := newKit(t, goodConfig, func(c *authkit.Config) { c.Secret, c.Tokens.Ring, c.Tokens.Audience = nil, ring, "orders" })
+	require.Contains(t, codes(kit.Doctor(t.Context())), "INFO many_keys")
+
+	ring.Expire(time.Time{}, time.Now().Add(-time.Minute))
+	require.Equal(t, []string{"ERROR no_keys", "WARN memory_store"}, codes(kit.Doctor(t.Context())))
+
+	require.NoError(t, ring.Replace())
+	require.Equal(t, []string{"ERROR no_signing_key", "ERROR no_keys", "WARN memory_store"}, codes(kit.Doctor(t.Context())))
+}
+
+// TestDoctorData: what is in the stores tells what no setting does.
+func TestDoctorData(t *testing.T) {
+	t.Parallel()
+	const old = "$pbkdf2-sha256$1000$AAECAwQFBgcICQoLDA0ODw$tzK2P1lIsJv8KKWG6Jtvk9M0R3D5mmsyRop6.rUhjTk"
+	at := time.Now().UTC()
+	for name, tc := range map[string]struct {
+		users    []authkit.StoredUser
+		sessions func(userID string) authkit.Session
+		want     string
+		text     string // that is in it
+	}{
+		"nothing": {},
+		"due": {users: []authkit.StoredUser{{PasswordHash: old}, {PasswordHash: old}, {PasswordHash: ""}},
+			want: "WARN hashes_due", text: "of the first 3 accounts, 2 have"},
+		"unreadable": {users: []authkit.StoredUser{{PasswordHash: "md5:5f4dcc3b5aa765d61d8327deb882cf99"}},
+			want: "ERROR unreadable_hashes", text: "of the first 1 accounts, 1 have"},
+		"roles": {users: []authkit.StoredUser{{User: authkit.User{Roles: []string{"user", "admni"}}}},
+			want: "WARN unknown_roles", text: "1 have a role"},
+		"an account of tomorrow": {users: []authkit.StoredUser{{User: authkit.User{CreatedAt: at.Add(time.Hour)}}}, want: "ERROR clock_skew"},
+		"a cut-off of tomorrow":  {users: []authkit.StoredUser{{ValidFrom: at.Add(time.Hour)}}, want: "ERROR clock_skew"},
+		"a session of tomorrow": {users: make([]authkit.StoredUser, 1), want: "ERROR clock_skew",
+			sessions: func(string) authkit.Session {
+				return authkit.Session{LastUsedAt: at.Add(time.Hour), ExpiresAt: at.Add(2 * time.Hour)}
+			}},
+		"nobody runs Run": {users: make([]authkit.StoredUser, 1), want: "WARN expired_sessions", text: "there are 1 sessions",
+			sessions: func(string) authkit.Session { return authkit.Session{ExpiresAt: at.Add(-2 * time.Hour)} }},
+		"a proxy": {users: make([]authkit.StoredUser, 5), want: "WARN one_address", text: `"10.0.0.7"`,
+			sessions: func(string) authkit.Session {
+				return authkit.Session{Address: "10.0.0.7", ExpiresAt: at.Add(time.Hour)}
+			}},
+		"a small office": {users: make([]authkit.StoredUser, 4),
+			sessions: func(string) authkit.Session {
+				return authkit.Session{Address: "10.0.0.7", ExpiresAt: at.Add(time.Hour)}
+			}},
+		"addresses that nobody told": {users: make([]authkit.StoredUser, 5),
+			sessions: func(string) authkit.Session { return authkit.Session{ExpiresAt: at.Add(time.Hour)} }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := authkit.NewMemoryStore()
+			for i, u := range tc.users {
+				u.ID, u.Email = authkit.NewUserID(), fmt.Sprintf("user%d@example.com", i)
+				require.NoError(t, store.CreateUser(t.Context(), u))
+				if tc.sessions != nil {
+					s := tc.sessions(u.ID)
+					s.ID, s.UserID = fmt.Sprint("session", i), u.ID
+					require.NoError(t, store.CreateSession(t.Context(), authkit.StoredSession{Session: s}, 10))
+				}
+			}
+			kit := newKit(t, goodConfig, func(c *authkit.Config) { c.Users, c.Sessions.Store = store, store })
+			want := []string{"WARN memory_store"}
+			if strings.HasPrefix(tc.want, "ERROR") {
+				want = append([]string{tc.want}, want...)
+			} else if tc.want != "" {
+				want = append(want, tc.want)
+			}
+			found := kit.Doctor(t.Context())
+			require.Equal(t, want, codes(found))
+			if tc.text != "" {
+				require.Contains(t, fmt.Sprint(found), tc.text)
+			}
+			require.NotRegexp(t, `user\d@example|pbkdf2-sha256\$`, fmt.Sprint(found), "an account, or a hash")
+		})
+	}
+}
+
+// TestDoctorIsBounded: a million accounts take no longer than a thousand.
+func TestDoctorIsBounded(t *testing.T) {
+	t.Parallel()
+	store := authkit.NewMemoryStore()
+	for i := range 1300 {
+		u := authkit.StoredUser{User: authkit.User{ID: fmt.Sprintf("%05d", i), Email: fmt.Sprintf("u%d@example.com", i)}, PasswordHash: "broken"}
+		require.NoError(t, store.CreateUser(t.Context(), u))
+	}
+	kit := newKit(t, goodConfig, func(c *authkit.Config) { c.Users, c.Sessions.Store = store, store })
+	require.Contains(t, fmt.Sprint(kit.Doctor(t.Context())), "of the first 1000 accounts, 1000 have")
+}
+
+// A talkingStore knows about itself, and counts who asks.
+type talkingStore struct {
+	*authkit.MemoryStore
+	asked *int
+	err   error
+}
+
+func (s talkingStore) Doctor(ctx context.Context) []authkit.Finding {
+	*s.asked++
+	if _, ok := ctx.Deadline(); !ok {
+		return []authkit.Finding{{Code: "no_deadline", Severity: slog.LevelError}}
+	}
+	return []authkit.Finding{{Code: "pending_migrations", Severity: slog.LevelError, Text: "2 migrations are pending", Mend: "run them"}}
+}
+
+func (s talkingStore) ListUsers(ctx context.Context, after string, limit int) ([]authkit.User, error) {
+	if s.err != nil {
+		return nil, s.err
+	}
+	return s.MemoryStore.ListUsers(ctx, after, limit)
+}
+
+// TestDoctorAsksStores once, though it is both.
+func TestDoctorAsksStores(t *testing.T) {
+	t.Parallel()
+	asked := 0
+	store := talkingStore{authkit.NewMemoryStore(), &asked, nil}
+	kit := newKit(t, goodConfig, func(c *authkit.Config) { c.Users, c.Sessions.Store = store, store })
+	require.Equal(t, []string{"ERROR pending_migrations"}, codes(kit.Doctor(t.Context())))
+	require.Equal(t, 1, asked)
+
+	store.err = errors.New("the disk is on fire")
+	kit = newKit(t, goodConfig, func(c *authkit.Config) { c.Users, c.Sessions.Store = store, authkit.SessionStore(&store) })
+	found := kit.Doctor(t.Context())
+	require.Equal(t, []string{"ERROR unavailable", "ERROR pending_migrations", "ERROR pending_migrations", "INFO stores_apart"}, codes(found))
+	require.Contains(t, found[0].Text, "the disk is on fire")
+}
+
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	kit := newKit(t, goodConfig, func(c *authkit.Config) {
+		c.Tokens.Keys = []authkit.Key{
+			{ID: "next", Algorithm: authkit.HS512, Secret: []byte(strings.Repeat("s3cr3t-", 12) + "AbCdEfGh")},
+			{Algorithm: authkit.HS256, Secret: c.Secret},
+		}
+		c.Secret, c.Hasher = nil, nil
+		c.Tokens.Issuer = "https://login.example.com"
+	})
+	var b strings.Builder
+	for _, s := range kit.Settings() {
+		fmt.Fprintln(&b, s)
+	}
+	require.Equal(t, `Tokens.Keys=2
+Tokens.Keys[0]=HS512 [redacted] "next", signs
+Tokens.Keys[1]=HS256 [redacted], verifies
+Tokens.Issuer=https://login.example.com
+Tokens.Audience=
+Tokens.AccessTokenProfile=false
+Tokens.ClientID=
+Tokens.Lifetime=30m0s
+Tokens.Leeway=30s
+Tokens.CacheSize=0
+Users=*authkit.MemoryStore
+Sessions.Store=*authkit.MemoryStore
+Sessions.Idle=168h0m0s
+Sessions.Absolute=720h0m0s
+Sessions.Grace=10s
+Sessions.PerUser=50
+Throttle=struct { authkit.Throttle }
+StoreTimeout=5s
+Hasher=bcrypt, cost 12; reads pbkdf2-sha256, argon2id
+Roles=admin: users:write; user
+EmailSubject=false
+MinPasswordLength=15
+CheckPassword=true
+MaxConcurrentHashes=`+fmt.Sprint(max(1, runtime.GOMAXPROCS(0)-1))+`
+ExtraClaims=false
+OnEvent=true
+`, b.String())
+
+	kit = newKit(t)
+	require.Contains(t, fmt.Sprint(kit.Settings()), "Sessions.Store=off")
+	require.NotContains(t, fmt.Sprint(kit.Settings()), testSecret[:8])
+}
