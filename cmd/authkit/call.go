@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"errors"
 	"flag"
 	"fmt"
@@ -24,6 +25,7 @@ type call struct {
 	stdout, stderr io.Writer
 	env            func(string) string
 	flags          *flag.FlagSet
+	db             *sql.DB // once it is open
 	closers        []func() error
 
 	json        bool
@@ -82,7 +84,10 @@ func (c *call) passwordFlags() {
 func (c *call) hasher() (authkit.Hasher, error) {
 	bcrypt, pbkdf2 := authkit.Bcrypt{}, authkit.PBKDF2SHA256{}
 	switch c.scheme {
-	case "bcrypt", "":
+	case "": // of a command that makes none: the one that New makes is stored nowhere
+		bcrypt = authkit.Bcrypt{Cost: 4, InsecureLowCost: true}
+		return authkit.Schemes(bcrypt, pbkdf2, authkit.Argon2id{}), nil
+	case "bcrypt":
 		bcrypt.Cost = c.cost
 		return authkit.Schemes(bcrypt, pbkdf2, authkit.Argon2id{}), nil
 	case "pbkdf2-sha256":
@@ -136,7 +141,7 @@ func (c *call) operation(ctx context.Context) (context.Context, *operation, erro
 		if op.log, err = openLog(ctx, store, c.auditKey); err != nil {
 			return ctx, nil, err
 		}
-		cfg.OnEvent = op.log.OnEvent
+		cfg.OnEvent = op.tell
 	}
 	if op.kit, err = c.kit(cfg); err != nil {
 		return ctx, nil, err
@@ -171,6 +176,13 @@ func openLog(ctx context.Context, store audit.Store, keyFile string) (*audit.Log
 		return nil, fmt.Errorf("-audit-key: the log in the database was not written with the key in %s; nothing was done", keyFile)
 	}
 	return log, nil
+}
+
+// tell puts an event into the audit log, if there is one.
+func (op *operation) tell(ctx context.Context, e authkit.Event) {
+	if op.log != nil {
+		op.log.OnEvent(ctx, e)
+	}
 }
 
 // done writes what was done to the audit log, whatever came of the rest.

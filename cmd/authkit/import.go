@@ -40,7 +40,6 @@ type rows struct {
 
 func importUsers(ctx context.Context, c *call) error {
 	c.databaseFlags()
-	c.hasherFlags()
 	c.auditFlags()
 	check := c.flags.Bool("check", false, "look for what is wrong with the input, and import nothing; needs no database")
 	skip := c.flags.Bool("skip-existing", false, "leave out accounts whose address is taken, such as those of an import that was interrupted")
@@ -83,7 +82,7 @@ func importUsers(ctx context.Context, c *call) error {
 			}
 		}
 		if imported, err = c.importRows(ctx, op, all); err != nil {
-			return fmt.Errorf("%w; at least %d accounts were imported before it; mend it, and run the same with -skip-existing", err, imported)
+			return fmt.Errorf("%w; %d accounts were imported before it; mend it, and run the same with -skip-existing", err, imported)
 		}
 	}
 	t, err := c.table("read", "imported", "skipped")
@@ -99,14 +98,40 @@ func (c *call) importRows(ctx context.Context, op *operation, all *rows) (import
 	defer func() { p.end(imported) }()
 	for imported < len(all.users) {
 		end := min(imported+importBatch, len(all.users))
-		err := op.kit.ImportUsers(ctx, all.users[imported:end])
-		if err = op.done(ctx, err); err != nil {
+		if err := c.importBatch(ctx, op, all.users[imported:end]); err != nil {
 			return imported, all.locate(err, imported)
 		}
 		imported = end
 		p.at(imported)
 	}
 	return imported, nil
+}
+
+// importBatch stores accounts, all or none of them.
+func (c *call) importBatch(ctx context.Context, op *operation, users []authkit.StoredUser) error {
+	tx, err := c.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
+	var events []authkit.Event           // of what may yet be taken back
+	kit, err := c.kit(authkit.Config{
+		Users:   op.store.WithTx(tx),
+		OnEvent: func(_ context.Context, e authkit.Event) { events = append(events, e) },
+	})
+	if err != nil {
+		return err
+	}
+	if err := kit.ImportUsers(ctx, users); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	for _, e := range events {
+		op.tell(ctx, e)
+	}
+	return op.done(ctx, nil)
 }
 
 // skipExisting takes the rows out whose address is taken.

@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -39,7 +40,7 @@ func commands() []command {
 		{"enable", "USER...", "enable accounts again; their users have to log in", enable},
 		{"list-users", "", "list accounts", listUsers},
 		{"list-sessions", "USER", "list where a user is logged in", listSessions},
-		{"revoke", "USER SESSION... | -all USER", "end sessions of a user, or every session and token", revoke},
+		{"revoke", "[--] USER SESSION... | -all USER", "end sessions of a user, or every session and token", revoke},
 		{"rotate-key", "FILE", "make a new signing key, and keep the old one to verify", rotateKey},
 		{"hash", "", "hash a password", hashPassword},
 		{"doctor", "", "look for what is wrong with the database, the accounts and the key", examine},
@@ -134,10 +135,14 @@ func usage(w io.Writer) {
 }
 
 // parse reads the flags of a command, which may stand between its arguments, and checks how many
-// arguments there are; a negative most means any number.
+// arguments there are; a negative most means any number. Behind "--" all are arguments.
 func (c *call) parse(least, most int) ([]string, error) {
+	args, behind := c.args, []string(nil)
+	if i := slices.Index(args, "--"); i >= 0 {
+		args, behind = args[:i], args[i+1:]
+	}
 	var given []string
-	for args := c.args; ; {
+	for {
 		if err := c.flags.Parse(args); err != nil {
 			if errors.Is(err, flag.ErrHelp) {
 				fmt.Fprintf(c.stdout, "%s: %s\n\n\tauthkit %s %s\n\n", c.cmd.name, c.cmd.help, c.cmd.name, strings.TrimSpace(c.cmd.args+" [flags]"))
@@ -152,11 +157,12 @@ func (c *call) parse(least, most int) ([]string, error) {
 		}
 		given, args = append(given, c.flags.Arg(0)), c.flags.Args()[1:]
 	}
+	given = append(given, behind...)
 	switch {
 	case len(given) < least:
 		return nil, usagef("too few arguments; the command is: %s %s", c.cmd.name, c.cmd.args)
 	case most >= 0 && len(given) > most:
-		return nil, usagef("too many arguments, from %q on", printable(given[most]))
+		return nil, usagef("too many arguments; the command is: %s", strings.TrimSpace(c.cmd.name+" "+c.cmd.args)) // one may be a password
 	}
 	return given, nil
 }

@@ -187,10 +187,10 @@ func TestAccounts(t *testing.T) {
 		sessions := strings.Split(tl.ok("", "list-sessions", "ann@example.com"), "\n")
 		require.Equal(t, "id\tdevice\taddress\tcreated_at\tlast_used_at\texpires_at\tends_at", sessions[0])
 		session := strings.Split(sessions[1], "\t")[0]
-		r := tl.run("", "revoke", bob, session)
+		r := tl.run("", "revoke", "--", bob, session)
 		require.Equal(t, 1, r.code, "the session of another user")
 		require.Contains(t, r.stderr, "authkit list-sessions")
-		require.Empty(t, tl.ok("", "revoke", ann, session))
+		require.Empty(t, tl.ok("", "revoke", "--", ann, session))
 		_, err = kit.Refresh(ctx, token.RefreshToken)
 		require.ErrorIs(t, err, authkit.ErrInvalidRefreshToken)
 
@@ -283,7 +283,7 @@ func TestUsage(t *testing.T) {
 		{"create-user -email ann@example.com", "short", 1, "password: must have at least 8 characters"},
 		{"create-user -email ann@example.com -min-password-length 30", password, 1, "password: must have at least 30 characters"},
 		{"create-user -email ann@example.com -min-password-length 99", password, 2, "MinPasswordLength"},
-		{"create-user -email ann@example.com", "one line\nanother line\n", 1, "more than one line"},
+		{"create-user -email ann@example.com", "a first line\nanother line\n", 1, "more than one line"},
 		{"create-user -email ann@example.com", strings.Repeat("x", 5000), 1, "more than 4096 bytes"},
 		{"create-user -email ann@example.com", strings.Repeat("x", 73), 1, "at most 72 bytes"},
 		{"create-user -email ann@example.com -role Admin", password, 1, "roles: must be roles of this service"},
@@ -295,6 +295,8 @@ func TestUsage(t *testing.T) {
 		{"set-password nobody@example.com", password, 1, "authkit list-users"},
 		{"disable", "", 2, "too few arguments"},
 		{"revoke ann@example.com", "", 2, "-all"},
+		{"revoke -- nobody -begins-with-a-hyphen", "", 1, "authkit list-users"},
+		{"revoke nobody -begins-with-a-hyphen", "", 2, "authkit help revoke"},
 		{"revoke -all ann@example.com session", "", 2, "leave the IDs out"},
 		{"list-sessions nobody", "", 1, "authkit list-users"},
 		{"rotate-key", "", 2, "too few arguments"},
@@ -306,7 +308,7 @@ func TestUsage(t *testing.T) {
 	} {
 		t.Run(tc.args+"/"+tc.want, func(t *testing.T) {
 			t.Parallel()
-			tl := &tool{t, tl.env, []string{"one line", "another line", "xxxxx"}}
+			tl := &tool{t, tl.env, []string{"a first line", "another line", "xxxxx", "secret-password"}}
 			r := tl.run(tc.stdin, strings.Fields(tc.args)...)
 			require.Equal(t, tc.code, r.code, r.stderr)
 			require.Contains(t, r.stderr, tc.want)
@@ -408,6 +410,6 @@ func TestReadme(t *testing.T) {
 	text, err := os.ReadFile("../README.md")
 	require.NoError(t, err)
 	for _, cmd := range commands() {
-		require.Regexp(t, `(?m)(^|\| |\$\()authkit `+regexp.QuoteMeta(cmd.name)+`\b`, string(text), cmd.name)
+		require.Regexp(t, "`authkit "+regexp.QuoteMeta(cmd.name)+`\b`, string(text), cmd.name)
 	}
 }

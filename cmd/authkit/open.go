@@ -61,6 +61,7 @@ func (c *call) connect(ctx context.Context, create bool) (*sqlstore.Store, error
 	if err != nil {
 		return nil, err
 	}
+	c.db = db
 	c.closers = append(c.closers, db.Close)
 	db.SetMaxOpenConns(workers)
 	db.SetMaxIdleConns(workers)

@@ -126,7 +126,7 @@ func (p *progress) at(done int) {
 	if p.bar {
 		every = barEvery
 	}
-	if at := time.Now(); at.Sub(p.shown) >= every {
+	if at := time.Now(); done < p.total && at.Sub(p.shown) >= every {
 		p.shown = at
 		p.show(done, "")
 	}

@@ -89,8 +89,8 @@ func disable(ctx context.Context, c *call) error {
 func enable(ctx context.Context, c *call) error {
 	return forUsers(ctx, c, func(ctx context.Context, op *operation, id string) error {
 		_, err := op.store.UpdateUser(ctx, id, authkit.UserUpdate{Disabled: new(false)}, time.Now().UTC())
-		if err == nil && op.log != nil {
-			op.log.OnEvent(ctx, authkit.Event{Kind: "user_enabled", UserID: id})
+		if err == nil {
+			op.tell(ctx, authkit.Event{Kind: "user_enabled", UserID: id})
 		}
 		return err
 	})
