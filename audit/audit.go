@@ -113,7 +113,8 @@ type Log struct {
 	chain   *Chain
 	head    Head
 	ready   bool    // head was read
-	batch   []Entry // taken from waiting, and not known to be written
+	taken   []Entry // what was waiting; its memory is used again
+	batch   []Entry // the end of taken that is not known to be written
 	linked  int     // so many of batch are in the chain
 }
 
