@@ -23,8 +23,8 @@
 // [Log.FailClosed] refuses requests while the queue is nearly full; OnEvent is called when
 // things have happened, and cannot refuse them.
 //
-// A program that is killed loses its queue, which is next to nothing while the store keeps
-// up. It shows by an entry of KindStarted with no KindStopped before it.
+// A program that is killed loses its queue, which is what happened in the last 20 milliseconds
+// while the store keeps up. It shows by an entry of KindStarted with no KindStopped before it.
 //
 // # What can be proved
 //
@@ -63,6 +63,7 @@ const (
 	storeTimeout = 5 * time.Second  // of an append, with what it takes to make it
 	drainTimeout = 10 * time.Second // of what is left when Run ends
 	maxBackoff   = 5 * time.Second
+	gather       = 20 * time.Millisecond // between writes, so that one fsync does for many entries
 )
 
 // Options configure a [Log].
@@ -113,7 +114,8 @@ type Log struct {
 	chain   *Chain
 	head    Head
 	ready   bool    // head was read
-	batch   []Entry // taken from waiting, and not known to be written
+	taken   []Entry // what was waiting; its memory is used again
+	batch   []Entry // the end of taken that is not known to be written
 	linked  int     // so many of batch are in the chain
 }
 
@@ -222,6 +224,7 @@ func (l *Log) run(ctx context.Context) error {
 		case <-l.wake:
 			if l.Flush(ctx) == nil {
 				backoff = 0
+				pause(ctx, gather)
 				continue
 			}
 			backoff = min(max(2*backoff, 50*time.Millisecond), maxBackoff)

@@ -31,13 +31,15 @@ func (l *Log) Flush(ctx context.Context) error {
 
 // take makes what waits the batch.
 func (l *Log) take() bool {
+	clear(l.taken)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.batch, l.waiting, l.linked = l.waiting, nil, 0
+	l.batch, l.waiting, l.linked = l.waiting, l.taken[:0], 0
 	if l.lost > 0 {
 		l.batch = append(l.batch, Entry{Time: now(), Kind: KindLost, Outcome: Failure, Count: l.lost})
 		l.lost = 0
 	}
+	l.taken = l.batch
 	return len(l.batch) > 0
 }
 
@@ -61,14 +63,11 @@ func (l *Log) note(ctx context.Context, err error) {
 
 // write writes the batch. What of it was not written stays there.
 func (l *Log) write(ctx context.Context) error {
-	conflicts := 0
-	for len(l.batch) > 0 {
+	for conflicts := 0; len(l.batch) > 0; {
 		err := l.append(ctx)
 		if errors.Is(err, ErrConflict) && conflicts < 100 { // one of the others got on
 			conflicts++
-			continue
-		}
-		if err != nil {
+		} else if err != nil {
 			return fmt.Errorf("audit: store: %w", err)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -57,7 +56,7 @@ func BenchmarkFile(b *testing.B) {
 	b.RunParallel(func(pb *testing.PB) {
 		for i := 1; pb.Next(); i++ {
 			for i%64 == 0 && l.Stats().Waiting > 2048 {
-				runtime.Gosched()
+				time.Sleep(100 * time.Microsecond)
 			}
 			l.OnEvent(ctx, loginEvent)
 		}
@@ -84,7 +83,7 @@ func BenchmarkVerify(b *testing.B) {
 
 // BenchmarkLogin compares logins at the default cost without an audit log, with one, and with
 // one that takes 10,000 events a second beside them, in turns, and reports the ratios of the
-// medians.
+// medians, and of the tenths that were quickest: those that other programs disturbed least.
 func BenchmarkLogin(b *testing.B) {
 	l, _ := openLog(b, filepath.Join(b.TempDir(), "log"))
 	ctx, cancel := context.WithCancel(client(b.Context()))
@@ -119,10 +118,12 @@ func BenchmarkLogin(b *testing.B) {
 	}
 	cancel()
 	<-done
-	median := func(s []float64) float64 { slices.Sort(s); return s[len(s)/2] }
-	b.ReportMetric(median(plain), "µs-without")
-	b.ReportMetric(median(logged)/median(plain), "ratio-with")
-	b.ReportMetric(median(loaded)/median(plain), "ratio-under-load")
+	for name, part := range map[string]float64{"median": 0.5, "quick": 0.1} {
+		at := func(s []float64) float64 { slices.Sort(s); return s[int(part*float64(len(s)))] }
+		b.ReportMetric(at(plain), "µs-"+name)
+		b.ReportMetric(at(logged)/at(plain), "with-"+name)
+		b.ReportMetric(at(loaded)/at(plain), "under-load-"+name)
+	}
 	b.ReportMetric(float64(sent.Load())/busy.Seconds(), "events/s")
 	b.ReportMetric(float64(l.Stats().Lost), "lost")
 	b.ReportMetric(0, "ns/op")
