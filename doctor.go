@@ -39,13 +39,12 @@ type doctor interface {
 
 // Doctor looks for settings that are weak or at odds with each other, and for what in the
 // stores shows that something is wrong; the worst is in front. None of it is a fault that
-// [New] refuses. What is used together with it is in [Kit.Settings].
+// [New] refuses. [Kit.Settings] is the policy that it judges.
 //
-// A store, or a throttle, is asked about itself, if it has a method
-// Doctor(context.Context) []Finding, as the stores on a
-// database have. Of the accounts and their sessions the first
-// 1,000 are looked at, for 10 seconds at most: that a hash is due shows among the oldest
-// first. How old a key is nobody knows, since a key has no date.
+// A store or a throttle is asked about itself if it has a method
+// Doctor(context.Context) []Finding, as those of packages sqlstore and redisstore have. The
+// first 1,000 accounts and their sessions are looked at, for 10 seconds at most: hashes that
+// are due are among the oldest. How old a key is, nobody knows: it has no date.
 //
 // It changes nothing, and is for operators: never serve it to users. Findings hold no secret
 // and name no account, but what a store says of itself when it fails is in them. What could
