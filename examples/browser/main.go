@@ -14,9 +14,9 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"time"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/harden"
 )
 
 //go:embed page
@@ -34,15 +34,7 @@ func main() {
 		log.Fatal(err)
 	}
 	fmt.Printf("listening on http://%s\nlog in as ann@example.com with %q, and reload the page\n", listener.Addr(), password)
-	server := &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       20 * time.Second,
-		WriteTimeout:      60 * time.Second,
-		IdleTimeout:       60 * time.Second,
-		MaxHeaderBytes:    32 << 10,
-	}
-	log.Fatal(server.Serve(listener))
+	log.Fatal(harden.Server("", h).Serve(listener))
 }
 
 const password = "correct horse battery"
