@@ -3,6 +3,7 @@ package authkit
 import (
 	"context"
 	"log/slog"
+	"time"
 )
 
 // An EventKind says what happened. The names follow the OWASP logging vocabulary
@@ -113,3 +114,22 @@ func LogEvents(logger *slog.Logger) func(context.Context, Event) {
 
 // emit tells the host of an event.
 func (k *Kit) emit(ctx context.Context, e Event) { k.onEvent(ctx, e) }
+
+// Stats are how a [Kit] or a [Guard] is doing, for metrics. Counts are those since New; all
+// but Verified are zero for a Guard.
+type Stats struct {
+	Verified uint64        // access tokens that were found good
+	Hashing  int           // password hashes that run now
+	Waiting  int           // callers that wait for their turn to hash
+	Hashed   uint64        // turns that were had
+	Waited   time.Duration // for those turns, in all
+}
+
+// Stats returns how the Kit is doing.
+func (k *Kit) Stats() Stats {
+	g := k.gate.Stats()
+	return Stats{k.guard.good.Load(), g.Inside, g.Waiting, g.Entered, g.Waited}
+}
+
+// Stats returns how many tokens the Guard found good.
+func (g *Guard) Stats() Stats { return Stats{Verified: g.good.Load()} }

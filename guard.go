@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+
+	"github.com/authkit-go/authkit/internal/tally"
 )
 
 // A GuardConfig configures a [Guard].
@@ -41,7 +43,8 @@ type Guard struct {
 	roles    roleTable
 	revoked  func(context.Context, Claims) (bool, error)
 	onEvent  func(context.Context, Event)
-	kit      *Kit // nil: none
+	kit      *Kit        // nil: none
+	good     tally.Tally // of tokens, for Stats
 }
 
 // NewGuard returns a Guard, or an error that joins every fault of cfg.

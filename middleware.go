@@ -189,6 +189,9 @@ func (g *Guard) identify(ctx context.Context, token string) (*requestContext, er
 	} else {
 		user, err = g.bearer(ctx, &t)
 	}
+	if err == nil {
+		g.good.Add()
+	}
 	return &requestContext{
 		Context:   ctx,
 		guard:     g,

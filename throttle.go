@@ -9,22 +9,19 @@ import (
 	"github.com/authkit-go/authkit/internal/gate"
 )
 
-// An Action is what a client attempts. A host may have others than these.
-type Action string
-
-// The actions of this library.
+// What a client attempts. A host may have other actions than these.
 const (
-	ActionLogin    Action = "login"    // a password is checked
-	ActionRefresh  Action = "refresh"  // a refresh token is exchanged
-	ActionRegister Action = "register" // an account is made by a stranger
-	ActionReset    Action = "reset"    // a password reset is asked for
-	ActionCode     Action = "code"     // a code of a second factor is checked
-	ActionHash     Action = "hash"     // a password is hashed for a stranger
+	ActionLogin    = "login"    // a password is checked
+	ActionRefresh  = "refresh"  // a refresh token is exchanged
+	ActionRegister = "register" // an account is made by a stranger
+	ActionReset    = "reset"    // a password reset is asked for
+	ActionCode     = "code"     // a code of a second factor is checked
+	ActionHash     = "hash"     // a password is hashed for a stranger
 )
 
 // An Attempt is what a [Throttle] is asked about.
 type Attempt struct {
-	Action Action
+	Action string // such as ActionLogin
 
 	// Account is the e-mail that the attempt names, in the form of [NormalizeEmail],
 	// whether there is such an account or not. It is empty where none is named, or
@@ -82,7 +79,7 @@ func (e *ThrottledError) event() EventKind {
 
 // throttled makes an attempt, if the throttle lets it in, and tells it how that ended. A
 // failure needs no telling. Nor does whoever hangs up: they may have learnt enough.
-func (k *Kit) throttled(ctx context.Context, action Action, account string, attempt func() error) error {
+func (k *Kit) throttled(ctx context.Context, action, account string, attempt func() error) error {
 	if k.throttle == nil {
 		return attempt()
 	}

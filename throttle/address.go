@@ -106,7 +106,7 @@ func parseAddr(s string) (netip.Addr, bool) {
 //
 // Answers carry RateLimit-Policy, and those that refuse RateLimit too
 // (draft-ietf-httpapi-ratelimit-headers-10).
-func (t *Throttle) Limit(action authkit.Action) func(http.Handler) http.Handler {
+func (t *Throttle) Limit(action string) func(http.Handler) http.Handler {
 	limit := t.rules[action].address
 	if limit.Burst == 0 {
 		panic(fmt.Sprintf("throttle: Limit: there is no limit for %q; set Config.Limits", action))

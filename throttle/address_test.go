@@ -140,7 +140,7 @@ func TestLimit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t, func(c *throttle.Config) {
-			c.Limits = map[authkit.Action]throttle.Limit{"search": {Burst: 3, Every: 1500 * time.Millisecond}}
+			c.Limits = map[string]throttle.Limit{"search": {Burst: 3, Every: 1500 * time.Millisecond}}
 		})
 		h := s.limits.Limit("search")(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }))
 		get := func(address string) *http.Response {

@@ -58,7 +58,7 @@ func ExampleThrottle_Device() {
 	secret := []byte("a secret of its own, 32 bytes or more")
 	limits, err := throttle.New(throttle.Config{
 		Secret: secret,
-		Limits: map[authkit.Action]throttle.Limit{"search": {Burst: 60, Every: 1e9}},
+		Limits: map[string]throttle.Limit{"search": {Burst: 60, Every: 1e9}},
 	})
 	if err != nil {
 		log.Fatal(err)

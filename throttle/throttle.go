@@ -75,7 +75,7 @@ type Config struct {
 	//	register      5, and one every 2 min
 	//	reset         5, and one every 2 min; besides 3 for an account, and one every 20 min
 	//	hash          10, and one every 6 s
-	Limits map[authkit.Action]Limit
+	Limits map[string]Limit
 
 	// InsecureNoAddressLimits leaves the limits by address out. Then one address can try a few
 	// passwords on every account there is.
@@ -101,9 +101,9 @@ type rule struct {
 	counter          bool
 }
 
-func defaultRules() map[authkit.Action]rule {
+func defaultRules() map[string]rule {
 	guess := rule{address: Limit{20, 3 * time.Second}, counter: true}
-	return map[authkit.Action]rule{
+	return map[string]rule{
 		authkit.ActionLogin:    guess,
 		authkit.ActionCode:     guess,
 		authkit.ActionRefresh:  {address: Limit{600, 100 * time.Millisecond}},
@@ -117,7 +117,7 @@ func defaultRules() map[authkit.Action]rule {
 type Throttle struct {
 	store      Store
 	fallback   *Memory // nil: none
-	rules      map[authkit.Action]rule
+	rules      map[string]rule
 	noAddress  bool
 	keySecret  [sha256.Size]byte
 	cookies    []byte // the key of the cookies; nil: none
@@ -174,7 +174,7 @@ func derive(purpose string, secret []byte) [sha256.Size]byte {
 }
 
 // key returns the key of a record: a digest of its parts, each behind its length.
-func (t *Throttle) key(kind string, action authkit.Action, parts ...string) Key {
+func (t *Throttle) key(kind string, action string, parts ...string) Key {
 	buf := append(make([]byte, 0, 512), t.keySecret[:]...)
 	for _, part := range append([]string{kind, string(action)}, parts...) {
 		buf = append(binary.AppendUvarint(buf, uint64(len(part))), part...)

@@ -291,7 +291,7 @@ func TestTwoInstances(t *testing.T) {
 	for range 2 {
 		instances = append(instances, newService(t, func(c *throttle.Config) {
 			c.Store = store
-			c.Limits = map[authkit.Action]throttle.Limit{"search": {Burst: 100, Every: time.Hour}}
+			c.Limits = map[string]throttle.Limit{"search": {Burst: 100, Every: time.Hour}}
 		}))
 	}
 	var admitted, guesses atomic.Int64
@@ -483,12 +483,12 @@ func TestActions(t *testing.T) {
 	t.Parallel()
 	limits, err := throttle.New(throttle.Config{})
 	require.NoError(t, err)
-	attempt := func(action authkit.Action, address string) error {
+	attempt := func(action string, address string) error {
 		return limits.Begin(t.Context(), authkit.Attempt{
 			Action: action, Account: "user@example.com", Client: authkit.ClientInfo{Address: address},
 		})
 	}
-	admitted := func(action authkit.Action, address func(int) string) (n int) {
+	admitted := func(action string, address func(int) string) (n int) {
 		for i := range 50 {
 			if attempt(action, address(i)) == nil {
 				n++
@@ -513,7 +513,7 @@ func TestNewFaults(t *testing.T) {
 	_, err := throttle.New(throttle.Config{
 		Store:  &throttle.Memory{},
 		Secret: []byte("short"),
-		Limits: map[authkit.Action]throttle.Limit{
+		Limits: map[string]throttle.Limit{
 			"a": {}, "b": {Burst: 20_000, Every: time.Second}, "c": {Burst: 1, Every: 1}, "d": {Burst: 1, Every: 48 * time.Hour},
 			"e": {Burst: -1, Every: time.Second}, "f": {Burst: 1, Every: time.Second + 1}, "fine": {Burst: 1, Every: time.Second},
 		},

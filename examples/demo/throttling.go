@@ -33,7 +33,7 @@ func newThrottle(cfg config, listen func(context.Context, authkit.Event)) (*thro
 	return throttle.New(throttle.Config{
 		Secret:                  secret,
 		InsecureNoAddressLimits: cfg.throttle == throttleAccounts,
-		Limits:                  map[authkit.Action]throttle.Limit{authkit.ActionHash: {Burst: 60, Every: time.Second}},
+		Limits:                  map[string]throttle.Limit{authkit.ActionHash: {Burst: 60, Every: time.Second}},
 		OnEvent:                 listen,
 	})
 }

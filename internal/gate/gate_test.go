@@ -119,6 +119,37 @@ func TestEnterWhileTheContextLasts(t *testing.T) {
 	})
 }
 
+func TestStats(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := gate.New(2, 3)
+		require.Zero(t, g.Stats())
+		one, err := g.Enter(t.Context())
+		require.NoError(t, err)
+		two, err := g.Enter(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, gate.Stats{Inside: 2, Entered: 2}, g.Stats())
+
+		ctx, cancel := context.WithCancel(t.Context())
+		done, leaves := make(chan error, 3), make(chan func(), 1)
+		go func() { leaves <- enter(t.Context(), g, done) }()
+		synctest.Wait()
+		go enter(ctx, g, done)
+		synctest.Wait()
+		require.Equal(t, gate.Stats{Inside: 2, Waiting: 2, Entered: 2}, g.Stats())
+
+		time.Sleep(3 * time.Second)
+		cancel() // who gives up has not waited for anything
+		require.Equal(t, context.Canceled, <-done)
+		one()
+		require.NoError(t, <-done)
+		require.Equal(t, gate.Stats{Inside: 2, Entered: 3, Waited: 3 * time.Second}, g.Stats())
+		two()
+		(<-leaves)()
+		require.Equal(t, gate.Stats{Entered: 3, Waited: 3 * time.Second}, g.Stats())
+	})
+}
+
 // A context that has ended enters no gate, not even an empty one, and takes no place.
 func TestEnterAfterTheContext(t *testing.T) {
 	t.Parallel()
