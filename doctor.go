@@ -54,7 +54,11 @@ func (k *Kit) Doctor(ctx context.Context) []Finding {
 		k.examineKeys(), k.examineTokens(), k.examinePasswords(), k.examineStores(), k.examineData(ctx))
 	for _, part := range k.parts() {
 		if d, ok := part.(doctor); ok {
-			found = append(found, consult(ctx, d)...)
+			for _, f := range consult(ctx, d) {
+				if !slices.Contains(found, f) { // a store that is there twice, each time wrapped
+					found = append(found, f)
+				}
+			}
 		}
 	}
 	slices.SortStableFunc(found, func(a, b Finding) int { return cmp.Compare(b.Severity, a.Severity) })

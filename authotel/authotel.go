@@ -1,0 +1,165 @@
+// Package authotel tells OpenTelemetry what a service on authkit does: metrics for dashboards
+// and alerts, and spans for traces.
+//
+//	telemetry, err := authotel.New(authotel.Options{MeterProvider: meters, TracerProvider: traces})
+//	kit, err := authkit.New(authkit.Config{OnEvent: telemetry.OnEvent, Users: telemetry.Users(store), …})
+//	telemetry.Observe(kit)
+//
+// The providers are arguments, and never the global ones. Where OnEvent has several listeners,
+// such as an audit log, it is a function of the host's that calls each.
+//
+// # Metrics
+//
+//	authkit.events                     {event, reason}  every event, by its kind and its private reason
+//	authkit.tokens.verified                             access tokens that were found good
+//	authkit.hash.running               gauge            password hashes that run now
+//	authkit.hash.waiting               gauge            callers that wait for their turn to hash
+//	authkit.hash.turns                                  turns that were had
+//	authkit.hash.wait                  seconds          what they waited in all
+//	authkit.failing.accounts           gauge            accounts with a failed login, in the last 5 to 10 minutes
+//	authkit.failing.addresses          gauge            addresses with a failed login, likewise
+//	authkit.audit.written, .lost                        entries that were written, events that were lost
+//	authkit.audit.waiting, .failing    gauge            entries in the queue; 1 while the store fails
+//
+// Those without a word are counters. Logins by outcome are authkit.events of authn_login_success,
+// authn_login_fail and authn_login_fail_max, refusals those of authn_token_refused and
+// authz_fail, what is throttled those of authn_login_fail_max and excess_rate_limit_exceeded.
+// The pairs that can occur begin at zero, so that the first of them is an increase. A host's own
+// kinds are counted too, up to 512 pairs; the rest is event "other".
+//
+// How many sessions are active nobody counts: it would be a look at all of them. A session in
+// use is begun or renewed once in the life of an access token, so the increase of
+// authn_login_success and session_renewed over that time is a good estimate.
+//
+// No metric and no span names a user, an address, or anything that somebody typed. The two
+// gauges of who fails are estimates from a bitmap that cannot be read back, within 2 % up to
+// 100,000.
+//
+// # Spans
+//
+// [Telemetry.Handler] puts a span around a handler, such as the token endpoint, and
+// [Telemetry.Users] and [Telemetry.Sessions] one around each call to a store. Every event is
+// added to the span that is current. An error is in a span as a fixed text: what a database
+// writes may quote what it stores.
+//
+// # What it costs
+//
+// A counter is an atomic number, and is read when metrics are collected. A guarded request
+// that passes emits no event, and one counter is added to, with metrics or without.
+package authotel
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"sync"
+
+	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/audit"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+)
+
+const scope = "github.com/authkit-go/authkit/authotel"
+
+// Options say where to. At least one must be set.
+type Options struct {
+	MeterProvider  metric.MeterProvider // nil: no metrics
+	TracerProvider trace.TracerProvider // nil: no spans
+}
+
+// A Telemetry tells OpenTelemetry of one service. It is safe for concurrent use.
+type Telemetry struct {
+	tracer trace.Tracer // nil: no spans
+	meter  bool
+	events events
+	failed struct{ accounts, addresses distinct }
+
+	mu   sync.Mutex
+	kits []interface{ Stats() authkit.Stats }
+	logs []*audit.Log
+}
+
+// New returns a Telemetry that reports to the providers until they are shut down.
+func New(opts Options) (*Telemetry, error) {
+	if opts.MeterProvider == nil && opts.TracerProvider == nil {
+		return nil, errors.New("authotel: no provider; set Options.MeterProvider, Options.TracerProvider, or both")
+	}
+	t := new(Telemetry)
+	if opts.TracerProvider != nil {
+		t.tracer = opts.TracerProvider.Tracer(scope)
+	}
+	if opts.MeterProvider != nil {
+		t.meter = true
+		t.events.init()
+		if err := t.register(opts.MeterProvider.Meter(scope)); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+// Observe reports the [authkit.Stats] of a Kit or a Guard from now on. Those of several are added up.
+func (t *Telemetry) Observe(kit interface{ Stats() authkit.Stats }) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.kits = append(t.kits, kit)
+}
+
+// ObserveAudit reports the [audit.Stats] of a log from now on. Those of several are added up.
+func (t *Telemetry) ObserveAudit(log *audit.Log) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.logs = append(t.logs, log)
+}
+
+// OnEvent is for [authkit.Config].OnEvent and the like, of a Kit, a Guard and a throttle alike.
+func (t *Telemetry) OnEvent(ctx context.Context, e authkit.Event) {
+	if t.meter {
+		t.events.count(pair{e.Kind, e.Reason})
+		if e.Kind == authkit.EventLoginFailure && guessed(e.Reason) {
+			t.failed.accounts.add(e.UserID)
+			t.failed.addresses.add(network(authkit.ClientFrom(ctx).Address))
+		}
+	}
+	if t.tracer == nil {
+		return
+	}
+	span := trace.SpanFromContext(ctx)
+	if !span.IsRecording() {
+		return
+	}
+	attributes := make([]attribute.KeyValue, 0, 2)
+	if e.Reason != "" {
+		attributes = append(attributes, attribute.String("authkit.reason", string(e.Reason)))
+	}
+	if e.Route != "" {
+		attributes = append(attributes, attribute.String("authkit.route", e.Route))
+	}
+	span.AddEvent(string(e.Kind), trace.WithAttributes(attributes...))
+	if e.Err != nil {
+		span.SetStatus(codes.Error, string(e.Kind))
+	}
+}
+
+// network returns what of an address is counted: an IPv4 address, or the /64 of an IPv6 one,
+// which is what one customer has.
+func network(address string) string {
+	addr, err := netip.ParseAddr(address)
+	if addr = addr.Unmap().WithZone(""); err != nil || addr.Is4() {
+		return address
+	}
+	prefix, _ := addr.Prefix(64) // cannot fail: there are as many bits
+	return prefix.String()
+}
+
+// guessed reports whether a login failed for what was typed.
+func guessed(reason authkit.Reason) bool {
+	switch reason {
+	case authkit.ReasonUnknownUser, authkit.ReasonWrongPassword, authkit.ReasonNoPassword, authkit.ReasonDisabled:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,241 @@
+package authotel_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+
+	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/authotel"
+	"github.com/authkit-go/authkit/storetest"
+)
+
+// A remote is a MemoryStore that is not seen to be one.
+type remote struct{ *authkit.MemoryStore }
+
+func (remote) Doctor(context.Context) []authkit.Finding {
+	return []authkit.Finding{{Code: "remote", Severity: slog.LevelWarn}}
+}
+
+func newTraces(t testing.TB) (*authotel.Telemetry, *tracetest.InMemoryExporter) {
+	t.Helper()
+	spans := tracetest.NewInMemoryExporter()
+	telemetry, err := authotel.New(authotel.Options{TracerProvider: trace.NewTracerProvider(trace.WithSyncer(spans))})
+	require.NoError(t, err)
+	return telemetry, spans
+}
+
+// tracedKit returns a Kit, all of whose parts are traced, with one account.
+func tracedKit(t testing.TB) (*authkit.Kit, *authotel.Telemetry, *tracetest.InMemoryExporter) {
+	telemetry, spans := newTraces(t)
+	store := remote{authkit.NewMemoryStore()}
+	kit := newKit(t, func(c *authkit.Config) {
+		c.OnEvent = telemetry.OnEvent
+		c.Users, c.Sessions.Store = telemetry.Users(store), telemetry.Sessions(store)
+	})
+	_, err := kit.CreateUser(t.Context(), authkit.User{Email: "ann@example.com"}, password)
+	require.NoError(t, err)
+	spans.Reset()
+	return kit, telemetry, spans
+}
+
+func logIn(h http.Handler, password string) *httptest.ResponseRecorder {
+	form := url.Values{"username": {"ann@example.com"}, "password": {password}}
+	r := httptest.NewRequest("POST", "/token", strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+// A login is one span, with a span for each call to a store in it, and what came of it.
+func TestLoginSpans(t *testing.T) {
+	t.Parallel()
+	kit, telemetry, spans := tracedKit(t)
+	h := telemetry.Handler("login", kit.TokenHandler())
+	require.Equal(t, http.StatusOK, logIn(h, password).Code)
+	got := spans.GetSpans()
+	login := got[len(got)-1]
+	require.Equal(t, "authkit login", login.Name)
+	require.Equal(t, codes.Unset, login.Status.Code)
+	require.Len(t, login.Events, 1)
+	require.Equal(t, string(authkit.EventLoginSuccess), login.Events[0].Name)
+	var names []string
+	for _, s := range got[:len(got)-1] {
+		names = append(names, s.Name)
+		require.Equal(t, login.SpanContext.SpanID(), s.Parent.SpanID(), s.Name)
+	}
+	require.Contains(t, names, "UserStore.UserByEmail")
+	require.Contains(t, names, "SessionStore.CreateSession")
+
+	spans.Reset()
+	require.Equal(t, http.StatusUnauthorized, logIn(h, "wrong").Code)
+	got = spans.GetSpans()
+	login = got[len(got)-1]
+	require.Equal(t, codes.Unset, login.Status.Code, "nothing broke")
+	require.Equal(t, string(authkit.EventLoginFailure), login.Events[0].Name)
+	require.Equal(t, []attribute.KeyValue{attribute.String("authkit.reason", "wrong_password")}, login.Events[0].Attributes)
+}
+
+// A denied request says which route.
+func TestDeniedSpan(t *testing.T) {
+	t.Parallel()
+	kit, telemetry, spans := tracedKit(t)
+	token, err := kit.Login(t.Context(), "ann@example.com", password)
+	require.NoError(t, err)
+	mux := kit.NewMux()
+	mux.Handle("GET /admin", authkit.Roles("admin"), http.NotFoundHandler())
+	r := httptest.NewRequest("GET", "/admin", nil)
+	r.Header.Set("Authorization", "Bearer "+token.AccessToken)
+	spans.Reset()
+	telemetry.Handler("request", mux).ServeHTTP(httptest.NewRecorder(), r)
+	got := spans.GetSpans()
+	require.Equal(t, []string{"UserStore.UserByID", "SessionStore.SessionByID", "authkit request"}, names(got))
+	require.Equal(t, []attribute.KeyValue{attribute.String("authkit.reason", "missing_role"), attribute.String("authkit.route", "GET /admin")}, got[2].Events[0].Attributes)
+}
+
+func names(spans tracetest.SpanStubs) (names []string) {
+	for _, s := range spans {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
+// Whatever a call returns, its span says how it ended, and never in the words of a database.
+func TestStoreSpans(t *testing.T) {
+	t.Parallel()
+	telemetry, spans := newTraces(t)
+	broken := errors.New("duplicate key (email)=(ann@example.com)")
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, c := range []struct {
+		err    error
+		result string
+		code   codes.Code
+	}{
+		{nil, "", codes.Unset},
+		{authkit.ErrUserNotFound, "not_found", codes.Unset},
+		{authkit.ErrSessionNotFound, "not_found", codes.Unset},
+		{fmt.Errorf("insert: %w", authkit.ErrEmailTaken), "email_taken", codes.Unset},
+		{ended.Err(), "canceled", codes.Unset},
+		{broken, "", codes.Error},
+	} {
+		spans.Reset()
+		err := telemetry.Users(failing{err: c.err}).DeleteUser(t.Context(), "id")
+		require.Equal(t, c.err, err)
+		got := spans.GetSpans()[0]
+		require.Equal(t, c.code, got.Status.Code)
+		require.Empty(t, got.Events)
+		if c.result != "" {
+			require.Equal(t, []attribute.KeyValue{attribute.String("authkit.result", c.result)}, got.Attributes)
+		} else {
+			require.Empty(t, got.Attributes)
+		}
+		require.NotContains(t, fmt.Sprint(got), "ann@example.com")
+	}
+}
+
+type failing struct {
+	authkit.UserStore
+	err error
+}
+
+func (f failing) DeleteUser(context.Context, string) error { return f.err }
+
+// A failure of the store marks the span around it, without its words.
+func TestFailureSpan(t *testing.T) {
+	t.Parallel()
+	telemetry, spans := newTraces(t)
+	h := telemetry.Handler("login", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		telemetry.OnEvent(r.Context(), authkit.Event{Kind: authkit.EventStoreFailure, Reason: authkit.ReasonStore, Err: errors.New("dial ann@example.com")})
+	}))
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
+	got := spans.GetSpans()
+	require.Equal(t, codes.Error, got[0].Status.Code)
+	require.NotContains(t, fmt.Sprint(got), "ann@example.com")
+}
+
+// The wrapped stores keep the contract of a store.
+func TestWrappedStores(t *testing.T) {
+	t.Parallel()
+	telemetry, _ := newTraces(t)
+	t.Run("users", func(t *testing.T) {
+		t.Parallel()
+		storetest.TestUserStore(t, func(*testing.T) authkit.UserStore { return telemetry.Users(remote{authkit.NewMemoryStore()}) })
+	})
+	t.Run("sessions", func(t *testing.T) {
+		t.Parallel()
+		storetest.TestSessionStore(t, func(*testing.T) authkit.SessionStore { return telemetry.Sessions(remote{authkit.NewMemoryStore()}) })
+	})
+}
+
+// What needs no spans is not wrapped.
+func TestNotWrapped(t *testing.T) {
+	t.Parallel()
+	traces, _ := newTraces(t)
+	metrics, _ := newTelemetry(t)
+	memory := authkit.NewMemoryStore()
+	require.Same(t, memory, traces.Users(memory))
+	require.Same(t, memory, traces.Sessions(memory))
+	require.Nil(t, traces.Users(nil))
+	require.Nil(t, traces.Sessions(nil))
+	require.Equal(t, remote{memory}, metrics.Users(remote{memory}))
+	require.Equal(t, remote{memory}, metrics.Sessions(remote{memory}))
+	h := http.NewServeMux()
+	require.Same(t, h, metrics.Handler("login", h))
+}
+
+// A doctor finds a store that is wrapped, and tells what it says once.
+func TestDoctorSeesThrough(t *testing.T) {
+	t.Parallel()
+	kit, _, _ := tracedKit(t)
+	found := 0
+	for _, f := range kit.Doctor(t.Context()) {
+		if f.Code == "remote" {
+			found++
+		}
+	}
+	require.Equal(t, 1, found)
+}
+
+// AU-03: neither a metric nor a span holds a secret, a name, an address or an ID.
+func TestNothingPrivate(t *testing.T) {
+	t.Parallel()
+	kit, telemetry, spans := tracedKit(t)
+	metrics, read := newTelemetry(t)
+	metrics.Observe(kit)
+	h := telemetry.Handler("login", kit.TokenHandler())
+	_ = logIn(h, "wrong")
+	ctx := authkit.WithClient(t.Context(), authkit.ClientInfo{Address: "192.0.2.77", Device: "agent-77", RequestID: "request-77"})
+	token, err := kit.Login(ctx, "ann@example.com", password)
+	require.NoError(t, err)
+	metrics.OnEvent(ctx, authkit.Event{Kind: authkit.EventLoginFailure, Reason: authkit.ReasonWrongPassword, UserID: token.User.ID})
+	token, err = kit.Refresh(ctx, token.RefreshToken)
+	require.NoError(t, err)
+	list, err := kit.Sessions(ctx, token.User.ID)
+	require.NoError(t, err)
+	require.NoError(t, kit.SetPassword(ctx, token.User.ID, "another "+password))
+
+	told := fmt.Sprintf("%+v", read())
+	for _, s := range spans.GetSpans() {
+		told += fmt.Sprintf("\n%s %v %v %v", s.Name, s.Attributes, s.Events, s.Status)
+	}
+	private := []string{"ann", "example.com", password, "wrong\"", "192.0.2.77", "agent-77", "request-77", token.User.ID, token.AccessToken, token.RefreshToken, list[0].ID, "$2"}
+	for _, p := range private {
+		require.NotContains(t, told, p)
+	}
+	require.True(t, slices.ContainsFunc(spans.GetSpans(), func(s tracetest.SpanStub) bool { return s.Name == "SessionStore.RotateSession" }))
+}
