@@ -27,10 +27,11 @@ func openAudit(cfg config, store *storage) (*audit.Log, error) {
 	return audit.New(entries, audit.Options{Key: key, Logger: cfg.log})
 }
 
-// both returns a listener that tells two of them.
-func both(one, other func(context.Context, authkit.Event)) func(context.Context, authkit.Event) {
+// each returns a listener that tells several of them.
+func each(listeners ...func(context.Context, authkit.Event)) func(context.Context, authkit.Event) {
 	return func(ctx context.Context, e authkit.Event) {
-		one(ctx, e)
-		other(ctx, e)
+		for _, tell := range listeners {
+			tell(ctx, e)
+		}
 	}
 }

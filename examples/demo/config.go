@@ -34,6 +34,7 @@ type config struct {
 	db           string         // an address that parseDatabase reads
 	redis        string         // empty: none
 	corsOrigins  []string       // other origins whose pages may call this service
+	metricsAddr  string         // a second one, for /metrics alone; empty: none
 	throttle     string         // on, accounts or off
 	proxies      []netip.Prefix // whose word is taken for where a client is
 	printOnly    bool
@@ -93,6 +94,7 @@ func loadConfig(args []string, lookup func(string) (string, bool), help io.Write
 	flags.StringVar(&cfg.keyFile, "tls-key", env("TLS_KEY", ""), "PEM `file` with the key of the certificate (TLS_KEY)")
 	flags.BoolVar(&cfg.hsts, "hsts", false, "tell browsers to use https alone for a year; once every name of the host has it")
 	flags.StringVar(&origins, "cors", env("CORS_ORIGINS", ""), "comma-separated `origins` whose pages may call this service, such as https://app.example.com (CORS_ORIGINS)")
+	flags.StringVar(&cfg.metricsAddr, "metrics-addr", env("METRICS_ADDR", ""), "loopback `address` that serves /metrics without a token, such as 127.0.0.1:9100 (METRICS_ADDR)")
 	flags.BoolVar(&cfg.printOnly, "config", false, "print the effective configuration, secrets masked, and exit")
 
 	var usage bytes.Buffer
@@ -119,6 +121,9 @@ func loadConfig(args []string, lookup func(string) (string, bool), help io.Write
 		return config{}, errors.New("-tls-cert and -tls-key belong together; give both")
 	}
 	if cfg.corsOrigins, err = parseOrigins(origins); err != nil {
+		return config{}, err
+	}
+	if err := checkMetricsAddr(cfg.metricsAddr); err != nil {
 		return config{}, err
 	}
 	if !slices.Contains([]string{throttleOn, throttleAccounts, throttleOff}, cfg.throttle) {
@@ -163,6 +168,7 @@ func (c config) print(w io.Writer) {
 		{"cors", cmp.Or(strings.Join(c.corsOrigins, ", "), "off")},
 		{"throttle", c.throttle},
 		{"proxies", c.proxies},
+		{"metrics-addr", cmp.Or(c.metricsAddr, "none: /metrics, for administrators")},
 		{"redoc-js", cmp.Or(c.redocFile, redocAddress)},
 	} {
 		fmt.Fprintf(w, "%-14s %v\n", setting.name, setting.value)

@@ -92,6 +92,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	defer beside(service.run)()
+	stopMetrics, err := serveMetrics(cfg, service.monitor)
+	if err != nil {
+		fmt.Fprintln(stderr, "demo:", err)
+		return exitFailed
+	}
+	defer stopMetrics()
 	if err := serve(ctx, newHTTPServer(service.handler(), cfg.log), listener, cfg.log); err != nil {
 		fmt.Fprintln(stderr, "demo:", err)
 		return exitFailed

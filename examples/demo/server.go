@@ -35,13 +35,14 @@ const (
 
 // A server is the whole service.
 type server struct {
-	kit   *authkit.Kit
-	users authkit.UserStore
-	store *storage
-	audit *audit.Log
-	mux   *authkit.Mux
-	log   *slog.Logger
-	wrap  func(http.Handler) http.Handler // what belongs around all of it
+	kit     *authkit.Kit
+	users   authkit.UserStore
+	store   *storage
+	audit   *audit.Log
+	monitor *monitor
+	mux     *authkit.Mux
+	log     *slog.Logger
+	wrap    func(http.Handler) http.Handler // what belongs around all of it
 
 	clients func(http.Handler) http.Handler // finds the client behind proxies
 }
@@ -69,7 +70,11 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	if err != nil {
 		return nil, err
 	}
-	listen := both(authkit.LogEvents(cfg.log), auditLog.OnEvent)
+	monitor, err := newMonitor()
+	if err != nil {
+		return nil, err
+	}
+	listen := each(authkit.LogEvents(cfg.log), auditLog.OnEvent, monitor.OnEvent)
 	limits, err := newThrottle(cfg, listen)
 	if err != nil {
 		return nil, err
@@ -94,6 +99,8 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	if err != nil {
 		return nil, err
 	}
+	monitor.Observe(kit)
+	monitor.ObserveAudit(auditLog)
 	if err := seed(ctx, kit, store.users, cfg); err != nil {
 		return nil, err
 	}
@@ -102,7 +109,7 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 		return nil, err
 	}
 	mux := kit.NewMux()
-	s := &server{kit: kit, users: store.users, store: store, audit: auditLog, mux: mux, log: cfg.log, wrap: wrap, clients: limited.all}
+	s := &server{kit: kit, users: store.users, store: store, audit: auditLog, monitor: monitor, mux: mux, log: cfg.log, wrap: wrap, clients: limited.all}
 
 	for _, slash := range []string{"", "/{$}"} { // every path, with its trailing slash and without
 		mux.Handle("POST /token"+slash, authkit.Public(), limited.login(kit.TokenHandler()))
@@ -114,6 +121,7 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 		mux.HandleFunc("GET /admin/users"+slash, authkit.Roles("admin"), s.listUsers)
 		mux.Handle("GET /admin/audit"+slash, authkit.Roles("admin"), auditLog.Handler())
 		mux.HandleFunc("POST /admin/create_user"+slash, authkit.Roles("admin"), s.createUser)
+		mux.Handle("GET /metrics"+slash, authkit.Roles("admin"), monitor.handler())
 		if cfg.generateHash {
 			mux.Handle("POST /generate-hash"+slash, authkit.Public(), limited.hash(http.HandlerFunc(s.hashPassword)))
 		}

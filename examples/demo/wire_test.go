@@ -52,6 +52,7 @@ func walkThrough(t *testing.T, cfg config) {
 	t.Run("POST logout", w.logout)
 	t.Run("users me sessions", w.sessions)
 	t.Run("GET admin audit", w.auditLog)
+	t.Run("GET metrics", w.metrics)
 	t.Run("POST generate-hash", w.generateHash)
 	t.Run("pages", w.pages)
 	t.Run("every answer", w.everyAnswer)
@@ -117,7 +118,7 @@ func (w *walk) everyAnswer(t *testing.T) {
 	})
 	t.Run("HEAD works where GET does", func(t *testing.T) {
 		token := w.admin(t)
-		for _, path := range []string{"/users/me", "/users/me/sessions", "/users/items", "/admin/users", "/docs", "/redoc", "/openapi.json", "/healthz"} {
+		for _, path := range []string{"/users/me", "/users/me/sessions", "/users/items", "/admin/users", "/metrics", "/docs", "/redoc", "/openapi.json", "/healthz"} {
 			bothSlashes(t, path, func(t *testing.T, path string) {
 				got := w.do(t, call{method: "GET", path: path, token: token})
 				head := w.do(t, call{method: "HEAD", path: path, token: token})
