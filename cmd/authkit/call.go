@@ -36,6 +36,8 @@ type call struct {
 	cost        int
 	minPassword int
 	auditKey    string // file
+	redis       string // address
+	redisPrefix string
 }
 
 func newCall(cmd command, args []string, stdin io.Reader, stdout, stderr io.Writer, env func(string) string) *call {
@@ -61,6 +63,13 @@ func (c *call) databaseFlags() {
 	c.flags.StringVar(&c.address, "db", "", "database: sqlite:`FILE`, postgres://… or mysql://…; better in DATABASE_URL, where no list of processes shows its password")
 	c.flags.StringVar(&c.tenant, "tenant", "", "`name` of the tenant, as in sqlstore.Options")
 	c.flags.StringVar(&c.prefix, "table-prefix", "", "what the names of the tables begin with, as in sqlstore.Options (default authkit_)")
+}
+
+// sessionFlags are for commands on sessions, which may be elsewhere than the accounts.
+func (c *call) sessionFlags() {
+	c.databaseFlags()
+	c.flags.StringVar(&c.redis, "redis", "", "where sessions are if not in the database: redis://… or rediss://…; better in REDIS_URL")
+	c.flags.StringVar(&c.redisPrefix, "redis-prefix", "", "what the names of the keys begin with, as in redisstore.Options (default authkit)")
 }
 
 // auditFlags are for commands that change something.
@@ -136,7 +145,11 @@ func (c *call) operation(ctx context.Context) (context.Context, *operation, erro
 		return ctx, nil, err
 	}
 	op := &operation{store: store}
-	cfg := authkit.Config{Users: store, Sessions: authkit.SessionConfig{Store: store}}
+	sessions, err := c.sessions(ctx, store)
+	if err != nil {
+		return ctx, nil, err
+	}
+	cfg := authkit.Config{Users: store, Sessions: authkit.SessionConfig{Store: sessions}}
 	if c.auditKey != "" {
 		if op.log, err = openLog(ctx, store, c.auditKey); err != nil {
 			return ctx, nil, err
@@ -224,7 +237,7 @@ func explain(err error) string {
 	case errors.Is(err, authkit.ErrSessionNotFound):
 		text += "; authkit list-sessions lists those that the user has"
 	case errors.Is(err, context.DeadlineExceeded):
-		text += "; is the database up?"
+		text += "; are the database and Redis up?"
 	}
 	return printable(text)
 }

@@ -95,7 +95,7 @@ func TestImportFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			tl := &tool{t, tl.env, tl.secrets}
+			tl := &tool{t: t, env: tl.env, secrets: tl.secrets}
 			for _, args := range [][]string{{"import"}, {"import", "-check"}} {
 				r := tl.run(tc.lines, args...)
 				require.Equal(t, 1, r.code)
@@ -217,7 +217,7 @@ func TestDoctorSecret(t *testing.T) {
 		"hunter2": "ERROR\trefused_key\tthe signing key is refused by the library: the secret has 7 bytes",
 		"5c1c4de2d0bbd53a1d0c8b3f8f2e6e9f1f0a6b7c2d9e8f7a6b5c4d3e2f1a0b9c": "",
 	} {
-		tl := &tool{t, map[string]string{"DATABASE_URL": tl.env["DATABASE_URL"], "SECRET_KEY": secret}, []string{secret}}
+		tl := &tool{t: t, env: map[string]string{"DATABASE_URL": tl.env["DATABASE_URL"], "SECRET_KEY": secret}, secrets: []string{secret}}
 		r := tl.run("", "doctor")
 		require.Contains(t, r.stdout, want)
 		require.Equal(t, min(1, len(want)), r.code)

@@ -24,7 +24,7 @@ var seenFromOutside = []string{
 const oldKey = 365 * 24 * time.Hour
 
 func examine(ctx context.Context, c *call) error {
-	c.databaseFlags()
+	c.sessionFlags()
 	c.hasherFlags()
 	keyFile := c.flags.String("key", "", "`file` of the signing key, as rotate-key writes it; otherwise SECRET_KEY is looked at, if it is set")
 	if _, err := c.parse(0, 0); err != nil {
@@ -34,7 +34,11 @@ func examine(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	cfg := authkit.Config{Users: store, Sessions: authkit.SessionConfig{Store: store}}
+	sessions, err := c.sessions(ctx, store)
+	if err != nil {
+		return err
+	}
+	cfg := authkit.Config{Users: store, Sessions: authkit.SessionConfig{Store: sessions}}
 	found, err := c.examineKey(*keyFile, &cfg)
 	if err != nil {
 		return err
@@ -49,7 +53,7 @@ func examine(ctx context.Context, c *call) error {
 	}
 	pending := false
 	for _, f := range kit.Doctor(ctx) {
-		if slices.Contains(codes, f.Code) {
+		if slices.Contains(codes, f.Code) || strings.HasPrefix(f.Code, "redis_") {
 			found = append(found, f)
 			pending = pending || f.Code == "pending_migrations"
 		}

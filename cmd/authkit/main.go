@@ -128,7 +128,8 @@ func usage(w io.Writer) {
 		fmt.Fprintf(w, "\t%-14s %s\n", cmd.name, cmd.help)
 	}
 	fmt.Fprint(w, "\nThe database is that of -db, or of the variable DATABASE_URL:\n"+
-		"sqlite:FILE, postgres://… or mysql://…. A USER is an ID or an e-mail address.\n"+
+		"sqlite:FILE, postgres://… or mysql://…. Sessions are looked for there, or in the Redis of\n"+
+		"REDIS_URL. A USER is an ID or an e-mail address.\n"+
 		"A password is asked for on a terminal, and otherwise read from standard input.\n"+
 		"For the flags of a command: authkit help COMMAND.\n\n"+
 		"The exit code is 0, or 1 where something failed or was found, or 2 for a wrong command line.\n")

@@ -25,6 +25,7 @@ type tool struct {
 	t       *testing.T
 	env     map[string]string
 	secrets []string
+	prefix  string // of the keys in Redis
 }
 
 // result is what came of a command.
@@ -36,7 +37,7 @@ type result struct {
 const password = "correct horse battery"
 
 func newTool(t *testing.T, database string) *tool {
-	return &tool{t, map[string]string{"DATABASE_URL": database}, []string{password, "$2a$", "$pbkdf2", "$argon2"}}
+	return &tool{t: t, env: map[string]string{"DATABASE_URL": database}, secrets: []string{password, "$2a$", "$pbkdf2", "$argon2"}}
 }
 
 // on returns a tool on a new SQLite file, with its tables.
@@ -308,7 +309,7 @@ func TestUsage(t *testing.T) {
 	} {
 		t.Run(tc.args+"/"+tc.want, func(t *testing.T) {
 			t.Parallel()
-			tl := &tool{t, tl.env, []string{"a first line", "another line", "xxxxx", "secret-password"}}
+			tl := &tool{t: t, env: tl.env, secrets: []string{"a first line", "another line", "xxxxx", "secret-password"}}
 			r := tl.run(tc.stdin, strings.Fields(tc.args)...)
 			require.Equal(t, tc.code, r.code, r.stderr)
 			require.Contains(t, r.stderr, tc.want)
@@ -368,7 +369,7 @@ func TestInterrupted(t *testing.T) {
 // TestHash: the hash is all that is written, and good for the password.
 func TestHash(t *testing.T) {
 	t.Parallel()
-	tl := &tool{t, nil, []string{password}}
+	tl := &tool{t: t, env: nil, secrets: []string{password}}
 	for scheme, prefix := range map[string]string{"bcrypt": "$2a$10$", "argon2id": "$argon2id$", "pbkdf2-sha256": "$pbkdf2-sha256$600000$"} {
 		args := []string{"hash", "-scheme", scheme}
 		if scheme == "bcrypt" {

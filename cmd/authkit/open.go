@@ -16,6 +16,10 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 
+	"github.com/redis/go-redis/v9"
+
+	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/redisstore"
 	"github.com/authkit-go/authkit/sqlstore"
 
 	_ "modernc.org/sqlite" // driver
@@ -75,6 +79,33 @@ func (c *call) connect(ctx context.Context, create bool) (*sqlstore.Store, error
 	return store, nil
 }
 
+// sessions returns where sessions are: in Redis, if an address is given to a command that asks for
+// one, or else with the accounts.
+func (c *call) sessions(ctx context.Context, store *sqlstore.Store) (authkit.SessionStore, error) {
+	if c.flags.Lookup("redis") == nil {
+		return store, nil
+	}
+	address := cmp.Or(c.redis, c.env("REDIS_URL"))
+	if address == "" {
+		return store, nil
+	}
+	opts, err := redis.ParseURL(address)
+	if err != nil {
+		return nil, errRedis
+	}
+	opts.ContextTimeoutEnabled = true
+	client := redis.NewClient(opts)
+	c.closers = append(c.closers, client.Close)
+	if err := client.Ping(ctx).Err(); err != nil {
+		return nil, fmt.Errorf("Redis does not answer: %w", err)
+	}
+	sessions, err := redisstore.NewSessions(client, redisstore.Options{Prefix: c.redisPrefix})
+	if err != nil {
+		return nil, usagef("%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	return sessions, nil
+}
+
 // openSQLite opens a file. One that it makes is for its owner alone.
 func openSQLite(file string, create bool) (*sql.DB, error) {
 	if file == "" {
@@ -103,6 +134,7 @@ func openSQLite(file string, create bool) (*sql.DB, error) {
 var (
 	errPostgres = usageError{"not like postgres://user:password@127.0.0.1:5432/database"}
 	errMySQL    = usageError{"not like mysql://user:password@127.0.0.1:3306/database"}
+	errRedis    = usageError{"not like redis://user:password@127.0.0.1:6379/0"}
 )
 
 func openPostgres(address string) (*sql.DB, error) {

@@ -6,7 +6,7 @@ import (
 )
 
 func listSessions(ctx context.Context, c *call) error {
-	c.databaseFlags()
+	c.sessionFlags()
 	args, err := c.parse(1, 1)
 	if err != nil {
 		return err
@@ -19,7 +19,11 @@ func listSessions(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	sessions, err := store.SessionsByUser(ctx, u.ID)
+	from, err := c.sessions(ctx, store)
+	if err != nil {
+		return err
+	}
+	sessions, err := from.SessionsByUser(ctx, u.ID)
 	if err != nil {
 		return err
 	}
@@ -33,7 +37,7 @@ func listSessions(ctx context.Context, c *call) error {
 }
 
 func revoke(ctx context.Context, c *call) error {
-	c.databaseFlags()
+	c.sessionFlags()
 	c.auditFlags()
 	all := c.flags.Bool("all", false, "end all sessions, and refuse every token that was issued until now")
 	args, err := c.parse(1, -1)

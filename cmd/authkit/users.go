@@ -58,7 +58,7 @@ func createUser(ctx context.Context, c *call) error {
 }
 
 func setPassword(ctx context.Context, c *call) error {
-	c.databaseFlags()
+	c.sessionFlags()
 	c.passwordFlags()
 	c.auditFlags()
 	args, err := c.parse(1, 1)
@@ -98,7 +98,7 @@ func enable(ctx context.Context, c *call) error {
 
 // forUsers does something to each of the accounts that are named, once all of them are found.
 func forUsers(ctx context.Context, c *call, do func(ctx context.Context, op *operation, id string) error) error {
-	c.databaseFlags()
+	c.sessionFlags()
 	c.auditFlags()
 	args, err := c.parse(1, -1)
 	if err != nil {
