@@ -37,9 +37,7 @@ func (k *Kit) CookieHandler(trustedOrigins ...string) http.Handler {
 			panic(fmt.Sprintf("authkit: CookieHandler: %v", err))
 		}
 	}
-	if k.sessions == nil {
-		panic("authkit: CookieHandler: " + errNoSessions.Error())
-	}
+	k.needSessions("CookieHandler")
 	protection.SetDenyHandler(NewProblem(http.StatusForbidden, "The request comes from another origin"))
 	return protection.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.Method {

@@ -15,8 +15,9 @@ import (
 //	mux.Handle("POST /logout", authkit.Authenticated(), kit.LogoutHandler())
 //
 // A session that has ended already is no error. A token without a session cannot be ended
-// this way: 409.
+// this way: 409. It panics, when the program starts, if sessions are off.
 func (k *Kit) LogoutHandler() http.Handler {
+	k.needSessions("LogoutHandler")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodPost {
 			methodNotAllowed(w, http.MethodPost).ServeHTTP(w, r)
@@ -37,6 +38,13 @@ func (k *Kit) LogoutHandler() http.Handler {
 		}
 		noContent(w)
 	})
+}
+
+// needSessions panics for a handler that could answer nothing but errors.
+func (k *Kit) needSessions(handler string) {
+	if k.sessions == nil {
+		panic("authkit: " + handler + ": sessions are off; set Config.Sessions.Store")
+	}
 }
 
 // noSession answers whoever has a token without a session, where that session is meant.
@@ -61,8 +69,9 @@ func noContent(w http.ResponseWriter) {
 // that session: 204, or 404 if the user has no such session. DELETE without one ends all
 // sessions but that of the request: 204, or 409 if the token belongs to none. The id is
 // http.Request.PathValue("id"); behind a router that does not set it, set it before, or every
-// DELETE is one without.
+// DELETE is one without. It panics, when the program starts, if sessions are off.
 func (k *Kit) SessionsHandler() http.Handler {
+	k.needSessions("SessionsHandler")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p, ok := PrincipalFrom(r.Context())
 		if !ok {
@@ -127,8 +136,10 @@ var revocationParams = []string{"token", "token_type_hint", "client_id", "client
 //
 // The answer is 200 for a token that is not known, too, and 503 if a store failed: then
 // the session may go on, and the client tries again. An access token that is good and belongs to
-// no session cannot be revoked: 400, unsupported_token_type.
+// no session cannot be revoked: 400, unsupported_token_type. It panics, when the program
+// starts, if sessions are off.
 func (k *Kit) RevocationHandler() http.Handler {
+	k.needSessions("RevocationHandler")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		form, problem := readForm(w, r, revocationParams)
 		if problem == nil {
@@ -161,9 +172,6 @@ var errNotOfASession = errors.New("authkit: the token belongs to no session")
 // sessionOf returns the session that a token of either kind belongs to; empty, if the token
 // is not good.
 func (k *Kit) sessionOf(r *http.Request, text string) (userID, sessionID string, err error) {
-	if k.sessions == nil {
-		return "", "", errNoSessions
-	}
 	if token, ok := refresh.Parse(text); ok {
 		s, err := k.session(r.Context(), token)
 		return s.UserID, s.ID, unless(err, ErrInvalidRefreshToken)

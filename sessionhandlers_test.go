@@ -120,7 +120,7 @@ func TestTokenHandlerNamesTheClient(t *testing.T) {
 
 func TestLogoutHandler(t *testing.T) {
 	t.Parallel()
-	kit, _, _ := newSessionKit(t)
+	kit, store, _ := newSessionKit(t)
 	mux := sessionMux(kit)
 	token, other := begin(t, kit), begin(t, kit)
 	w := do(mux, "POST", "/logout", bearer(token)...)
@@ -135,9 +135,21 @@ func TestLogoutHandler(t *testing.T) {
 	problem(t, do(kit.Authenticate(kit.LogoutHandler()), "GET", "/", bearer(other)...), 405, "Method not allowed")
 	require.Equal(t, http.StatusOK, do(mux, "GET", "/me", bearer(other)...).Code)
 
-	plain := newKit(t)
-	addUser(t, plain, email, password)
-	problem(t, do(plain.Authenticate(plain.LogoutHandler()), "POST", "/", bearer(begin(t, plain))...), 409, "The token belongs to no session")
+	plain := newKit(t, func(c *authkit.Config) { c.Users = store }) // whose tokens belong to no session
+	problem(t, do(kit.Authenticate(kit.LogoutHandler()), "POST", "/", bearer(begin(t, plain))...), 409, "The token belongs to no session")
+}
+
+// A handler that could answer nothing but errors keeps the program from starting.
+func TestHandlersNeedSessions(t *testing.T) {
+	t.Parallel()
+	kit := newKit(t)
+	for name, make := range map[string]func() http.Handler{
+		"LogoutHandler": kit.LogoutHandler, "SessionsHandler": kit.SessionsHandler, "RevocationHandler": kit.RevocationHandler,
+		"CookieHandler": func() http.Handler { return kit.CookieHandler() },
+	} {
+		require.PanicsWithValue(t, "authkit: "+name+": sessions are off; set Config.Sessions.Store", func() { make() })
+	}
+	require.NotNil(t, kit.IntrospectionHandler())
 }
 
 func TestSessionsHandler(t *testing.T) {
