@@ -97,7 +97,7 @@ func (c *call) sessions(ctx context.Context, store *sqlstore.Store) (authkit.Ses
 	client := redis.NewClient(opts)
 	c.closers = append(c.closers, client.Close)
 	if err := client.Ping(ctx).Err(); err != nil {
-		return nil, fmt.Errorf("Redis does not answer: %w", err)
+		return nil, fmt.Errorf("the Redis server does not answer: %w", err)
 	}
 	sessions, err := redisstore.NewSessions(client, redisstore.Options{Prefix: c.redisPrefix})
 	if err != nil {

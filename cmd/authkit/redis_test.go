@@ -103,7 +103,7 @@ func TestRedisAddress(t *testing.T) {
 		text string
 	}{
 		"hunter:hunter2@127.0.0.1":     {2, "not like redis://"},
-		"redis://:hunter2@127.0.0.1:1": {1, "Redis does not answer"},
+		"redis://:hunter2@127.0.0.1:1": {1, "the Redis server does not answer"},
 	} {
 		tl.env["REDIS_URL"] = address
 		r := tl.run("", "list-sessions", "ann@example.com")
