@@ -26,8 +26,8 @@
 //
 // # Where it is kept
 //
-// [Memory] is for one program, and forgets when that ends. Several instances need a [Store] that
-// they share, and then behave as one. If it fails, each goes on with a Memory of its own for
+// [Memory] is for one program, and forgets when that ends. Several instances need a [Store] that they
+// share, such as package redisstore's, and then behave as one. If it fails, each goes on with a Memory of its own for
 // the time being, and tells OnEvent; see [Config].FailClosed.
 package throttle
 
