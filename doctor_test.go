@@ -267,6 +267,20 @@ func TestDoctorAsksStores(t *testing.T) {
 	require.Contains(t, found[0].Text, "the disk is on fire")
 }
 
+// A talkingThrottle is one that knows about itself.
+type talkingThrottle struct{ authkit.Throttle }
+
+func (talkingThrottle) Doctor(ctx context.Context) []authkit.Finding {
+	return talkingStore{asked: new(int)}.Doctor(ctx)
+}
+
+// TestDoctorAsksTheThrottle as it asks the stores: with a deadline.
+func TestDoctorAsksTheThrottle(t *testing.T) {
+	t.Parallel()
+	kit := newKit(t, goodConfig, func(c *authkit.Config) { c.Throttle = talkingThrottle{} })
+	require.Equal(t, []string{"ERROR pending_migrations", "WARN memory_store"}, codes(kit.Doctor(t.Context())))
+}
+
 func TestSettings(t *testing.T) {
 	t.Parallel()
 	kit := newKit(t, goodConfig, func(c *authkit.Config) {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/authkit-go/authkit/throttle"
 )
 
 // The floor: a round trip, and the same fields read by a command of their own.
@@ -92,4 +94,41 @@ func BenchmarkDeleteExpired1000(b *testing.B) {
 			b.Fatal(deleted, err)
 		}
 	}
+}
+
+// BenchmarkTake is what each login costs before its hash: one that fails, by as many accounts and
+// addresses as there are runs, and one that is refused.
+func BenchmarkTake(b *testing.B) {
+	b.Run("failure", func(b *testing.B) {
+		s, _ := openThrottle(b, dial(b))
+		b.ReportAllocs()
+		for n := 0; b.Loop(); n++ {
+			if v, err := s.Take(b.Context(), guess(fmt.Sprint(n), fmt.Sprint(n), 0)); err != nil || v != (throttle.Verdict{}) {
+				b.Fatal(v, err)
+			}
+		}
+	})
+	b.Run("refused", func(b *testing.B) {
+		s, _ := openThrottle(b, dial(b))
+		failures(b, s, "locked", 5)
+		b.ReportAllocs()
+		for b.Loop() {
+			if v, err := s.Take(b.Context(), guess("locked", "near", 0)); err != nil || v.Counter == 0 {
+				b.Fatal(v, err)
+			}
+		}
+	})
+	b.Run("success", func(b *testing.B) { // with its Settle
+		s, _ := openThrottle(b, dial(b))
+		b.ReportAllocs()
+		for b.Loop() {
+			a := guess("user", "near", 0)
+			if v, err := s.Take(b.Context(), a); err != nil || v != (throttle.Verdict{}) {
+				b.Fatal(v, err)
+			}
+			if err := s.Settle(b.Context(), a, true); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

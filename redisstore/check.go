@@ -5,10 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/authkit-go/authkit"
 )
+
+// maxSkew is how far the clock of a server may be from the program's before it is a fault.
+const maxSkew = 5 * time.Second
 
 // Check looks how the server is set up that has the store, and returns an error that joins
 // what is to be mended, or says why it could not look. Call it when a program starts,
@@ -16,9 +21,53 @@ import (
 // until they lose something.
 //
 // It finds a replica, a maxmemory-policy other than noeviction, an append-only file that is
-// off, and a server that cannot write to its disk.
-func (s *Sessions) Check(ctx context.Context) error {
-	faults, err := s.faults(ctx)
+// off, a server that cannot write to its disk, and a clock that is not the program's.
+func (s *Sessions) Check(ctx context.Context) error { return s.check(ctx, sessionSettings) }
+
+// Doctor returns what [Sessions.Check] does, a finding each. [authkit.Kit.Doctor] calls it.
+func (s *Sessions) Doctor(ctx context.Context) []authkit.Finding {
+	return s.doctor(ctx, sessionSettings)
+}
+
+// Check is [Sessions.Check] for a throttle, which can bear to lose more: it does not ask for an
+// append-only file.
+func (t *Throttle) Check(ctx context.Context) error { return t.check(ctx, throttleSettings) }
+
+// Doctor returns what [Throttle.Check] does, a finding each. The Doctor of package throttle calls it.
+func (t *Throttle) Doctor(ctx context.Context) []authkit.Finding {
+	return t.doctor(ctx, throttleSettings)
+}
+
+// A setting is what a server says of itself in INFO, and what is wrong unless it says so.
+type setting struct {
+	name, want string
+	severity   slog.Level
+	harm, mend string
+}
+
+var sessionSettings = []setting{
+	{"role", "master", slog.LevelError, "it shows sessions that have ended", "connect to the master"},
+	{"maxmemory_policy", "noeviction", slog.LevelError, "sessions, or what finds them to end them, vanish when memory is short", "set maxmemory-policy noeviction"},
+	{"aof_enabled", "1", slog.LevelError, "a restart takes back logouts, and loses logins, since the last snapshot", "set appendonly yes"},
+	{"aof_last_write_status", "ok", slog.LevelError, "nothing is accepted that has to be written", "look at its disk"},
+	{"rdb_last_bgsave_status", "ok", slog.LevelError, "nothing is accepted that has to be written", "look at its disk"},
+}
+
+var throttleSettings = []setting{
+	{"role", "master", slog.LevelError, "no attempt can be counted there", "connect to the master"},
+	{"maxmemory_policy", "noeviction", slog.LevelWarn, "what is counted is forgotten when memory is short, which whoever guesses can bring about", "set maxmemory-policy noeviction"},
+	{"aof_last_write_status", "ok", slog.LevelError, "no attempt can be counted", "look at its disk"},
+	{"rdb_last_bgsave_status", "ok", slog.LevelError, "no attempt can be counted", "look at its disk"},
+}
+
+// A fault is a setting that is not as it should be, or the clock.
+type fault struct {
+	setting
+	code, is string
+}
+
+func (s *server) check(ctx context.Context, settings []setting) error {
+	faults, err := s.faults(ctx, settings)
 	errs := []error{err}
 	for _, f := range faults {
 		errs = append(errs, fmt.Errorf("redisstore: the server's %s is %q: %s; %s", f.name, f.is, f.harm, f.mend))
@@ -26,50 +75,58 @@ func (s *Sessions) Check(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Doctor returns what [Sessions.Check] does, a finding each. [authkit.Kit.Doctor] calls it.
-func (s *Sessions) Doctor(ctx context.Context) []authkit.Finding {
-	faults, err := s.faults(ctx)
+func (s *server) doctor(ctx context.Context, settings []setting) (found []authkit.Finding) {
+	faults, err := s.faults(ctx, settings)
 	if err != nil {
 		return []authkit.Finding{{
 			Code: "unavailable", Severity: slog.LevelError,
 			Text: fmt.Sprintf("Redis cannot be asked about itself: %v", err), Mend: "see that it is up",
 		}}
 	}
-	var found []authkit.Finding
 	for _, f := range faults {
 		found = append(found, authkit.Finding{
-			Code: "redis_" + f.name, Severity: slog.LevelError,
+			Code: f.code, Severity: f.severity,
 			Text: fmt.Sprintf("the Redis server's %s is %q: %s", f.name, f.is, f.harm), Mend: f.mend,
 		})
 	}
 	return found
 }
 
-// A fault is a setting of the server that loses sessions, or the ends of them.
-type fault struct{ name, is, harm, mend string }
-
 // faults asks the server about itself.
-func (s *Sessions) faults(ctx context.Context) (found []fault, err error) {
-	reply, err := s.run(ctx, s.scripts.info, []string{s.revokedKey()})
-	sections, err := parseTexts(reply, err)
+func (s *server) faults(ctx context.Context, settings []setting) (found []fault, err error) {
+	before := time.Now()
+	reply, err := s.run(ctx, s.info, []string{s.prefix})
+	after := time.Now()
+	texts, err := parseTexts(reply, err)
+	if err == nil && len(texts) != 5 {
+		err = errReply
+	}
 	if err != nil {
 		return nil, failed(ctx, "Check", err)
 	}
 	is := make(map[string]string)
-	for line := range strings.Lines(strings.Join(sections, "\r\n")) {
+	for line := range strings.Lines(strings.Join(texts[:3], "\r\n")) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
 		is[name] = value
 	}
-	for _, c := range []struct{ name, want, harm, mend string }{
-		{"role", "master", "it shows sessions that have ended", "connect to the master"},
-		{"maxmemory_policy", "noeviction", "sessions, or what finds them to end them, vanish when memory is short", "set maxmemory-policy noeviction"},
-		{"aof_enabled", "1", "a restart takes back logouts, and loses logins, since the last snapshot", "set appendonly yes"},
-		{"aof_last_write_status", "ok", "nothing is accepted that has to be written", "look at its disk"},
-		{"rdb_last_bgsave_status", "ok", "nothing is accepted that has to be written", "look at its disk"},
-	} {
+	for _, c := range settings {
 		if is[c.name] != c.want {
-			found = append(found, fault{c.name, is[c.name], c.harm, c.mend})
+			found = append(found, fault{c, "redis_" + c.name, is[c.name]})
 		}
+	}
+	seconds, err1 := strconv.ParseInt(texts[3], 10, 64)
+	micros, err2 := strconv.ParseInt(texts[4], 10, 64)
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, failed(ctx, "Check", errReply)
+	}
+	there := time.Unix(seconds, micros*int64(time.Microsecond))
+	// What the question took is no skew.
+	if skew := min(0, there.Sub(before)) + max(0, there.Sub(after)); skew.Abs() > maxSkew {
+		found = append(found, fault{
+			setting{"clock", "", slog.LevelWarn, "that is how far it is ahead of the one here, so that one of the two is wrong",
+				"run NTP on both machines; the store itself goes by the clocks of the programs"},
+			"clock_skew", skew.Round(time.Second).String(),
+		})
 	}
 	return found, nil
 }

@@ -1,9 +1,12 @@
-// Package redisstore keeps sessions in Redis: the [authkit.SessionStore] of a service with
-// many instances and more requests than its database should see.
+// Package redisstore keeps sessions in Redis, and the counters of a throttle: the
+// [authkit.SessionStore] of a service with many instances and more requests than its database should
+// see, and the [throttle.Store] by which they have one limit.
 //
 //	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:6379", ContextTimeoutEnabled: true})
 //	store, err := redisstore.NewSessions(client, redisstore.Options{})
-//	kit, err := authkit.New(authkit.Config{Sessions: authkit.SessionConfig{Store: store}})
+//	counters, err := redisstore.NewThrottle(client, redisstore.Options{})
+//	limits, err := throttle.New(throttle.Config{Store: counters, Secret: secret})
+//	kit, err := authkit.New(authkit.Config{Sessions: authkit.SessionConfig{Store: store}, Throttle: limits})
 //	go kit.Run(ctx)
 //
 // Accounts are not kept here; use a package such as sqlstore for those. It is tested with Redis 7.0,
@@ -12,15 +15,17 @@
 // # What the server needs
 //
 //   - maxmemory-policy noeviction. Any other drops sessions when memory is short, or the set that
-//     finds a user's sessions to end them, and a logout everywhere would miss some.
-//   - appendonly yes; and appendfsync always, if no logout may be undone by a crash. See below.
+//     finds a user's sessions to end them, and a logout everywhere would miss some. It drops counters
+//     that refuse, too.
+//   - For sessions, appendonly yes; and appendfsync always, if no logout may be undone by a crash. See below.
 //   - Reads and writes on the master. A replica refuses every method, the reading ones too:
-//     it shows sessions for a moment that have ended.
+//     it shows sessions for a moment that have ended, and counts that are too low.
 //
-// [Sessions.Check] looks at these. A user of Redis with an access list needs, on the keys
-// "{prefix}:*", the commands eval, evalsha, exists, del, pexpire, hget, hmget, hset, hdel, sadd, srem,
-// scard, sismember, smembers, zadd, zrem, zscore and zrangebyscore, and info for Check. Without one
-// of them a script can stop in the middle.
+// [Sessions.Check] and [Throttle.Check] look at these, and at the clock. A user of Redis with an access
+// list needs, on the keys "{prefix}:*", the commands eval, evalsha, exists, del and hdel; for sessions
+// pexpire, hget, hmget, hset, sadd, srem, scard, sismember, smembers, zadd, zrem, zscore and
+// zrangebyscore; for a throttle get and set; and info and time for Check. Without one of them a script
+// can stop in the middle.
 //
 // # What is lost, and when
 //
@@ -45,8 +50,20 @@
 //   - A refresh: the token that the client has is not known. The session is ended, as if the
 //     token had been used twice, and the user logs in again.
 //
+// What a throttle has counted in that time has not been counted, and what it has cleared counts again. One
+// that comes back empty gives every account its free guesses anew, lets in accounts that were at
+// their end, and knows no address of past success.
+//
 // The options min-replicas-to-write 1 and min-replicas-max-lag bound how long a master that was cut off
 // accepts changes that its successor will not have.
+//
+// A throttle fails as a store of sessions does, and package throttle then counts in each
+// instance's memory, or refuses, by FailClosed of its Config. A flood of names can bring that about: each
+// takes 0.2 kB for a day, which are 5 MB a day from an address at its limit. When Redis is full, what is
+// refused stays refused and can be cleared, and nothing is pushed out; but no attempt more is counted,
+// and with sessions in the same Redis nobody can log in or refresh. So give it a
+// maxmemory that leaves room, watch it, and where a thousand addresses are to be expected give the throttle
+// a Redis of its own.
 //
 // # Keys, and how far they scale
 //
@@ -56,8 +73,12 @@
 //	{prefix}:u:USER    the IDs of a user's sessions, a set
 //	{prefix}:expiry    all sessions by ExpiresAt, a sorted set
 //	{prefix}:revoked   the revocations by At, a sorted set
+//	{prefix}:t:b:KEY   a limit of a throttle: when it is full again
+//	{prefix}:t:c:KEY   a counter, of an account or a source: failures, the latest, until when it is known
+//	{prefix}:t:p:KEY   when the counters of an account were cleared
+//	{prefix}:t:d:CALL  a Settle or Clear that is done, so that it has no effect when it is sent again
 //
-// Each change is one script on them, so that a session and the Revocation of its end are one
+// A KEY is a digest, which names nobody. Each change is one script on them, so that a session and the Revocation of its end are one
 // change; and a session is found by its ID in one round trip, as each guarded request does. With keys
 // in several slots, one of the two could not be had.
 //
@@ -67,7 +88,7 @@
 // and send a request a minute, are 560 rotations and 17,000 reads a second: a seventh of one
 // core in scripts, and 60 % of what such a machine serves in all. They take 1.8 GB, or 0.9 GB with
 // hash-max-listpack-value 256. A revocation takes 0.2 kB, for little more than an hour. Beyond
-// that, give each tenant a prefix: then a cluster spreads them. While a cluster moves the slot of
+// that, give each tenant a prefix, and a throttle another than sessions: then a cluster spreads them. While a cluster moves the slot of
 // a store to another node, most calls fail; that takes as long as copying it.
 //
 // # Time
@@ -78,4 +99,8 @@
 // Redis deletes a session by itself a day after it has expired, if nobody has called
 // DeleteExpired until then. That is for memory's sake: [authkit.Kit.Run] has to run, for what is left of
 // such a session in the sets, up to half a kB, goes only with it, and so do revocations.
+//
+// What a throttle has goes by itself, a minute after it has stopped to count: by so much the clocks of
+// instances may differ. It is as short because each failure leaves something. Only an account that is at
+// its end (after 100 failures) stays so until it is cleared.
 package redisstore

@@ -8,6 +8,7 @@ import (
 
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/redisstore"
+	"github.com/authkit-go/authkit/throttle"
 )
 
 // Sessions of a tenant in Redis, and accounts elsewhere. Nothing is dialled before the first login.
@@ -29,6 +30,30 @@ func Example() {
 	_, err = authkit.New(authkit.Config{
 		Secret:   []byte("a secret of 32 random bytes, or more"),
 		Sessions: authkit.SessionConfig{Store: store},
+	})
+	fmt.Println(err)
+	// Output: <nil>
+}
+
+// Limits that several instances share: each makes its own, with the same secret, on one Redis. An account
+// that one of them refuses, all of them refuse.
+func ExampleNewThrottle() {
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:6379", ContextTimeoutEnabled: true})
+	defer func() { _ = client.Close() }()
+	store, err := redisstore.NewThrottle(client, redisstore.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	limits, err := throttle.New(throttle.Config{
+		Store:  store,
+		Secret: []byte("another secret of 32 random bytes, or more"),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = authkit.New(authkit.Config{
+		Secret:   []byte("a secret of 32 random bytes, or more"),
+		Throttle: limits,
 	})
 	fmt.Println(err)
 	// Output: <nil>

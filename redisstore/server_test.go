@@ -24,6 +24,7 @@ import (
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/redisstore"
 	"github.com/authkit-go/authkit/storetest"
+	"github.com/authkit-go/authkit/throttle"
 )
 
 // program returns the path of a program that the machine has to have where CI is true.
@@ -341,16 +342,19 @@ func TestCluster(t *testing.T) {
 		require.ErrorContains(t, open(t, client).Check(t.Context()), "aof_enabled")
 	})
 	t.Run("SlotOnTheMove", func(t *testing.T) { testSlotOnTheMove(t, client, nodes) })
+	t.Run("Throttle", func(t *testing.T) {
+		storetest.TestThrottleStore(t, func(t *testing.T) throttle.Store {
+			s, _ := openThrottle(t, client)
+			return s
+		})
+	})
+	t.Run("ThrottleSlotOnTheMove", func(t *testing.T) { testThrottleSlotOnTheMove(t, client, nodes) })
 }
 
-// testSlotOnTheMove has half the keys of a store on one node and half on another: what
-// needs both fails, and changes nothing.
-func testSlotOnTheMove(t *testing.T, client *redis.ClusterClient, nodes []*server) {
+// moveSlot begins to move the slot of a store to another node. It returns what moves a key, and
+// what moves the rest of them and ends it.
+func moveSlot(t *testing.T, client *redis.ClusterClient, nodes []*server, prefix string) (move func(key string), finish func()) {
 	ctx := t.Context()
-	s, prefix := openNamed(t, client)
-	moved, left := newSession("user-1", 1), newSession("user-1", 2)
-	begin(t, s, moved, left)
-
 	slot := int(client.ClusterKeySlot(ctx, "{"+prefix+"}").Val())
 	from, err := client.MasterForKey(ctx, "{"+prefix+"}")
 	require.NoError(t, err)
@@ -364,7 +368,26 @@ func testSlotOnTheMove(t *testing.T, client *redis.ClusterClient, nodes []*serve
 	require.NoError(t, to.Do(ctx, "cluster", "setslot", slot, "importing", fromID).Err())
 	require.NoError(t, from.Do(ctx, "cluster", "setslot", slot, "migrating", toID).Err())
 	host, port, _ := strings.Cut(to.Options().Addr, ":")
-	move := func(key string) { require.NoError(t, from.Migrate(ctx, host, port, key, 0, 10*time.Second).Err()) }
+	move = func(key string) { require.NoError(t, from.Migrate(ctx, host, port, key, 0, 10*time.Second).Err()) }
+	return move, func() {
+		for _, key := range keys(t, client, prefix) {
+			move(key)
+		}
+		for _, n := range []*redis.Client{to, from} {
+			require.NoError(t, n.Do(ctx, "cluster", "setslot", slot, "node", toID).Err())
+		}
+	}
+}
+
+// testSlotOnTheMove has half the keys of a store on one node and half on another: what
+// needs both fails, and changes nothing.
+func testSlotOnTheMove(t *testing.T, client *redis.ClusterClient, nodes []*server) {
+	ctx := t.Context()
+	s, prefix := openNamed(t, client)
+	moved, left := newSession("user-1", 1), newSession("user-1", 2)
+	begin(t, s, moved, left)
+
+	move, finish := moveSlot(t, client, nodes, prefix)
 	move("{" + prefix + "}:s:" + moved.ID)
 
 	for _, x := range []*authkit.StoredSession{moved, left} {
@@ -378,7 +401,7 @@ func testSlotOnTheMove(t *testing.T, client *redis.ClusterClient, nodes []*serve
 		require.NotErrorIs(t, err, authkit.ErrSessionNotFound)
 	}
 	fails(s.RevokeSessions(ctx, "user-1", "", start))
-	_, err = s.SessionsByUser(ctx, "user-1")
+	_, err := s.SessionsByUser(ctx, "user-1")
 	fails(err)
 	_, err = s.RevokeSession(ctx, "user-1", moved.ID, start)
 	fails(err)
@@ -389,12 +412,7 @@ func testSlotOnTheMove(t *testing.T, client *redis.ClusterClient, nodes []*serve
 	_, err = s.DeleteExpired(ctx, start.Add(1000*time.Hour), start, 10)
 	fails(err)
 
-	for _, key := range keys(t, client, prefix) {
-		move(key)
-	}
-	for _, n := range []*redis.Client{to, from} {
-		require.NoError(t, n.Do(ctx, "cluster", "setslot", slot, "node", toID).Err())
-	}
+	finish()
 	for _, x := range []*authkit.StoredSession{moved, left} {
 		got, err := s.SessionByID(ctx, x.ID)
 		require.NoError(t, err)

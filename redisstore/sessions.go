@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -15,25 +14,14 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-const defaultPrefix = "authkit"
-
 // keepBeyond is how long Redis keeps a session that has expired, unless DeleteExpired comes
 // first. It is by far longer than the clocks of instances differ.
 const keepBeyond = 24 * time.Hour
 
-// Options are the options of a store.
-type Options struct {
-	// Prefix begins the names of all keys: "{prefix}:s:…". Stores with different prefixes
-	// have nothing in common; give each tenant its own. It is 1 to 64 letters, digits and
-	// any of "._:-"; empty means "authkit".
-	Prefix string
-}
-
 // Sessions is an [authkit.SessionStore] on Redis. It is safe for concurrent use, by any
 // number of instances. Make it with [NewSessions].
 type Sessions struct {
-	client  redis.UniversalClient
-	prefix  string // of all keys: with the hash tag
+	server
 	scripts scripts
 }
 
@@ -48,43 +36,11 @@ var _ authkit.SessionStore = (*Sessions)(nil)
 // would that have been ended. The client stays the caller's, to be closed by them; nothing
 // is dialled here.
 func NewSessions(client redis.UniversalClient, opts Options) (*Sessions, error) {
-	prefix := cmp.Or(opts.Prefix, defaultPrefix)
-	err := checkClient(client)
-	if !regexp.MustCompile(`^[A-Za-z0-9._:-]{1,64}$`).MatchString(prefix) {
-		err = errors.Join(err, errors.New(`redisstore: Options.Prefix: use 1 to 64 letters, digits and any of "._:-"`))
-	}
+	on, err := newServer(client, opts)
 	if err != nil {
 		return nil, err
 	}
-	return &Sessions{client: client, prefix: "{" + prefix + "}:", scripts: newScripts()}, nil
-}
-
-// checkClient finds what a client must not do.
-func checkClient(client redis.UniversalClient) error {
-	var deadlines, replicas bool
-	switch c := client.(type) {
-	case *redis.Client:
-		if c == nil {
-			return errors.New("redisstore: the client is nil")
-		}
-		deadlines = c.Options().ContextTimeoutEnabled
-	case *redis.ClusterClient:
-		if c == nil {
-			return errors.New("redisstore: the client is nil")
-		}
-		deadlines, replicas = c.Options().ContextTimeoutEnabled, c.Options().ReadOnly
-	default:
-		return fmt.Errorf("redisstore: the client is a %T; use a *redis.Client or a *redis.ClusterClient", client)
-	}
-	var errs []error
-	if !deadlines {
-		errs = append(errs, errors.New("redisstore: the client waits past the deadline of a context; set its option ContextTimeoutEnabled"))
-	}
-	if replicas {
-		errs = append(errs, errors.New("redisstore: the client reads from replicas, which show sessions that have ended; "+
-			"give the store a client of its own, without ReadOnly, RouteByLatency and RouteRandomly"))
-	}
-	return errors.Join(errs...)
+	return &Sessions{server: on, scripts: newScripts()}, nil
 }
 
 func (s *Sessions) sessionKey(id string) string  { return s.prefix + "s:" + id }
@@ -225,14 +181,6 @@ func (s *Sessions) ofUser(ctx context.Context, script *redis.Script, keys []stri
 			return nil, nil, err
 		}
 	}
-}
-
-// run runs a script, unless the context has ended.
-func (s *Sessions) run(ctx context.Context, script *redis.Script, keys []string, args ...any) (any, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	return script.Run(ctx, s.client, keys, args...).Result()
 }
 
 // failed returns the error of a method. ErrSessionNotFound comes from what a script answers:

@@ -177,6 +177,7 @@ func testClockWasSetBack(t *testing.T, s throttle.Store) {
 	take(t, s, request(time.Hour, b), letIn)
 	take(t, s, request(time.Hour, b), letIn)
 	take(t, s, request(time.Hour-time.Minute, b), bucketWait(time.Minute+10*time.Second))
+	take(t, s, request(time.Hour-time.Minute-time.Microsecond, b), letIn)
 	take(t, s, request(0, b), letIn)
 	take(t, s, request(0, b), letIn)
 	take(t, s, request(0, b), bucketWait(10*time.Second))

@@ -16,19 +16,17 @@ import (
 
 const maxHops = 32 // of a forwarded address that are looked at
 
-// TrustProxies returns middleware that finds the address of a client behind proxies, and
-// tells it with [authkit.WithClient]; it belongs around everything that asks for addresses.
-// Proxies are told by the address that they connect from, which is in one of the networks
-// given, such as 10.0.0.0/8. They must add to X-Forwarded-For the address that they are
-// connected to from.
+// TrustProxies returns middleware that finds the address of a client behind proxies, and tells it with
+// [authkit.WithClient]; it belongs around everything that asks for addresses. Proxies are told by the
+// address that they connect from, which is in one of the networks given, such as 10.0.0.0/8. They must
+// add to X-Forwarded-For the address that they are connected to from.
 //
 // The header is only read on connections from a proxy, and from its end, where proxies add:
 // the first address that is not a proxy's is the client's. What is before that is what the
 // client wrote. Where an entry is no address, the client's is the one after it.
 //
-// The error joins the faults of the networks: there are none, or one is so wide that
-// clients are in it (wider than /8, or than /16 of IPv6), which would let them choose their
-// address.
+// The error joins the faults of the networks: there are none, or one is so wide that clients are in it
+// (wider than /8, or than /16 of IPv6), which would let them choose their address.
 func TrustProxies(networks ...netip.Prefix) (func(http.Handler) http.Handler, error) {
 	if len(networks) == 0 {
 		return nil, errors.New("throttle: no proxies to trust; name their networks, or leave TrustProxies out")

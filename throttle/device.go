@@ -20,10 +20,9 @@ const (
 	idBytes      = 16
 )
 
-// Device returns a handler that lets browsers be known, around the one that logs in. A
-// login that succeeds gives the browser a cookie, by which its next logins to the same account
-// have a counter of their own for 90 days: no stranger can keep its user out (LO-12). It
-// panics without a Config.Secret.
+// Device returns a handler that lets browsers be known, around the one that logs in. A login that
+// succeeds gives the browser a cookie, by which its next logins to the same account have a counter of
+// their own for 90 days: no stranger can keep its user out (LO-12). It panics without a Config.Secret.
 //
 //	mux.Handle("POST /token", authkit.Public(), limits.Device(kit.TokenHandler()))
 //
@@ -46,8 +45,7 @@ func (t *Throttle) Device(next http.Handler) http.Handler {
 
 type deviceKey struct{}
 
-// A device is the browser of a request. It adds the new cookie to the answer, at the last
-// moment.
+// A device is the browser of a request. It adds the new cookie to the answer, at the last moment.
 type device struct {
 	http.ResponseWriter
 	cookie string // as it came, or empty
@@ -68,13 +66,11 @@ func (t *Throttle) device(ctx context.Context, account string) string {
 		return ""
 	}
 	head, mac := raw[:idBytes+8], raw[idBytes+8:]
-	if !hmac.Equal(mac, t.sign(head, account)) {
+	expiry := int64(binary.BigEndian.Uint64(head[idBytes:]))
+	if !hmac.Equal(mac, t.sign(head, account)) || expiry <= time.Now().Unix() {
 		return ""
 	}
-	if expiry := int64(binary.BigEndian.Uint64(head[idBytes:])); expiry <= time.Now().Unix() {
-		return ""
-	}
-	return base64.RawURLEncoding.EncodeToString(head[:idBytes])
+	return string(head[:idBytes])
 }
 
 func (t *Throttle) sign(head []byte, account string) []byte {
@@ -91,11 +87,10 @@ func (t *Throttle) remember(ctx context.Context, account string) {
 	if d == nil || account == "" {
 		return
 	}
-	raw := make([]byte, idBytes, idBytes+8+sha256.Size)
-	if id := t.device(ctx, account); id == "" {
+	raw := []byte(t.device(ctx, account))
+	if len(raw) == 0 {
+		raw = make([]byte, idBytes)
 		_, _ = rand.Read(raw) // never fails
-	} else {
-		_, _ = base64.RawURLEncoding.Decode(raw, []byte(id)) // our own encoding
 	}
 	raw = binary.BigEndian.AppendUint64(raw, uint64(time.Now().Add(deviceLife).Unix()))
 	raw = append(raw, t.sign(raw, account)...)

@@ -16,9 +16,8 @@ const (
 	fullWait       = time.Minute
 )
 
-// Memory is a [Store] in memory, for a single program, which forgets when it ends. Its
-// memory is bounded: 64 MiB for the 1,500,000 keys of [NewMemory](0), and little while there
-// are few.
+// Memory is a [Store] in memory, for a single program, which forgets when it ends. Its memory is
+// bounded: 64 MiB for the 1,500,000 keys of [NewMemory](0), and little while there are few.
 //
 // It is built like the cache of a processor. A key belongs to one of many sets, by a hash
 // that nobody can foresee, and a set that is full gives up what matters least in it.
@@ -152,11 +151,9 @@ func (m *Memory) Take(ctx context.Context, t Take) (Verdict, error) {
 	if v != (Verdict{}) {
 		return v, nil
 	}
-	if t.Counter != (Key{}) {
-		counter.n, counter.at = counter.n+1, max(counter.at, now)
-		if !m.putCounter(&t, counter, source, now) {
-			return Verdict{Counter: fullWait}, nil
-		}
+	counter.n, counter.at = counter.n+1, max(counter.at, now)
+	if t.Counter != (Key{}) && !m.putCounter(&t, counter, source, now) {
+		return Verdict{Counter: fullWait}, nil
 	}
 	for i, b := range t.Buckets {
 		if !m.put(record{key: b.Key, at: tats[i], expiry: tats[i]}, now) {

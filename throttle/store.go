@@ -97,8 +97,7 @@ type Verdict struct {
 // pardon, or if n is less than Curve.Disable and at plus n times Curve.Forget is not after At.
 // A source is known if At is before the time that its record has.
 type Store interface {
-	// Take decides on an attempt, and counts it if it is let in. If it is not, nothing
-	// changes.
+	// Take decides on an attempt, and counts it if it is let in. If it is not, nothing changes.
 	//
 	// A bucket lets it in if max(TAT, At) + Every is not after At + Burst × Every, and else
 	// it must wait for the difference. A TAT that is more than a minute after
@@ -114,10 +113,9 @@ type Store interface {
 
 	// Settle undoes what Take did for an attempt that was let in and did not fail.
 	//
-	// The TAT of every bucket becomes TAT - Every. Without success, n of the counter
-	// becomes n - 1 if it is not 0. With success, if the Source is known, its n becomes 0;
-	// if it is not, or there is none, Counter is deleted. A Source is known from then
-	// on, until At + Curve.Known.
+	// The TAT of every bucket becomes TAT - Every. Without success, n of the counter becomes n - 1 if
+	// it is not 0. With success, if the Source is known, its n becomes 0; if it is not, or there is
+	// none, Counter is deleted. A Source is known from then on, until At + Curve.Known.
 	Settle(ctx context.Context, t Take, succeeded bool) error
 
 	// Clear deletes Counter, and sets the pardon to At, so that the failures of every

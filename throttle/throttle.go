@@ -26,8 +26,8 @@
 //
 // # Where it is kept
 //
-// [Memory] is for one program, and forgets when that ends. Several instances need a [Store] that
-// they share, and then behave as one. If it fails, each goes on with a Memory of its own for
+// [Memory] is for one program, and forgets when that ends. Several instances need a [Store] that they
+// share, such as package redisstore's, and then behave as one. If it fails, each goes on with a Memory of its own for
 // the time being, and tells OnEvent; see [Config].FailClosed.
 package throttle
 
@@ -67,8 +67,7 @@ type Config struct {
 	// means that there are no such cookies.
 	Secret []byte
 
-	// Limits are limits by address, in place of the default ones or for actions of the
-	// host's own:
+	// Limits are limits by address, in place of the default ones or for actions of the host's own:
 	//
 	//	login, code   20 failures, and one every 3 s
 	//	refresh       600 failures, and one every 100 ms
@@ -86,9 +85,8 @@ type Config struct {
 	// was counted before, and knows no address of past success.
 	FailClosed bool
 
-	// OnEvent is told when Store fails, at most once a second, and what [Throttle.Limit]
-	// refuses: give it the function of authkit.Config.OnEvent. Nil means
-	// authkit.LogEvents(slog.Default()).
+	// OnEvent is told when Store fails, at most once a second, and what [Throttle.Limit] refuses: give
+	// it the function of authkit.Config.OnEvent. Nil means authkit.LogEvents(slog.Default()).
 	OnEvent func(context.Context, authkit.Event)
 }
 
@@ -119,7 +117,7 @@ type Throttle struct {
 	fallback   *Memory // nil: none
 	rules      map[string]rule
 	noAddress  bool
-	keySecret  [sha256.Size]byte
+	keySecret  []byte
 	cookies    []byte // the key of the cookies; nil: none
 	onEvent    func(context.Context, authkit.Event)
 	retryStore atomic.Int64 // when a store that failed is asked again, in nanoseconds since 1970
@@ -146,8 +144,7 @@ func New(cfg Config) (*Throttle, error) {
 	}
 	t.keySecret = derive("keys", cfg.Secret)
 	if len(cfg.Secret) > 0 {
-		key := derive("cookies", cfg.Secret)
-		t.cookies = key[:]
+		t.cookies = derive("cookies", cfg.Secret)
 	}
 	for _, action := range slices.Sorted(maps.Keys(cfg.Limits)) {
 		l := cfg.Limits[action]
@@ -155,9 +152,7 @@ func New(cfg Config) (*Throttle, error) {
 			fault("Limits[%q]: %d, and one every %v; use a Burst of 1 to %d, and an Every of %v to %v in whole microseconds",
 				action, l.Burst, l.Every, maxBurst, minEvery, maxEvery)
 		}
-		r := t.rules[action]
-		r.address = l
-		t.rules[action] = r
+		t.rules[action] = rule{l, t.rules[action].account, t.rules[action].counter}
 	}
 	if t.onEvent == nil {
 		t.onEvent = func(ctx context.Context, e authkit.Event) { authkit.LogEvents(slog.Default())(ctx, e) }
@@ -169,14 +164,15 @@ func New(cfg Config) (*Throttle, error) {
 }
 
 // derive makes one key of several from a secret.
-func derive(purpose string, secret []byte) [sha256.Size]byte {
-	return sha256.Sum256(append([]byte("authkit throttle "+purpose+"\x00"), secret...))
+func derive(purpose string, secret []byte) []byte {
+	sum := sha256.Sum256(append([]byte("authkit throttle "+purpose+"\x00"), secret...))
+	return sum[:]
 }
 
 // key returns the key of a record: a digest of its parts, each behind its length.
-func (t *Throttle) key(kind string, action string, parts ...string) Key {
-	buf := append(make([]byte, 0, 512), t.keySecret[:]...)
-	for _, part := range append([]string{kind, string(action)}, parts...) {
+func (t *Throttle) key(kind, action string, parts ...string) Key {
+	buf := append(make([]byte, 0, 512), t.keySecret...)
+	for _, part := range append([]string{kind, action}, parts...) {
 		buf = append(binary.AppendUvarint(buf, uint64(len(part))), part...)
 	}
 	sum := sha256.Sum256(buf)
@@ -186,15 +182,12 @@ func (t *Throttle) key(kind string, action string, parts ...string) Key {
 // network returns what of an address is counted, as text: an IPv4 address, or the /64 of an IPv6 one.
 // What is not an address is one by itself; an empty one is none.
 func network(address string) string {
-	switch addr, ok := parseAddr(address); {
-	case !ok:
+	addr, ok := parseAddr(address)
+	if !ok {
 		return address
-	case addr.Is6():
-		prefix, _ := addr.Prefix(64) // cannot fail: there are as many bits
-		return prefix.String()
-	default:
-		return addr.String()
 	}
+	prefix, _ := addr.Prefix(min(64, addr.BitLen())) // cannot fail: there are as many bits
+	return prefix.String()
 }
 
 // take returns what an attempt is counted on.
@@ -206,14 +199,11 @@ func (t *Throttle) take(ctx context.Context, a authkit.Attempt) (Take, error) {
 	take := Take{At: time.Now().UTC().Truncate(time.Microsecond), Curve: defaultCurve}
 	from, known := network(a.Client.Address), ""
 	if r.counter && a.Account != "" {
-		take.Pardon = t.key("pardon", a.Action, a.Account)
+		take.Counter, take.Pardon = t.key("account", a.Action, a.Account), t.key("pardon", a.Action, a.Account)
 		if known = t.device(ctx, a.Account); known != "" {
 			take.Counter = t.key("device", a.Action, a.Account, known)
-		} else {
-			take.Counter = t.key("account", a.Action, a.Account)
-			if from != "" {
-				take.Source = t.key("source", a.Action, a.Account, from)
-			}
+		} else if from != "" {
+			take.Source = t.key("source", a.Action, a.Account, from)
 		}
 	}
 	if r.address.Burst > 0 && from != "" && known == "" && !t.noAddress {
@@ -227,11 +217,7 @@ func (t *Throttle) take(ctx context.Context, a authkit.Attempt) (Take, error) {
 
 // Begin implements [authkit.Throttle].
 func (t *Throttle) Begin(ctx context.Context, a authkit.Attempt) error {
-	take, err := t.take(ctx, a)
-	if err != nil || len(take.Buckets) == 0 && take.Counter == (Key{}) {
-		return err
-	}
-	return t.call(ctx, func(ctx context.Context, s Store) error {
+	return t.call(ctx, a, func(ctx context.Context, s Store, take Take) error {
 		v, err := s.Take(ctx, take)
 		if err == nil && v != (Verdict{}) {
 			err = &authkit.ThrottledError{RetryAfter: max(v.Bucket, v.Counter), Account: v.Counter > v.Bucket}
@@ -243,37 +229,39 @@ func (t *Throttle) Begin(ctx context.Context, a authkit.Attempt) error {
 // End implements [authkit.Throttle]. After a login it gives the browser its cookie; see
 // [Throttle.Device].
 func (t *Throttle) End(ctx context.Context, a authkit.Attempt, succeeded bool) error {
-	take, err := t.take(ctx, a)
-	if err != nil || len(take.Buckets) == 0 && take.Counter == (Key{}) {
-		return err
-	}
 	if succeeded && a.Action == authkit.ActionLogin {
 		t.remember(ctx, a.Account)
 	}
-	return t.call(ctx, func(ctx context.Context, s Store) error { return s.Settle(ctx, take, succeeded) })
+	return t.call(ctx, a, func(ctx context.Context, s Store, take Take) error { return s.Settle(ctx, take, succeeded) })
 }
 
 // Clear implements [authkit.Throttle]: it lets an account log in again, from everywhere.
 // [authkit.Kit.SetPassword] does it by itself. An administrator's page can do it with
 // authkit.Attempt{Action: authkit.ActionLogin, Account: email}.
 func (t *Throttle) Clear(ctx context.Context, a authkit.Attempt) error {
-	take, err := t.take(context.Background(), a) // of the account, not of a browser
-	if err != nil || take.Counter == (Key{}) {
-		return err
-	}
-	return t.call(ctx, func(ctx context.Context, s Store) error { return s.Clear(ctx, take) })
+	ctx = context.WithValue(ctx, deviceKey{}, nil) // the counter is the account's, not that of a browser
+	return t.call(ctx, a, func(ctx context.Context, s Store, take Take) error {
+		if take.Counter == (Key{}) {
+			return nil
+		}
+		return s.Clear(ctx, take)
+	})
 }
 
-// call makes a call to the store, or to the fallback while that fails. Whoever hangs up
-// does not stop it (LO-07), nor gets to the fallback by it.
-func (t *Throttle) call(ctx context.Context, do func(context.Context, Store) error) error {
+// call makes a call to the store about an attempt that is counted on anything, or to the fallback while
+// the store fails. Whoever hangs up does not stop it (LO-07), nor gets to the fallback by it.
+func (t *Throttle) call(ctx context.Context, a authkit.Attempt, do func(context.Context, Store, Take) error) error {
+	take, err := t.take(ctx, a)
+	if err != nil || len(take.Buckets) == 0 && take.Counter == (Key{}) {
+		return err
+	}
 	now := time.Now()
 	if t.fallback != nil && now.UnixNano() < t.retryStore.Load() {
-		return do(context.WithoutCancel(ctx), t.fallback)
+		return do(context.WithoutCancel(ctx), t.fallback, take)
 	}
 	timed, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
-	err := do(timed, t.store)
+	err = do(timed, t.store, take)
 	if _, refused := errors.AsType[*authkit.ThrottledError](err); refused || err == nil || t.fallback == nil {
 		return err
 	}
@@ -281,5 +269,31 @@ func (t *Throttle) call(ctx context.Context, do func(context.Context, Store) err
 	if until <= now.UnixNano() && t.retryStore.CompareAndSwap(until, time.Now().Add(storeRest).UnixNano()) {
 		t.onEvent(ctx, authkit.Event{Kind: authkit.EventStoreFailure, Reason: authkit.ReasonStore, Err: fmt.Errorf("throttle: counting in memory: %w", err)})
 	}
-	return do(context.WithoutCancel(ctx), t.fallback)
+	return do(context.WithoutCancel(ctx), t.fallback, take)
+}
+
+// Doctor returns what is weaker than it should be, or by choice, and what the store says of itself if it has
+// such a method too. [authkit.Kit.Doctor] calls it.
+func (t *Throttle) Doctor(ctx context.Context) (found []authkit.Finding) {
+	find := func(code string, severity slog.Level, text, mend string) {
+		found = append(found, authkit.Finding{Code: code, Severity: severity, Text: text, Mend: mend})
+	}
+	if t.noAddress {
+		find("no_address_limits", slog.LevelWarn, "one address can try a few passwords on every account",
+			"set InsecureNoAddressLimits of throttle.Config to false, with TrustProxies where there are proxies")
+	}
+	if _, ok := t.store.(*Memory); ok {
+		find("memory_throttle", slog.LevelInfo, "attempts are counted in memory: each instance lets in as many, and a restart forgets them",
+			"for several instances, set Store of throttle.Config to one that they share, such as package redisstore's")
+	}
+	if t.cookies == nil {
+		find("no_known_browsers", slog.LevelInfo, "no browser is known: who guesses can keep users out who log in from new addresses",
+			"set Secret of throttle.Config, and put Throttle.Device around the handler that logs in")
+	}
+	if d, ok := t.store.(interface {
+		Doctor(context.Context) []authkit.Finding
+	}); ok {
+		found = append(found, d.Doctor(ctx)...)
+	}
+	return found
 }

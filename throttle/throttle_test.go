@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -524,4 +525,47 @@ func TestNewFaults(t *testing.T) {
 	require.NotContains(t, err.Error(), "fine")
 	require.NotContains(t, err.Error(), "short")
 	require.NotContains(t, fmt.Sprintf("%v %+v %#v", throttle.Config{Secret: []byte(testSecret)}, throttle.Config{Secret: []byte(testSecret)}, throttle.Config{Secret: []byte(testSecret)}), "48")
+}
+
+// A talkingStore knows about itself.
+type talkingStore struct{ throttle.Store }
+
+func (talkingStore) Doctor(context.Context) []authkit.Finding {
+	return []authkit.Finding{{Code: "redis_role", Severity: slog.LevelError, Text: "a replica", Mend: "ask the master"}}
+}
+
+// TestDoctor: the throttle says what it is without, asks its store, and is asked by the Kit.
+func TestDoctor(t *testing.T) {
+	t.Parallel()
+	shared := struct{ throttle.Store }{throttle.NewMemory(0)}
+	for name, tc := range map[string]struct {
+		cfg  throttle.Config
+		want map[string]slog.Level
+	}{
+		"nothing":  {throttle.Config{Secret: []byte(testSecret), Store: shared}, map[string]slog.Level{}},
+		"defaults": {throttle.Config{}, map[string]slog.Level{"memory_throttle": slog.LevelInfo, "no_known_browsers": slog.LevelInfo}},
+		"a Memory": {throttle.Config{Secret: []byte(testSecret), Store: throttle.NewMemory(9)},
+			map[string]slog.Level{"memory_throttle": slog.LevelInfo}},
+		"no limits by address": {throttle.Config{Secret: []byte(testSecret), Store: shared, InsecureNoAddressLimits: true},
+			map[string]slog.Level{"no_address_limits": slog.LevelWarn}},
+		"a store that talks": {throttle.Config{Secret: []byte(testSecret), Store: talkingStore{shared}},
+			map[string]slog.Level{"redis_role": slog.LevelError}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			limits, err := throttle.New(tc.cfg)
+			require.NoError(t, err)
+			found := limits.Doctor(t.Context())
+			got := map[string]slog.Level{}
+			for _, f := range found {
+				require.NotEmpty(t, f.Text)
+				require.NotEmpty(t, f.Mend)
+				got[f.Code] = f.Severity
+			}
+			require.Equal(t, tc.want, got)
+			kit, err := authkit.New(authkit.Config{Secret: []byte(testSecret), Hasher: new(countingHasher), Throttle: limits})
+			require.NoError(t, err)
+			require.Subset(t, kit.Doctor(t.Context()), found)
+		})
+	}
 }

@@ -1,12 +1,12 @@
 // Command cluster runs three instances of the demo on one Postgres and one Redis, and a small
 // proxy in front that hands requests out in turn. It shows that any request may go to any
-// instance, and what becomes of the rest when one is killed, and then serves until it is
-// interrupted.
+// instance, that they count guesses together, and what becomes of the rest when one is killed, and
+// then serves until it is interrupted.
 //
 //	go run ./examples/cluster
 //
 // Postgres and Redis have to be up; -db and -redis say where. With -db sqlite:FILE -redis ""
-// it does without either: the instances then share a file.
+// it does without either: the instances then share a file, and each counts guesses by itself.
 package main
 
 import (
@@ -69,7 +69,7 @@ func run(ctx context.Context, out io.Writer, o options) error {
 	defer stop()
 	fmt.Fprintf(out, "proxy       %s  hands requests out in turn\n\n", proxy)
 
-	w := walker{out: out, instances: instances, proxy: proxy}
+	w := walker{out: out, instances: instances, proxy: proxy, oneLimit: o.redis != ""}
 	if err := w.through(ctx); err != nil || o.once {
 		return err
 	}

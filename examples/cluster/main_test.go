@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +36,13 @@ func TestWalkThrough(t *testing.T) {
 			require.NoError(t, err)
 			for _, want := range []string{"instance C", "with the same refresh token", "/logout  204", "/users/me/  401", "/token  400", "requests answered 200"} {
 				require.Contains(t, out.String(), want)
+			}
+			refused := regexp.MustCompile(`http://127\.0\.0\.1:(\d+)/token  429, Retry-After: ([1-9]|[12]\d|30)\n`).FindAllStringSubmatch(out.String(), -1)
+			if redis == "" { // each instance counts by itself
+				require.Empty(t, refused)
+			} else {
+				require.Len(t, refused, 3)
+				require.Equal(t, 5, strings.Count(out.String(), "/token  401"))
 			}
 			require.NotContains(t, out.String(), "eyJ", "a token in the output")
 		})

@@ -20,6 +20,7 @@ type walker struct {
 	out       io.Writer
 	instances []*instance
 	proxy     string
+	oneLimit  bool // the instances count attempts together
 	step      int
 }
 
@@ -62,7 +63,36 @@ func (w *walker) through(ctx context.Context) error {
 	if _, err := w.token(ctx, b, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {t.Refresh}}, 400); err != nil {
 		return err
 	}
+	if w.oneLimit {
+		if err := w.guess(ctx); err != nil {
+			return err
+		}
+	}
 	return w.killB(ctx)
+}
+
+// guess guesses the password of an account on all instances, until it is refused on each, and the
+// right one too.
+func (w *walker) guess(ctx context.Context) error {
+	w.say("guess another account's password five times, on A, B and C: they count together")
+	for i := range 5 {
+		if _, err := w.token(ctx, w.instances[i%3].url, url.Values{"username": {"admin@example.com"}, "password": {"a guess"}}, 401); err != nil {
+			return err
+		}
+	}
+	w.say("log in to it with the right password: refused for a while from here, on every instance")
+	for _, i := range w.instances {
+		answer, _, err := send(ctx, i.url, url.Values{"username": {"admin@example.com"}, "password": {"admin123"}})
+		if err != nil {
+			return err
+		}
+		wait := answer.Header.Get("Retry-After")
+		fmt.Fprintf(w.out, "     POST %s/token  %d, Retry-After: %s\n", i.url, answer.StatusCode, wait)
+		if answer.StatusCode != 429 || wait == "" {
+			return fmt.Errorf("POST %s/token answered %d, not 429 with a Retry-After", i.url, answer.StatusCode)
+		}
+	}
+	return nil
 }
 
 // refreshOnBoth presents one refresh token to two instances at the same time.
@@ -129,13 +159,13 @@ func (w *walker) killB(ctx context.Context) error {
 
 // token asks an instance for tokens, shows it, and looks at the status.
 func (w *walker) token(ctx context.Context, at string, form url.Values, want int) (tokens, error) {
-	status, t, err := send(ctx, at, form)
+	answer, t, err := send(ctx, at, form)
 	if err != nil {
 		return tokens{}, err
 	}
-	fmt.Fprintf(w.out, "     POST %s/token  %d\n", at, status)
-	if status != want {
-		return tokens{}, fmt.Errorf("POST %s/token answered %d, not %d", at, status, want)
+	fmt.Fprintf(w.out, "     POST %s/token  %d\n", at, answer.StatusCode)
+	if answer.StatusCode != want {
+		return tokens{}, fmt.Errorf("POST %s/token answered %d, not %d", at, answer.StatusCode, want)
 	}
 	return t, nil
 }
@@ -153,19 +183,20 @@ func (w *walker) expect(ctx context.Context, method, url, token string, want int
 	return nil
 }
 
-func send(ctx context.Context, at string, form url.Values) (status int, t tokens, err error) {
+// send asks for tokens. The answer's body has been read.
+func send(ctx context.Context, at string, form url.Values) (answer *http.Response, t tokens, err error) {
 	r, err := http.NewRequestWithContext(ctx, "POST", at+"/token", strings.NewReader(form.Encode()))
 	if err != nil {
-		return 0, t, err
+		return nil, t, err
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	answer, err := http.DefaultClient.Do(r)
+	answer, err = http.DefaultClient.Do(r)
 	if err != nil {
-		return 0, t, err
+		return nil, t, err
 	}
 	defer func() { _ = answer.Body.Close() }()
 	err = json.NewDecoder(answer.Body).Decode(&t)
-	return answer.StatusCode, t, err
+	return answer, t, err
 }
 
 func get(ctx context.Context, method, url, token string) (status int, err error) {

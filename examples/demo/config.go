@@ -89,7 +89,7 @@ func loadConfig(args []string, lookup func(string) (string, bool), help io.Write
 	flags.StringVar(&proxies, "trusted-proxies", env("TRUSTED_PROXIES", ""), "comma-separated `networks` of the proxies in front, which set X-Forwarded-For (TRUSTED_PROXIES)")
 	flags.StringVar(&cfg.redocFile, "redoc-js", "", "`file` with ReDoc's bundle, to serve to /redoc in place of the copy on the CDN")
 	flags.StringVar(&cfg.db, "db", env("DATABASE_URL", inMemory), "`database`: memory:, sqlite:FILE, postgres://… or mysql://… (DATABASE_URL)")
-	flags.StringVar(&cfg.redis, "redis", env("REDIS_URL", ""), "`address` of Redis, such as redis://127.0.0.1:6379, to keep sessions there (REDIS_URL)")
+	flags.StringVar(&cfg.redis, "redis", env("REDIS_URL", ""), "`address` of Redis, such as redis://127.0.0.1:6379, to keep sessions and limits there (REDIS_URL)")
 	flags.StringVar(&cfg.certFile, "tls-cert", env("TLS_CERT", ""), "PEM `file` with the certificate chain: serve https, with -tls-key (TLS_CERT)")
 	flags.StringVar(&cfg.keyFile, "tls-key", env("TLS_KEY", ""), "PEM `file` with the key of the certificate (TLS_KEY)")
 	flags.BoolVar(&cfg.hsts, "hsts", false, "tell browsers to use https alone for a year; once every name of the host has it")

@@ -75,7 +75,7 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 		return nil, err
 	}
 	listen := each(authkit.LogEvents(cfg.log), auditLog.OnEvent, monitor.OnEvent)
-	limits, err := newThrottle(cfg, listen)
+	limits, err := newThrottle(cfg, store.attempts, listen)
 	if err != nil {
 		return nil, err
 	}

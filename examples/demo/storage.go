@@ -12,6 +12,7 @@ import (
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/redisstore"
 	"github.com/authkit-go/authkit/sqlstore"
+	"github.com/authkit-go/authkit/throttle"
 	"github.com/redis/go-redis/v9"
 
 	_ "github.com/go-sql-driver/mysql"
@@ -22,10 +23,11 @@ import (
 // inMemory is the database that dies with the process.
 const inMemory = "memory:"
 
-// A storage is where accounts and sessions are.
+// A storage is where accounts, sessions and the counts of attempts are.
 type storage struct {
 	users    authkit.UserStore
 	sessions authkit.SessionStore
+	attempts throttle.Store // nil: in memory
 	closers  []func() error
 }
 
@@ -84,7 +86,7 @@ func (s *storage) openSQL(ctx context.Context, address string, log *slog.Logger)
 	return nil
 }
 
-// openRedis connects to Redis, for sessions.
+// openRedis connects to Redis, for sessions and the counts of attempts.
 func (s *storage) openRedis(ctx context.Context, address string, log *slog.Logger) error {
 	opts, err := redis.ParseURL(address)
 	if err != nil {
@@ -96,14 +98,19 @@ func (s *storage) openRedis(ctx context.Context, address string, log *slog.Logge
 	if err := client.Ping(ctx).Err(); err != nil {
 		return fmt.Errorf("-redis: %w", err)
 	}
-	store, err := redisstore.NewSessions(client, redisstore.Options{Prefix: "authkit-demo"})
+	prefix := redisstore.Options{Prefix: "authkit-demo"}
+	sessions, err := redisstore.NewSessions(client, prefix)
 	if err != nil {
 		return err
 	}
-	if err := store.Check(ctx); err != nil {
+	attempts, err := redisstore.NewThrottle(client, prefix)
+	if err != nil {
+		return err
+	}
+	if err := sessions.Check(ctx); err != nil { // which asks for all that attempts.Check does
 		log.Warn("Redis may lose sessions", "err", err)
 	}
-	s.sessions = store
+	s.sessions, s.attempts = sessions, attempts
 	return nil
 }
 

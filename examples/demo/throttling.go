@@ -21,8 +21,9 @@ const (
 	throttleOff      = "off"
 )
 
-// newThrottle returns the limits of the service, or nil if they are switched off.
-func newThrottle(cfg config, listen func(context.Context, authkit.Event)) (*throttle.Throttle, error) {
+// newThrottle returns the limits of the service, or nil if they are switched off. Instances on one Redis
+// share them, as they do the secret.
+func newThrottle(cfg config, store throttle.Store, listen func(context.Context, authkit.Event)) (*throttle.Throttle, error) {
 	if cfg.throttle == throttleOff {
 		return nil, nil
 	}
@@ -31,6 +32,7 @@ func newThrottle(cfg config, listen func(context.Context, authkit.Event)) (*thro
 		return nil, err
 	}
 	return throttle.New(throttle.Config{
+		Store:                   store,
 		Secret:                  secret,
 		InsecureNoAddressLimits: cfg.throttle == throttleAccounts,
 		Limits:                  map[string]throttle.Limit{authkit.ActionHash: {Burst: 60, Every: time.Second}},

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"crypto/rand"
 	"fmt"
 	"net/http"
 	"net/netip"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -91,6 +93,28 @@ func TestThrottling(t *testing.T) {
 		require.Equal(t, http.StatusOK, a.status)
 		require.Empty(t, a.header.Get("Set-Cookie"))
 	})
+}
+
+// TestThrottlingIsShared asserts that instances on one Redis count together.
+func TestThrottlingIsShared(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t)
+	cfg.secret, cfg.redis, cfg.throttle = []byte(rand.Text()+rand.Text()), redisURL(t), throttleOn // keys of its own
+	cfg.db = "sqlite:" + filepath.Join(t.TempDir(), "auth.db")
+	instances := []string{start(t, cfg), start(t, cfg)}
+	login := func(i int, password string) answer {
+		a, err := send(instances[i%2], loginCall("user@example.com", password))
+		require.NoError(t, err)
+		return a
+	}
+	for i := range 5 {
+		require.Equal(t, http.StatusUnauthorized, login(i, "guess").status)
+	}
+	for i := range instances {
+		a := login(i, userPassword)
+		a.isProblem(t, http.StatusTooManyRequests, "Too many attempts; try again later")
+		require.NotEmpty(t, a.header.Get("Retry-After"))
+	}
 }
 
 // TestUnsafeProxies asserts that the program does not start with proxies that are everybody.

@@ -1,0 +1,85 @@
+
+-- What take, settle and clear begin with, after common.lua. Times and durations are in microseconds, and
+-- exact: a Lua number is, up to the year 2255.
+--
+-- KEYS: mark, the buckets; and if there is a counter, it, its pardon and, if there is one, the source.
+-- ARGV: at, how many buckets, of each its burst and every; of the curve free, first, most, disable,
+-- forget and known. The mark is a key that nothing else has.
+local mark, at, minute = KEYS[1], tonumber(ARGV[1]), 60000000
+
+local buckets = {}
+for i = 1, tonumber(ARGV[2]) do
+	buckets[i] = {key = KEYS[1 + i], burst = tonumber(ARGV[1 + 2 * i]), every = tonumber(ARGV[2 + 2 * i])}
+end
+local counterKey, pardonKey, sourceKey = KEYS[#buckets + 2], KEYS[#buckets + 3], KEYS[#buckets + 4]
+
+local curve = {}
+for i, name in ipairs({'free', 'first', 'most', 'disable', 'forget', 'known'}) do
+	curve[name] = tonumber(ARGV[2 + 2 * #buckets + i])
+end
+
+-- text is a number in decimal: tostring would make it 1.7673230456789e+15.
+local function text(number)
+	return string.format('%.0f', number)
+end
+
+-- keep stores a record until it expires, and a minute longer: for so long it is not over by a clock that is
+-- behind the caller's.
+local function keep(key, value, expiry)
+	redis.call('SET', key, value, 'PX', text(math.ceil((math.max(0, expiry - at) + minute) / 1000)))
+end
+
+-- time returns the time that is stored under a key, or 0.
+local function time(key)
+	return assert(tonumber(redis.call('GET', key) or 0), 'this is no time')
+end
+
+-- counter returns the counter of a key.
+local function counter(key)
+	local value = redis.call('GET', key)
+	if not value then
+		return {key = key, n = 0, at = 0, known = 0}
+	end
+	local n, last, known = string.match(value, '^(%d+) (%-?%d+) (%-?%d+)$')
+	assert(n, 'this is no counter')
+	return {key = key, n = tonumber(n), at = tonumber(last), known = tonumber(known)}
+end
+
+-- counting returns the counter that an attempt is counted on, with the failures that count.
+local function counting()
+	local c = sourceKey and counter(sourceKey)
+	if c and c.known > at then
+		c.source = true
+	else
+		c = counter(counterKey)
+	end
+	local pardon = time(pardonKey)
+	local pardoned = c.at <= pardon and at < pardon + curve.disable * curve.forget
+	if pardoned or c.n < curve.disable and c.at + c.n * curve.forget <= at then
+		c.n = 0
+	end
+	return c
+end
+
+-- count stores a counter. That of a source is kept while the source is known, and another until its
+-- failures are forgotten: for ever, if there are enough.
+local function count(c)
+	local value = text(c.n) .. ' ' .. text(c.at) .. ' ' .. text(c.known)
+	if c.source then
+		keep(c.key, value, c.known)
+	elseif c.n < curve.disable then
+		keep(c.key, value, c.at + c.n * curve.forget)
+	else
+		redis.call('SET', c.key, value)
+	end
+end
+
+-- repeated reports whether the client has sent a call again that was done, which remember marks: for a
+-- minute, by far longer than a client tries.
+local function repeated()
+	return redis.call('EXISTS', mark) == 1
+end
+
+local function remember()
+	redis.call('SET', mark, '', 'PX', text(minute / 1000))
+end

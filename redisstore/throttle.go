@@ -1,0 +1,106 @@
+package redisstore
+
+import (
+	"context"
+	"encoding/hex"
+	"time"
+
+	"github.com/authkit-go/authkit/throttle"
+	"github.com/redis/go-redis/v9"
+)
+
+// Throttle is a [throttle.Store] on Redis: on one, any number of instances count as one. It is
+// safe for concurrent use. Make it with [NewThrottle].
+//
+// Each method is one script, and one round trip. The client sends a script again whose answer was
+// lost. Then a Take counts twice, which lets in less; a Settle or a Clear, which would let in more,
+// has no effect the second time, unless that is more than a minute after the first.
+type Throttle struct {
+	server
+	scripts throttleScripts
+}
+
+var _ throttle.Store = (*Throttle)(nil)
+
+// NewThrottle returns the counters that are kept under a prefix. Client and error are as those of
+// [NewSessions]; one client can serve both.
+//
+//	store, err := redisstore.NewThrottle(client, redisstore.Options{})
+//	limits, err := throttle.New(throttle.Config{Store: store, Secret: secret})
+func NewThrottle(client redis.UniversalClient, opts Options) (*Throttle, error) {
+	on, err := newServer(client, opts)
+	if err != nil {
+		return nil, err
+	}
+	return &Throttle{server: on, scripts: newThrottleScripts()}, nil
+}
+
+// Kinds of records. A key may have one of each.
+const (
+	bucketKind  = "b"
+	counterKind = "c"
+	pardonKind  = "p"
+	doneKind    = "d" // a call that is done
+)
+
+func (t *Throttle) key(kind string, key []byte) string {
+	return t.prefix + "t:" + kind + ":" + hex.EncodeToString(key)
+}
+
+// Take implements [throttle.Store].
+func (t *Throttle) Take(ctx context.Context, a throttle.Take) (throttle.Verdict, error) {
+	keys, args := t.records(&a, t.prefix+"t:none")
+	v, err := parseVerdict(t.run(ctx, t.scripts.take, keys, args...))
+	return v, failed(ctx, "Take", err)
+}
+
+// Settle implements [throttle.Store].
+func (t *Throttle) Settle(ctx context.Context, a throttle.Take, succeeded bool) error {
+	keys, args := t.records(&a, t.key(doneKind, newCall()))
+	_, err := t.run(ctx, t.scripts.settle, keys, append(args, succeeded)...)
+	return failed(ctx, "Settle", err)
+}
+
+// Clear implements [throttle.Store].
+func (t *Throttle) Clear(ctx context.Context, a throttle.Take) error {
+	a.Buckets, a.Source = nil, throttle.Key{}
+	keys, args := t.records(&a, t.key(doneKind, newCall()))
+	_, err := t.run(ctx, t.scripts.clear, keys, args...)
+	return failed(ctx, "Clear", err)
+}
+
+// records returns what lua/throttle.lua takes of an attempt.
+func (t *Throttle) records(a *throttle.Take, mark string) (keys []string, args []any) {
+	keys, args = append(keys, mark), append(args, micros(a.At), len(a.Buckets))
+	for _, b := range a.Buckets {
+		keys, args = append(keys, t.key(bucketKind, b.Key[:])), append(args, b.Burst, b.Every.Microseconds())
+	}
+	if a.Counter != (throttle.Key{}) {
+		keys = append(keys, t.key(counterKind, a.Counter[:]), t.key(pardonKind, a.Pardon[:]))
+		if a.Source != (throttle.Key{}) {
+			keys = append(keys, t.key(counterKind, a.Source[:]))
+		}
+	}
+	c := a.Curve
+	return keys, append(args, c.Free, c.First.Microseconds(), c.Most.Microseconds(), c.Disable, c.Forget.Microseconds(), c.Known.Microseconds())
+}
+
+// parseVerdict reads what lua/take.lua returns.
+func parseVerdict(reply any, err error) (throttle.Verdict, error) {
+	if err != nil {
+		return throttle.Verdict{}, err
+	}
+	pair, ok := reply.([]any)
+	if !ok || len(pair) != 2 {
+		return throttle.Verdict{}, errReply
+	}
+	forBuckets, ok1 := pair[0].(int64)
+	forCounter, ok2 := pair[1].(int64)
+	if !ok1 || !ok2 {
+		return throttle.Verdict{}, errReply
+	}
+	return throttle.Verdict{
+		Bucket:  time.Duration(forBuckets) * time.Microsecond,
+		Counter: time.Duration(forCounter) * time.Microsecond,
+	}, nil
+}

@@ -1,0 +1,440 @@
+package redisstore_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/redisstore"
+	"github.com/authkit-go/authkit/storetest"
+	"github.com/authkit-go/authkit/throttle"
+)
+
+// openThrottle returns an empty throttle and its prefix, and cleans up behind it.
+func openThrottle(tb testing.TB, client redis.UniversalClient) (*redisstore.Throttle, string) {
+	tb.Helper()
+	prefix := "test-" + rand.Text()
+	tb.Cleanup(func() { remove(tb, client, prefix) })
+	return throttleOn(tb, client, prefix), prefix
+}
+
+func throttleOn(tb testing.TB, client redis.UniversalClient, prefix string) *redisstore.Throttle {
+	tb.Helper()
+	s, err := redisstore.NewThrottle(client, redisstore.Options{Prefix: prefix})
+	require.NoError(tb, err)
+	return s
+}
+
+func TestThrottle(t *testing.T) {
+	t.Parallel()
+	client := dial(t)
+	storetest.TestThrottleStore(t, func(t *testing.T) throttle.Store {
+		s, _ := openThrottle(t, client)
+		return s
+	})
+}
+
+// throttleInstances takes turns: what one counts, the next knows.
+type throttleInstances struct {
+	all  []*redisstore.Throttle
+	turn atomic.Int64
+}
+
+func (i *throttleInstances) next() *redisstore.Throttle {
+	return i.all[int(i.turn.Add(1))%len(i.all)]
+}
+
+func (i *throttleInstances) Take(ctx context.Context, a throttle.Take) (throttle.Verdict, error) {
+	return i.next().Take(ctx, a)
+}
+
+func (i *throttleInstances) Settle(ctx context.Context, a throttle.Take, succeeded bool) error {
+	return i.next().Settle(ctx, a, succeeded)
+}
+
+func (i *throttleInstances) Clear(ctx context.Context, a throttle.Take) error {
+	return i.next().Clear(ctx, a)
+}
+
+// Each call of the suite goes to another of three instances, with connections of their own.
+func TestThrottleOfManyInstances(t *testing.T) {
+	t.Parallel()
+	a, b := dial(t), dial(t)
+	c := redis.NewClient(&redis.Options{Addr: a.Options().Addr, ContextTimeoutEnabled: true, Protocol: 2})
+	t.Cleanup(func() { _ = c.Close() })
+	storetest.TestThrottleStore(t, func(t *testing.T) throttle.Store {
+		first, prefix := openThrottle(t, a)
+		return &throttleInstances{all: []*redisstore.Throttle{first, throttleOn(t, b, prefix), throttleOn(t, c, prefix)}}
+	})
+}
+
+func TestNewThrottleFaults(t *testing.T) {
+	t.Parallel()
+	_, err := redisstore.NewThrottle(redis.NewClusterClient(&redis.ClusterOptions{ReadOnly: true}), redisstore.Options{Prefix: "{}"})
+	for _, want := range []string{"replicas", "ContextTimeoutEnabled", "Prefix"} {
+		require.ErrorContains(t, err, want)
+	}
+	s, err := redisstore.NewThrottle(nil, redisstore.Options{})
+	require.ErrorContains(t, err, "<nil>")
+	require.Nil(t, s)
+}
+
+// curve is the one of package throttle.
+var curve = throttle.Curve{
+	Free: 4, First: 30 * time.Second, Most: time.Hour, Disable: 100,
+	Forget: 24 * time.Hour, Known: 90 * 24 * time.Hour,
+}
+
+func throttleKey(text string) (k throttle.Key) {
+	copy(k[:], text)
+	return k
+}
+
+// guess is an attempt at an account from an address, at a time after start.
+func guess(account, address string, after time.Duration) throttle.Take {
+	return throttle.Take{
+		At: start.Add(after), Curve: curve,
+		Buckets: []throttle.Bucket{{Key: throttleKey(address), Limit: throttle.Limit{Burst: 20, Every: 3 * time.Second}}},
+		Counter: throttleKey("c" + account), Pardon: throttleKey("p" + account), Source: throttleKey("s" + account + address),
+	}
+}
+
+// letIn asserts that an attempt is let in.
+func letIn(tb testing.TB, s throttle.Store, a throttle.Take) {
+	tb.Helper()
+	v, err := s.Take(tb.Context(), a)
+	require.NoError(tb, err)
+	require.Equal(tb, throttle.Verdict{}, v)
+}
+
+// failures makes an account fail so many times on end, as early as may be, and returns when the
+// next attempt would be let in.
+func failures(tb testing.TB, s throttle.Store, account string, n int) (after time.Duration) {
+	tb.Helper()
+	for i := range n {
+		letIn(tb, s, guess(account, fmt.Sprint("far", i), after))
+		after += curve.Wait(i + 1)
+	}
+	return after
+}
+
+// lives returns for how long Redis keeps each key of a store, by its name without the prefix;
+// -1 ns is for ever.
+func lives(tb testing.TB, client redis.UniversalClient, prefix string) map[string]time.Duration {
+	tb.Helper()
+	found := map[string]time.Duration{}
+	for _, key := range keys(tb, client, prefix) {
+		ttl, err := client.PTTL(tb.Context(), key).Result()
+		require.NoError(tb, err)
+		found[strings.TrimPrefix(key, "{"+prefix+"}:t:")] = ttl
+	}
+	return found
+}
+
+// Every key expires a minute after it stops to count, by the caller's clock, which may be years
+// from that of Redis; but for an account that is at its end.
+func TestThrottleTimeToLive(t *testing.T) {
+	t.Parallel()
+	client := dial(t)
+	s, prefix := openThrottle(t, client)
+	const day = 24 * time.Hour
+	name := func(kind, text string) string { k := throttleKey(text); return fmt.Sprintf("%s:%x", kind, k[:]) }
+	// expect asserts what there is, beside the marks of calls that are done.
+	expect := func(want map[string]time.Duration) {
+		t.Helper()
+		got := lives(t, client, prefix)
+		maps.DeleteFunc(got, func(key string, ttl time.Duration) bool {
+			done := strings.HasPrefix(key, "d:")
+			if done {
+				require.InDelta(t, time.Minute, ttl, float64(10*time.Second))
+			}
+			return done
+		})
+		require.ElementsMatch(t, slices.Collect(maps.Keys(want)), slices.Collect(maps.Keys(got)))
+		for key, ttl := range want {
+			if ttl < 0 {
+				require.Equal(t, ttl, got[key], key)
+				continue
+			}
+			require.LessOrEqual(t, got[key], ttl+time.Minute, key)
+			require.Greater(t, got[key], ttl+50*time.Second, key)
+		}
+	}
+
+	letIn(t, s, guess("a", "near", 0))
+	bucket, counter, source := name("b", "near"), name("c", "ca"), name("c", "sanear")
+	expect(map[string]time.Duration{bucket: 3 * time.Second, counter: day})
+	letIn(t, s, guess("a", "near", time.Second))
+	expect(map[string]time.Duration{bucket: 5 * time.Second, counter: 2 * day})
+	require.NoError(t, s.Settle(t.Context(), guess("a", "near", time.Second), false))
+	expect(map[string]time.Duration{bucket: 2 * time.Second, counter: day})
+	require.NoError(t, s.Settle(t.Context(), guess("a", "near", time.Second), true))
+	expect(map[string]time.Duration{bucket: 0, source: 90 * day})
+	letIn(t, s, guess("a", "near", day)) // is known, and no longer for that
+	expect(map[string]time.Duration{bucket: 3 * time.Second, source: 89*day + time.Second})
+	require.NoError(t, s.Clear(t.Context(), guess("a", "near", day)))
+	expect(map[string]time.Duration{bucket: 3 * time.Second, source: 89*day + time.Second, name("p", "pa"): 100 * day})
+
+	remove(t, client, prefix)
+	after := failures(t, s, "b", 99)
+	require.InDelta(t, 99*day, lives(t, client, prefix)[name("c", "cb")], float64(2*time.Minute))
+	letIn(t, s, guess("b", "near", after))
+	require.Equal(t, time.Duration(-1), lives(t, client, prefix)[name("c", "cb")])
+	for _, after := range []time.Duration{after, after + 1000*day} {
+		v, err := s.Take(t.Context(), guess("b", "near", after))
+		require.NoError(t, err)
+		require.Equal(t, time.Hour, v.Counter)
+	}
+	require.NoError(t, s.Settle(t.Context(), guess("b", "near", after), false)) // that was no failure
+	require.Positive(t, lives(t, client, prefix)[name("c", "cb")])
+	letIn(t, s, guess("b", "near", after+time.Hour))
+	require.Equal(t, time.Duration(-1), lives(t, client, prefix)[name("c", "cb")])
+	require.NoError(t, s.Clear(t.Context(), guess("b", "near", after+time.Hour)))
+	require.NotContains(t, lives(t, client, prefix), name("c", "cb"))
+}
+
+// All keys of a throttle are in one slot, apart from those of sessions; and one Key may stand for
+// a bucket, a counter and a pardon.
+func TestThrottleKeys(t *testing.T) {
+	t.Parallel()
+	client := dial(t)
+	s, prefix := openThrottle(t, client)
+	sessions, err := redisstore.NewSessions(client, redisstore.Options{Prefix: prefix})
+	require.NoError(t, err)
+	x := newSession("user-1", 1)
+	begin(t, sessions, x)
+	k := throttleKey("the same")
+	a := throttle.Take{At: start, Curve: curve, Counter: k, Pardon: k, Buckets: []throttle.Bucket{{Key: k, Limit: throttle.Limit{Burst: 9, Every: time.Second}}}}
+	letIn(t, s, a)
+	require.NoError(t, s.Clear(t.Context(), a))
+	a.At = a.At.Add(time.Second)
+	letIn(t, s, a)
+	tag := "{" + prefix + "}:"
+	var found []string
+	for _, key := range keys(t, client, prefix) {
+		if !strings.HasPrefix(key, tag+"t:d:") {
+			found = append(found, key)
+		}
+	}
+	hex := fmt.Sprintf("%x", k[:])
+	require.ElementsMatch(t, []string{
+		tag + "t:b:" + hex, tag + "t:c:" + hex, tag + "t:p:" + hex,
+		tag + "s:session-1", tag + "u:user-1", tag + "expiry",
+	}, found)
+	got, err := sessions.SessionByID(t.Context(), x.ID)
+	require.NoError(t, err)
+	require.Equal(t, *x, got)
+}
+
+// A script that is sent again gives nothing back a second time. A Take counts twice, which
+// refuses more.
+func TestThrottleSentTwice(t *testing.T) {
+	t.Parallel()
+	client := dial(t)
+	s, prefix := openThrottle(t, client)
+	again := dial(t)
+	again.AddHook(twice{})
+	resent := throttleOn(t, again, prefix)
+	bucket := throttle.Take{At: start, Curve: curve, Buckets: guess("", "near", 0).Buckets}
+	for range 20 {
+		letIn(t, s, bucket)
+	}
+	for _, succeeded := range []bool{true, false} { // gives one back, and no more
+		require.NoError(t, resent.Settle(t.Context(), bucket, succeeded))
+		letIn(t, s, bucket)
+		v, err := s.Take(t.Context(), bucket)
+		require.NoError(t, err)
+		require.Equal(t, throttle.Verdict{Bucket: 3 * time.Second}, v)
+	}
+
+	after := failures(t, s, "a", 7)
+	undecided := guess("a", "", after)
+	undecided.Source = throttle.Key{}
+	letIn(t, s, undecided)
+	require.NoError(t, resent.Settle(t.Context(), undecided, false)) // takes the eighth back, and not the seventh
+	v, err := s.Take(t.Context(), guess("a", "near", after))
+	require.NoError(t, err)
+	require.Equal(t, curve.Wait(7), v.Counter)
+
+	// Between the two times others fail: those failures stay.
+	between := sentTwice(t, client, prefix)
+	for method, call := range map[string]func(*redisstore.Throttle, throttle.Take) error{
+		"Settle": func(s *redisstore.Throttle, a throttle.Take) error { return s.Settle(t.Context(), a, true) },
+		"Clear":  func(s *redisstore.Throttle, a throttle.Take) error { return s.Clear(t.Context(), a) },
+	} {
+		a := guess(method, "", 0)
+		a.Source = throttle.Key{}
+		later := a
+		later.At = start.Add(time.Microsecond)
+		require.NoError(t, call(between(func() {
+			for range 5 {
+				letIn(t, s, later)
+			}
+		}), a))
+		v, err := s.Take(t.Context(), later)
+		require.NoError(t, err)
+		require.Equal(t, curve.First, v.Counter, method)
+	}
+
+	twice := guess("b", "elsewhere", 0)
+	for range 2 {
+		_, err := resent.Take(t.Context(), twice)
+		require.NoError(t, err)
+	}
+	letIn(t, s, twice) // the fifth, after two that count twice
+	v, err = s.Take(t.Context(), twice)
+	require.NoError(t, err)
+	require.Equal(t, curve.First, v.Counter)
+}
+
+// sentTwice returns a throttle whose scripts are sent a second time, and between the two something is done.
+func sentTwice(tb testing.TB, client *redis.Client, prefix string) func(between func()) *redisstore.Throttle {
+	return func(between func()) *redisstore.Throttle {
+		c := redis.NewClient(client.Options())
+		tb.Cleanup(func() { _ = c.Close() })
+		c.AddHook(inBetween{between})
+		return throttleOn(tb, c, prefix)
+	}
+}
+
+type inBetween struct{ do func() }
+
+func (inBetween) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (inBetween) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (b inBetween) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if strings.HasPrefix(cmd.Name(), "eval") {
+			if err := next(ctx, cmd); err != nil {
+				return err
+			}
+			b.do()
+		}
+		return next(ctx, cmd)
+	}
+}
+
+// What is not as this package stores it is a failure, and not as if nothing had been counted.
+func TestThrottleNotAsItWasStored(t *testing.T) {
+	t.Parallel()
+	client := dial(t)
+	s, prefix := openThrottle(t, client)
+	a := guess("a", "near", 0)
+	for kind, k := range map[string]throttle.Key{"b": a.Buckets[0].Key, "c": a.Counter, "p": a.Pardon} {
+		key := fmt.Sprintf("{%s}:t:%s:%x", prefix, kind, k[:])
+		for _, broken := range []func() error{
+			func() error { return client.Set(t.Context(), key, "a text", 0).Err() },
+			func() error { return client.SAdd(t.Context(), key, "a set").Err() },
+		} {
+			require.NoError(t, client.Del(t.Context(), key).Err())
+			require.NoError(t, broken())
+			_, err := s.Take(t.Context(), a)
+			require.ErrorContains(t, err, "redisstore: Take: ", key)
+			require.ErrorContains(t, s.Settle(t.Context(), a, true), "redisstore: Settle: ", key)
+			require.Len(t, lives(t, client, prefix), 1, "nothing is done by halves")
+		}
+		require.NoError(t, client.Del(t.Context(), key).Err())
+	}
+	letIn(t, s, a)
+}
+
+// testSecret is the secret of all instances.
+var testSecret = []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352")
+
+// An instance is a service with a throttle on Redis, as one of several.
+type instance struct {
+	kit    *authkit.Kit
+	limits *throttle.Throttle
+	events chan authkit.Event
+}
+
+func newInstance(tb testing.TB, store throttle.Store, failClosed bool) *instance {
+	tb.Helper()
+	i := &instance{events: make(chan authkit.Event, 10_000)}
+	listen := func(_ context.Context, e authkit.Event) { i.events <- e }
+	var err error
+	i.limits, err = throttle.New(throttle.Config{
+		Store: store, Secret: testSecret, FailClosed: failClosed, OnEvent: listen,
+		Limits: map[string]throttle.Limit{"search": {Burst: 50, Every: 24 * time.Hour}},
+	})
+	require.NoError(tb, err)
+	i.kit, err = authkit.New(authkit.Config{
+		Secret: testSecret, Hasher: authkit.Bcrypt{Cost: 4, InsecureLowCost: true},
+		MaxConcurrentHashes: 64, Throttle: i.limits, OnEvent: listen,
+	})
+	require.NoError(tb, err)
+	return i
+}
+
+func (i *instance) login(ctx context.Context, email, address string) error {
+	_, err := i.kit.Login(authkit.WithClient(ctx, authkit.ClientInfo{Address: address}), email, "a guess")
+	return err
+}
+
+// LO-08: two instances with clients of their own let in no more than one would, of anything
+// at once: attempts from one address, and guesses at one account from many.
+func TestThrottleTwoInstances(t *testing.T) {
+	t.Parallel()
+	a, b := dial(t), dial(t)
+	first, prefix := openThrottle(t, a)
+	instances := []*instance{newInstance(t, first, true), newInstance(t, throttleOn(t, b, prefix), true)}
+	var searches, guesses atomic.Int64
+	var all sync.WaitGroup
+	for i := range 8 {
+		for j, in := range instances {
+			all.Go(func() {
+				for n := range 20 {
+					attempt := authkit.Attempt{Action: "search", Client: authkit.ClientInfo{Address: "192.0.2.1"}}
+					var refused *authkit.ThrottledError
+					switch err := in.limits.Begin(t.Context(), attempt); {
+					case err == nil:
+						searches.Add(1)
+					case !errors.As(err, &refused):
+						t.Error(err)
+					}
+					switch err := in.login(t.Context(), "user@example.com", fmt.Sprintf("10.%d.%d.%d", i, j, n)); {
+					case errors.Is(err, authkit.ErrInvalidCredentials):
+						guesses.Add(1)
+					case !errors.As(err, &refused):
+						t.Error(err)
+					}
+				}
+			})
+		}
+	}
+	all.Wait()
+	require.EqualValues(t, 50, searches.Load())
+	require.EqualValues(t, 5, guesses.Load())
+}
+
+// ST-08: what is stored names nobody: no account, no address.
+func TestThrottleDumpNamesNobody(t *testing.T) {
+	t.Parallel()
+	client := dial(t)
+	s, prefix := openThrottle(t, client)
+	in := newInstance(t, s, true)
+	require.ErrorIs(t, in.login(t.Context(), "user@example.com", "192.0.2.1"), authkit.ErrInvalidCredentials)
+	found := keys(t, client, prefix)
+	require.Len(t, found, 2)
+	for _, key := range found {
+		value, err := client.Get(t.Context(), key).Result()
+		require.NoError(t, err)
+		require.NotContains(t, key+value, "user")
+		require.NotContains(t, key+value, "192")
+	}
+}
