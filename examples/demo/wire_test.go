@@ -144,8 +144,9 @@ var (
 	// the ID of a session may have in it.
 	refreshTokens = regexp.MustCompile(`(?:^|[^A-Za-z0-9_-])akr_[A-Za-z0-9_-]{8}`)
 
-	// accessTokens matches an access token, whole or cut.
-	accessTokens = regexp.MustCompile(`(?:^|[^A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{16}`)
+	// accessTokens matches an access token, whole or cut, and not the ID of a session, which is 22
+	// letters and may begin like one.
+	accessTokens = regexp.MustCompile(`(?:^|[^A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{20}`)
 
 	// jsonSegments matches the front of each segment of a token that holds JSON, and not the
 	// same letters that a signature may have in it.
