@@ -26,8 +26,8 @@ func (t *Telemetry) Handler(name string, next http.Handler) http.Handler {
 }
 
 // Users returns the store with a span around each call. A [authkit.MemoryStore] has nothing to
-// wait for, and comes back as it is, and so does every store where there are no spans. In a
-// transaction of the host's, use the store itself.
+// wait for, and comes back as it is, and so does every store where there are no spans. What a
+// store has beyond the interface, such as sqlstore's WithTx and audit log, is for the store itself.
 func (t *Telemetry) Users(store authkit.UserStore) authkit.UserStore {
 	if t.plain(store) {
 		return store
