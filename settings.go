@@ -71,15 +71,21 @@ func (k *Kit) effective(cfg Config) []slog.Attr {
 	)
 }
 
-// untimed returns a store as the host gave it.
-func untimed(store any) any {
-	switch s := store.(type) {
+// untimed returns a store, or another part, without what was put around it.
+func untimed(part any) any {
+	switch s := part.(type) {
 	case timedStore:
-		return s.UserStore
+		part = s.UserStore
 	case timedSessions:
-		return s.SessionStore
+		part = s.SessionStore
 	}
-	return store
+	for {
+		around, ok := part.(interface{ Unwrap() any })
+		if !ok {
+			return part
+		}
+		part = around.Unwrap()
+	}
 }
 
 // describeHasher names the schemes of a Hasher, with the cost of new hashes.

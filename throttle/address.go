@@ -109,7 +109,7 @@ func (t *Throttle) Limit(action string) func(http.Handler) http.Handler {
 	if limit.Burst == 0 {
 		panic(fmt.Sprintf("throttle: Limit: there is no limit for %q; set Config.Limits", action))
 	}
-	name := strconv.Quote(string(action))
+	name := strconv.Quote(action)
 	window := (time.Duration(limit.Burst)*limit.Every + time.Second - 1) / time.Second
 	policy := fmt.Sprintf("%s;q=%d;w=%d", name, limit.Burst, window)
 	return func(next http.Handler) http.Handler {
