@@ -11,7 +11,8 @@
 // # Metrics
 //
 //	authkit.events                     {event, reason}  every event, by its kind and its private reason
-//	authkit.tokens.verified                             access tokens that were found good
+//	authkit.tokens.verified                             access tokens that a guard or Identify found good
+//	authkit.sessions.active            gauge            sessions that were begun or renewed in the last 30 to 60 minutes
 //	authkit.hash.running               gauge            password hashes that run now
 //	authkit.hash.waiting               gauge            callers that wait for their turn to hash
 //	authkit.hash.turns                                  turns that were had
@@ -24,23 +25,22 @@
 // Those without a word are counters. Logins by outcome are authkit.events of authn_login_success,
 // authn_login_fail and authn_login_fail_max, refusals those of authn_token_refused and
 // authz_fail, what is throttled those of authn_login_fail_max and excess_rate_limit_exceeded.
-// The pairs that can occur begin at zero, so that the first of them is an increase. A host's own
+// The pairs that authkit emits begin at zero, so that the first of them is an increase. A host's own
 // kinds are counted too, up to 512 pairs; the rest is event "other".
 //
-// How many sessions are active nobody counts: it would be a look at all of them. A session in
-// use is begun or renewed once in the life of an access token, so the increase of
-// authn_login_success and session_renewed over that time is a good estimate.
-//
-// No metric and no span names a user, an address, or anything that somebody typed. The two
-// gauges of who fails are estimates from a bitmap that cannot be read back, within 2 % up to
-// 100,000.
+// No metric and no span names a user, a session, an address, or anything that somebody typed. Active
+// sessions, failing accounts and failing addresses are estimates from bitmaps that cannot be read
+// back, within 2 % up to 100,000. Each instance has its own: in the sum of several instances, what was
+// seen at two counts twice. A session in use is renewed once in the life of an access token, an
+// hour at most; one that has ended since still counts.
 //
 // # Spans
 //
 // [Telemetry.Handler] puts a span around a handler, such as the token endpoint, and
-// [Telemetry.Users] and [Telemetry.Sessions] one around each call to a store. Every event is
-// added to the span that is current. An error is in a span as a fixed text: what a database
-// writes may quote what it stores.
+// [Telemetry.Users], [Telemetry.Sessions] and [Telemetry.Throttle] one around each call to a
+// store or a throttle. Every event is added to the span that is current. An error is in a span as a
+// fixed text: what a database writes may quote what it stores. The spans are internal ones: what reads
+// a traceparent header and makes the span of the request, such as otelhttp, belongs around them.
 //
 // # What it costs
 //
@@ -53,6 +53,7 @@ import (
 	"errors"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/audit"
@@ -75,19 +76,22 @@ type Telemetry struct {
 	tracer trace.Tracer // nil: no spans
 	meter  bool
 	events events
-	failed struct{ accounts, addresses distinct }
+	active distinct                               // sessions
+	failed struct{ accounts, addresses distinct } // with a login
 
 	mu   sync.Mutex
 	kits []interface{ Stats() authkit.Stats }
 	logs []*audit.Log
 }
 
-// New returns a Telemetry that reports to the providers until they are shut down.
+// New returns a Telemetry that reports to the providers until they are shut down. Make one for each
+// MeterProvider: of the gauges of two, only one would be seen.
 func New(opts Options) (*Telemetry, error) {
 	if opts.MeterProvider == nil && opts.TracerProvider == nil {
 		return nil, errors.New("authotel: no provider; set Options.MeterProvider, Options.TracerProvider, or both")
 	}
 	t := new(Telemetry)
+	t.active.window, t.failed.accounts.window, t.failed.addresses.window = 30*time.Minute, 5*time.Minute, 5*time.Minute
 	if opts.TracerProvider != nil {
 		t.tracer = opts.TracerProvider.Tracer(scope)
 	}
@@ -119,7 +123,10 @@ func (t *Telemetry) ObserveAudit(log *audit.Log) {
 func (t *Telemetry) OnEvent(ctx context.Context, e authkit.Event) {
 	if t.meter {
 		t.events.count(pair{e.Kind, e.Reason})
-		if e.Kind == authkit.EventLoginFailure && guessed(e.Reason) {
+		switch {
+		case e.Kind == authkit.EventLoginSuccess, e.Kind == authkit.EventSessionRenewed:
+			t.active.add(e.SessionID)
+		case e.Kind == authkit.EventLoginFailure && guessed(e.Reason):
 			t.failed.accounts.add(e.UserID)
 			t.failed.addresses.add(network(authkit.ClientFrom(ctx).Address))
 		}
@@ -158,7 +165,7 @@ func network(address string) string {
 // guessed reports whether a login failed for what was typed.
 func guessed(reason authkit.Reason) bool {
 	switch reason {
-	case authkit.ReasonUnknownUser, authkit.ReasonWrongPassword, authkit.ReasonNoPassword, authkit.ReasonDisabled:
+	case authkit.ReasonUnknownUser, authkit.ReasonWrongPassword, authkit.ReasonNoPassword:
 		return true
 	}
 	return false

@@ -9,7 +9,6 @@ import (
 )
 
 const (
-	window       = 5 * time.Minute
 	bitmapBits   = 1 << 16
 	bitmapWords  = bitmapBits / 64
 	mostDistinct = bitmapBits * 11 // about what a bitmap can tell when one bit is left
@@ -17,8 +16,9 @@ const (
 
 // A distinct estimates how many different texts it was given in the last one to two windows,
 // by linear counting: each sets a bit of a bitmap, and so many that are still zero tell how
-// many there were. Which those were, it does not know. Its zero value is ready for use.
+// many there were. Which those were, it does not know.
 type distinct struct {
+	window       time.Duration // set before use
 	mu           sync.Mutex
 	seed         maphash.Seed // zero: none yet
 	began        time.Time    // of the window that goes on
@@ -47,10 +47,10 @@ func (d *distinct) turn() {
 		d.seed, d.began = maphash.MakeSeed(), at
 	}
 	switch age := at.Sub(d.began); {
-	case age >= 2*window:
+	case age >= 2*d.window:
 		d.old, d.current, d.began = nil, nil, at
-	case age >= window:
-		d.old, d.current, d.began = d.current, nil, d.began.Add(window)
+	case age >= d.window:
+		d.old, d.current, d.began = d.current, nil, d.began.Add(d.window)
 	}
 }
 

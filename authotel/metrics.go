@@ -28,7 +28,7 @@ func usual() map[authkit.EventKind][]authkit.Reason {
 		authkit.EventLoginSuccess: none,
 		authkit.EventLoginFailure: {
 			authkit.ReasonUnknownUser, authkit.ReasonWrongPassword, authkit.ReasonNoPassword, authkit.ReasonUnreadableHash, authkit.ReasonDisabled,
-			authkit.ReasonOverloaded, authkit.ReasonStore, authkit.ReasonCanceled, authkit.ReasonTimeout, authkit.ReasonInternal,
+			authkit.ReasonOverloaded, authkit.ReasonStore, authkit.ReasonCanceled, authkit.ReasonTimeout, authkit.ReasonInternal, authkit.ReasonCutOff,
 		},
 		authkit.EventLoginThrottled: {authkit.ReasonThrottled},
 		authkit.EventRateLimited:    {authkit.ReasonThrottled},
@@ -44,7 +44,7 @@ func usual() map[authkit.EventKind][]authkit.Reason {
 		},
 		authkit.EventTokenReuse:     {authkit.ReasonReused},
 		authkit.EventLogout:         none,
-		authkit.EventPasswordRehash: none,
+		authkit.EventPasswordRehash: {"", authkit.ReasonStore, authkit.ReasonCanceled, authkit.ReasonTimeout, authkit.ReasonInternal},
 		authkit.EventPasswordChange: none,
 		authkit.EventUserCreated:    none,
 		authkit.EventUserDisabled:   none,
@@ -142,10 +142,11 @@ func (t *Telemetry) register(m metric.Meter) error {
 	}
 	var (
 		counted   = count("authkit.events", "{event}", "Security events.")
-		verified  = count("authkit.tokens.verified", "{token}", "Access tokens that were found good.")
+		verified  = count("authkit.tokens.verified", "{token}", "Access tokens that a guard or Identify found good.")
 		running   = gauge("authkit.hash.running", "{hash}", "Password hashes that run now.")
 		waiting   = gauge("authkit.hash.waiting", "{caller}", "Callers that wait for their turn to hash.")
 		turns     = count("authkit.hash.turns", "{turn}", "Turns to hash that were had.")
+		active    = gauge("authkit.sessions.active", "{session}", "Sessions that were begun or renewed in the last 30 to 60 minutes, about.")
 		accounts  = gauge("authkit.failing.accounts", "{account}", "Accounts with a failed login in the last 5 to 10 minutes, about.")
 		addresses = gauge("authkit.failing.addresses", "{address}", "Addresses with a failed login in the last 5 to 10 minutes, about.")
 		written   = count("authkit.audit.written", "{entry}", "Entries of the audit log that were written.")
@@ -160,6 +161,7 @@ func (t *Telemetry) register(m metric.Meter) error {
 	}
 	_, err = m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		t.events.observe(func(c *counter) { o.ObserveInt64(counted, c.n.Load(), c.labels) })
+		o.ObserveInt64(active, t.active.estimate())
 		o.ObserveInt64(accounts, t.failed.accounts.estimate())
 		o.ObserveInt64(addresses, t.failed.addresses.estimate())
 		if s, any := t.stats(); any {

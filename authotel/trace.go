@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"time"
 
 	"github.com/authkit-go/authkit"
 	"go.opentelemetry.io/otel/attribute"
@@ -20,8 +19,15 @@ func (t *Telemetry) Handler(name string, next http.Handler) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, span := t.tracer.Start(r.Context(), "authkit "+name)
-		defer span.End()
+		ended := false
+		defer func() { // not span.End itself, which would write down what a panic says
+			if !ended {
+				span.SetStatus(codes.Error, "a panic")
+			}
+			span.End()
+		}()
 		next.ServeHTTP(w, r.WithContext(ctx))
+		ended = true
 	})
 }
 
@@ -43,6 +49,15 @@ func (t *Telemetry) Sessions(store authkit.SessionStore) authkit.SessionStore {
 	return sessions{store, spans{t.tracer, "SessionStore."}}
 }
 
+// Throttle is like [Telemetry.Users]. Whatever else the throttle has, such as the Device of package
+// throttle, is called on itself.
+func (t *Telemetry) Throttle(limits authkit.Throttle) authkit.Throttle {
+	if t.plain(limits) {
+		return limits
+	}
+	return throttle{limits, spans{t.tracer, "Throttle."}}
+}
+
 // plain reports whether a store gets no spans.
 func (t *Telemetry) plain(store any) bool {
 	_, memory := store.(*authkit.MemoryStore)
@@ -61,6 +76,8 @@ func (s spans) start(ctx context.Context, method string) (_ context.Context, end
 	return ctx, func(err error) {
 		switch {
 		case err == nil:
+		case isThrottled(err):
+			span.SetAttributes(attribute.String("authkit.result", "throttled"))
 		case errors.Is(err, authkit.ErrUserNotFound), errors.Is(err, authkit.ErrSessionNotFound):
 			span.SetAttributes(attribute.String("authkit.result", "not_found"))
 		case errors.Is(err, authkit.ErrEmailTaken):
@@ -74,131 +91,7 @@ func (s spans) start(ctx context.Context, method string) (_ context.Context, end
 	}
 }
 
-// doctor asks a store about itself, which its wrapping would hide.
-func doctor(ctx context.Context, store any) []authkit.Finding {
-	if d, ok := store.(interface {
-		Doctor(context.Context) []authkit.Finding
-	}); ok {
-		return d.Doctor(ctx)
-	}
-	return nil
-}
-
-type users struct {
-	store authkit.UserStore
-	spans spans
-}
-
-func (u users) Doctor(ctx context.Context) []authkit.Finding { return doctor(ctx, u.store) }
-
-func (u users) CreateUser(ctx context.Context, user authkit.StoredUser) error {
-	ctx, end := u.spans.start(ctx, "CreateUser")
-	err := u.store.CreateUser(ctx, user)
-	end(err)
-	return err
-}
-
-func (u users) UserByID(ctx context.Context, id string) (authkit.StoredUser, error) {
-	ctx, end := u.spans.start(ctx, "UserByID")
-	user, err := u.store.UserByID(ctx, id)
-	end(err)
-	return user, err
-}
-
-func (u users) UserByEmail(ctx context.Context, email string) (authkit.StoredUser, error) {
-	ctx, end := u.spans.start(ctx, "UserByEmail")
-	user, err := u.store.UserByEmail(ctx, email)
-	end(err)
-	return user, err
-}
-
-func (u users) ListUsers(ctx context.Context, after string, limit int) ([]authkit.User, error) {
-	ctx, end := u.spans.start(ctx, "ListUsers")
-	list, err := u.store.ListUsers(ctx, after, limit)
-	end(err)
-	return list, err
-}
-
-func (u users) UpdateUser(ctx context.Context, id string, change authkit.UserUpdate, at time.Time) (authkit.User, error) {
-	ctx, end := u.spans.start(ctx, "UpdateUser")
-	user, err := u.store.UpdateUser(ctx, id, change, at)
-	end(err)
-	return user, err
-}
-
-func (u users) SwapPasswordHash(ctx context.Context, id string, old, new authkit.PasswordHash, at time.Time) (bool, error) {
-	ctx, end := u.spans.start(ctx, "SwapPasswordHash")
-	swapped, err := u.store.SwapPasswordHash(ctx, id, old, new, at)
-	end(err)
-	return swapped, err
-}
-
-func (u users) DeleteUser(ctx context.Context, id string) error {
-	ctx, end := u.spans.start(ctx, "DeleteUser")
-	err := u.store.DeleteUser(ctx, id)
-	end(err)
-	return err
-}
-
-type sessions struct {
-	store authkit.SessionStore
-	spans spans
-}
-
-func (s sessions) Doctor(ctx context.Context) []authkit.Finding { return doctor(ctx, s.store) }
-
-func (s sessions) CreateSession(ctx context.Context, session authkit.StoredSession, limit int) error {
-	ctx, end := s.spans.start(ctx, "CreateSession")
-	err := s.store.CreateSession(ctx, session, limit)
-	end(err)
-	return err
-}
-
-func (s sessions) SessionByID(ctx context.Context, id string) (authkit.StoredSession, error) {
-	ctx, end := s.spans.start(ctx, "SessionByID")
-	session, err := s.store.SessionByID(ctx, id)
-	end(err)
-	return session, err
-}
-
-func (s sessions) SessionsByUser(ctx context.Context, userID string) ([]authkit.Session, error) {
-	ctx, end := s.spans.start(ctx, "SessionsByUser")
-	list, err := s.store.SessionsByUser(ctx, userID)
-	end(err)
-	return list, err
-}
-
-func (s sessions) RotateSession(ctx context.Context, id string, r authkit.Rotation) (authkit.StoredSession, bool, error) {
-	ctx, end := s.spans.start(ctx, "RotateSession")
-	session, rotated, err := s.store.RotateSession(ctx, id, r)
-	end(err)
-	return session, rotated, err
-}
-
-func (s sessions) RevokeSession(ctx context.Context, userID, id string, at time.Time) (bool, error) {
-	ctx, end := s.spans.start(ctx, "RevokeSession")
-	revoked, err := s.store.RevokeSession(ctx, userID, id, at)
-	end(err)
-	return revoked, err
-}
-
-func (s sessions) RevokeSessions(ctx context.Context, userID, except string, at time.Time) error {
-	ctx, end := s.spans.start(ctx, "RevokeSessions")
-	err := s.store.RevokeSessions(ctx, userID, except, at)
-	end(err)
-	return err
-}
-
-func (s sessions) Revocations(ctx context.Context, since time.Time) ([]authkit.Revocation, error) {
-	ctx, end := s.spans.start(ctx, "Revocations")
-	list, err := s.store.Revocations(ctx, since)
-	end(err)
-	return list, err
-}
-
-func (s sessions) DeleteExpired(ctx context.Context, at, revokedBefore time.Time, limit int) (int, error) {
-	ctx, end := s.spans.start(ctx, "DeleteExpired")
-	n, err := s.store.DeleteExpired(ctx, at, revokedBefore, limit)
-	end(err)
-	return n, err
+func isThrottled(err error) bool {
+	_, ok := errors.AsType[*authkit.ThrottledError](err)
+	return ok
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/authotel"
 	"github.com/authkit-go/authkit/storetest"
+	"github.com/authkit-go/authkit/throttle"
 )
 
 // A remote is a MemoryStore that is not seen to be one.
@@ -150,10 +151,63 @@ func TestStoreSpans(t *testing.T) {
 
 type failing struct {
 	authkit.UserStore
-	err error
+	err    error
+	panics string
 }
 
-func (f failing) DeleteUser(context.Context, string) error { return f.err }
+func (f failing) DeleteUser(context.Context, string) error {
+	if f.panics != "" {
+		panic(f.panics)
+	}
+	return f.err
+}
+
+// A span ends where a handler or a store panics, without what the panic says.
+func TestPanicSpans(t *testing.T) {
+	t.Parallel()
+	telemetry, spans := newTraces(t)
+	h := telemetry.Handler("login", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_ = telemetry.Users(failing{panics: "duplicate ann@example.com"}).DeleteUser(r.Context(), "id")
+	}))
+	require.PanicsWithValue(t, "duplicate ann@example.com", func() {
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
+	})
+	got := spans.GetSpans()
+	require.Equal(t, []string{"UserStore.DeleteUser", "authkit login"}, names(got))
+	require.Equal(t, codes.Error, got[1].Status.Code)
+	for _, s := range got {
+		require.NotContains(t, fmt.Sprint(s.Events, s.Attributes, s.Status), "ann@example.com")
+	}
+}
+
+// A throttle has a span for each call, which says whether it refused.
+func TestThrottleSpans(t *testing.T) {
+	t.Parallel()
+	telemetry, spans := newTraces(t)
+	limits, err := throttle.New(throttle.Config{})
+	require.NoError(t, err)
+	kit := newKit(t, func(c *authkit.Config) { c.OnEvent, c.Throttle = telemetry.OnEvent, telemetry.Throttle(limits) })
+	for range 6 {
+		_, err = kit.Login(t.Context(), "ann@example.com", "wrong")
+	}
+	_, refused := errors.AsType[*authkit.ThrottledError](err)
+	require.True(t, refused)
+	got := spans.GetSpans()
+	require.Len(t, got, 6)
+	for i, s := range got {
+		require.Equal(t, "Throttle.Begin", s.Name)
+		require.Equal(t, codes.Unset, s.Status.Code)
+		require.Equal(t, i == 5, slices.Contains(s.Attributes, attribute.String("authkit.result", "throttled")))
+	}
+	spans.Reset()
+	ann, err := kit.CreateUser(t.Context(), authkit.User{Email: "ann@example.com"}, password)
+	require.NoError(t, err)
+	require.NoError(t, kit.SetPassword(t.Context(), ann.ID, "another "+password))
+	_, err = kit.Login(t.Context(), "ann@example.com", "another "+password)
+	require.NoError(t, err)
+	require.Equal(t, []string{"Throttle.Clear", "Throttle.Begin", "Throttle.End"}, names(spans.GetSpans()))
+	require.True(t, slices.ContainsFunc(kit.Doctor(t.Context()), func(f authkit.Finding) bool { return f.Code == "memory_throttle" }))
+}
 
 // A failure of the store marks the span around it, without its words.
 func TestFailureSpan(t *testing.T) {
@@ -194,11 +248,12 @@ func TestNotWrapped(t *testing.T) {
 	require.Nil(t, traces.Sessions(nil))
 	require.Equal(t, remote{memory}, metrics.Users(remote{memory}))
 	require.Equal(t, remote{memory}, metrics.Sessions(remote{memory}))
+	require.Nil(t, traces.Throttle(nil))
 	h := http.NewServeMux()
 	require.Same(t, h, metrics.Handler("login", h))
 }
 
-// A doctor finds a store that is wrapped, and tells what it says once.
+// A doctor finds a store that is wrapped, and asks it once.
 func TestDoctorSeesThrough(t *testing.T) {
 	t.Parallel()
 	kit, _, _ := tracedKit(t)
@@ -207,6 +262,7 @@ func TestDoctorSeesThrough(t *testing.T) {
 		if f.Code == "remote" {
 			found++
 		}
+		require.NotEqual(t, "stores_apart", f.Code)
 	}
 	require.Equal(t, 1, found)
 }
