@@ -15,7 +15,6 @@ import (
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
-
 	"github.com/redis/go-redis/v9"
 
 	"github.com/authkit-go/authkit"
@@ -86,6 +85,9 @@ func (c *call) sessions(ctx context.Context, store *sqlstore.Store) (authkit.Ses
 		return store, nil
 	}
 	address := cmp.Or(c.redis, c.env("REDIS_URL"))
+	if address == "" && c.redisPrefix != "" {
+		return nil, usagef("-redis-prefix without an address; give REDIS_URL, or -redis")
+	}
 	if address == "" {
 		return store, nil
 	}
@@ -97,7 +99,7 @@ func (c *call) sessions(ctx context.Context, store *sqlstore.Store) (authkit.Ses
 	client := redis.NewClient(opts)
 	c.closers = append(c.closers, client.Close)
 	if err := client.Ping(ctx).Err(); err != nil {
-		return nil, fmt.Errorf("the Redis server does not answer: %w", err)
+		return nil, fmt.Errorf("nothing was done, since the Redis server does not answer: %w; without REDIS_URL and -redis, what is in the account (disable, enable, set-password, revoke -all) is done and holds", err)
 	}
 	sessions, err := redisstore.NewSessions(client, redisstore.Options{Prefix: c.redisPrefix})
 	if err != nil {
@@ -105,6 +107,11 @@ func (c *call) sessions(ctx context.Context, store *sqlstore.Store) (authkit.Ses
 	}
 	return sessions, nil
 }
+
+// quiet is a logger of the Redis client.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
 
 // openSQLite opens a file. One that it makes is for its owner alone.
 func openSQLite(file string, create bool) (*sql.DB, error) {

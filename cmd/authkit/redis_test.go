@@ -103,7 +103,7 @@ func TestRedisAddress(t *testing.T) {
 		text string
 	}{
 		"hunter:hunter2@127.0.0.1":     {2, "not like redis://"},
-		"redis://:hunter2@127.0.0.1:1": {1, "the Redis server does not answer"},
+		"redis://:hunter2@127.0.0.1:1": {1, "nothing was done, since the Redis server does not answer"},
 	} {
 		tl.env["REDIS_URL"] = address
 		r := tl.run("", "list-sessions", "ann@example.com")
@@ -111,6 +111,11 @@ func TestRedisAddress(t *testing.T) {
 		require.Contains(t, r.stderr, want.text)
 		require.NotContains(t, r.stderr, "hunter2")
 	}
+	tl.env["REDIS_URL"] = ""
+	require.Equal(t, 2, tl.run("", "list-sessions", "-redis-prefix", "x", "ann@example.com").code)
 	tl.env["REDIS_URL"] = "redis://127.0.0.1:1"
+	r := tl.run("", "disable", "ann@example.com")
+	require.Equal(t, 1, r.code)
+	require.Contains(t, r.stderr, "without REDIS_URL")
 	tl.ok("", "list-users") // has no sessions to look for
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -9,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -21,9 +24,21 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A scene is twenty minutes of the whole service in virtual time, scraped every fifteen seconds
-// as a Prometheus would.
+// A scene is what happens to the whole service in some minutes of virtual time, in which it is
+// scraped every fifteen seconds as by a Prometheus, and the alerts that this makes fire, no more and
+// no less, in the last half hour.
 type scene struct {
+	act     func(*stage)
+	alerts  []string
+	lasts   time.Duration // zero: twenty minutes
+	after   time.Duration // when act begins; zero: after a minute
+	busy    bool          // ten times as much goes on, and goes wrong, every day
+	unkept  bool          // nobody writes the audit log
+	crashes time.Duration // when the instance is gone; zero: never
+}
+
+// A stage is where a scene is played.
+type stage struct {
 	t        *testing.T
 	handler  http.Handler
 	service  *server
@@ -34,8 +49,8 @@ type scene struct {
 }
 
 const (
-	sceneTime   = 20 * time.Minute
 	scrapeEvery = 15 * time.Second
+	sceneUsers  = 700
 )
 
 // A faultyStore keeps accounts, sessions and the audit log, until it is told to fail.
@@ -78,43 +93,47 @@ func (h slowHasher) Verify(password string, hash authkit.PasswordHash) error {
 }
 
 // play plays a scene beside what goes on every day, and returns the alerts that fire in it.
-func play(t *testing.T, promtool string, act func(*scene)) []string {
-	s := &scene{t: t, series: map[string][]string{}}
+func play(t *testing.T, promtool string, sc scene) []string {
+	s := &stage{t: t, series: map[string][]string{}}
+	sc.lasts, sc.after = cmp.Or(sc.lasts, 20*time.Minute), cmp.Or(sc.after, time.Minute)
 	cfg := testConfig(t)
 	cfg.throttle, cfg.hasher = throttleOn, slowHasher{cheapBcrypt}
-	for i := range 400 {
+	for i := range sceneUsers {
 		cfg.accounts = append(cfg.accounts, authkit.StoredUser{
 			User:         authkit.User{Email: fmt.Sprintf("user%d@example.com", i), FullName: "A User", Roles: []string{"user"}},
 			PasswordHash: cfg.accounts[1].PasswordHash,
 		})
 	}
-	s.accounts = cfg.accounts[len(cfg.accounts)-400:]
+	s.accounts = cfg.accounts[len(cfg.accounts)-sceneUsers:]
 	synctest.Test(t, func(t *testing.T) {
 		s.t, s.store = t, &faultyStore{MemoryStore: authkit.NewMemoryStore(), log: audit.NewMemoryStore(0)}
 		var err error
 		s.service, err = newServerOn(t.Context(), cfg, &storage{users: s.store, sessions: s.store.MemoryStore})
 		require.NoError(t, err)
 		s.handler = s.service.handler()
-		ctx, cancel := context.WithTimeout(t.Context(), sceneTime)
+		ctx, cancel := context.WithTimeout(t.Context(), sc.lasts)
 		defer cancel()
-		go s.everyDay(ctx)
-		go func() { _ = s.service.run(ctx) }()
-		go func() {
-			time.Sleep(time.Minute)
-			act(s)
-		}()
-		for ctx.Err() == nil {
-			s.scrape()
-			time.Sleep(scrapeEvery)
+		go s.everyDay(ctx, sc.busy)
+		if !sc.unkept {
+			go func() { _ = s.service.run(ctx) }()
 		}
+		go func() {
+			for i := time.Duration(0); i*scrapeEvery < cmp.Or(sc.crashes, sc.lasts); i++ {
+				s.scrape()
+				time.Sleep(scrapeEvery)
+			}
+		}()
+		time.Sleep(sc.after)
+		sc.act(s)
+		<-ctx.Done()
 		s.store.logFails.Store(false) // so that the log ends
 		time.Sleep(time.Minute)
 	})
-	return s.firing(t, promtool)
+	return s.firing(t, promtool, sc.lasts)
 }
 
 // ask makes a request from an address, and returns its answer.
-func (s *scene) ask(address string, c call) answer {
+func (s *stage) ask(address string, c call) answer {
 	r := httptest.NewRequest(c.method, c.path, strings.NewReader(c.body))
 	r.RemoteAddr = address + ":1234"
 	r.Header.Set("Content-Type", c.contentType)
@@ -127,47 +146,68 @@ func (s *scene) ask(address string, c call) answer {
 }
 
 // guess tries a password from an address.
-func (s *scene) guess(address, email string) int {
+func (s *stage) guess(address, email string) int {
 	return s.ask(address, loginCall(email, "guess")).status
 }
 
 // everyDay is what goes on without an attack: 40 users log in every ten minutes or so, refresh,
-// read, log out; one login in eight has a typing error, and some name no account.
-func (s *scene) everyDay(ctx context.Context) {
+// read, log out; one login in eight has a typing error, and some name no account. On a busy day it is
+// 400 users, who make twice as many errors.
+func (s *stage) everyDay(ctx context.Context, busy bool) {
+	users, pause, typos := 40, 15*time.Second, 8
+	if busy {
+		users, pause, typos = 400, 1500*time.Millisecond, 4
+	}
 	for i := 0; ctx.Err() == nil; i++ {
-		user, from := s.accounts[i%40], fmt.Sprintf("192.0.2.%d", i%40)
-		if i%8 == 0 {
+		user, from := s.accounts[i%users], fmt.Sprintf("192.0.2.%d", i%users%250)
+		if i%typos == i/users%typos {
 			s.guess(from, user.Email)
 		}
 		if i%31 == 0 {
-			s.guess(from, "typing-error@example.com")
+			s.guess(from, fmt.Sprintf("typing-error%d@example.com", i%users))
 		}
-		a := s.ask(from, loginCall(user.Email, userPassword))
-		if a.status == http.StatusOK {
-			access, refresh := a.object(s.t)["access_token"].(string), a.object(s.t)["refresh_token"].(string)
+		if access, refresh := s.login(from, user.Email); access != "" {
 			s.ask(from, call{method: "GET", path: "/users/me", token: access})
 			s.ask(from, call{method: "GET", path: "/admin/users", token: access})
-			s.ask(from, call{method: "GET", path: "/users/me", token: access + "x"})
+			if i%10 == 0 {
+				s.ask(from, call{method: "GET", path: "/users/me", token: access + "x"})
+			}
 			s.ask(from, refreshCall(refresh))
 			s.ask(from, refreshCall(refresh)) // another tab
 			if i%3 == 0 {
 				s.ask(from, call{method: "POST", path: "/logout", token: access})
 			}
 		}
-		time.Sleep(15 * time.Second)
+		time.Sleep(pause)
 	}
 }
 
+// login logs an account in, and returns its tokens; none, if that was refused.
+func (s *stage) login(address, email string) (access, refresh string) {
+	var token struct {
+		Access  string `json:"access_token"`
+		Refresh string `json:"refresh_token"`
+	}
+	if a := s.ask(address, loginCall(email, userPassword)); a.status == http.StatusOK {
+		if err := json.Unmarshal(a.body, &token); err != nil {
+			s.t.Error(err)
+		}
+	}
+	return token.Access, token.Refresh
+}
+
 // scrape adds the values of this moment to the series.
-func (s *scene) scrape() {
+func (s *stage) scrape() {
 	families, err := s.service.monitor.registry.Gather()
-	require.NoError(s.t, err)
+	if err != nil {
+		s.t.Error(err)
+	}
 	for _, family := range families {
 		if !strings.HasPrefix(family.GetName(), "authkit_") {
 			continue
 		}
 		for _, m := range family.GetMetric() {
-			labels := []string{`instance="a"`}
+			labels := []string{`job="demo"`, `instance="a"`}
 			for _, l := range m.GetLabel() {
 				labels = append(labels, fmt.Sprintf("%s=%q", l.GetName(), l.GetValue()))
 			}
@@ -184,7 +224,7 @@ func (s *scene) scrape() {
 
 // firing returns the alerts that fire at any time, as Prometheus itself finds: the rules are
 // evaluated by promtool.
-func (s *scene) firing(t *testing.T, promtool string) []string {
+func (s *stage) firing(t *testing.T, promtool string, lasts time.Duration) []string {
 	rules, err := filepath.Abs("monitoring/alerts.yml")
 	require.NoError(t, err)
 	var file strings.Builder
@@ -193,10 +233,10 @@ func (s *scene) firing(t *testing.T, promtool string) []string {
 		fmt.Fprintf(&file, "  - series: '%s'\n    values: '%s'\n", name, strings.Join(values, " "))
 	}
 	fmt.Fprintf(&file, `  promql_expr_test:
-  - expr: count by (alertname) (last_over_time(ALERTS{alertstate="firing"}[1h]))
+  - expr: count by (alertname) (last_over_time(ALERTS{alertstate="firing"}[30m]))
     eval_time: %dm
     exp_samples: [{labels: '{alertname="none"}', value: -1}]
-`, int(sceneTime.Minutes()))
+`, int(lasts.Minutes()))
 	name := filepath.Join(t.TempDir(), "scene.yml")
 	require.NoError(t, os.WriteFile(name, []byte(file.String()), 0o600))
 	out, _ := exec.Command(promtool, "test", "rules", name).CombinedOutput() // it fails: nobody expects what fires
@@ -234,82 +274,100 @@ func promtool(t *testing.T) string {
 	return path
 }
 
-// scenes are what happens, and the alerts that it makes fire, no more and no less.
-var scenes = map[string]struct {
-	act    func(*scene)
-	alerts []string
-}{
-	"a quiet day": {func(*scene) {}, nil},
+// spray tries one password on many accounts, from many addresses, and logs in to an account of the
+// attacker's own in between.
+func spray(s *stage) {
+	for i := range 600 {
+		from := fmt.Sprintf("198.51.100.%d", i%250)
+		s.guess(from, s.accounts[50+i].Email)
+		s.login(from, s.accounts[690].Email)
+		time.Sleep(time.Second)
+	}
+}
 
-	"one password, tried on many accounts from many addresses": {func(s *scene) {
-		for i := range 300 {
-			s.guess(fmt.Sprintf("198.51.100.%d", i%250), s.accounts[50+i].Email)
-			time.Sleep(2 * time.Second)
+// stuff tries a list of names that are mostly not those of accounts.
+func stuff(s *stage) {
+	for i := range 1000 {
+		email := fmt.Sprintf("somebody%d@example.org", i)
+		if i%20 == 0 {
+			email = s.accounts[50+i/20].Email
 		}
-	}, []string{"PasswordSpraying"}},
+		s.guess(fmt.Sprintf("198.51.100.%d", i%250), email)
+		time.Sleep(600 * time.Millisecond)
+	}
+}
 
-	"a list of names and passwords of another service": {func(s *scene) {
-		for i := range 500 {
-			email := fmt.Sprintf("somebody%d@example.org", i)
-			if i%20 == 0 {
-				email = s.accounts[50+i/20].Email
-			}
-			s.guess(fmt.Sprintf("198.51.100.%d", i%250), email)
-			time.Sleep(1500 * time.Millisecond)
-		}
-	}, []string{"CredentialStuffing"}},
+// nothing more happens than on every other day.
+func nothing(*stage) {}
 
-	"one account, guessed from many addresses": {func(s *scene) {
+const long, late = 100 * time.Minute, 85 * time.Minute // so that it is known what is usual
+
+var scenes = map[string]scene{
+	"a quiet day": {act: nothing},
+	"a busy day":  {act: nothing, busy: true, lasts: long},
+
+	"one password, tried on many accounts from many addresses": {act: spray, alerts: []string{"PasswordSpraying"}},
+	"the same on a busy day":                                   {act: spray, alerts: []string{"PasswordSpraying"}, busy: true, lasts: long, after: late},
+
+	"a list of names and passwords of another service": {act: stuff, alerts: []string{"CredentialStuffing"}},
+	"the same list on a busy day":                      {act: stuff, alerts: []string{"CredentialStuffing"}, busy: true, lasts: long, after: late},
+
+	"one account, guessed from many addresses": {act: func(s *stage) {
 		for i := range 200 {
 			s.guess(fmt.Sprintf("198.51.100.%d", i), s.accounts[60].Email)
 			time.Sleep(3 * time.Second)
 		}
-	}, []string{"AccountsLockedOut"}},
+	}, alerts: []string{"AccountsLockedOut"}},
 
-	"a stolen refresh token": {func(s *scene) {
-		stolen := s.ask("192.0.2.99", loginCall(s.accounts[60].Email, userPassword)).object(s.t)["refresh_token"].(string)
+	"a stolen refresh token": {act: func(s *stage) {
+		_, stolen := s.login("192.0.2.99", s.accounts[60].Email)
 		require.Equal(s.t, http.StatusOK, s.ask("192.0.2.99", refreshCall(stolen)).status)
 		time.Sleep(time.Minute)
 		require.Equal(s.t, http.StatusBadRequest, s.ask("198.51.100.1", refreshCall(stolen)).status)
-	}, []string{"RefreshTokenReuse"}},
+	}, alerts: []string{"RefreshTokenReuse"}},
 
-	"forged tokens": {func(s *scene) {
-		token := s.ask("192.0.2.99", loginCall(s.accounts[60].Email, userPassword)).object(s.t)["access_token"].(string)
+	"forged tokens": {act: func(s *stage) {
+		token, _ := s.login("192.0.2.99", s.accounts[60].Email)
 		for range 300 {
 			s.ask("198.51.100.1", call{method: "GET", path: "/admin/users", token: token[:len(token)-4] + "AAAA"})
 			time.Sleep(2 * time.Second)
 		}
-	}, []string{"ForgedTokens"}},
+	}, alerts: []string{"ForgedTokens"}},
 
-	"a full disk under the audit log": {func(s *scene) {
+	"a full disk under the audit log": {act: func(s *stage) {
 		s.store.logFails.Store(true)
 		time.Sleep(5 * time.Minute)
 		s.store.logFails.Store(false)
-	}, []string{"AuditNotWritten"}},
+	}, alerts: []string{"AuditNotWritten"}},
 
-	"a flood that the audit log cannot hold": {func(s *scene) {
+	"nobody runs the audit log": {act: nothing, unkept: true, alerts: []string{"AuditNotWritten"}},
+
+	"a flood that the audit log cannot hold": {act: func(s *stage) {
 		s.store.logFails.Store(true)
 		for range 9000 {
 			s.ask("198.51.100.1", call{method: "GET", path: "/users/me", token: "rubbish"})
 		}
 		time.Sleep(30 * time.Second)
 		s.store.logFails.Store(false)
-	}, []string{"AuditEventsLost"}},
+	}, alerts: []string{"AuditEventsLost"}},
 
-	"a database that is down": {func(s *scene) {
+	"a database that is down": {act: func(s *stage) {
 		s.store.usersFail.Store(true)
 		time.Sleep(3 * time.Minute)
 		s.store.usersFail.Store(false)
-	}, []string{"StoreFailing"}},
+	}, alerts: []string{"StoreFailing"}},
 
-	"more logins than can be hashed": {func(s *scene) {
+	"more logins than can be hashed": {act: func(s *stage) {
+		atOnce := 200 + 20*runtime.GOMAXPROCS(0) // a processor hashes one, and 16 wait for it
 		for range 10 {
-			for i := range 200 {
-				go s.ask(fmt.Sprintf("203.0.113.%d", i), loginCall(s.accounts[100+i].Email, userPassword))
+			for i := range atOnce {
+				go s.login(fmt.Sprintf("203.0.%d.%d", i/250, i%250), s.accounts[100+i%500].Email)
 			}
 			time.Sleep(20 * time.Second)
 		}
-	}, []string{"LoginsOverloaded"}},
+	}, alerts: []string{"LoginsOverloaded"}},
+
+	"a crash": {act: nothing, crashes: 12 * time.Minute, lasts: 30 * time.Minute, alerts: []string{"InstanceGone"}},
 }
 
 // TestAlerts plays every scene, and asserts which alerts fire.
@@ -323,7 +381,7 @@ func TestAlerts(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			require.ElementsMatch(t, c.alerts, play(t, promtool, c.act))
+			require.ElementsMatch(t, c.alerts, play(t, promtool, c))
 		})
 	}
 	for _, rule := range ruleNames(t) {

@@ -94,7 +94,7 @@ func loadConfig(args []string, lookup func(string) (string, bool), help io.Write
 	flags.StringVar(&cfg.keyFile, "tls-key", env("TLS_KEY", ""), "PEM `file` with the key of the certificate (TLS_KEY)")
 	flags.BoolVar(&cfg.hsts, "hsts", false, "tell browsers to use https alone for a year; once every name of the host has it")
 	flags.StringVar(&origins, "cors", env("CORS_ORIGINS", ""), "comma-separated `origins` whose pages may call this service, such as https://app.example.com (CORS_ORIGINS)")
-	flags.StringVar(&cfg.metricsAddr, "metrics-addr", env("METRICS_ADDR", ""), "loopback `address` that serves /metrics without a token, such as 127.0.0.1:9100 (METRICS_ADDR)")
+	flags.StringVar(&cfg.metricsAddr, "metrics-addr", env("METRICS_ADDR", ""), "loopback `address` that serves /metrics without a token, such as 127.0.0.1:9464 (METRICS_ADDR)")
 	flags.BoolVar(&cfg.printOnly, "config", false, "print the effective configuration, secrets masked, and exit")
 
 	var usage bytes.Buffer

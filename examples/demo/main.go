@@ -91,13 +91,13 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitFailed
 	}
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
-	defer beside(service.run)()
 	stopMetrics, err := serveMetrics(cfg, service.monitor)
 	if err != nil {
 		fmt.Fprintln(stderr, "demo:", err)
 		return exitFailed
 	}
-	defer stopMetrics()
+	defer stopMetrics() // when the audit log has ended, too
+	defer beside(service.run)()
 	if err := serve(ctx, newHTTPServer(service.handler(), cfg.log), listener, cfg.log); err != nil {
 		fmt.Fprintln(stderr, "demo:", err)
 		return exitFailed
@@ -106,7 +106,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 }
 
 // beside starts a task that runs until its context ends, and returns what ends it and
-// waits for it. authkit reports to OnEvent what goes wrong meanwhile.
+// waits for it. What goes wrong meanwhile, the task reports by itself.
 func beside(task func(context.Context) error) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

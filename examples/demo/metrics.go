@@ -54,7 +54,11 @@ func serveMetrics(cfg config, m *monitor) (stop func(), err error) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", m.handler())
 	return beside(func(ctx context.Context) error {
-		return serve(ctx, newHTTPServer(mux, cfg.log), listener, cfg.log)
+		err := serve(ctx, newHTTPServer(mux, cfg.log), listener, cfg.log)
+		if err != nil {
+			cfg.log.Error("metrics are not served any more", "err", err)
+		}
+		return err
 	}), nil
 }
 
@@ -66,10 +70,10 @@ func checkMetricsAddr(addr string) error {
 	}
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
-		return fmt.Errorf("-metrics-addr %q is no address; write it like 127.0.0.1:9100", addr)
+		return fmt.Errorf("-metrics-addr %q is no address; write it like 127.0.0.1:9464", addr)
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return errors.New("-metrics-addr: not a loopback address, and it asks for no token; use one such as 127.0.0.1:9100, or /metrics with a token")
+		return errors.New("-metrics-addr: not a loopback address, and it asks for no token; use one such as 127.0.0.1:9464, and let a Prometheus or its agent on this machine read it")
 	}
 	return nil
 }

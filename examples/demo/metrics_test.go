@@ -26,8 +26,8 @@ func TestMetricsAddr(t *testing.T) {
 		require.Equal(t, status, a.status, path)
 	}
 	stop()
-	_, err = send(url, call{method: "GET", path: "/metrics"})
-	require.Error(t, err)
+	a, err := send(url, call{method: "GET", path: "/metrics"})
+	require.True(t, err != nil || a.status != http.StatusOK, "it goes on") // somebody else may have the port by now
 }
 
 func TestMetricsAddrIsLoopback(t *testing.T) {
