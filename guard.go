@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
+	"time"
 
 	"github.com/authkit-go/authkit/internal/tally"
 )
@@ -43,8 +45,9 @@ type Guard struct {
 	roles    roleTable
 	revoked  func(context.Context, Claims) (bool, error)
 	onEvent  func(context.Context, Event)
-	kit      *Kit        // nil: none
-	good     tally.Tally // of tokens, for Stats
+	kit      *Kit         // nil: none
+	good     tally.Tally  // of tokens, for Stats
+	noKeys   atomic.Int64 // when OnEvent was last told that there are none, in nanoseconds since 1970
 }
 
 // NewGuard returns a Guard, or an error that joins every fault of cfg.
@@ -108,6 +111,13 @@ func (g *Guard) Identify(r *http.Request) (Principal, error) {
 		return Principal{}, err
 	}
 	return c.principal(), nil
+}
+
+// saysNoKeys reports whether OnEvent is to be told that there are no keys: once a second, since
+// anyone can ask for it to be told, any number of times.
+func (g *Guard) saysNoKeys() bool {
+	last, at := g.noKeys.Load(), now().UnixNano()
+	return (at < last || at-last >= int64(time.Second)) && g.noKeys.CompareAndSwap(last, at)
 }
 
 // bearer returns the account as a token has it, which it also does with an error.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -89,6 +91,35 @@ func TestGuardRevoked(t *testing.T) {
 	require.Equal(t, authkit.EventStoreFailure, events.last().Kind)
 	require.ErrorIs(t, events.last().Err, fail)
 	require.ErrorContains(t, events.last().Err, "GuardConfig.Revoked")
+}
+
+// A guard without keys says so once a second, however many ask.
+func TestGuardWithoutKeys(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var events recorder
+		key := ringKey(authkit.EdDSA, "a")
+		ring := ringOf(t, key)
+		token := tokIssue(t, tokIssuer(t, key), authkit.Claims{Subject: "u", ExpiresAt: time.Now().Add(time.Hour)})
+		guard, err := authkit.NewGuard(authkit.GuardConfig{Tokens: authkit.TokenConfig{Ring: ring}, OnEvent: events.record})
+		require.NoError(t, err)
+		h := guard.Authenticate(whoami)
+		ring.Expire(time.Time{}, time.Now())
+		ask := func() {
+			for range 100 {
+				require.Equal(t, 503, do(h, "GET", "/", "Authorization", "Bearer "+token).Code)
+			}
+		}
+		ask()
+		require.Len(t, events.all(), 1)
+		require.Equal(t, authkit.EventStoreFailure, events.last().Kind)
+		time.Sleep(time.Second - 1)
+		ask()
+		require.Len(t, events.all(), 1)
+		time.Sleep(time.Nanosecond)
+		ask()
+		require.Len(t, events.all(), 2)
+	})
 }
 
 func TestGuardFaults(t *testing.T) {

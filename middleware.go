@@ -319,7 +319,7 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, err error, c *req
 	case errors.Is(err, ErrUserDisabled):
 		e.Reason = ReasonDisabled
 		g.onEvent(ctx, e)
-	case !hasLeft(ctx):
+	case !hasLeft(ctx) && (err != errNoKeys || g.saysNoKeys()):
 		g.onEvent(ctx, Event{Kind: EventStoreFailure, Reason: ReasonStore, Err: err})
 	}
 	ProblemFor(err).ServeHTTP(w, r)
