@@ -253,7 +253,7 @@ func (k *Kit) examineData(ctx context.Context) []Finding {
 func (k *Kit) survey(ctx context.Context, s *survey) error {
 	after := ""
 	for s.accounts < doctorAccounts {
-		page, err := k.users.ListUsers(ctx, after, doctorPage)
+		page, err := k.users.ListUsers(ctx, UserQuery{After: after, Limit: doctorPage})
 		if err != nil || len(page) == 0 {
 			return err
 		}

@@ -144,7 +144,11 @@ func (k *Kit) enterGate(ctx context.Context) (leave func(), err error) {
 // meanwhile stays. A login does not fail for it.
 func (k *Kit) rehash(ctx context.Context, u StoredUser, fresh PasswordHash, err error) (swapped bool) {
 	if err == nil && fresh != "" {
-		if swapped, err = k.users.SwapPasswordHash(ctx, u.ID, u.PasswordHash, fresh, now()); err != nil && !errors.Is(err, ErrUserNotFound) {
+		_, err = k.users.UpdateUser(ctx, u.ID, UserUpdate{PasswordHash: &fresh, IfVersion: u.Version}, now())
+		swapped = err == nil
+		if errors.Is(err, ErrConflict) {
+			err = nil
+		} else if err != nil && !errors.Is(err, ErrUserNotFound) {
 			err = unavailable(ctx, err)
 		}
 	}

@@ -1,101 +1,61 @@
 package authkit
 
 import (
-	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
-	"fmt"
-	"hash/maphash"
-	"slices"
-	"strings"
-	"sync"
 	"time"
 )
 
-// A User is an account as handlers see it. It holds no secret. Its JSON form is for
-// answers; never decode a request into it, or the sender chooses their own roles.
-type User struct {
-	// ID is opaque and random; it is never given to another account.
-	ID string `json:"id"`
-
-	// Email is in the form of [NormalizeEmail], and no other account of the store
-	// has it.
-	Email string `json:"email"`
-
-	FullName  string    `json:"full_name"`
-	Roles     []string  `json:"roles"`
-	Disabled  bool      `json:"disabled"`
-	CreatedAt time.Time `json:"created_at"`
-	UpdatedAt time.Time `json:"updated_at"`
-}
-
-// A StoredUser is an account as it is stored. Only stores and the login path see the
-// hash, which has no JSON form, so that JSON is no way to store an account. An account
-// with an empty hash has no password.
-type StoredUser struct {
-	User
-	PasswordHash PasswordHash `json:"-"`
-
-	// ValidFrom is the account's cut-off: tokens and sessions that were issued before it
-	// are refused, and so are tokens of the second that it is in. In the zero value there
-	// is none. Leave it to methods such as [Kit.SetPassword].
-	ValidFrom time.Time `json:"-"`
-}
-
-// Format writes the account without its hash, for every verb: fmt shows the members of
-// what a pointer points to without asking them.
-func (u StoredUser) Format(f fmt.State, _ rune) {
-	_, _ = fmt.Fprintf(f, "{%+v %s}", u.User, redacted)
-}
-
-// A UserUpdate is a change to an account. Nil fields stay as they are.
-type UserUpdate struct {
-	Email    *string // in the form of [NormalizeEmail]
-	FullName *string
-	Roles    *[]string
-	Disabled *bool
-
-	// A new hash alone leaves those who had the old password logged in: see
-	// [Kit.SetPassword], which sets both.
-	PasswordHash *PasswordHash
-	ValidFrom    *time.Time // only ever moves forward: an earlier one leaves it as it is
-}
-
 var (
-	// ErrUserNotFound is returned by a [UserStore] for an account it does not have.
+	// ErrUserNotFound is returned by a [UserStore] for an account that it does not have.
 	ErrUserNotFound = errors.New("authkit: user not found")
 
 	// ErrEmailTaken is returned by a [UserStore] for a second account with the same
 	// e-mail.
 	ErrEmailTaken = errors.New("authkit: e-mail taken")
 
-	// ErrInvalidEmail is returned by [NormalizeEmail].
-	ErrInvalidEmail = errors.New("authkit: invalid e-mail address")
+	// ErrConflict is returned for a change to an account whose Version is not the one
+	// that the change expects: another change came first. Read the account again.
+	ErrConflict = errors.New("authkit: the account was changed meanwhile")
+
+	// ErrLastAdmin is returned for a change that would leave no enabled account with
+	// the role [Config].AdminRole.
+	ErrLastAdmin = errors.New("authkit: the last administrator stays")
+
+	// ErrSessionNotFound is returned by a [SessionStore] for a session that it does not
+	// have, and by [Kit.Logout].
+	ErrSessionNotFound = errors.New("authkit: session not found")
+
+	// ErrTicketNotFound is returned by a [TicketStore] for a ticket that it does not
+	// have, that has expired, or that has no attempts left.
+	ErrTicketNotFound = errors.New("authkit: ticket not found")
 )
 
-// A UserStore keeps accounts. [MemoryStore] is one; a host that keeps users in a
-// table of its own implements another, and proves it with
-// storetest.TestUserStore.
+// A UserStore keeps accounts. [MemoryStore] is one, and package sqlstore has another. An
+// implementation of your own is correct if it passes storetest.TestUserStore.
+//
+// A store does not validate accounts, check rights or emit events. Programs create and
+// change accounts with the methods of a [Kit], such as [Kit.CreateUser] and
+// [Kit.SetRoles], which do all of that.
 //
 // What an implementation promises:
 //   - Every method is atomic, safe for concurrent use, and visible to every later
-//     call once it has returned. Of several callers that create the same e-mail,
-//     or swap the same hash, exactly one wins.
+//     call once it has returned. Of several callers that create the same e-mail, or
+//     change the same version, exactly one wins.
 //   - E-mails and IDs are compared byte by byte. The caller has put e-mails into
 //     the form of [NormalizeEmail].
-//   - What is passed in and what is returned share no memory with what is stored.
+//   - Arguments and results share no memory with the stored accounts.
 //   - Times come from the caller; a store has no clock. It keeps them to the
-//     microsecond or better.
-//   - ErrUserNotFound and ErrEmailTaken are matched with errors.Is. Every other
-//     error means that the store failed; requests are then answered 503.
+//     microsecond or better. Zero times come back as zero.
+//   - The errors named below are matched with errors.Is. Every other error means that
+//     the store failed; requests are then answered with 503.
 //   - A cancelled context ends a call early with an error, and without an effect
 //     or with the whole effect. A Kit gives every call a deadline; see
 //     [Config].StoreTimeout.
 type UserStore interface {
-	// CreateUser stores a new account. It returns ErrEmailTaken if another account
-	// has the e-mail, which then stays as it was. An ID that exists is an error.
+	// CreateUser stores a new account with Version 1, whatever u.Version is. It returns
+	// ErrEmailTaken if another account has the e-mail, and changes nothing then. An ID
+	// that is empty or exists is an error.
 	CreateUser(ctx context.Context, u StoredUser) error
 
 	// UserByID returns the account with the ID, or ErrUserNotFound.
@@ -104,295 +64,178 @@ type UserStore interface {
 	// UserByEmail returns the account with the e-mail, or ErrUserNotFound.
 	UserByEmail(ctx context.Context, email string) (StoredUser, error)
 
-	// ListUsers returns at most limit accounts with an ID greater than after, in
-	// the byte order of their IDs; none, if limit is not positive. IDs of [NewUserID]
-	// sort by the time they were made. The empty string starts at the front; no
-	// accounts mean the end.
-	ListUsers(ctx context.Context, after string, limit int) ([]User, error)
+	// ListUsers returns the accounts that q selects, in the byte order of their IDs. IDs
+	// of [NewUserID] sort by the time they were made. It returns no account if q.Limit
+	// is not positive.
+	ListUsers(ctx context.Context, q UserQuery) ([]User, error)
 
-	// UpdateUser makes all of the changes to an account, sets its UpdatedAt to at,
-	// and returns it as it then is. It returns ErrUserNotFound, or ErrEmailTaken
-	// without having changed anything.
+	// CountUsers returns how many accounts q selects, without regard to q.After and
+	// q.Limit.
+	CountUsers(ctx context.Context, q UserQuery) (int, error)
+
+	// UpdateUser makes all of the changes to an account, sets its UpdatedAt to at, adds
+	// one to its Version, and returns it as it then is. Otherwise it changes nothing and
+	// returns ErrUserNotFound, ErrEmailTaken, ErrConflict or ErrLastAdmin; see the
+	// preconditions of [UserUpdate]. Two updates with KeepRole never both succeed if that
+	// leaves no holder of the role.
 	UpdateUser(ctx context.Context, id string, change UserUpdate, at time.Time) (User, error)
 
-	// SwapPasswordHash replaces the hash by new if it is old still, and reports
-	// whether it did; the account's UpdatedAt becomes at. It returns
-	// ErrUserNotFound if there is no such account.
-	SwapPasswordHash(ctx context.Context, id string, old, new PasswordHash, at time.Time) (swapped bool, err error)
-
-	// DeleteUser removes the account, or returns ErrUserNotFound.
-	DeleteUser(ctx context.Context, id string) error
+	// DeleteUser removes the account, or returns ErrUserNotFound. If keepRole is not
+	// empty, it returns ErrLastAdmin, and removes nothing, unless at least one enabled
+	// account has that role afterwards.
+	DeleteUser(ctx context.Context, id, keepRole string) error
 }
 
-// NewUserID returns a new user ID: a UUID of version 7 (RFC 9562), which sorts by
-// time. It is unique, and not a secret.
-func NewUserID() string {
-	var id [16]byte
-	_, _ = rand.Read(id[:]) // never fails
-	ms := uint64(time.Now().UnixMilli())
-	for i := range 6 {
-		id[i] = byte(ms >> (40 - 8*i))
-	}
-	id[6] = id[6]&0x0f | 0x70
-	id[8] = id[8]&0x3f | 0x80
-	var text [36]byte
-	hex.Encode(text[0:8], id[0:4])
-	hex.Encode(text[9:13], id[4:6])
-	hex.Encode(text[14:18], id[6:8])
-	hex.Encode(text[19:23], id[8:10])
-	hex.Encode(text[24:36], id[10:16])
-	text[8], text[13], text[18], text[23] = '-', '-', '-', '-'
-	return string(text[:])
-}
-
-// NormalizeEmail returns the one form of an e-mail address in which it is stored,
-// looked up and unique: ASCII letters in lower case, and nothing else changed. It
-// returns ErrInvalidEmail for what is not a plain address: outer space, a display
-// name, a quoted local part, an address literal, a domain without a dot, or
-// anything outside ASCII (an international domain is given in its xn-- form).
-// Letters that only look alike are therefore never taken for each other.
+// A SessionStore keeps sessions. [MemoryStore] is one; packages sqlstore and redisstore
+// have others. An implementation of your own is correct if it passes
+// storetest.TestSessionStore.
 //
-// It is idempotent.
-func NormalizeEmail(s string) (string, error) {
-	local, domain, ok := strings.Cut(s, "@")
-	if !ok || len(local) > 64 || len(s) > 254 || !validLocalPart(local) || !validDomain(domain) {
-		return "", ErrInvalidEmail
-	}
-	return strings.ToLower(s), nil // all ASCII by now
+// What an implementation promises is what a [UserStore] does: every method is atomic, safe
+// for concurrent use and visible to every later call, texts are compared byte by byte,
+// memory is not shared, times come from the caller and are kept to the microsecond or
+// better, and a cancelled context ends a call without an effect or with the whole effect.
+// In particular:
+//   - Of several callers that rotate the same token exactly one wins, and the others are
+//     given what it stored: a token never has two successors.
+//   - A session that was revoked or deleted never comes back, whatever runs at the same
+//     time.
+//   - A session and the Revocation of its end are one change, and so are all that one call
+//     creates and ends.
+//   - An ID that a backend could not store, with a NUL or bytes that are not UTF-8, is one
+//     that it does not have, and no failure: clients choose the IDs that are looked up.
+//   - Zero times and zero hashes come back as zero. An empty Successor or Methods may come
+//     back as nil. A session stored before AuthTime and Methods existed has neither.
+//   - An error that is not ErrSessionNotFound means that the store failed; requests are
+//     then answered with 503.
+type SessionStore interface {
+	// CreateSession stores a new session. If its user then has more than limit, which
+	// is at least 1, those at the end of SessionsByUser are revoked at s.CreatedAt, but
+	// never s itself; a rotation that runs beside it may count or not. Expired sessions
+	// count. An ID that exists, for any user, is an error that changes nothing.
+	CreateSession(ctx context.Context, s StoredSession, limit int) error
+
+	// SessionByID returns the session, expired or not, or ErrSessionNotFound.
+	SessionByID(ctx context.Context, id string) (StoredSession, error)
+
+	// SessionsByUser returns the sessions of a user, expired or not, the one used last
+	// in front; of two used at once, the smaller ID.
+	SessionsByUser(ctx context.Context, userID string) ([]Session, error)
+
+	// RotateSession changes the session as [Rotation.Apply] says if its TokenHash is
+	// r.Old, expired or not, and reports whether it did. Either way it returns the
+	// session as it then is, or ErrSessionNotFound.
+	RotateSession(ctx context.Context, id string, r Rotation) (s StoredSession, rotated bool, err error)
+
+	// RevokeSession removes the session, if the user has it, adds a Revocation of it,
+	// and reports whether there was one. Otherwise it does nothing, without an error; of
+	// several callers one is told true.
+	RevokeSession(ctx context.Context, userID, id string, at time.Time) (revoked bool, err error)
+
+	// RevokeSessions removes all sessions of a user but the one named, and adds a
+	// Revocation of each. If except is empty, it adds one of the user as well, even if
+	// there was no session. To name a session that the user does not have keeps none.
+	RevokeSessions(ctx context.Context, userID, except string, at time.Time) error
+
+	// Revocations returns the revocations with an At that is not before since, in any
+	// order.
+	Revocations(ctx context.Context, since time.Time) ([]Revocation, error)
+
+	// DeleteExpired deletes sessions whose ExpiresAt is before at, and revocations
+	// whose At is before revokedBefore, limit of each at most (none, if that is not
+	// positive), and returns how many rows that were, each of which is counted by one
+	// caller. A session that is rotated beside it is deleted before that, or judged by
+	// its new ExpiresAt. Nothing is revoked by it.
+	DeleteExpired(ctx context.Context, at, revokedBefore time.Time, limit int) (deleted int, err error)
 }
 
-func isAlnum(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+// A SessionUserStore is a [SessionStore] that keeps the accounts as well and reads both in
+// one round trip. The capability is optional: a Kit uses it if one value is both
+// [Config].Users and [SessionConfig].Store and has this method.
+type SessionUserStore interface {
+	UserStore
+	SessionStore
+
+	// SessionUser returns the session, as SessionByID does, and the account that it
+	// belongs to. It returns ErrSessionNotFound, or ErrUserNotFound if the session is
+	// there and the account is not.
+	SessionUser(ctx context.Context, sessionID string) (StoredSession, StoredUser, error)
 }
 
-// validLocalPart takes the dot-atom of RFC 5322 section 3.2.3.
-func validLocalPart(s string) bool {
-	for atom := range strings.SplitSeq(s, ".") {
-		if atom == "" {
-			return false
-		}
-		for i := range len(atom) {
-			if !isAlnum(atom[i]) && strings.IndexByte("!#$%&'*+-/=?^_`{|}~", atom[i]) < 0 {
-				return false
-			}
-		}
-	}
-	return true
+// A TicketStore keeps tickets: what is short-lived and used once, such as a pending
+// login, a link in an e-mail, or the state of a redirect. [MemoryStore] is one; packages
+// sqlstore and redisstore have others. An implementation of your own is correct if it
+// passes storetest.TestTicketStore.
+//
+// What an implementation promises is what a [UserStore] does. In particular:
+//   - Of several callers that consume one ticket exactly one succeeds.
+//   - Attempts are counted before they are decided: of any number of concurrent calls of
+//     AttemptTicket at most MaxAttempts return the ticket.
+//   - The Kind is a part of the key: a ticket is never found under another kind.
+//   - An ID that a backend could not store is one that it does not have, and no failure.
+type TicketStore interface {
+	// PutTicket stores a new ticket. If t.Subject is not empty, it removes the other
+	// tickets of the same Kind and Subject, in the same change. A Kind and ID that exist
+	// are an error that changes nothing.
+	PutTicket(ctx context.Context, t Ticket) error
+
+	// AttemptTicket adds one to the Attempts of a ticket and returns it as it then is. It
+	// returns ErrTicketNotFound, and counts nothing, if there is none, if its ExpiresAt is
+	// not after at, or if its Attempts have reached MaxAttempts.
+	AttemptTicket(ctx context.Context, kind, id string, at time.Time) (Ticket, error)
+
+	// ConsumeTicket removes a ticket. It returns ErrTicketNotFound if there is none, or
+	// if its ExpiresAt is not after at; the number of attempts does not matter.
+	ConsumeTicket(ctx context.Context, kind, id string, at time.Time) error
+
+	// DeleteTickets removes the tickets of a subject, of all kinds. No ticket is no error.
+	DeleteTickets(ctx context.Context, subject string) error
+
+	// DeleteExpiredTickets removes tickets whose ExpiresAt is not after at, limit at most
+	// (none, if that is not positive), and returns how many it removed.
+	DeleteExpiredTickets(ctx context.Context, at time.Time, limit int) (deleted int, err error)
 }
 
-// validDomain takes host names of two labels or more (RFC 5321 section 4.1.2); the
-// last is not a number, so that an IPv4 address is none.
-func validDomain(s string) bool {
-	labels, last := 0, ""
-	for label := range strings.SplitSeq(s, ".") {
-		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
-			return false
-		}
-		for i := range len(label) {
-			if !isAlnum(label[i]) && label[i] != '-' {
-				return false
-			}
-		}
-		labels, last = labels+1, label
-	}
-	return labels >= 2 && strings.Trim(last, "0123456789") != ""
+// A Transactor is a store that makes several calls one change. [MemoryStore] and
+// sqlstore.DB are. An implementation of your own is correct if it passes
+// storetest.TestTransactor.
+type Transactor interface {
+	// InTx calls f with a context that carries a transaction. Calls of the store with
+	// that context, or with one derived from it, are part of the transaction. It is
+	// committed if f returns nil; otherwise, or if f panics, it is rolled back and InTx
+	// returns the error of f unchanged.
+	//
+	// Called with the context of a transaction, InTx joins it: f runs within, and nothing
+	// is committed before the outer one is. If f fails then, the outer transaction can
+	// only be rolled back.
+	//
+	// A store may call f again after a deadlock, so f has no effect but on the store. The
+	// context is for one goroutine at a time, and is not to be used after f has returned.
+	InTx(ctx context.Context, f func(ctx context.Context) error) error
 }
 
-// MemoryStore is a [UserStore] and a [SessionStore] that keeps accounts and sessions in
-// memory, for tests, demos and single programs that may forget. Look-ups lock one of 256
-// shards for reading, so they scale with the cores, and up to millions of accounts.
-type MemoryStore struct {
-	sessions      memorySessions
-	byID, byEmail *shards[StoredUser]
+// UserData is implemented by features that keep data about users in tables of their own.
+// A Kit is given them in [Config].UserData, and calls them when an account is deleted,
+// reset or exported, within the transaction of that change.
+type UserData interface {
+	// Name names the data in an export, such as "totp".
+	Name() string
 
-	mu    sync.Mutex // held by everything that writes or lists
-	order []string   // the IDs, sorted
+	// Wipe removes the data of a user. No data is no error.
+	Wipe(ctx context.Context, userID string, what Wipe) error
+
+	// Export returns the data of a user, without secrets, as a value that encodes as
+	// JSON; nil if there is none.
+	Export(ctx context.Context, userID string) (any, error)
 }
 
-// NewMemoryStore returns an empty MemoryStore.
-func NewMemoryStore() *MemoryStore {
-	return &MemoryStore{byID: newShards[StoredUser](), byEmail: newShards[StoredUser](), sessions: newMemorySessions()}
-}
+// A Wipe says which data of a user [UserData] removes.
+type Wipe int
 
-// shards is a map in pieces, each behind a lock of its own. The records in it are
-// never written to, only replaced.
-type shards[V any] struct {
-	seed  maphash.Seed
-	shard [256]shard[V]
-}
+const (
+	// WipeCredentials removes everything that lets somebody act as the user: factors,
+	// passkeys, API keys, links to other providers, trusted devices.
+	WipeCredentials Wipe = iota + 1
 
-type shard[V any] struct {
-	sync.RWMutex
-	records map[string]*V
-	_       [32]byte // the rest of a cache line, so that neighbours do not share one
-}
-
-func newShards[V any]() *shards[V] {
-	s := &shards[V]{seed: maphash.MakeSeed()}
-	for i := range s.shard {
-		s.shard[i].records = make(map[string]*V)
-	}
-	return s
-}
-
-func (s *shards[V]) of(key string) *shard[V] {
-	return &s.shard[maphash.String(s.seed, key)%uint64(len(s.shard))]
-}
-
-// load returns a record, or the error given if there is none.
-func (s *shards[V]) load(ctx context.Context, key string, missing error) (*V, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	sh := s.of(key)
-	sh.RLock()
-	r := sh.records[key]
-	sh.RUnlock()
-	if r == nil {
-		return nil, missing
-	}
-	return r, nil
-}
-
-// replace puts the record new in the place of old; either may be nil. Readers by ID
-// and by e-mail see the change at the same moment. s.mu is held, so no other writer
-// can be locking shards.
-func (s *MemoryStore) replace(old, new *StoredUser) {
-	var locked []*shard[StoredUser]
-	lock := func(sh *shard[StoredUser]) map[string]*StoredUser {
-		if !slices.Contains(locked, sh) {
-			sh.Lock()
-			locked = append(locked, sh)
-		}
-		return sh.records
-	}
-	if old != nil {
-		delete(lock(s.byID.of(old.ID)), old.ID)
-		delete(lock(s.byEmail.of(old.Email)), old.Email)
-	}
-	if new != nil {
-		lock(s.byID.of(new.ID))[new.ID] = new
-		lock(s.byEmail.of(new.Email))[new.Email] = new
-	}
-	for _, sh := range locked {
-		sh.Unlock()
-	}
-}
-
-// clone returns a copy of u that shares no memory with it.
-func (u *StoredUser) clone() StoredUser {
-	c := *u
-	c.Roles = slices.Clone(u.Roles)
-	return c
-}
-
-// CreateUser implements [UserStore].
-func (s *MemoryStore) CreateUser(ctx context.Context, u StoredUser) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, err := s.byEmail.load(ctx, u.Email, ErrUserNotFound); !errors.Is(err, ErrUserNotFound) {
-		return cmp.Or(err, ErrEmailTaken)
-	}
-	at, exists := slices.BinarySearch(s.order, u.ID)
-	if exists || u.ID == "" {
-		return errors.New("authkit: MemoryStore: the user ID is empty or exists")
-	}
-	s.order = slices.Insert(s.order, at, u.ID)
-	s.replace(nil, new(u.clone()))
-	return nil
-}
-
-// UserByID implements [UserStore].
-func (s *MemoryStore) UserByID(ctx context.Context, id string) (StoredUser, error) {
-	u, err := s.byID.load(ctx, id, ErrUserNotFound)
-	if err != nil {
-		return StoredUser{}, err
-	}
-	return u.clone(), nil
-}
-
-// UserByEmail implements [UserStore].
-func (s *MemoryStore) UserByEmail(ctx context.Context, email string) (StoredUser, error) {
-	u, err := s.byEmail.load(ctx, email, ErrUserNotFound)
-	if err != nil {
-		return StoredUser{}, err
-	}
-	return u.clone(), nil
-}
-
-// ListUsers implements [UserStore].
-func (s *MemoryStore) ListUsers(ctx context.Context, after string, limit int) ([]User, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	at, found := slices.BinarySearch(s.order, after)
-	if found {
-		at++
-	}
-	page := s.order[at:]
-	page = page[:min(len(page), max(0, limit))]
-	users := make([]User, len(page))
-	for i, id := range page {
-		u, err := s.byID.load(ctx, id, ErrUserNotFound)
-		if err != nil {
-			return nil, err
-		}
-		users[i] = u.clone().User
-	}
-	return users, ctx.Err()
-}
-
-// UpdateUser implements [UserStore].
-func (s *MemoryStore) UpdateUser(ctx context.Context, id string, change UserUpdate, at time.Time) (User, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	old, err := s.byID.load(ctx, id, ErrUserNotFound)
-	if err != nil {
-		return User{}, err
-	}
-	u := *old
-	u.FullName = *cmp.Or(change.FullName, &u.FullName)
-	u.Disabled = *cmp.Or(change.Disabled, &u.Disabled)
-	u.Roles = slices.Clone(*cmp.Or(change.Roles, &u.Roles))
-	u.Email = *cmp.Or(change.Email, &u.Email)
-	u.PasswordHash = *cmp.Or(change.PasswordHash, &u.PasswordHash)
-	if from := *cmp.Or(change.ValidFrom, &u.ValidFrom); from.After(u.ValidFrom) {
-		u.ValidFrom = from
-	}
-	u.UpdatedAt = at
-	if u.Email != old.Email {
-		if _, err := s.byEmail.load(ctx, u.Email, ErrUserNotFound); !errors.Is(err, ErrUserNotFound) {
-			return User{}, cmp.Or(err, ErrEmailTaken)
-		}
-	}
-	s.replace(old, &u)
-	return u.clone().User, nil
-}
-
-// SwapPasswordHash implements [UserStore].
-func (s *MemoryStore) SwapPasswordHash(ctx context.Context, id string, old, new PasswordHash, at time.Time) (bool, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	stored, err := s.byID.load(ctx, id, ErrUserNotFound)
-	if err != nil || stored.PasswordHash != old {
-		return false, err
-	}
-	u := *stored
-	u.PasswordHash, u.UpdatedAt = new, at
-	s.replace(stored, &u)
-	return true, nil
-}
-
-// DeleteUser implements [UserStore].
-func (s *MemoryStore) DeleteUser(ctx context.Context, id string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	u, err := s.byID.load(ctx, id, ErrUserNotFound)
-	if err != nil {
-		return err
-	}
-	if at, found := slices.BinarySearch(s.order, id); found {
-		s.order = slices.Delete(s.order, at, at+1)
-	}
-	s.replace(u, nil)
-	return nil
-}
+	// WipeAll removes everything: the account is deleted.
+	WipeAll
+)

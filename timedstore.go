@@ -46,12 +46,6 @@ func (s timedStore) UpdateUser(ctx context.Context, id string, change UserUpdate
 	})
 }
 
-func (s timedStore) SwapPasswordHash(ctx context.Context, id string, old, new PasswordHash, at time.Time) (bool, error) {
-	return timed(ctx, s.timeout, func(ctx context.Context) (bool, error) {
-		return s.UserStore.SwapPasswordHash(ctx, id, old, new, at)
-	})
-}
-
 // timedSessions does for a SessionStore what timedStore does for a UserStore.
 type timedSessions struct {
 	SessionStore

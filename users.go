@@ -295,7 +295,7 @@ func (k *Kit) DeleteUser(ctx context.Context, userID string) error {
 	if err := k.DisableUser(ctx, userID); err != nil {
 		return err
 	}
-	if err := k.users.DeleteUser(ctx, userID); err != nil && !errors.Is(err, ErrUserNotFound) {
+	if err := k.users.DeleteUser(ctx, userID, ""); err != nil && !errors.Is(err, ErrUserNotFound) {
 		return k.storeFailed(ctx, err)
 	}
 	k.emit(ctx, Event{Kind: EventUserDeleted, UserID: userID})

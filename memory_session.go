@@ -28,7 +28,7 @@ func newMemorySessions() memorySessions {
 // clone returns a copy of s that shares no memory with it.
 func (s *StoredSession) clone() StoredSession {
 	c := *s
-	c.Successor = slices.Clone(s.Successor)
+	c.Successor, c.Methods = slices.Clone(s.Successor), slices.Clone(s.Methods)
 	return c
 }
 
@@ -75,7 +75,7 @@ func (m *memorySessions) list(userID string) []Session {
 	ids := m.byUser[userID]
 	sessions := make([]Session, len(ids))
 	for i, id := range ids {
-		sessions[i] = m.byID.of(id).records[id].Session
+		sessions[i] = m.byID.of(id).records[id].clone().Session
 	}
 	slices.SortFunc(sessions, func(a, b Session) int {
 		return cmp.Or(b.LastUsedAt.Compare(a.LastUsedAt), strings.Compare(a.ID, b.ID))
