@@ -316,7 +316,7 @@ func (k *Kit) bindStores(cfg Config, fault func(field string, err error)) {
 	if tickets == nil {
 		tickets, _ = users.(TicketStore)
 	}
-	if isEmptyMemory(tickets) {
+	if isEmptyMemory(cfg.Tickets) {
 		fault("Tickets", empty)
 	}
 	k.users, k.tickets = timedUserStore(users, timeout), timedTicketStore(tickets, timeout)

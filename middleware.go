@@ -210,13 +210,13 @@ var (
 func (k *Kit) bearer(ctx context.Context, t *verified) (User, error) {
 	if t.SessionID != "" && k.joined != nil {
 		s, u, err := k.joined.SessionUser(ctx, t.SessionID)
-		switch {
-		case errors.Is(err, ErrSessionNotFound):
-			return User{}, errTokenRevoked
-		case err == nil && (s.ID != t.SessionID || s.UserID != u.ID):
-			return User{}, errTokenRevoked
+		if !errors.Is(err, ErrSessionNotFound) {
+			if err == nil && (s.ID != t.SessionID || s.UserID != u.ID) {
+				err = ErrUserNotFound // a store that does not compare byte by byte
+			}
+			return k.current(ctx, &t.Set, &u, err)
 		}
-		return k.current(ctx, &t.Set, &u, err)
+		// The session has ended. The account tells why.
 	}
 	load := k.users.UserByID
 	if k.emailSubject {

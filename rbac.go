@@ -108,7 +108,7 @@ func (p Policy) String() string {
 // Permissions are those of the guard that made the principal: one made by hand has none.
 func (p Policy) Check(who Principal) error {
 	return p.check(&facts{
-		known: who.known(), machine: who.Kind != Person, roles: who.Roles, table: who.table,
+		known: who.known(), machine: who.Kind == Machine || who.Kind == System, roles: who.Roles, table: who.table,
 		limited: who.limited, limits: who.limits, authTime: unix(who.AuthTime), methods: who.Methods,
 	})
 }
