@@ -22,14 +22,14 @@ const maxSkew = 5 * time.Second
 //
 // It finds a replica, a maxmemory-policy other than noeviction, an append-only file that is
 // off, a server that cannot write to its disk, and a clock that is not the program's.
-func (s *Sessions) Check(ctx context.Context) error { return s.check(ctx, sessionSettings) }
+func (s *Store) Check(ctx context.Context) error { return s.check(ctx, sessionSettings) }
 
-// Doctor returns what [Sessions.Check] does, a finding each. [authkit.Kit.Doctor] calls it.
-func (s *Sessions) Doctor(ctx context.Context) []authkit.Finding {
+// Doctor returns what [Store.Check] does, a finding each. [authkit.Kit.Doctor] calls it.
+func (s *Store) Doctor(ctx context.Context) []authkit.Finding {
 	return s.doctor(ctx, sessionSettings)
 }
 
-// Check is [Sessions.Check] for a throttle, which can bear to lose more: it does not ask for an
+// Check is [Store.Check] for a throttle, which can bear to lose more: it does not ask for an
 // append-only file.
 func (t *Throttle) Check(ctx context.Context) error { return t.check(ctx, throttleSettings) }
 

@@ -21,7 +21,7 @@
 //   - Reads and writes on the master. A replica refuses every method, the reading ones too:
 //     it shows sessions for a moment that have ended, and counts that are too low.
 //
-// [Sessions.Check] and [Throttle.Check] look at these, and at the clock. A user of Redis with an access
+// [Store.Check] and [Throttle.Check] look at these, and at the clock. A user of Redis with an access
 // list needs, on the keys "{prefix}:*", the commands eval, evalsha, exists, del and hdel; for sessions
 // pexpire, hget, hmget, hset, sadd, srem, scard, sismember, smembers, zadd, zrem, zscore and
 // zrangebyscore; for a throttle get and set; and info and time for Check. Without one of them a script

@@ -21,7 +21,7 @@ func Example() {
 	client := redis.NewClient(options)
 	defer func() { _ = client.Close() }()
 
-	store, err := redisstore.NewSessions(client, redisstore.Options{Prefix: "tenant-1"})
+	store, err := redisstore.New(client, redisstore.Options{Prefix: "tenant-1"})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -60,10 +60,10 @@ func ExampleNewThrottle() {
 }
 
 // The usual mistake: go-redis looks at the deadline of a context only if it is told to.
-func ExampleNewSessions_deadlines() {
+func ExampleNew_deadlines() {
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:6379"})
 	defer func() { _ = client.Close() }()
-	_, err := redisstore.NewSessions(client, redisstore.Options{})
+	_, err := redisstore.New(client, redisstore.Options{})
 	fmt.Println(err)
 	// Output: redisstore: the client waits past the deadline of a context; set its option ContextTimeoutEnabled
 }

@@ -39,18 +39,18 @@ func dial(tb testing.TB) *redis.Client {
 }
 
 // open returns an empty store, and cleans up behind it.
-func open(tb testing.TB, client redis.UniversalClient) *redisstore.Sessions {
+func open(tb testing.TB, client redis.UniversalClient) *redisstore.Store {
 	tb.Helper()
 	s, _ := openNamed(tb, client)
 	return s
 }
 
 // openNamed is open with the prefix of the store, which nobody else has.
-func openNamed(tb testing.TB, client redis.UniversalClient) (*redisstore.Sessions, string) {
+func openNamed(tb testing.TB, client redis.UniversalClient) (*redisstore.Store, string) {
 	tb.Helper()
 	prefix := "test-" + rand.Text()
 	tb.Cleanup(func() { remove(tb, client, prefix) })
-	s, err := redisstore.NewSessions(client, redisstore.Options{Prefix: prefix})
+	s, err := redisstore.New(client, redisstore.Options{Prefix: prefix})
 	require.NoError(tb, err)
 	return s, prefix
 }

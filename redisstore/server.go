@@ -15,7 +15,7 @@ const defaultPrefix = "authkit"
 // Options are the options of a store.
 type Options struct {
 	// Prefix begins the names of all keys: "{prefix}:s:…". Stores with different prefixes
-	// have nothing in common; give each tenant its own. [Sessions] and a [Throttle] can have
+	// have nothing in common; give each tenant its own. [Store] and a [Throttle] can have
 	// the same. It is 1 to 64 letters, digits and any of "._:-"; empty means "authkit".
 	Prefix string
 }

@@ -114,9 +114,9 @@ func (s *server) client(tb testing.TB) *redis.Client {
 }
 
 // sessionsOn returns the sessions of a client.
-func sessionsOn(tb testing.TB, client redis.UniversalClient) *redisstore.Sessions {
+func sessionsOn(tb testing.TB, client redis.UniversalClient) *redisstore.Store {
 	tb.Helper()
-	s, err := redisstore.NewSessions(client, redisstore.Options{})
+	s, err := redisstore.New(client, redisstore.Options{})
 	require.NoError(tb, err)
 	return s
 }
@@ -342,6 +342,7 @@ func TestCluster(t *testing.T) {
 		require.ErrorContains(t, open(t, client).Check(t.Context()), "aof_enabled")
 	})
 	t.Run("SlotOnTheMove", func(t *testing.T) { testSlotOnTheMove(t, client, nodes) })
+	t.Run("TicketSlotOnTheMove", func(t *testing.T) { testTicketSlotOnTheMove(t, client, nodes) })
 	t.Run("Throttle", func(t *testing.T) {
 		storetest.TestThrottleStore(t, func(t *testing.T) throttle.Store {
 			s, _ := openThrottle(t, client)

@@ -64,11 +64,11 @@ func calls(ctx context.Context, s authkit.SessionStore, x *authkit.StoredSession
 
 // instances takes turns: what one does, the next sees.
 type instances struct {
-	all  []*redisstore.Sessions
+	all  []*redisstore.Store
 	turn atomic.Int64
 }
 
-func (i *instances) next() *redisstore.Sessions { return i.all[int(i.turn.Add(1))%len(i.all)] }
+func (i *instances) next() *redisstore.Store { return i.all[int(i.turn.Add(1))%len(i.all)] }
 
 func (i *instances) CreateSession(ctx context.Context, s authkit.StoredSession, limit int) error {
 	return i.next().CreateSession(ctx, s, limit)
@@ -110,9 +110,9 @@ func TestSessionsOfManyInstances(t *testing.T) {
 	t.Cleanup(func() { _ = c.Close() })
 	storetest.TestSessionStore(t, func(t *testing.T) authkit.SessionStore {
 		first, prefix := openNamed(t, a)
-		all := &instances{all: []*redisstore.Sessions{first}}
+		all := &instances{all: []*redisstore.Store{first}}
 		for _, client := range []*redis.Client{b, c} {
-			s, err := redisstore.NewSessions(client, redisstore.Options{Prefix: prefix})
+			s, err := redisstore.New(client, redisstore.Options{Prefix: prefix})
 			require.NoError(t, err)
 			all.all = append(all.all, s)
 		}
@@ -149,7 +149,7 @@ func TestNewSessionsFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, err := redisstore.NewSessions(test.client, redisstore.Options{Prefix: test.prefix})
+			s, err := redisstore.New(test.client, redisstore.Options{Prefix: test.prefix})
 			if test.want == nil {
 				require.NoError(t, err)
 				return
@@ -176,7 +176,7 @@ func TestPrefixesAreApart(t *testing.T) {
 
 	for _, other := range []string{prefix + "x", prefix[:len(prefix)-1], "s:" + prefix, prefix + ":s"} {
 		t.Cleanup(func() { remove(t, client, other) })
-		theirs, err := redisstore.NewSessions(client, redisstore.Options{Prefix: other})
+		theirs, err := redisstore.New(client, redisstore.Options{Prefix: other})
 		require.NoError(t, err)
 		_, err = theirs.SessionByID(t.Context(), a.ID)
 		require.ErrorIs(t, err, authkit.ErrSessionNotFound)

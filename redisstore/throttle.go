@@ -23,7 +23,7 @@ type Throttle struct {
 var _ throttle.Store = (*Throttle)(nil)
 
 // NewThrottle returns the counters that are kept under a prefix. Client and error are as those of
-// [NewSessions]; one client can serve both.
+// [New]; one client can serve both.
 //
 //	store, err := redisstore.NewThrottle(client, redisstore.Options{})
 //	limits, err := throttle.New(throttle.Config{Store: store, Secret: secret})

@@ -216,7 +216,7 @@ func TestThrottleCheck(t *testing.T) {
 	for by, found := range map[time.Duration]bool{4 * time.Second: false, -4 * time.Second: false, time.Minute: true, -time.Minute: true} {
 		off := srv.client(t)
 		off.AddHook(skewed{by})
-		sessions, err := redisstore.NewSessions(off, redisstore.Options{})
+		sessions, err := redisstore.New(off, redisstore.Options{})
 		require.NoError(t, err)
 		for _, d := range []interface {
 			Doctor(context.Context) []authkit.Finding

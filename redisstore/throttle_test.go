@@ -211,7 +211,7 @@ func TestThrottleKeys(t *testing.T) {
 	t.Parallel()
 	client := dial(t)
 	s, prefix := openThrottle(t, client)
-	sessions, err := redisstore.NewSessions(client, redisstore.Options{Prefix: prefix})
+	sessions, err := redisstore.New(client, redisstore.Options{Prefix: prefix})
 	require.NoError(t, err)
 	x := newSession("user-1", 1)
 	begin(t, sessions, x)

@@ -8,10 +8,11 @@
 -- read returns the fields of a session in the order of record.go, or an empty table.
 local function read(key)
 	local fields = redis.call('HMGET', key, 'user', 'device', 'address', 'created', 'used', 'expires', 'ends',
-		'token', 'parent', 'rotated', 'successor')
+		'token', 'parent', 'rotated', 'successor', 'auth', 'methods')
 	if not fields[1] then
 		return {}
 	end
+	fields[12], fields[13] = fields[12] or '', fields[13] or '' -- older sessions have neither
 	return fields
 end
 
