@@ -169,3 +169,35 @@ func testTicketSlotOnTheMove(t *testing.T, client *redis.ClusterClient, nodes []
 	require.False(t, ticketExists(t, s, moved))
 	require.True(t, ticketExists(t, s, next))
 }
+
+// The commands that the package comment names are enough.
+func TestAccessList(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t)
+	admin := srv.client(t)
+	rules := []any{"acl", "setuser", "app", "on", "nopass", "~{authkit}:*"}
+	for _, command := range strings.Fields("eval evalsha exists del hdel pexpire hget hmget hset hlen hgetall " +
+		"sadd srem scard sismember smembers zadd zrem zscore zrangebyscore get set info time") {
+		rules = append(rules, "+"+command)
+	}
+	require.NoError(t, admin.Do(t.Context(), rules...).Err())
+	client := redis.NewClient(&redis.Options{Addr: srv.addr, Username: "app", Password: "any", ContextTimeoutEnabled: true})
+	t.Cleanup(func() { _ = client.Close() })
+	s := sessionsOn(t, client)
+	begin(t, s, newSession("user-1", 1), newSession("user-1", 2))
+	for method, err := range calls(t.Context(), s, newSession("user-1", 3)) {
+		require.NoError(t, err, method)
+	}
+	put(t, s, newTicket("login", "user-1", 1), newTicket("login", "user-2", 2))
+	for method, err := range ticketCalls(t.Context(), s, newTicket("login", "user-1", 3)) {
+		require.NoError(t, err, method)
+	}
+	require.NotContains(t, s.Check(t.Context()).Error(), "NOPERM")
+	limits := throttleOn(t, client, "")
+	a := guess("user-1", "192.0.2.1", 0)
+	_, err := limits.Take(t.Context(), a)
+	require.NoError(t, err)
+	for method, err := range settleAndClear(t.Context(), limits, a) {
+		require.NoError(t, err, method)
+	}
+}
