@@ -29,6 +29,7 @@ func storeUser(t testing.TB, users authkit.UserStore, u authkit.StoredUser) auth
 		u.ID = authkit.NewUserID()
 	}
 	require.NoError(t, users.CreateUser(context.Background(), u))
+	u.Version = 1 // as the store has it
 	return u
 }
 

@@ -44,6 +44,9 @@ var (
 //     change the same version, exactly one wins.
 //   - E-mails and IDs are compared byte by byte. The caller has put e-mails into
 //     the form of [NormalizeEmail].
+//   - A text that a backend could not store, with a NUL or bytes that are not UTF-8, is
+//     one that no account has, and no failure: clients choose the texts that are looked
+//     up.
 //   - Arguments and results share no memory with the stored accounts.
 //   - Times come from the caller; a store has no clock. It keeps them to the
 //     microsecond or better. Zero times come back as zero.

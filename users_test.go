@@ -33,7 +33,7 @@ func TestCreateUser(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, authkit.User{
 		ID: u.ID, Email: "ada@example.com", FullName: "Ada Lovelace", Roles: []string{"user", "admin"}, Disabled: true,
-		CreatedAt: u.CreatedAt, UpdatedAt: u.CreatedAt,
+		CreatedAt: u.CreatedAt, UpdatedAt: u.CreatedAt, Version: 1,
 	}, u)
 	require.Len(t, u.ID, 36)
 	require.Equal(t, time.UTC, u.CreatedAt.Location())

@@ -18,6 +18,12 @@ const racers = 64
 // race runs f in many goroutines at once and returns how many of them won.
 func race(t *testing.T, f func(i int) (won bool, err error)) int {
 	t.Helper()
+	return raceOf(t, racers, f)
+}
+
+// raceOf is race with the number of goroutines.
+func raceOf(t *testing.T, racers int, f func(i int) (won bool, err error)) int {
+	t.Helper()
 	var wins atomic.Int32
 	var ready, done sync.WaitGroup
 	ready.Add(1)

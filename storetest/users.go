@@ -45,6 +45,12 @@ func TestUserStore(t *testing.T, open func(t *testing.T) authkit.UserStore) {
 		"Update":                 testUpdate,
 		"UpdateToATakenEmail":    testUpdateToATakenEmail,
 		"IfVersion":              testIfVersion,
+		"KeepsTimes":             testUserKeepsTimes,
+		"Queries":                testQueries,
+		"QueryPages":             testQueryPages,
+		"Counts":                 testCounts,
+		"KeepRole":               testKeepRole,
+		"LastAdminStays":         testLastAdminStays,
 		"ValidFromMovesForward":  testValidFromMovesForward,
 		"LatestValidFromWins":    testLatestValidFromWins,
 		"HashAndValidFromAtOnce": testHashAndValidFromAtOnce,
@@ -142,6 +148,7 @@ func wantError(t *testing.T, err, want error) {
 func testCreateAndFind(t *testing.T, s authkit.UserStore) {
 	plain, bare := newUser(1), newUser(2)
 	bare.FullName, bare.Roles, bare.Disabled, bare.PasswordHash = "", []string{}, true, ""
+	plain.EmailVerifiedAt, plain.LockedUntil = start.Add(time.Minute), start.Add(time.Hour).In(elsewhere)
 	cutOff := newUser(3)
 	cutOff.ValidFrom = start.Truncate(time.Second).In(elsewhere)
 	create(t, s, plain, bare, cutOff)
@@ -314,6 +321,10 @@ func testUpdate(t *testing.T, s authkit.UserStore) {
 		{authkit.UserUpdate{PasswordHash: new(authkit.PasswordHash("other"))}, func() { u.PasswordHash = "other" }},
 		{authkit.UserUpdate{PasswordHash: new(authkit.PasswordHash(""))}, func() { u.PasswordHash = "" }},
 		{authkit.UserUpdate{ValidFrom: &cutOff}, func() { u.ValidFrom = cutOff }},
+		{authkit.UserUpdate{EmailVerifiedAt: &start}, func() { u.EmailVerifiedAt = start }},
+		{authkit.UserUpdate{LockedUntil: &later}, func() { u.LockedUntil = later }},
+		{authkit.UserUpdate{EmailVerifiedAt: &time.Time{}, LockedUntil: &start}, func() { u.EmailVerifiedAt, u.LockedUntil = time.Time{}, start }},
+		{authkit.UserUpdate{LockedUntil: &time.Time{}}, func() { u.LockedUntil = time.Time{} }},
 		{
 			authkit.UserUpdate{PasswordHash: new(authkit.PasswordHash("both")), ValidFrom: new(cutOff.Add(time.Second))},
 			func() { u.PasswordHash, u.ValidFrom = "both", cutOff.Add(time.Second) },
