@@ -11,7 +11,8 @@ import (
 	"github.com/authkit-go/authkit/throttle"
 )
 
-// Sessions of a tenant in Redis, and accounts elsewhere. Nothing is dialled before the first login.
+// The sessions of a tenant are in Redis, and its accounts elsewhere. No connection is opened before
+// the first login.
 func Example() {
 	options, err := redis.ParseURL("redis://127.0.0.1:6379/0")
 	if err != nil {
@@ -35,8 +36,8 @@ func Example() {
 	// Output: <nil>
 }
 
-// Limits that several instances share: each makes its own, with the same secret, on one Redis. An account
-// that one of them refuses, all of them refuse.
+// Several instances share limits. Each instance makes its own Throttle with the same secret, on one
+// Redis. All of them refuse an account that one of them refuses.
 func ExampleNewThrottle() {
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:6379", ContextTimeoutEnabled: true})
 	defer func() { _ = client.Close() }()
@@ -59,7 +60,7 @@ func ExampleNewThrottle() {
 	// Output: <nil>
 }
 
-// The usual mistake: go-redis looks at the deadline of a context only if it is told to.
+// The usual mistake: go-redis ignores the deadline of a context unless an option is set.
 func ExampleNew_deadlines() {
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:6379"})
 	defer func() { _ = client.Close() }()

@@ -14,8 +14,8 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// A Redis that is gone is a store that fails. One that comes back without its memory has no
-// tickets, and accepts new ones.
+// If Redis is gone, the store fails. If it returns without its data, it has no tickets and accepts
+// new ones.
 func TestTicketsServerLosesItsMemory(t *testing.T) {
 	t.Parallel()
 	srv := newServer(t)
@@ -25,7 +25,7 @@ func TestTicketsServerLosesItsMemory(t *testing.T) {
 	srv.kill(t)
 	ticketsFail(t, s, x)
 	srv.start(t)
-	// A client that could not dial tries again once a second.
+	// A client that could not connect retries once a second.
 	require.Eventually(t, func() bool { return s.PutTicket(t.Context(), newTicket("mail", "user-2", 2)) == nil }, 30*time.Second, 10*time.Millisecond)
 	require.False(t, ticketExists(t, s, x))
 	put(t, s, x)
@@ -54,8 +54,8 @@ func TestTicketsServerIsKilled(t *testing.T) {
 	require.ErrorIs(t, s.ConsumeTicket(t.Context(), b.Kind, b.ID, b.CreatedAt), authkit.ErrTicketNotFound)
 }
 
-// A Redis without memory to spare takes no new tickets and counts no attempts, so that a
-// guess is never free. Tickets can be consumed and deleted.
+// A full Redis refuses new tickets and attempts, so that no guess is free. Tickets can be consumed
+// and deleted.
 func TestTicketsServerIsFull(t *testing.T) {
 	t.Parallel()
 	srv := newServer(t)
@@ -87,7 +87,7 @@ func TestTicketsServerIsFull(t *testing.T) {
 	require.Equal(t, 1, n)
 }
 
-// A Redis that cannot save takes no changes.
+// A Redis that cannot save refuses changes.
 func TestTicketsServerCannotSave(t *testing.T) {
 	t.Parallel()
 	srv := newServer(t, "--save", "3600 1")
@@ -114,7 +114,7 @@ func TestTicketsServerCannotSave(t *testing.T) {
 	require.ErrorContains(t, s.ConsumeTicket(t.Context(), x.Kind, x.ID, x.CreatedAt), "MISCONF")
 }
 
-// A replica is a moment behind: it is not asked, and does not even say that there is no ticket.
+// A replica lags behind, so every method fails, also for a ticket that does not exist.
 func TestTicketsServerIsAReplica(t *testing.T) {
 	t.Parallel()
 	master, replica := newServer(t), newServer(t)
@@ -139,8 +139,8 @@ func TestTicketsServerIsAReplica(t *testing.T) {
 	require.Error(t, s.PutTicket(t.Context(), x))
 }
 
-// testTicketSlotOnTheMove has half the keys of a store on one node and half on another: calls
-// that need both fail, and change nothing.
+// testTicketSlotOnTheMove has half the keys of a store on one node and half on another. Calls that
+// need both fail, and change nothing.
 func testTicketSlotOnTheMove(t *testing.T, client *redis.ClusterClient, nodes []*server) {
 	ctx := t.Context()
 	s, prefix := openNamed(t, client)
@@ -170,7 +170,7 @@ func testTicketSlotOnTheMove(t *testing.T, client *redis.ClusterClient, nodes []
 	require.True(t, ticketExists(t, s, next))
 }
 
-// The commands that the package comment names are enough.
+// The commands in the package comment are sufficient.
 func TestAccessList(t *testing.T) {
 	t.Parallel()
 	srv := newServer(t)

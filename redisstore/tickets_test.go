@@ -70,7 +70,7 @@ func ticketsFail(t *testing.T, s authkit.TicketStore, x authkit.Ticket) {
 	}
 }
 
-// A Store is all that a Kit needs for sessions and for tickets.
+// A ticket is redeemed once, by the right token and kind.
 func TestRedeem(t *testing.T) {
 	t.Parallel()
 	s := open(t, dial(t))
@@ -90,7 +90,7 @@ func TestRedeem(t *testing.T) {
 	require.ErrorIs(t, err, authkit.ErrInvalidTicket)
 }
 
-// Tickets come back as they were put, whatever bytes are in their texts.
+// A ticket is returned as it was put, with any bytes in its texts.
 func TestTicketsOfAnyBytes(t *testing.T) {
 	t.Parallel()
 	client := dial(t)
@@ -138,7 +138,7 @@ func TestTicketsOfAnyBytes(t *testing.T) {
 	}
 }
 
-// A new ticket replaces the one of its kind and subject, and no other one.
+// A new ticket replaces the ticket of its kind and subject, and no other ticket.
 func TestPutReplaces(t *testing.T) {
 	t.Parallel()
 	client := dial(t)
@@ -271,7 +271,7 @@ func TestTicketRaces(t *testing.T) {
 	require.Zero(t, client.Exists(t.Context(), "{"+prefix+"}:tickets", "{"+prefix+"}:j:user-1").Val())
 }
 
-// The keys of tickets are in one slot, and none is left but the mark of a consumption.
+// The keys of tickets are in one slot. Only the mark of a consumption is left in the end.
 func TestTicketKeys(t *testing.T) {
 	t.Parallel()
 	client := dial(t)
@@ -361,8 +361,8 @@ func (c lossy) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// If a reply is lost, the client sends the call again, and the caller does not notice. If it
-// cannot, the error is that of a store that failed, and the effect is there once.
+// If a reply is lost, the client sends the call again and the method succeeds. If the client does
+// not retry, the method returns the error of a store that failed. The change is made once.
 func TestTicketReplyIsLost(t *testing.T) {
 	t.Parallel()
 	addr := dial(t).Options().Addr
@@ -443,7 +443,7 @@ func TestTicketNotAsItWasStored(t *testing.T) {
 	}
 }
 
-// Tickets of one prefix are not visible under another, and not to a Kit of another tenant.
+// No method reads or changes the tickets of another prefix.
 func TestTicketPrefixesAreApart(t *testing.T) {
 	t.Parallel()
 	client := dial(t)
@@ -465,7 +465,7 @@ func TestTicketPrefixesAreApart(t *testing.T) {
 	require.True(t, ticketExists(t, ours, x))
 }
 
-// The fields that a session has had from the first version on.
+// oldFields returns the fields of a session that was stored without AuthTime and Methods.
 func oldFields(x *authkit.StoredSession) []any {
 	us := func(at time.Time) any { return fmt.Sprint(at.UnixMicro()) }
 	return []any{
@@ -475,8 +475,8 @@ func oldFields(x *authkit.StoredSession) []any {
 	}
 }
 
-// A session keeps how and when its user authenticated. One that was stored without it has
-// neither, also after a rotation.
+// A session keeps its AuthTime and Methods. A session that was stored without them has neither,
+// also after a rotation.
 func TestSessionAuthentication(t *testing.T) {
 	t.Parallel()
 	client := dial(t)

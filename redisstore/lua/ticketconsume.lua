@@ -3,7 +3,7 @@
 local ticket, expiry, index = KEYS[1], KEYS[2], KEYS[3]
 local call, kind, id, subject, at = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 if redis.call('HGET', ticket, 'consumed') == call then
-	return {done, 1} -- by this call, which the client has sent again
+	return {done, 1} -- by this call, which the client sent again
 end
 local t = get(ticket)
 if not t or tonumber(t[7]) <= at then
