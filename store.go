@@ -174,7 +174,8 @@ type SessionUserStore interface {
 //   - Attempts are counted before they are decided: of any number of concurrent calls of
 //     AttemptTicket at most MaxAttempts return the ticket.
 //   - The Kind is a part of the key: a ticket is never found under another kind.
-//   - An ID that a backend could not store is one that it does not have, and no failure.
+//   - A kind, ID or subject that a backend could not store is one that it does not have,
+//     and no failure.
 type TicketStore interface {
 	// PutTicket stores a new ticket. If t.Subject is not empty, it removes the other
 	// tickets of the same Kind and Subject, in the same change. A Kind and ID that exist
@@ -191,6 +192,7 @@ type TicketStore interface {
 	ConsumeTicket(ctx context.Context, kind, id string, at time.Time) error
 
 	// DeleteTickets removes the tickets of a subject, of all kinds. No ticket is no error.
+	// An empty subject removes none: those tickets belong to no one subject.
 	DeleteTickets(ctx context.Context, subject string) error
 
 	// DeleteExpiredTickets removes tickets whose ExpiresAt is not after at, limit at most
