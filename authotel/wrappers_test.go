@@ -246,6 +246,10 @@ func TestWrappedStores(t *testing.T) {
 		t.Parallel()
 		storetest.TestSessionStore(t, func(*testing.T) authkit.SessionStore { return telemetry.Sessions(store()) })
 	})
+	t.Run("tickets", func(t *testing.T) {
+		t.Parallel()
+		storetest.TestTicketStore(t, func(*testing.T) authkit.TicketStore { return telemetry.Tickets(store()) })
+	})
 }
 
 // Stores that need no spans are not wrapped.

@@ -89,3 +89,9 @@ func TestSessions(t *testing.T) {
 	client := dial(t)
 	storetest.TestSessionStore(t, func(t *testing.T) authkit.SessionStore { return open(t, client) })
 }
+
+func TestTickets(t *testing.T) {
+	t.Parallel()
+	client := dial(t)
+	storetest.TestTicketStore(t, func(t *testing.T) authkit.TicketStore { return open(t, client) })
+}

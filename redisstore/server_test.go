@@ -338,6 +338,9 @@ func TestCluster(t *testing.T) {
 	t.Run("Sessions", func(t *testing.T) {
 		storetest.TestSessionStore(t, func(t *testing.T) authkit.SessionStore { return open(t, client) })
 	})
+	t.Run("Tickets", func(t *testing.T) {
+		storetest.TestTicketStore(t, func(t *testing.T) authkit.TicketStore { return open(t, client) })
+	})
 	t.Run("Check", func(t *testing.T) {
 		require.ErrorContains(t, open(t, client).Check(t.Context()), "aof_enabled")
 	})

@@ -102,13 +102,13 @@ func (i *instances) DeleteExpired(ctx context.Context, at, revokedBefore time.Ti
 	return i.next().DeleteExpired(ctx, at, revokedBefore, limit)
 }
 
-// Each call of the suite goes to another of three instances. Each instance has its own client.
-func TestSessionsOfManyInstances(t *testing.T) {
-	t.Parallel()
+// manyInstances returns a function that makes three instances of one store. Each instance has its
+// own client.
+func manyInstances(t *testing.T) func(*testing.T) *instances {
 	a, b := dial(t), dial(t)
 	c := redis.NewClient(&redis.Options{Addr: a.Options().Addr, ContextTimeoutEnabled: true, Protocol: 2})
 	t.Cleanup(func() { _ = c.Close() })
-	storetest.TestSessionStore(t, func(t *testing.T) authkit.SessionStore {
+	return func(t *testing.T) *instances {
 		first, prefix := openNamed(t, a)
 		all := &instances{all: []*redisstore.Store{first}}
 		for _, client := range []*redis.Client{b, c} {
@@ -117,10 +117,17 @@ func TestSessionsOfManyInstances(t *testing.T) {
 			all.all = append(all.all, s)
 		}
 		return all
-	})
+	}
 }
 
-func TestNewSessionsFaults(t *testing.T) {
+// Each call of the suite goes to another of three instances.
+func TestSessionsOfManyInstances(t *testing.T) {
+	t.Parallel()
+	open := manyInstances(t)
+	storetest.TestSessionStore(t, func(t *testing.T) authkit.SessionStore { return open(t) })
+}
+
+func TestNewFaults(t *testing.T) {
 	t.Parallel()
 	good := redis.NewClient(&redis.Options{ContextTimeoutEnabled: true})
 	defer func() { _ = good.Close() }()
