@@ -20,7 +20,7 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	kit, err := authkit.New(authkit.Config{Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), OnEvent: telemetry.OnEvent})
+	kit, err := authkit.New(authkit.Config{Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), OnEvent: []func(context.Context, authkit.Event){telemetry.OnEvent}})
 	if err != nil {
 		panic(err)
 	}

@@ -3,6 +3,7 @@ package authotel_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -64,7 +65,7 @@ func put[N int64 | float64](values map[string]float64, name string, points []met
 
 func newKit(t testing.TB, change ...func(*authkit.Config)) *authkit.Kit {
 	t.Helper()
-	cfg := authkit.Config{Secret: []byte(secret), Hasher: quick, OnEvent: func(context.Context, authkit.Event) {}}
+	cfg := authkit.Config{Secret: []byte(secret), Passwords: authkit.PasswordConfig{Hasher: quick}, Logger: slog.New(slog.DiscardHandler)}
 	for _, c := range change {
 		c(&cfg)
 	}

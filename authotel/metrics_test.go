@@ -73,7 +73,7 @@ func eventKinds(t *testing.T) (kinds []string) {
 func TestEvents(t *testing.T) {
 	t.Parallel()
 	telemetry, read := newTelemetry(t)
-	kit := newKit(t, func(c *authkit.Config) { c.OnEvent = telemetry.OnEvent })
+	kit := newKit(t, func(c *authkit.Config) { c.OnEvent = []func(context.Context, authkit.Event){telemetry.OnEvent} })
 	telemetry.Observe(kit)
 	ann, err := kit.CreateUser(t.Context(), authkit.User{Email: "ann@example.com"}, password)
 	require.NoError(t, err)

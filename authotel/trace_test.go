@@ -43,7 +43,7 @@ func tracedKit(t testing.TB) (*authkit.Kit, *authotel.Telemetry, *tracetest.InMe
 	telemetry, spans := newTraces(t)
 	store := remote{authkit.NewMemoryStore()}
 	kit := newKit(t, func(c *authkit.Config) {
-		c.OnEvent = telemetry.OnEvent
+		c.OnEvent = []func(context.Context, authkit.Event){telemetry.OnEvent}
 		c.Users, c.Sessions.Store = telemetry.Users(store), telemetry.Sessions(store)
 	})
 	_, err := kit.CreateUser(t.Context(), authkit.User{Email: "ann@example.com"}, password)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -450,10 +451,10 @@ func TestNotAsItWasStored(t *testing.T) {
 func newKit(tb testing.TB, s authkit.SessionStore) *authkit.Kit {
 	tb.Helper()
 	kit, err := authkit.New(authkit.Config{
-		Secret:   []byte("a secret of 32 random bytes, or more"),
-		Hasher:   authkit.Bcrypt{Cost: 4, InsecureLowCost: true},
-		Sessions: authkit.SessionConfig{Store: s},
-		OnEvent:  func(context.Context, authkit.Event) {},
+		Secret:    []byte("a secret of 32 random bytes, or more"),
+		Passwords: authkit.PasswordConfig{Hasher: authkit.Bcrypt{Cost: 4, InsecureLowCost: true}},
+		Sessions:  authkit.SessionConfig{Store: s},
+		Logger:    slog.New(slog.DiscardHandler),
 	})
 	require.NoError(tb, err)
 	return kit

@@ -208,7 +208,7 @@ func TestThrottleCheck(t *testing.T) {
 	limits, err := throttle.New(throttle.Config{Store: s, Secret: testSecret})
 	require.NoError(t, err)
 	kit, err := authkit.New(authkit.Config{
-		Secret: testSecret, Hasher: authkit.Bcrypt{Cost: 4, InsecureLowCost: true}, Throttle: limits,
+		Secret: testSecret, Passwords: authkit.PasswordConfig{Hasher: authkit.Bcrypt{Cost: 4, InsecureLowCost: true}}, Throttle: limits,
 	})
 	require.NoError(t, err)
 	require.Contains(t, ask(kit.Doctor(t.Context())), "redis_maxmemory_policy", "through the throttle")

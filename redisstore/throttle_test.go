@@ -373,7 +373,7 @@ func newInstance(tb testing.TB, store throttle.Store, failClosed bool) *instance
 	})
 	require.NoError(tb, err)
 	i.kit, err = authkit.New(authkit.Config{
-		Secret: testSecret, Hasher: authkit.Bcrypt{Cost: 4, InsecureLowCost: true},
+		Secret: testSecret, Passwords: authkit.PasswordConfig{Hasher: authkit.Bcrypt{Cost: 4, InsecureLowCost: true}},
 		MaxConcurrentHashes: 64, Throttle: i.limits, OnEvent: listen,
 	})
 	require.NoError(tb, err)
