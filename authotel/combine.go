@@ -1,6 +1,10 @@
 package authotel
 
-import "github.com/authkit-go/authkit"
+import (
+	"reflect"
+
+	"github.com/authkit-go/authkit"
+)
 
 // around is embedded in every wrapped store.
 type around struct{ store any }
@@ -8,43 +12,51 @@ type around struct{ store any }
 // Unwrap returns the store, for the Doctor.
 func (a around) Unwrap() any { return a.store }
 
-// The contracts that a store can implement. A sessionUserStore is also a userStore and a
-// sessionStore.
+// The contracts that a store can implement.
 const (
 	userStore = 1 << iota
 	sessionStore
-	sessionUserStore
+	sessionUserStore // only with the two above
 	ticketStore
 	inTx
 )
 
 // wrap returns a value that implements the same contracts as a store, with a span around each
-// call. Values of one store are equal: a Kit uses [authkit.SessionUserStore] only if its Users
-// and its sessions are one value.
-//
-// There is a type for each combination of contracts. A single type would claim that every
-// store implements all of them.
+// call. It returns equal values for one store, because a Kit calls SessionUser only if its
+// Users and its sessions are one value.
 func (t *Telemetry) wrap(store any) any {
-	implemented := 0
+	wrapped := t.combine(store)
+	if reflect.ValueOf(store).Comparable() {
+		return wrapped
+	}
+	// Comparing two values of wrapped would panic. Pointers can be compared.
+	p := reflect.New(reflect.TypeOf(wrapped))
+	p.Elem().Set(reflect.ValueOf(wrapped))
+	return p.Interface()
+}
+
+// combine has a type for each combination of contracts. A single type would claim that every
+// store implements all of them.
+func (t *Telemetry) combine(store any) any {
 	a := around{store}
 	u, s, su, k, x := users{t: t}, sessions{t: t}, sessionUsers{t: t}, tickets{t: t}, transactor{t: t}
-	set := func(contract int, ok bool) {
-		if ok {
-			implemented |= contract
-		}
-	}
+	implemented := 0
 	var ok bool
-	u.store, ok = store.(authkit.UserStore)
-	set(userStore, ok)
-	s.store, ok = store.(authkit.SessionStore)
-	set(sessionStore, ok)
-	su.store, ok = store.(authkit.SessionUserStore)
-	set(sessionUserStore, ok)
-	k.store, ok = store.(authkit.TicketStore)
-	set(ticketStore, ok)
-	x.store, ok = store.(authkit.Transactor)
-	set(inTx, ok)
-
+	if u.store, ok = store.(authkit.UserStore); ok {
+		implemented |= userStore
+	}
+	if s.store, ok = store.(authkit.SessionStore); ok {
+		implemented |= sessionStore
+	}
+	if su.store, ok = store.(authkit.SessionUserStore); ok && u.store != nil && s.store != nil {
+		implemented |= sessionUserStore
+	}
+	if k.store, ok = store.(authkit.TicketStore); ok {
+		implemented |= ticketStore
+	}
+	if x.store, ok = store.(authkit.Transactor); ok {
+		implemented |= inTx
+	}
 	switch implemented {
 	case userStore:
 		return struct {
@@ -166,5 +178,5 @@ func (t *Telemetry) wrap(store any) any {
 			transactor
 		}{a, k, x}
 	}
-	return store // implements none of them
+	return a // implements none of them; the callers have a contract
 }

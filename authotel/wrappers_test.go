@@ -34,7 +34,7 @@ func TestEveryMethodHasASpan(t *testing.T) {
 	t.Parallel()
 	telemetry, spans := newTraces(t)
 	store := telemetry.Users(struct { // nil: every method panics
-		authkit.SessionUserStore
+		joined
 		authkit.TicketStore
 		authkit.Transactor
 	}{})
@@ -89,11 +89,18 @@ func TestEveryContractIsKnown(t *testing.T) {
 	require.GreaterOrEqual(t, found, 4)
 }
 
+// A joined store keeps accounts and sessions.
+type joined interface {
+	authkit.UserStore
+	authkit.SessionStore
+	authkit.SessionUserStore
+}
+
 // The parts of a store, for stores with some of them.
 type (
 	userPart    struct{ authkit.UserStore }
 	sessionPart struct{ authkit.SessionStore }
-	bothPart    struct{ authkit.SessionUserStore }
+	bothPart    struct{ joined }
 	ticketPart  struct{ authkit.TicketStore }
 	txPart      struct{ authkit.Transactor }
 )
@@ -187,8 +194,17 @@ func TestContractsAreKept(t *testing.T) {
 			}
 		}
 	}
+	store := uncomparable{remote{authkit.NewMemoryStore()}, nil}
+	require.False(t, any(telemetry.Users(store)) == any(telemetry.Sessions(store)), "as for the store itself, but no panic")
+	require.Implements(t, (*joined)(nil), telemetry.Tickets(store))
 	other, _ := newTraces(t)
 	require.False(t, any(telemetry.Users(userPart{})) == any(other.Users(userPart{})))
+}
+
+// An uncomparable store is one whose values cannot be compared.
+type uncomparable struct {
+	remote
+	_ []int
 }
 
 // A transaction is one span around those of its calls. If its function fails, that is no

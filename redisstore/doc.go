@@ -6,7 +6,11 @@
 //	store, err := redisstore.New(client, redisstore.Options{})
 //	counters, err := redisstore.NewThrottle(client, redisstore.Options{})
 //	limits, err := throttle.New(throttle.Config{Store: counters, Secret: secret})
-//	kit, err := authkit.New(authkit.Config{Sessions: authkit.SessionConfig{Store: store}, Throttle: limits})
+//	kit, err := authkit.New(authkit.Config{
+//		Sessions: authkit.SessionConfig{Store: store},
+//		Tickets:  store,
+//		Throttle: limits,
+//	})
 //	go kit.Run(ctx)
 //
 // A [Store] implements [authkit.SessionStore] and [authkit.TicketStore]. A [Throttle] implements

@@ -11,7 +11,7 @@ import (
 	"github.com/authkit-go/authkit/throttle"
 )
 
-// The sessions of a tenant are in Redis, and its accounts elsewhere. No connection is opened before
+// The sessions and tickets of a tenant are in Redis, and its accounts elsewhere. No connection is opened before
 // the first login.
 func Example() {
 	options, err := redis.ParseURL("redis://127.0.0.1:6379/0")
@@ -31,6 +31,7 @@ func Example() {
 	_, err = authkit.New(authkit.Config{
 		Secret:   []byte("a secret of 32 random bytes, or more"),
 		Sessions: authkit.SessionConfig{Store: store},
+		Tickets:  store,
 	})
 	fmt.Println(err)
 	// Output: <nil>

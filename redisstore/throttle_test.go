@@ -373,8 +373,8 @@ func newInstance(tb testing.TB, store throttle.Store, failClosed bool) *instance
 	})
 	require.NoError(tb, err)
 	i.kit, err = authkit.New(authkit.Config{
-		Secret: testSecret, Passwords: authkit.PasswordConfig{Hasher: authkit.Bcrypt{Cost: 4, InsecureLowCost: true}},
-		MaxConcurrentHashes: 64, Throttle: i.limits, OnEvent: listen,
+		Secret: testSecret, Throttle: i.limits, OnEvent: []func(context.Context, authkit.Event){listen},
+		Passwords: authkit.PasswordConfig{Hasher: authkit.Bcrypt{Cost: 4, InsecureLowCost: true}, MaxConcurrentHashes: 64},
 	})
 	require.NoError(tb, err)
 	return i
