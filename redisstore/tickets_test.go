@@ -317,6 +317,48 @@ func TestTicketKeys(t *testing.T) {
 	require.Equal(t, []string{tag + "k:5:loginticket-1"}, keys(t, client, prefix))
 	require.LessOrEqual(t, ttl("k:5:loginticket-1"), time.Minute)
 	require.Positive(t, ttl("k:5:loginticket-1"))
+	put(t, s, a) // in place of the mark
+	require.False(t, client.HExists(t.Context(), tag+"k:5:loginticket-1", "consumed").Val())
+	require.Equal(t, 25*time.Hour, ttl("k:5:loginticket-1").Round(time.Hour))
+}
+
+// afterFirst calls a function after the first script.
+type afterFirst struct {
+	twice
+	once *sync.Once
+	do   func()
+}
+
+func (h afterFirst) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if strings.HasPrefix(cmd.Name(), "eval") && err == nil {
+			h.once.Do(h.do)
+		}
+		return err
+	}
+}
+
+// A ticket that is replaced while DeleteExpiredTickets runs is judged by its new ExpiresAt.
+func TestTicketReplacedDuringDeletion(t *testing.T) {
+	t.Parallel()
+	client := dial(t)
+	s, prefix := openNamed(t, client)
+	x := newTicket("login", "user-1", 1)
+	put(t, s, x)
+	next := x
+	next.ExpiresAt = x.ExpiresAt.Add(time.Hour)
+	other := dial(t)
+	other.AddHook(afterFirst{once: new(sync.Once), do: func() {
+		require.NoError(t, s.DeleteTickets(t.Context(), x.Subject))
+		put(t, s, next)
+	}})
+	slow, err := redisstore.New(other, redisstore.Options{Prefix: prefix})
+	require.NoError(t, err)
+	n, err := slow.DeleteExpiredTickets(t.Context(), x.ExpiresAt, 10)
+	require.NoError(t, err)
+	require.Zero(t, n)
+	require.True(t, ticketExists(t, s, next))
 }
 
 // A ticket that Redis has expired is gone for every method. DeleteExpiredTickets and the next
