@@ -171,7 +171,7 @@ func (g *Guard) identifyToken(ctx context.Context, token string) (*requestContex
 	if err != nil {
 		return nil, err
 	}
-	user, err := g.bearer(ctx, &t)
+	user, err := g.bearer(ctx, t)
 	if err == nil {
 		g.good.Add()
 	}
@@ -214,7 +214,7 @@ var (
 
 // bearer returns the account of an access token. It also returns it with an error, once
 // it is known.
-func (k *Kit) bearer(ctx context.Context, t *verified) (User, error) {
+func (k *Kit) bearer(ctx context.Context, t verified) (User, error) {
 	if t.SessionID != "" && k.joined != nil {
 		s, u, err := k.joined.SessionUser(ctx, t.SessionID)
 		if !errors.Is(err, ErrSessionNotFound) {
@@ -355,21 +355,25 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, err error, c *req
 		e.UserID, e.SessionID = c.user.ID, c.sessionID
 	}
 	if err == ErrNoCredentials { // nothing was claimed: not an event
-		g.noCredentials.write(w)
+		if g.login == "" || !g.toLogin(w, r) {
+			g.noCredentials.write(w)
+		}
 		return
 	}
-	if r, ok := err.(*refusal); ok && r.kind == ErrInvalidToken { // the way of a flood
-		e.Reason = r.reason
+	if why, ok := err.(*refusal); ok && why.kind == ErrInvalidToken { // the way of a flood
+		e.Reason = why.reason
 		g.onEvent(ctx, e)
-		answerInvalidToken.write(w)
+		if g.login == "" || !g.toLogin(w, r) {
+			answerInvalidToken.write(w)
+		}
 		return
 	}
 	broken := errors.Is(err, ErrUnavailable) // whatever it wraps beside
 	switch {
 	case !broken && errors.Is(err, ErrForbidden):
 		e.Kind, e.Reason, e.Route = EventAccessDenied, ReasonMissingRole, r.Pattern
-		if err == errMachine {
-			e.Reason = ReasonMachine
+		if why, ok := err.(*refusal); ok {
+			e.Reason = why.reason
 		}
 		g.onEvent(ctx, e)
 		answerForbidden.write(w)
@@ -377,6 +381,9 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, err error, c *req
 	case !broken && isStepUp(err):
 		e.Kind, e.Reason, e.Route = EventAccessDenied, ReasonMissingFactor, r.Pattern
 		g.onEvent(ctx, e)
+		if g.login != "" && g.toLogin(w, r) {
+			return
+		}
 	case !broken && errors.Is(err, ErrUserDisabled):
 		e.Reason = ReasonDisabled
 		g.onEvent(ctx, e)

@@ -50,6 +50,11 @@ type SessionConfig struct {
 	// differ.
 	Grace time.Duration
 
+	// Cookies turns on session cookies, for pages that are rendered on the server, for
+	// EventSource and for WebSocket. If nil, they are off, and no cookie authenticates a
+	// request.
+	Cookies *CookieConfig
+
 	// PerUser is how many sessions a user can have, beyond which a login ends the one that
 	// was used longest ago; zero means 50, which is also the most.
 	PerUser int
@@ -144,6 +149,7 @@ type sessions struct {
 	store                 SessionStore
 	idle, absolute, grace time.Duration
 	perUser               int
+	cookies               *cookies // nil: off
 }
 
 // newSessions checks the configuration; fault is told what is wrong. It returns nil
@@ -178,6 +184,9 @@ func newSessions(cfg SessionConfig, timeout, accessLife time.Duration, fault fun
 	}
 	if s.grace > maxGrace {
 		fault("Sessions.Grace", fmt.Errorf("%v; use up to %v, 0 for %v, or a negative value for none", s.grace, maxGrace, defaultGrace))
+	}
+	if cfg.Cookies != nil {
+		s.cookies = newCookies(*cfg.Cookies, s, fault)
 	}
 	if s.perUser < 0 || s.perUser > defaultPerUser {
 		fault("Sessions.PerUser", fmt.Errorf("%d; use 1 to %d, or 0 for %d", s.perUser, defaultPerUser, defaultPerUser))
@@ -426,7 +435,7 @@ func (k *Kit) mayRefresh(ctx context.Context, s *Session, u *StoredUser) error {
 // that replaced it, in the grace, or else the session ends.
 func (k *Kit) successor(ctx context.Context, s *StoredSession, presented refresh.Token) (refresh.Token, error) {
 	// A clock that is behind by more than the grace does not make it longer.
-	if s.ParentHash == presented.Hash() && k.sessions.grace > 0 && now().Sub(s.RotatedAt).Abs() <= k.sessions.grace {
+	if len(s.Successor) > 0 && s.ParentHash == presented.Hash() && k.sessions.grace > 0 && now().Sub(s.RotatedAt).Abs() <= k.sessions.grace {
 		next, err := presented.Open(s.Successor)
 		if err != nil || next.Hash() != s.TokenHash {
 			return refresh.Token{}, fmt.Errorf("authkit: the successor of a refresh token is not as it was stored: %w", cmp.Or(err, refresh.ErrSealed))
@@ -530,23 +539,21 @@ func (k *Kit) Revocations(ctx context.Context, since time.Time) ([]Revocation, e
 	return revoked, nil
 }
 
-// Run deletes expired sessions and tickets, now and every ten minutes, until ctx is done. It
-// returns the error of ctx. If a store fails, Run emits an event and tries again later.
-// Several instances may run it on one store.
+// Run deletes expired sessions, revocations and tickets, now and every ten minutes, until ctx
+// is done; it returns the error of ctx. An error of a store is an event, and the next round
+// tries again. Several instances may run it on one store.
 func (k *Kit) Run(ctx context.Context) error {
-	if k.sessions == nil && k.tickets == nil {
-		return errNoSessions
-	}
-	tick := time.NewTicker(10 * time.Minute)
+	const every = 10 * time.Minute
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		if k.sessions != nil {
-			k.deleteAll(ctx, func(at time.Time, batch int) (int, error) {
+			k.deleteInBatches(ctx, func(at time.Time, batch int) (int, error) {
 				return k.sessions.store.DeleteExpired(ctx, at, at.Add(-RevocationLife), batch)
 			})
 		}
 		if k.tickets != nil {
-			k.deleteAll(ctx, func(at time.Time, batch int) (int, error) {
+			k.deleteInBatches(ctx, func(at time.Time, batch int) (int, error) {
 				return k.tickets.DeleteExpiredTickets(ctx, at, batch)
 			})
 		}
@@ -558,10 +565,11 @@ func (k *Kit) Run(ctx context.Context) error {
 	}
 }
 
-// deleteAll calls a function that deletes a batch until nothing is left, or the store fails.
-func (k *Kit) deleteAll(ctx context.Context, batch func(at time.Time, limit int) (int, error)) {
+// deleteInBatches calls a function that deletes a batch until nothing is left, or it fails.
+func (k *Kit) deleteInBatches(ctx context.Context, deleteBatch func(at time.Time, batch int) (int, error)) {
+	const batch = 1000
 	for {
-		n, err := batch(now(), 1000)
+		n, err := deleteBatch(now(), batch)
 		if err != nil {
 			_ = k.storeFailed(ctx, err)
 		}
