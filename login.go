@@ -46,6 +46,10 @@ var (
 
 	// errAccountChanged refuses a login whose account has changed since it was proved.
 	errAccountChanged = &refusal{ErrInvalidCredentials, ReasonCutOff, nil}
+
+	// errOtherName refuses a login whose attempt names another account than its proof: its
+	// failures would count against that one.
+	errOtherName = &refusal{ErrInvalidCredentials, ReasonOtherAccount, nil}
 )
 
 // A login is a login in progress.
@@ -94,6 +98,9 @@ func (k *Kit) Login(ctx context.Context, email, password string) (Token, error) 
 // of them. Such an attempt counts as a failure. It takes the same time whether or not the
 // account exists. If a store failed, it returns an error that wraps ErrUnavailable.
 //
+// If a.Account is not empty, it must be the e-mail of the user whom prove authenticates;
+// otherwise the login fails.
+//
 // The errors are those of [Kit.Login], and any other error of prove.
 func (k *Kit) LoginWith(ctx context.Context, a Attempt, prove func(context.Context) (Proof, error)) (Token, error) {
 	return k.logIn(ctx, a, 1, func(ctx context.Context, l *login) error {
@@ -113,6 +120,8 @@ func (k *Kit) LoginWith(ctx context.Context, a Attempt, prove func(context.Conte
 		case err != nil:
 			l.user = StoredUser{}
 			return unavailable(ctx, err)
+		case a.Account != "" && a.Account != l.user.Email:
+			return errOtherName
 		case proof.Version == 0:
 			l.proof.Version = l.user.Version
 		case proof.Version != l.user.Version:
