@@ -94,6 +94,21 @@ var sessionUserMutants = map[string]struct {
 			return s, err
 		}
 	}},
+	"an earlier end is not found": {"DeleteExpired", func(b *brokenSessionUsers, m *authkit.MemoryStore) {
+		var due sync.Map
+		b.rotate = func(ctx context.Context, id string, r authkit.Rotation) (authkit.StoredSession, bool, error) {
+			if s, err := m.SessionByID(ctx, id); err == nil && r.ExpiresAt.Before(s.ExpiresAt) {
+				due.LoadOrStore("first", s.ExpiresAt)
+			}
+			return m.RotateSession(ctx, id, r)
+		}
+		b.expire = func(ctx context.Context, at, revokedBefore time.Time, limit int) (int, error) {
+			if first, ok := due.Load("first"); ok && at.Before(first.(time.Time)) {
+				return 0, nil
+			}
+			return m.DeleteExpired(ctx, at, revokedBefore, limit)
+		}
+	}},
 	"returns some account": {"SessionUser", func(b *brokenSessionUsers, m *authkit.MemoryStore) {
 		b.both = func(ctx context.Context, id string) (authkit.StoredSession, authkit.StoredUser, error) {
 			s, u, err := m.SessionUser(ctx, id)

@@ -363,7 +363,7 @@ func testInnerFailureDooms(t *testing.T, s TransactorStore) {
 			_, err := s.UserByID(ctx, "nobody")
 			return err
 		}},
-		{"a panic", func(context.Context) error { panic(errOfTest) }},
+		{"it panics", func(context.Context) error { panic(errOfTest) }},
 		{"an error of the third", func(ctx context.Context) error {
 			_ = s.InTx(ctx, func(context.Context) error { return errOfTest })
 			return nil
@@ -400,6 +400,9 @@ func testSeesItsChanges(t *testing.T, s TransactorStore) {
 		ada, err := s.UserByEmail(ctx, "new of "+w.ada.ID)
 		if err != nil || !ada.Disabled || ada.Version != 2 {
 			t.Errorf("UserByEmail: %+v (%v)", ada, err)
+		}
+		if byID, err := s.UserByID(ctx, w.ada.ID); err != nil || !equal(byID.User, ada.User) {
+			t.Errorf("UserByID: %+v (%v), want %+v", byID, err, ada)
 		}
 		_, err = s.UserByEmail(ctx, w.ada.Email)
 		wantErrorIn(t, err, authkit.ErrUserNotFound)
