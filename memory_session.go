@@ -110,13 +110,7 @@ func (m *memorySessions) revoke(r Revocation, tx *memoryTx) {
 	})
 	m.revoked = slices.Insert(m.revoked, at, r)
 	if tx != nil {
-		tx.onRollback(func() {
-			at := m.revokedBefore(r.At)
-			for m.revoked[at] != r {
-				at++
-			}
-			m.revoked = slices.Delete(m.revoked, at, at+1)
-		})
+		tx.onRollback(func() { m.revoked = slices.Delete(m.revoked, at, at+1) })
 	}
 }
 

@@ -24,8 +24,8 @@ type touchedShard interface {
 	publish()
 }
 
-// onRollback adds a function that undoes a change. The locks of all parts are held when it is
-// called, but not those of shards.
+// onRollback adds a function that undoes a change. It is called when everything that changed
+// later is undone. The locks of all parts are held then, but not those of shards.
 func (tx *memoryTx) onRollback(f func()) { tx.undo = append(tx.undo, f) }
 
 type memoryTxKey struct{ store *MemoryStore }
