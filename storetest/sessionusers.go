@@ -137,10 +137,11 @@ func testSessionUserSeesChanges(t *testing.T, s authkit.SessionUserStore, rounds
 		_, _ = fmt.Sscan(text, &n)
 		return n
 	}
+	id := a.ID // a is the writer's
 	var rotations, updates atomic.Int64
 	besides(t, func() error {
 		rotated, updated := rotations.Load(), updates.Load()
-		session, user, err := s.SessionUser(t.Context(), a.ID)
+		session, user, err := s.SessionUser(t.Context(), id)
 		if err != nil {
 			return err
 		}
