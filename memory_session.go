@@ -11,8 +11,8 @@ import (
 )
 
 // memorySessions is the part of a [MemoryStore] that keeps sessions. A rotation locks
-// just the shard of its session. What adds, removes or lists sessions holds mu and then the
-// shards of all of them, so that readers see one change, and no rotation comes in between.
+// just the shard of its session. Calls that add, remove or list sessions hold mu and then the
+// shards of all of them, so that readers see one change and no rotation comes in between.
 type memorySessions struct {
 	byID *shards[memorySession]
 

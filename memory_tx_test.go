@@ -100,7 +100,7 @@ func ignore(err, ignored error) error {
 	return err
 }
 
-// A call outside of a transaction waits for its end, or for that of its own context.
+// A call outside of a transaction waits until that ends, or until its context does.
 func TestMemoryStoreWaitsForATransaction(t *testing.T) {
 	t.Parallel()
 	for name := range writers(nil) {
@@ -135,7 +135,7 @@ func TestMemoryStoreWaitsForATransaction(t *testing.T) {
 	}
 }
 
-// Look-ups outside of a transaction do not wait, and see what was committed last.
+// Look-ups outside of a transaction do not wait, and see the records that were committed last.
 func TestMemoryStoreReadsWhatIsCommitted(t *testing.T) {
 	t.Parallel()
 	for _, result := range []error{nil, errUndo} {
@@ -197,7 +197,7 @@ func TestMemoryStoreReadsWhatIsCommitted(t *testing.T) {
 	}
 }
 
-// Callers that wait get their turns in the order in which they came, whatever they do.
+// Callers that wait get their turns in the order in which they came.
 func TestMemoryStoreTurns(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -266,8 +266,8 @@ func TestMemoryStoreNamesTheReason(t *testing.T) {
 	require.NotErrorIs(t, err, authkit.ErrConflict)
 }
 
-// A clean-up takes what is due by the last rotation, whether that moved the end on or back, and
-// also if it has to look at more than it does while others wait.
+// A clean-up takes the sessions that are due by their last rotation, which may have moved the
+// end forward or back. It does so with more sessions than it looks at while others wait, too.
 func TestMemoryStoreDeletesByTheLastRotation(t *testing.T) {
 	t.Parallel()
 	const n = 5000
@@ -318,7 +318,7 @@ func TestMemoryStoreDeletesByTheLastRotation(t *testing.T) {
 	deleteExpired(at.Add(48*time.Hour+1), n, n-n/10)
 }
 
-// What a rolled back transaction did to the end of a session counts for no clean-up.
+// A rotation that is rolled back changes nothing for a clean-up.
 func TestMemoryStoreTakesRotationsOfATransactionBack(t *testing.T) {
 	t.Parallel()
 	at := time.Now()
@@ -375,7 +375,7 @@ func snapshot(t *testing.T, store *authkit.MemoryStore, n int) []any {
 	return all
 }
 
-// Whatever calls a transaction makes, in whatever order, a rollback takes all of them back.
+// A rollback takes all calls of a transaction back, in any order. The calls are random.
 func TestMemoryStoreTakesEverythingBack(t *testing.T) {
 	t.Parallel()
 	const n = 12

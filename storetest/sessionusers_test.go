@@ -13,7 +13,7 @@ import (
 	"github.com/authkit-go/authkit/storetest"
 )
 
-// brokenSessionUsers is a MemoryStore with methods of its own.
+// brokenSessionUsers is a MemoryStore with methods replaced.
 type brokenSessionUsers struct {
 	*brokenSessions
 	both func(ctx context.Context, id string) (authkit.StoredSession, authkit.StoredUser, error)
@@ -188,7 +188,7 @@ var sessionUserMutants = map[string]struct {
 	}},
 }
 
-// TestSessionUserSuiteFails does for sessionUserMutants what TestSuiteFails does for mutants.
+// TestSessionUserSuiteFails runs the suite on every one of sessionUserMutants, as TestSuiteFails does.
 func TestSessionUserSuiteFails(t *testing.T) {
 	caught := make(map[string]string)
 	for name, m := range sessionUserMutants {

@@ -13,7 +13,7 @@ import (
 	"github.com/authkit-go/authkit/storetest"
 )
 
-// brokenTx is a MemoryStore with one method, or two, of its own.
+// brokenTx is a MemoryStore with one or two methods replaced.
 type brokenTx struct {
 	*authkit.MemoryStore
 	inTx    func(ctx context.Context, f func(ctx context.Context) error) error
@@ -66,7 +66,7 @@ func (b *brokenTx) AttemptTicket(ctx context.Context, kind, id string, at time.T
 	return b.MemoryStore.AttemptTicket(ctx, kind, id, at)
 }
 
-// markKey is the key of what a mutant needs to know of a transaction.
+// markKey is the context key of a transaction of a mutant.
 type markKey struct{}
 
 // marked reports whether a context is that of a transaction of a mutant.
@@ -311,7 +311,7 @@ var txMutants = map[string]struct {
 	}},
 }
 
-// TestTransactorSuiteFails does for txMutants what TestSuiteFails does for mutants.
+// TestTransactorSuiteFails runs the suite on every one of txMutants, as TestSuiteFails does.
 func TestTransactorSuiteFails(t *testing.T) {
 	caught := make(map[string]string)
 	for name, m := range txMutants {
