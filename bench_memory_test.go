@@ -63,7 +63,7 @@ func BenchmarkMemoryDeleteExpiredHalfDue(b *testing.B) {
 	}
 }
 
-// BenchmarkMemoryRotate is one rotation of a session of a million, without and with others
+// BenchmarkMemoryRotate is one rotation of a session of a hundred thousand, without and with others
 // beside it.
 func BenchmarkMemoryRotate(b *testing.B) {
 	at := time.Now()
