@@ -242,11 +242,11 @@ func (s talkingStore) Doctor(ctx context.Context) []authkit.Finding {
 	return []authkit.Finding{{Code: "pending_migrations", Severity: slog.LevelError, Text: "2 migrations are pending", Mend: "run them"}}
 }
 
-func (s talkingStore) ListUsers(ctx context.Context, after string, limit int) ([]authkit.User, error) {
+func (s talkingStore) ListUsers(ctx context.Context, q authkit.UserQuery) ([]authkit.User, error) {
 	if s.err != nil {
 		return nil, s.err
 	}
-	return s.MemoryStore.ListUsers(ctx, after, limit)
+	return s.MemoryStore.ListUsers(ctx, q)
 }
 
 type wrappedUsers struct {

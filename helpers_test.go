@@ -146,13 +146,13 @@ type hookStore struct {
 	byEmail func(ctx context.Context, email string) (authkit.StoredUser, error)
 	byID    func(ctx context.Context, id string) (authkit.StoredUser, error)
 	create  func(ctx context.Context, u authkit.StoredUser) error
-	swap    func(ctx context.Context, id string, old, new authkit.PasswordHash, at time.Time) (bool, error)
+	update  func(ctx context.Context, id string, change authkit.UserUpdate, at time.Time) (authkit.User, error)
 }
 
 // newHookStore returns a MemoryStore with nothing replaced yet.
 func newHookStore() *hookStore {
 	s := authkit.NewMemoryStore()
-	return &hookStore{UserStore: s, byEmail: s.UserByEmail, byID: s.UserByID, create: s.CreateUser, swap: s.SwapPasswordHash}
+	return &hookStore{UserStore: s, byEmail: s.UserByEmail, byID: s.UserByID, create: s.CreateUser, update: s.UpdateUser}
 }
 
 // listen is a change for [newKit].
@@ -170,6 +170,6 @@ func (s *hookStore) CreateUser(ctx context.Context, u authkit.StoredUser) error 
 	return s.create(ctx, u)
 }
 
-func (s *hookStore) SwapPasswordHash(ctx context.Context, id string, old, new authkit.PasswordHash, at time.Time) (bool, error) {
-	return s.swap(ctx, id, old, new, at)
+func (s *hookStore) UpdateUser(ctx context.Context, id string, change authkit.UserUpdate, at time.Time) (authkit.User, error) {
+	return s.update(ctx, id, change, at)
 }

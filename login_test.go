@@ -29,6 +29,7 @@ func storeUser(t testing.TB, users authkit.UserStore, u authkit.StoredUser) auth
 		u.ID = authkit.NewUserID()
 	}
 	require.NoError(t, users.CreateUser(context.Background(), u))
+	u.Version = 1 // as the store has it
 	return u
 }
 
@@ -413,7 +414,7 @@ func TestLoginRehash(t *testing.T) {
 			require.Regexp(t, `^\$2a\$05\$`, string(after.PasswordHash))
 			require.NoError(t, hasher.Verify(loginPassword, after.PasswordHash))
 			require.WithinDuration(t, time.Now(), after.UpdatedAt, time.Minute)
-			before.PasswordHash, before.UpdatedAt = after.PasswordHash, after.UpdatedAt
+			before.PasswordHash, before.UpdatedAt, before.Version = after.PasswordHash, after.UpdatedAt, before.Version+1
 			require.Equal(t, before, after, "nothing else has changed")
 
 			_, err = kit.Login(t.Context(), "ada@example.com", loginPassword)
@@ -433,12 +434,12 @@ func TestLoginRehashKeepsAPasswordChangedMeanwhile(t *testing.T) {
 	legacy := passlibHash(loginPassword, "saltsalt", 1000)
 	changed := bcryptHash(t, "new password", 4)
 	ada := storeUser(t, users, authkit.StoredUser{User: authkit.User{Email: "ada@example.com"}, PasswordHash: legacy})
-	users.swap = func(ctx context.Context, id string, old, fresh authkit.PasswordHash, at time.Time) (bool, error) {
-		require.Equal(t, legacy, old)
-		swapped, err := users.UserStore.SwapPasswordHash(ctx, id, old, changed, at)
+	users.update = func(ctx context.Context, id string, change authkit.UserUpdate, at time.Time) (authkit.User, error) {
+		require.NotNil(t, change.PasswordHash)
+		require.EqualValues(t, 1, change.IfVersion)
+		_, err := users.UserStore.UpdateUser(ctx, id, authkit.UserUpdate{PasswordHash: &changed, IfVersion: change.IfVersion}, at)
 		require.NoError(t, err)
-		require.True(t, swapped)
-		return users.UserStore.SwapPasswordHash(ctx, id, old, fresh, at)
+		return users.UserStore.UpdateUser(ctx, id, change, at)
 	}
 	_, err := kit.Login(t.Context(), "ada@example.com", loginPassword)
 	require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
@@ -494,8 +495,8 @@ func TestLoginRehashFails(t *testing.T) {
 			kit := newKit(t, events.listen, users.listen, func(cfg *authkit.Config) { cfg.Hasher = c.hasher })
 			c.hasher.broken = true
 			if c.swap != nil {
-				users.swap = func(context.Context, string, authkit.PasswordHash, authkit.PasswordHash, time.Time) (bool, error) {
-					return false, c.swap
+				users.update = func(context.Context, string, authkit.UserUpdate, time.Time) (authkit.User, error) {
+					return authkit.User{}, c.swap
 				}
 			}
 			legacy := passlibHash(c.password, "saltsalt", 1000)

@@ -293,7 +293,7 @@ func TestAccountAtEachRequest(t *testing.T) {
 	change(authkit.UserUpdate{Disabled: new(false), Roles: &[]string{"admin"}})
 	require.Equal(t, 200, get(t, admins, "/", bearer).Code)
 
-	require.NoError(t, store.DeleteUser(t.Context(), u.ID))
+	require.NoError(t, store.DeleteUser(t.Context(), u.ID, ""))
 	problem(t, get(t, admins, "/", bearer), 401, "Could not validate credentials")
 	require.Equal(t, authkit.ReasonUnknownUser, events.last().Reason)
 }
@@ -585,9 +585,9 @@ func TestRehashHoldsNoPlace(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		users := newHookStore()
-		users.swap = func(ctx context.Context, _ string, _, _ authkit.PasswordHash, _ time.Time) (bool, error) {
+		users.update = func(ctx context.Context, _ string, _ authkit.UserUpdate, _ time.Time) (authkit.User, error) {
 			<-ctx.Done()
-			return false, ctx.Err()
+			return authkit.User{}, ctx.Err()
 		}
 		kit := newKit(t, users.listen, func(c *authkit.Config) { c.MaxConcurrentHashes = 1 })
 		storeUser(t, users, authkit.StoredUser{User: authkit.User{Email: "old@example.com"}, PasswordHash: passlibHash("correct horse", "saltsalt", 1000)})

@@ -40,7 +40,7 @@ func TestLoginWhileTheAccountChanges(t *testing.T) {
 		want   error
 		reason authkit.Reason
 	}{
-		"deleted": {func(ctx context.Context, store *faultyStore, id string) error { return store.DeleteUser(ctx, id) },
+		"deleted": {func(ctx context.Context, store *faultyStore, id string) error { return store.DeleteUser(ctx, id, "") },
 			authkit.ErrInvalidCredentials, authkit.ReasonUnknownUser},
 		"disabled": {func(ctx context.Context, store *faultyStore, id string) error {
 			_, err := store.MemoryStore.UpdateUser(ctx, id, authkit.UserUpdate{Disabled: new(true)}, time.Now())

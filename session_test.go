@@ -272,7 +272,7 @@ func TestCutOff(t *testing.T) {
 			return err
 		}, "", 400, authkit.ReasonDisabled, ""},
 		"deleted in the store": {func(ctx context.Context, _ *authkit.Kit, store *authkit.MemoryStore, id string) error {
-			return store.DeleteUser(ctx, id)
+			return store.DeleteUser(ctx, id, "")
 		}, "", 401, authkit.ReasonUnknownUser, ""},
 		"cut off in the store": {func(ctx context.Context, _ *authkit.Kit, store *authkit.MemoryStore, id string) error {
 			_, err := store.UpdateUser(ctx, id, authkit.UserUpdate{ValidFrom: new(time.Now().Add(time.Second))}, time.Now())

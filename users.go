@@ -38,7 +38,7 @@ func (k *Kit) CreateUser(ctx context.Context, u User, password string) (User, er
 	if err != nil {
 		return User{}, err
 	}
-	u.ID, u.CreatedAt = NewUserID(), now()
+	u.ID, u.CreatedAt, u.Version = NewUserID(), now(), 1
 	u.UpdatedAt = u.CreatedAt
 	if err := k.store(ctx, StoredUser{User: u, PasswordHash: hash}); err != nil {
 		return User{}, err

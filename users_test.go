@@ -33,7 +33,7 @@ func TestCreateUser(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, authkit.User{
 		ID: u.ID, Email: "ada@example.com", FullName: "Ada Lovelace", Roles: []string{"user", "admin"}, Disabled: true,
-		CreatedAt: u.CreatedAt, UpdatedAt: u.CreatedAt,
+		CreatedAt: u.CreatedAt, UpdatedAt: u.CreatedAt, Version: 1,
 	}, u)
 	require.Len(t, u.ID, 36)
 	require.Equal(t, time.UTC, u.CreatedAt.Location())
@@ -154,7 +154,7 @@ func TestCreateUserValidation(t *testing.T) {
 				require.NoError(t, kit.CheckUser(t.Context(), c.user, c.password))
 			}
 			u, err := kit.CreateUser(t.Context(), c.user, c.password)
-			all, listErr := users.ListUsers(t.Context(), "", 10)
+			all, listErr := users.ListUsers(t.Context(), authkit.UserQuery{Limit: 10})
 			require.NoError(t, listErr)
 			if c.want == nil {
 				require.NoError(t, err)
@@ -231,7 +231,7 @@ func TestCreateUserConcurrently(t *testing.T) {
 		require.ErrorIs(t, err, authkit.ErrEmailTaken)
 	}
 	require.NotEqual(t, -1, winner)
-	all, err := users.ListUsers(t.Context(), "", 10)
+	all, err := users.ListUsers(t.Context(), authkit.UserQuery{Limit: 10})
 	require.NoError(t, err)
 	require.Equal(t, []authkit.User{made[winner]}, all)
 	_, err = kit.Login(t.Context(), "ada@example.com", fmt.Sprintf("password %d", winner))
@@ -288,7 +288,7 @@ func TestCheckPassword(t *testing.T) {
 	}
 	require.Len(t, asked, 3, "passwords that break another rule are not asked about")
 	require.Empty(t, events.all())
-	all, err := users.ListUsers(ctx, "", 10)
+	all, err := users.ListUsers(ctx, authkit.UserQuery{Limit: 10})
 	require.NoError(t, err)
 	require.Empty(t, all)
 
@@ -393,7 +393,7 @@ func TestImportUsers(t *testing.T) {
 	require.NoError(t, kit.ImportUsers(t.Context(), rows))
 	require.Equal(t, given, rows, "the input is as it was")
 
-	all, err := users.ListUsers(t.Context(), "", 100)
+	all, err := users.ListUsers(t.Context(), authkit.UserQuery{Limit: 100})
 	require.NoError(t, err)
 	require.Len(t, all, len(rows))
 	order := slices.DeleteFunc(slices.Clone(rows), func(u authkit.StoredUser) bool { return u.ID != "" })
@@ -515,7 +515,7 @@ func TestImportUsersRefuses(t *testing.T) {
 				require.ErrorIs(t, err, c.want)
 				require.Equal(t, c.want == cause, errors.Is(err, authkit.ErrUnavailable))
 			}
-			all, err := users.ListUsers(t.Context(), "", 10)
+			all, err := users.ListUsers(t.Context(), authkit.UserQuery{Limit: 10})
 			require.NoError(t, err)
 			require.Len(t, all, 1, "nothing is stored before everything was checked")
 			require.Empty(t, events.all())
@@ -580,7 +580,7 @@ func TestImportUsersChecksIDs(t *testing.T) {
 			row, ok := errors.AsType[*authkit.ImportError](err)
 			require.True(t, ok, "%v", err)
 			require.Equal(t, 1, row.Row)
-			all, listErr := users.ListUsers(t.Context(), "", 10)
+			all, listErr := users.ListUsers(t.Context(), authkit.UserQuery{Limit: 10})
 			require.NoError(t, listErr)
 			require.Len(t, all, 1, "the first row was stored")
 			require.NotErrorIs(t, err, authkit.ErrUnavailable, "the store is fine")

@@ -23,20 +23,13 @@ func testValidFromMovesForward(t *testing.T, s authkit.UserStore) {
 		{}, wholeSecond, wholeSecond.Add(-time.Second), {}, wholeSecond.In(elsewhere), wholeSecond.Add(time.Second).In(elsewhere),
 		wholeSecond, wholeSecond.AddDate(100, 0, 0), wholeSecond.Add(time.Hour), time.Unix(0, 0),
 	} {
-		u.UpdatedAt = start.Add(time.Duration(i) * time.Microsecond)
 		if from.After(u.ValidFrom) {
 			u.ValidFrom = from
 		}
-		got, err := s.UpdateUser(t.Context(), u.ID, authkit.UserUpdate{ValidFrom: &from}, u.UpdatedAt)
-		if err != nil || !equal(got, u.User) {
-			t.Fatalf("to %v: got %+v (%v), want %+v", from, got, err, u.User)
-		}
-		same(t, find(t, s, u.ID), u)
-		if swapped, err := s.SwapPasswordHash(t.Context(), u.ID, u.PasswordHash, "", u.UpdatedAt); err != nil || !swapped {
-			t.Fatalf("swapped %v (%v)", swapped, err)
-		}
+		at := start.Add(time.Duration(i) * time.Microsecond)
+		update(t, s, &u, authkit.UserUpdate{ValidFrom: &from}, at)
 		u.PasswordHash = ""
-		same(t, find(t, s, u.ID), u)
+		update(t, s, &u, authkit.UserUpdate{PasswordHash: &u.PasswordHash, IfVersion: u.Version}, at)
 	}
 	same(t, find(t, s, newUser(2).ID), newUser(2))
 }
@@ -56,7 +49,7 @@ func testLatestValidFromWins(t *testing.T, s authkit.UserStore) {
 			}
 			return true, err
 		})
-		u.ValidFrom = wholeSecond.Add((racers - 1) * time.Second)
+		u.ValidFrom, u.Version = wholeSecond.Add((racers-1)*time.Second), 1+racers
 		same(t, find(t, s, u.ID), u)
 	}
 }
@@ -85,20 +78,25 @@ func testHashAndValidFromAtOnce(t *testing.T, s authkit.UserStore) {
 	})
 }
 
-// testSwapLosesToAChange sets a new password, while logins with the old one swap its hash for
-// one of a better scheme: whoever comes first, the new password stays.
-func testSwapLosesToAChange(t *testing.T, s authkit.UserStore) {
+// testRehashLosesToAChange sets a new password, while logins with the old one replace its hash
+// by one of a better scheme. The new password stays, whichever comes first.
+func testRehashLosesToAChange(t *testing.T, s authkit.UserStore) {
 	for n := range accounts {
 		u := newUser(n)
 		create(t, s, u)
-		race(t, func(i int) (bool, error) {
+		rehashed := race(t, func(i int) (bool, error) {
 			if i == racers/2 {
 				_, err := s.UpdateUser(t.Context(), u.ID, authkit.UserUpdate{PasswordHash: new(authkit.PasswordHash("changed")), ValidFrom: &wholeSecond}, start)
-				return true, err
+				return false, err
 			}
-			return s.SwapPasswordHash(t.Context(), u.ID, u.PasswordHash, authkit.PasswordHash(fmt.Sprint("better ", i)), start)
+			hash := authkit.PasswordHash(fmt.Sprint("better ", i))
+			_, err := s.UpdateUser(t.Context(), u.ID, authkit.UserUpdate{PasswordHash: &hash, IfVersion: 1}, start)
+			return wonUnless(authkit.ErrConflict, err)
 		})
-		u.PasswordHash, u.ValidFrom = "changed", wholeSecond
+		if rehashed > 1 {
+			t.Fatalf("%d rehashes of one version won, want 1 at most", rehashed)
+		}
+		u.PasswordHash, u.ValidFrom, u.Version = "changed", wholeSecond, int64(2+rehashed)
 		same(t, find(t, s, u.ID), u)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/authkit-go/authkit"
 )
@@ -16,6 +17,12 @@ const racers = 64
 
 // race runs f in many goroutines at once and returns how many of them won.
 func race(t *testing.T, f func(i int) (won bool, err error)) int {
+	t.Helper()
+	return raceOf(t, racers, f)
+}
+
+// raceOf is race with the number of goroutines.
+func raceOf(t *testing.T, racers int, f func(i int) (won bool, err error)) int {
 	t.Helper()
 	var wins atomic.Int32
 	var ready, done sync.WaitGroup
@@ -51,7 +58,7 @@ func testOneCreatorWins(t *testing.T, s authkit.UserStore) {
 		u.Email = "same@example.com"
 		return wonUnless(authkit.ErrEmailTaken, s.CreateUser(t.Context(), u))
 	})
-	list, err := s.ListUsers(t.Context(), "", racers)
+	list, err := s.ListUsers(t.Context(), authkit.UserQuery{Limit: racers})
 	if err != nil || wins != 1 || len(list) != 1 {
 		t.Fatalf("%d creators won and %d accounts exist, want 1 (%v)", wins, len(list), err)
 	}
@@ -76,22 +83,32 @@ func testOneEmailChangeWins(t *testing.T, s authkit.UserStore) {
 	}
 }
 
-func testOneSwapWins(t *testing.T, s authkit.UserStore) {
+// testOneVersionWins lets all goroutines change the version of an account that all have read,
+// round after round.
+func testOneVersionWins(t *testing.T, s authkit.UserStore) {
 	u := newUser(1)
 	create(t, s, u)
-	var winner atomic.Int32
-	wins := race(t, func(i int) (bool, error) {
-		won, err := s.SwapPasswordHash(t.Context(), u.ID, u.PasswordHash, authkit.PasswordHash(fmt.Sprint("new ", i)), start)
-		if won {
-			winner.Store(int32(i))
+	for round := range accounts {
+		at := start.Add(time.Duration(round) * time.Second)
+		var winner atomic.Int32
+		wins := race(t, func(i int) (bool, error) {
+			hash := authkit.PasswordHash(fmt.Sprint("new ", i))
+			got, err := s.UpdateUser(t.Context(), u.ID, authkit.UserUpdate{PasswordHash: &hash, IfVersion: u.Version}, at)
+			won, err := wonUnless(authkit.ErrConflict, err)
+			if won {
+				winner.Store(int32(i))
+			}
+			if won && got.Version != u.Version+1 {
+				err = fmt.Errorf("won, and was given version %d after %d", got.Version, u.Version)
+			}
+			return won, err
+		})
+		if wins != 1 {
+			t.Fatalf("round %d: %d changes of one version won, want 1", round, wins)
 		}
-		return won, err
-	})
-	if wins != 1 {
-		t.Fatalf("%d swaps won, want 1", wins)
+		u.PasswordHash, u.UpdatedAt, u.Version = authkit.PasswordHash(fmt.Sprint("new ", winner.Load())), at, u.Version+1
+		same(t, find(t, s, u.ID), u)
 	}
-	u.PasswordHash = authkit.PasswordHash(fmt.Sprint("new ", winner.Load()))
-	same(t, find(t, s, u.ID), u)
 }
 
 // testReadersSeeWholeRecords flips an account between two states, each with its own
@@ -148,28 +165,31 @@ func testAllMethodsAtOnce(t *testing.T, s authkit.UserStore) {
 			if _, err := s.UserByEmail(ctx, u.Email); err != nil {
 				return false, fmt.Errorf("UserByEmail: %w", err)
 			}
-			if _, err := s.ListUsers(ctx, "", 10); err != nil {
+			if _, err := s.ListUsers(ctx, authkit.UserQuery{Limit: 10}); err != nil {
 				return false, fmt.Errorf("ListUsers: %w", err)
 			}
 			if _, err := s.UpdateUser(ctx, u.ID, authkit.UserUpdate{Disabled: new(true)}, start); err != nil {
 				return false, fmt.Errorf("UpdateUser: %w", err)
 			}
-			if ok, err := s.SwapPasswordHash(ctx, u.ID, u.PasswordHash, "new", start); err != nil || !ok {
-				return false, fmt.Errorf("SwapPasswordHash: %v, %w", ok, err)
+			if _, err := s.UpdateUser(ctx, u.ID, authkit.UserUpdate{PasswordHash: new(authkit.PasswordHash("new")), IfVersion: 2}, start); err != nil {
+				return false, fmt.Errorf("UpdateUser at version 2: %w", err)
+			}
+			if _, err := s.CountUsers(ctx, authkit.UserQuery{Role: "editor"}); err != nil {
+				return false, fmt.Errorf("CountUsers: %w", err)
 			}
 			got, err := s.UserByID(ctx, u.ID)
-			if err != nil || !got.Disabled || got.PasswordHash != "new" {
+			if err != nil || !got.Disabled || got.PasswordHash != "new" || got.Version != 3 {
 				return false, fmt.Errorf("UserByID: %+v, %w", got.User, err)
 			}
 			if round%2 == 0 {
-				if err := s.DeleteUser(ctx, u.ID); err != nil {
+				if err := s.DeleteUser(ctx, u.ID, ""); err != nil {
 					return false, fmt.Errorf("DeleteUser: %w", err)
 				}
 			}
 		}
 		return true, nil
 	})
-	list, err := s.ListUsers(t.Context(), "", 1000)
+	list, err := s.ListUsers(t.Context(), authkit.UserQuery{Limit: 1000})
 	if err != nil || len(list) != 2*racers {
 		t.Fatalf("%d accounts are left, want %d (%v)", len(list), 2*racers, err)
 	}
@@ -181,7 +201,7 @@ func testCancelledContext(t *testing.T, s authkit.UserStore) {
 	cancel()
 	fails := func(method string, err error) {
 		t.Helper()
-		if err == nil || errors.Is(err, authkit.ErrUserNotFound) || errors.Is(err, authkit.ErrEmailTaken) {
+		if err == nil || errors.Is(err, authkit.ErrUserNotFound) || errors.Is(err, authkit.ErrEmailTaken) || errors.Is(err, authkit.ErrLastAdmin) {
 			t.Errorf("%s with a cancelled context: got error %v", method, err)
 		}
 	}
@@ -189,14 +209,14 @@ func testCancelledContext(t *testing.T, s authkit.UserStore) {
 	fails("UserByID", err)
 	_, err = s.UserByEmail(ctx, "user1@example.com")
 	fails("UserByEmail", err)
-	_, err = s.ListUsers(ctx, "", 1)
+	_, err = s.ListUsers(ctx, authkit.UserQuery{Limit: 1})
 	fails("ListUsers", err)
 	fails("CreateUser", s.CreateUser(ctx, newUser(2)))
 	_, err = s.UpdateUser(ctx, "id-000001", authkit.UserUpdate{Disabled: new(true), PasswordHash: new(authkit.PasswordHash("new")), ValidFrom: &start}, start)
 	fails("UpdateUser", err)
-	_, err = s.SwapPasswordHash(ctx, "id-000001", "hash 1", "new", start)
-	fails("SwapPasswordHash", err)
-	fails("DeleteUser", s.DeleteUser(ctx, "id-000001"))
+	_, err = s.CountUsers(ctx, authkit.UserQuery{})
+	fails("CountUsers", err)
+	fails("DeleteUser", s.DeleteUser(ctx, "id-000001", ""))
 	same(t, find(t, s, "id-000001"), newUser(1))
 	_, err = s.UserByID(t.Context(), newUser(2).ID)
 	wantError(t, err, authkit.ErrUserNotFound)

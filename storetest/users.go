@@ -44,15 +44,21 @@ func TestUserStore(t *testing.T, open func(t *testing.T) authkit.UserStore) {
 		"Pages":                  testPages,
 		"Update":                 testUpdate,
 		"UpdateToATakenEmail":    testUpdateToATakenEmail,
-		"SwapPasswordHash":       testSwapPasswordHash,
+		"IfVersion":              testIfVersion,
+		"KeepsTimes":             testUserKeepsTimes,
+		"Queries":                testQueries,
+		"QueryPages":             testQueryPages,
+		"Counts":                 testCounts,
+		"KeepRole":               testKeepRole,
+		"LastAdminStays":         testLastAdminStays,
 		"ValidFromMovesForward":  testValidFromMovesForward,
 		"LatestValidFromWins":    testLatestValidFromWins,
 		"HashAndValidFromAtOnce": testHashAndValidFromAtOnce,
-		"SwapLosesToAChange":     testSwapLosesToAChange,
+		"RehashLosesToAChange":   testRehashLosesToAChange,
 		"Delete":                 testDelete,
 		"OneCreatorWins":         testOneCreatorWins,
 		"OneEmailChangeWins":     testOneEmailChangeWins,
-		"OneSwapWins":            testOneSwapWins,
+		"OneVersionWins":         testOneVersionWins,
 		"ReadersSeeWholeRecords": testReadersSeeWholeRecords,
 		"AllMethodsAtOnce":       testAllMethodsAtOnce,
 		"CancelledContext":       testCancelledContext,
@@ -77,6 +83,7 @@ func newUser(n int) authkit.StoredUser {
 			Roles:     []string{"user", "editor"},
 			CreatedAt: start,
 			UpdatedAt: start,
+			Version:   1,
 		},
 		PasswordHash: authkit.PasswordHash(fmt.Sprintf("hash %d", n)),
 	}
@@ -106,6 +113,17 @@ func find(t *testing.T, s authkit.UserStore, id string) authkit.StoredUser {
 	return byID
 }
 
+// update makes a change that has to succeed, and checks that the store returns it.
+func update(t *testing.T, s authkit.UserStore, u *authkit.StoredUser, change authkit.UserUpdate, at time.Time) {
+	t.Helper()
+	u.UpdatedAt, u.Version = at, u.Version+1
+	got, err := s.UpdateUser(t.Context(), u.ID, change, at)
+	if err != nil || !equal(got, u.User) {
+		t.Fatalf("UpdateUser returned %+v (%v), want %+v", got, err, u.User)
+	}
+	same(t, find(t, s, u.ID), *u)
+}
+
 func same(t *testing.T, got, want authkit.StoredUser) {
 	t.Helper()
 	if !equal(got.User, want.User) || got.PasswordHash != want.PasswordHash || !got.ValidFrom.Equal(want.ValidFrom) {
@@ -116,7 +134,8 @@ func same(t *testing.T, got, want authkit.StoredUser) {
 
 func equal(a, b authkit.User) bool {
 	return a.ID == b.ID && a.Email == b.Email && a.FullName == b.FullName && slices.Equal(a.Roles, b.Roles) &&
-		a.Disabled == b.Disabled && a.CreatedAt.Equal(b.CreatedAt) && a.UpdatedAt.Equal(b.UpdatedAt)
+		a.Disabled == b.Disabled && a.CreatedAt.Equal(b.CreatedAt) && a.UpdatedAt.Equal(b.UpdatedAt) &&
+		a.EmailVerifiedAt.Equal(b.EmailVerifiedAt) && a.LockedUntil.Equal(b.LockedUntil) && a.Version == b.Version
 }
 
 func wantError(t *testing.T, err, want error) {
@@ -129,6 +148,7 @@ func wantError(t *testing.T, err, want error) {
 func testCreateAndFind(t *testing.T, s authkit.UserStore) {
 	plain, bare := newUser(1), newUser(2)
 	bare.FullName, bare.Roles, bare.Disabled, bare.PasswordHash = "", []string{}, true, ""
+	plain.EmailVerifiedAt, plain.LockedUntil = start.Add(time.Minute), start.Add(time.Hour).In(elsewhere)
 	cutOff := newUser(3)
 	cutOff.ValidFrom = start.Truncate(time.Second).In(elsewhere)
 	create(t, s, plain, bare, cutOff)
@@ -152,12 +172,10 @@ func testNotFound(t *testing.T, s authkit.UserStore) {
 	}
 	_, err := s.UpdateUser(t.Context(), "nobody", authkit.UserUpdate{}, start)
 	wantError(t, err, authkit.ErrUserNotFound)
-	swapped, err := s.SwapPasswordHash(t.Context(), "nobody", "", "new", start)
+	_, err = s.UpdateUser(t.Context(), "nobody", authkit.UserUpdate{IfVersion: 1, KeepRole: "admin"}, start)
 	wantError(t, err, authkit.ErrUserNotFound)
-	if swapped {
-		t.Fatal("swapped the hash of nobody")
-	}
-	wantError(t, s.DeleteUser(t.Context(), "nobody"), authkit.ErrUserNotFound)
+	wantError(t, s.DeleteUser(t.Context(), "nobody", ""), authkit.ErrUserNotFound)
+	wantError(t, s.DeleteUser(t.Context(), "nobody", "admin"), authkit.ErrUserNotFound)
 }
 
 func testEmailIsUnique(t *testing.T, s authkit.UserStore) {
@@ -213,7 +231,7 @@ func testSharesNoMemory(t *testing.T, s authkit.UserStore) {
 	_ = append(got.Roles[:1], "admin")
 	same(t, find(t, s, want.ID), want)
 
-	list, err := s.ListUsers(t.Context(), "", 1)
+	list, err := s.ListUsers(t.Context(), authkit.UserQuery{Limit: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +244,7 @@ func testSharesNoMemory(t *testing.T, s authkit.UserStore) {
 		t.Fatal(err)
 	}
 	roles[0], updated.Roles[0] = "admin", "admin"
-	want.Roles = []string{"viewer"}
+	want.Roles, want.Version = []string{"viewer"}, 2
 	same(t, find(t, s, want.ID), want)
 }
 
@@ -239,7 +257,7 @@ func testPages(t *testing.T, s authkit.UserStore) {
 		var got []string
 		after := ""
 		for {
-			page, err := s.ListUsers(t.Context(), after, limit)
+			page, err := s.ListUsers(t.Context(), authkit.UserQuery{After: after, Limit: limit})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -254,7 +272,7 @@ func testPages(t *testing.T, s authkit.UserStore) {
 			}
 			after = page[len(page)-1].ID
 			if len(page) == limit && limit == 7 { // an account that goes moves no page
-				if err := s.DeleteUser(t.Context(), after); err != nil {
+				if err := s.DeleteUser(t.Context(), after, ""); err != nil {
 					t.Fatal(err)
 				}
 				create(t, s, newUser(numberOf(after)))
@@ -265,12 +283,12 @@ func testPages(t *testing.T, s authkit.UserStore) {
 		}
 	}
 	for _, limit := range []int{math.MaxInt, 0, -1} {
-		page, err := s.ListUsers(t.Context(), "id-000003", limit)
+		page, err := s.ListUsers(t.Context(), authkit.UserQuery{After: "id-000003", Limit: limit})
 		if want := map[bool]int{true: n - 4}[limit > 0]; err != nil || len(page) != want {
 			t.Fatalf("limit %d: %d accounts (%v), want %d", limit, len(page), err, want)
 		}
 	}
-	page, err := s.ListUsers(t.Context(), "id-000003x", 2)
+	page, err := s.ListUsers(t.Context(), authkit.UserQuery{After: "id-000003x", Limit: 2})
 	if err != nil || len(page) != 2 || page[0].ID != "id-000004" {
 		t.Fatalf("after an ID that does not exist: %v, %v", page, err)
 	}
@@ -303,6 +321,10 @@ func testUpdate(t *testing.T, s authkit.UserStore) {
 		{authkit.UserUpdate{PasswordHash: new(authkit.PasswordHash("other"))}, func() { u.PasswordHash = "other" }},
 		{authkit.UserUpdate{PasswordHash: new(authkit.PasswordHash(""))}, func() { u.PasswordHash = "" }},
 		{authkit.UserUpdate{ValidFrom: &cutOff}, func() { u.ValidFrom = cutOff }},
+		{authkit.UserUpdate{EmailVerifiedAt: &start}, func() { u.EmailVerifiedAt = start }},
+		{authkit.UserUpdate{LockedUntil: &later}, func() { u.LockedUntil = later }},
+		{authkit.UserUpdate{EmailVerifiedAt: &time.Time{}, LockedUntil: &start}, func() { u.EmailVerifiedAt, u.LockedUntil = time.Time{}, start }},
+		{authkit.UserUpdate{LockedUntil: &time.Time{}}, func() { u.LockedUntil = time.Time{} }},
 		{
 			authkit.UserUpdate{PasswordHash: new(authkit.PasswordHash("both")), ValidFrom: new(cutOff.Add(time.Second))},
 			func() { u.PasswordHash, u.ValidFrom = "both", cutOff.Add(time.Second) },
@@ -318,15 +340,7 @@ func testUpdate(t *testing.T, s authkit.UserStore) {
 		before := u.Email
 		later = later.Add(time.Microsecond)
 		step.apply()
-		u.UpdatedAt = later
-		got, err := s.UpdateUser(t.Context(), u.ID, step.change, later)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !equal(got, u.User) {
-			t.Fatalf("UpdateUser returned %+v, want %+v", got, u.User)
-		}
-		same(t, find(t, s, u.ID), u)
+		update(t, s, &u, step.change, later)
 		if before != u.Email {
 			_, err := s.UserByEmail(t.Context(), before)
 			wantError(t, err, authkit.ErrUserNotFound)
@@ -345,40 +359,18 @@ func testUpdateToATakenEmail(t *testing.T, s authkit.UserStore) {
 	same(t, find(t, s, "id-000002"), newUser(2))
 }
 
-func testSwapPasswordHash(t *testing.T, s authkit.UserStore) {
-	u := newUser(1)
-	create(t, s, u, newUser(2))
-	later := start.Add(time.Hour)
-	for _, wrong := range []authkit.PasswordHash{"", "other", "HASH 1", "hash 1 "} {
-		swapped, err := s.SwapPasswordHash(t.Context(), u.ID, wrong, "new", later)
-		if err != nil || swapped {
-			t.Fatalf("old %q: swapped %v, error %v", string(wrong), swapped, err)
-		}
-	}
-	same(t, find(t, s, u.ID), u)
-	for _, next := range []authkit.PasswordHash{"new", "new", "", "again"} {
-		swapped, err := s.SwapPasswordHash(t.Context(), u.ID, u.PasswordHash, next, later)
-		if err != nil || !swapped {
-			t.Fatalf("to %q: swapped %v, error %v", string(next), swapped, err)
-		}
-		u.PasswordHash, u.UpdatedAt = next, later
-		same(t, find(t, s, u.ID), u)
-	}
-	same(t, find(t, s, newUser(2).ID), newUser(2))
-}
-
 func testDelete(t *testing.T, s authkit.UserStore) {
 	u := newUser(1)
 	create(t, s, u, newUser(2))
-	if err := s.DeleteUser(t.Context(), u.ID); err != nil {
+	if err := s.DeleteUser(t.Context(), u.ID, ""); err != nil {
 		t.Fatal(err)
 	}
 	_, err := s.UserByID(t.Context(), u.ID)
 	wantError(t, err, authkit.ErrUserNotFound)
 	_, err = s.UserByEmail(t.Context(), u.Email)
 	wantError(t, err, authkit.ErrUserNotFound)
-	wantError(t, s.DeleteUser(t.Context(), u.ID), authkit.ErrUserNotFound)
-	list, err := s.ListUsers(t.Context(), "", 10)
+	wantError(t, s.DeleteUser(t.Context(), u.ID, ""), authkit.ErrUserNotFound)
+	list, err := s.ListUsers(t.Context(), authkit.UserQuery{Limit: 10})
 	if err != nil || len(list) != 1 || list[0].ID != newUser(2).ID {
 		t.Fatalf("left: %v, %v", list, err)
 	}

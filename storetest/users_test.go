@@ -22,8 +22,8 @@ var mutants = map[string]struct {
 }{
 	"second account takes the address over": {"EmailIsUnique", func(s *authkit.MemoryStore) authkit.UserStore { return replacing{s} }},
 	"look-then-insert":                      {"OneCreatorWins", func(s *authkit.MemoryStore) authkit.UserStore { return &lookThenInsert{MemoryStore: s} }},
-	"look-then-swap":                        {"OneSwapWins", func(s *authkit.MemoryStore) authkit.UserStore { return &lookThenSwap{MemoryStore: s} }},
-	"swaps whatever is there":               {"SwapPasswordHash", func(s *authkit.MemoryStore) authkit.UserStore { return swapsAlways{s} }},
+	"look-then-update":                      {"OneVersionWins", func(s *authkit.MemoryStore) authkit.UserStore { return lookThenUpdate{s} }},
+	"ignores the version":                   {"IfVersion", func(s *authkit.MemoryStore) authkit.UserStore { return versionless{s} }},
 	"ignores the context":                   {"CancelledContext", func(s *authkit.MemoryStore) authkit.UserStore { return deaf{s} }},
 	"shares its slices":                     {"SharesNoMemory", func(s *authkit.MemoryStore) authkit.UserStore { return &sharing{MemoryStore: s} }},
 	"not found is no error":                 {"NotFound", func(s *authkit.MemoryStore) authkit.UserStore { return silent{s} }},
@@ -32,7 +32,7 @@ var mutants = map[string]struct {
 	"valid-from moves back":                 {"ValidFromMovesForward", func(s *authkit.MemoryStore) authkit.UserStore { return &movesBack{MemoryStore: s} }},
 	"look-then-move":                        {"LatestValidFromWins", func(s *authkit.MemoryStore) authkit.UserStore { return &lookThenMove{movesBack{MemoryStore: s}} }},
 	"hash first, valid-from later":          {"HashAndValidFromAtOnce", func(s *authkit.MemoryStore) authkit.UserStore { return hashFirst{s} }},
-	"swap over a change":                    {"SwapLosesToAChange", func(s *authkit.MemoryStore) authkit.UserStore { return &lookThenSwap{MemoryStore: s} }},
+	"rehash over a change":                  {"RehashLosesToAChange", func(s *authkit.MemoryStore) authkit.UserStore { return lookThenUpdate{s} }},
 	"forgets the times":                     {"Update", func(s *authkit.MemoryStore) authkit.UserStore { return timeless{s} }},
 }
 
@@ -40,7 +40,7 @@ type replacing struct{ *authkit.MemoryStore }
 
 func (s replacing) CreateUser(ctx context.Context, u authkit.StoredUser) error {
 	if old, err := s.UserByEmail(ctx, u.Email); err == nil {
-		_ = s.DeleteUser(ctx, old.ID)
+		_ = s.DeleteUser(ctx, old.ID, "")
 	}
 	return s.MemoryStore.CreateUser(ctx, u)
 }
@@ -58,34 +58,32 @@ func (s *lookThenInsert) CreateUser(ctx context.Context, u authkit.StoredUser) e
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if old, err := s.UserByEmail(ctx, u.Email); err == nil {
-		_ = s.DeleteUser(ctx, old.ID)
+		_ = s.DeleteUser(ctx, old.ID, "")
 	}
 	return s.MemoryStore.CreateUser(ctx, u)
 }
 
-type lookThenSwap struct{ *authkit.MemoryStore }
+type lookThenUpdate struct{ *authkit.MemoryStore }
 
-func (s *lookThenSwap) SwapPasswordHash(ctx context.Context, id string, old, new authkit.PasswordHash, at time.Time) (bool, error) {
-	u, err := s.UserByID(ctx, id)
-	if err != nil || u.PasswordHash != old {
-		return false, err
-	}
-	time.Sleep(time.Millisecond)
-	return swapsAlways{s.MemoryStore}.SwapPasswordHash(ctx, id, old, new, at)
-}
-
-type swapsAlways struct{ *authkit.MemoryStore }
-
-func (s swapsAlways) SwapPasswordHash(ctx context.Context, id string, _, new authkit.PasswordHash, at time.Time) (bool, error) {
-	for {
+func (s lookThenUpdate) UpdateUser(ctx context.Context, id string, c authkit.UserUpdate, at time.Time) (authkit.User, error) {
+	if c.IfVersion != 0 {
 		u, err := s.UserByID(ctx, id)
 		if err != nil {
-			return false, err
+			return authkit.User{}, err
 		}
-		if ok, err := s.MemoryStore.SwapPasswordHash(ctx, id, u.PasswordHash, new, at); ok || err != nil {
-			return true, err
+		if u.Version != c.IfVersion {
+			return authkit.User{}, authkit.ErrConflict
 		}
+		roundTrip()
 	}
+	return versionless{s.MemoryStore}.UpdateUser(ctx, id, c, at)
+}
+
+type versionless struct{ *authkit.MemoryStore }
+
+func (s versionless) UpdateUser(ctx context.Context, id string, c authkit.UserUpdate, at time.Time) (authkit.User, error) {
+	c.IfVersion = 0
+	return s.MemoryStore.UpdateUser(ctx, id, c, at)
 }
 
 type deaf struct{ *authkit.MemoryStore }
@@ -119,11 +117,11 @@ func (s silent) UserByID(ctx context.Context, id string) (authkit.StoredUser, er
 
 type firstPage struct{ *authkit.MemoryStore }
 
-func (s firstPage) ListUsers(ctx context.Context, after string, limit int) ([]authkit.User, error) {
-	if after != "" {
+func (s firstPage) ListUsers(ctx context.Context, q authkit.UserQuery) ([]authkit.User, error) {
+	if q.After != "" {
 		return nil, nil
 	}
-	return s.MemoryStore.ListUsers(ctx, "", limit)
+	return s.MemoryStore.ListUsers(ctx, q)
 }
 
 type twoSteps struct{ *authkit.MemoryStore }
