@@ -250,13 +250,15 @@ func (c conn) result(ctx context.Context, query string, args ...any) (sql.Result
 	if err != nil {
 		return nil, c.note(err)
 	}
+	on, settled := c.settle(ctx)
+	defer settled()
 	var result sql.Result
 	if stmt != nil {
-		result, err = stmt.ExecContext(ctx, args...)
+		result, err = stmt.ExecContext(on, args...)
 	} else {
-		result, err = c.q().ExecContext(ctx, c.text(query), args...)
+		result, err = c.q().ExecContext(on, c.text(query), args...)
 	}
-	return result, c.note(err)
+	return result, c.note(cancelled(ctx, err))
 }
 
 // exec runs a statement, and returns how many rows it changed.
@@ -279,14 +281,20 @@ func (c conn) query(ctx context.Context, row func(scan func(...any) error) error
 	if err != nil {
 		return c.note(err)
 	}
+	on := ctx
+	if !strings.HasPrefix(query, "SELECT") {
+		var settled func()
+		on, settled = c.settle(ctx)
+		defer settled()
+	}
 	var rows *sql.Rows
 	if stmt != nil {
-		rows, err = stmt.QueryContext(ctx, args...)
+		rows, err = stmt.QueryContext(on, args...)
 	} else {
-		rows, err = c.q().QueryContext(ctx, c.text(query), args...)
+		rows, err = c.q().QueryContext(on, c.text(query), args...)
 	}
 	if err != nil {
-		return c.note(err)
+		return c.note(cancelled(ctx, err))
 	}
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
@@ -295,9 +303,48 @@ func (c conn) query(ctx context.Context, row func(scan func(...any) error) error
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return c.note(err)
+		return c.note(cancelled(ctx, err))
 	}
 	return c.note(rows.Close())
+}
+
+// settleTime is how long a change may go on after its context is done.
+const settleTime = time.Second
+
+// settle returns a context for a statement that is a change by itself. A server does not
+// notice that its client gives up: the change would be made after the call has returned.
+// So the statement may end first, unless that takes too long.
+func (c conn) settle(ctx context.Context) (on context.Context, settled func()) {
+	if c.t != nil || c.d == SQLite {
+		return ctx, func() {}
+	}
+	return settling(ctx)
+}
+
+func settling(ctx context.Context) (on context.Context, settled func()) {
+	if ctx.Done() == nil || ctx.Err() != nil {
+		return ctx, func() {}
+	}
+	on, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-time.After(settleTime):
+			cancel()
+		case <-on.Done():
+		}
+	})
+	return on, func() {
+		stop()
+		cancel()
+	}
+}
+
+// cancelled returns an error with that of a context that is done.
+func cancelled(ctx context.Context, err error) error {
+	if ctx.Err() == nil || err == nil || errors.Is(err, ctx.Err()) {
+		return err
+	}
+	return errors.Join(ctx.Err(), err)
 }
 
 // queryRow is query for one row. It returns missing if there is none.

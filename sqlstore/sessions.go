@@ -18,7 +18,7 @@ var (
 
 const (
 	listColumns    = `id, user_id, device, address, created_at, last_used_at, expires_at, ends_at, auth_time, methods`
-	sessionColumns = listColumns + `, token_hash, parent_hash, rotatedat, successor`
+	sessionColumns = listColumns + `, token_hash, parent_hash, rotated_at, successor`
 
 	sessionByID = `SELECT ` + sessionColumns + ` FROM {sessions} WHERE tenant = ? AND id = ?`
 )
@@ -155,7 +155,7 @@ func (c conn) session(ctx context.Context, id, lock string, x *authkit.StoredSes
 
 // sessionUser is the query of SessionUser. An account that is not there has an empty ID.
 const sessionUser = `SELECT s.id, s.user_id, s.device, s.address, s.created_at, s.last_used_at, s.expires_at, s.ends_at, s.auth_time, s.methods,
-	s.token_hash, s.parent_hash, s.rotatedat, s.successor,
+	s.token_hash, s.parent_hash, s.rotated_at, s.successor,
 	COALESCE(u.id, ''), COALESCE(u.email, ''), COALESCE(u.full_name, ''), COALESCE(u.roles, ''), COALESCE(u.disabled, false),
 	COALESCE(u.password_hash, ''), COALESCE(u.valid_from, 0), COALESCE(u.created_at, 0), COALESCE(u.updated_at, 0),
 	COALESCE(u.email_verified_at, 0), COALESCE(u.locked_until, 0), COALESCE(u.version, 0)
@@ -221,7 +221,7 @@ func (db *DB) RotateSession(ctx context.Context, id string, r authkit.Rotation) 
 	if !storable(r.Address) {
 		return authkit.StoredSession{}, false, failure(errSessionText)
 	}
-	const rotate = `UPDATE {sessions} SET parent_hash = token_hash, token_hash = ?, successor = ?, rotatedat = ?, last_used_at = ?, expires_at = ?, address = ?
+	const rotate = `UPDATE {sessions} SET parent_hash = token_hash, token_hash = ?, successor = ?, rotated_at = ?, last_used_at = ?, expires_at = ?, address = ?
 		WHERE tenant = ? AND id = ? AND token_hash = ?`
 	args := []any{r.New[:], bytesOf(r.Successor), micros(r.At), micros(r.At), micros(r.ExpiresAt), r.Address, db.opts.Tenant, id, r.Old[:]}
 	var x authkit.StoredSession

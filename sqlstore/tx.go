@@ -151,15 +151,25 @@ func (db *DB) begin(ctx context.Context, level sql.IsolationLevel) (t *transacti
 	if db.d == SQLite {
 		return db.beginImmediate(ctx)
 	}
-	tx, err := db.pool.BeginTx(ctx, &sql.TxOptions{Isolation: level})
+	c, err := db.pool.Conn(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
+	on, settled := settling(ctx) // so that a commit under way is waited for
+	tx, err := c.BeginTx(on, &sql.TxOptions{Isolation: level})
+	if err != nil {
+		settled()
+		_ = c.Close()
+		return nil, nil, cancelled(ctx, err)
+	}
 	return &transaction{q: tx, tx: tx}, func(commit bool) error {
-		if commit {
-			return tx.Commit()
+		defer func() { _ = c.Close() }()
+		defer settled()
+		err := ctx.Err()
+		if commit && err == nil {
+			return cancelled(ctx, tx.Commit())
 		}
-		return tx.Rollback()
+		return errors.Join(err, tx.Rollback())
 	}, nil
 }
 

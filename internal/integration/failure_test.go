@@ -134,7 +134,7 @@ func (l *line) release() {
 }
 
 // behind returns a database as it is reached through a line.
-func behind(t *testing.T, d database) (*sqlstore.Store, *line) {
+func behind(t *testing.T, d database) (*sqlstore.DB, *line) {
 	t.Helper()
 	dsn := d.create(t)
 	var l *line
@@ -170,7 +170,7 @@ type failing struct {
 	events chan authkit.Event
 }
 
-func newFailing(t *testing.T, s *sqlstore.Store) failing {
+func newFailing(t *testing.T, s *sqlstore.DB) failing {
 	t.Helper()
 	f := failing{events: make(chan authkit.Event, 1000)}
 	kit, err := authkit.New(authkit.Config{
