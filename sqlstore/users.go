@@ -422,7 +422,7 @@ func (c conn) heldByOther(ctx context.Context, id, role string) (held bool, err 
 		return false, nil
 	}
 	where, args := c.hasRole(role)
-	query := `SELECT roles FROM {users} WHERE tenant = ? AND id <> ? AND disabled = ? AND ` + where + ` LIMIT 100` // some may be broken
+	query := `SELECT roles FROM {users} WHERE tenant = ? AND id <> ? AND disabled = ? AND ` + where + ` ORDER BY id LIMIT 100` // some may be broken
 	if c.d == MySQL && c.t.inHost {
 		query += c.d.forUpdate() // the program's transaction may have an old view
 	}

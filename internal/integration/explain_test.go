@@ -38,7 +38,7 @@ func TestEveryStatementUsesAnIndex(t *testing.T) {
 		}
 		explained := 0
 		for _, query := range seen.statements() {
-			if !strings.Contains(query, "authkit_") || strings.Contains(query, "authkit_migrations") || strings.HasPrefix(query, "INSERT") {
+			if !strings.Contains(query, "authkit_") || strings.Contains(query, "authkit_migrations") || strings.HasPrefix(query, "INSERT") && !strings.Contains(query, " FROM ") {
 				continue
 			}
 			explained++
