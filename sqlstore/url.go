@@ -37,18 +37,23 @@ func ParseURL(address string) (driver, dsn string, d Dialect, err error) {
 	scheme, rest, _ := strings.Cut(address, ":")
 	switch scheme {
 	case "sqlite":
+		driver, d = "sqlite", SQLite
 		dsn, err = sqliteDSN(rest)
-		return "sqlite", dsn, SQLite, err
 	case "postgres", "postgresql":
 		if _, err := url.Parse(address); err != nil || !strings.HasPrefix(rest, "//") {
 			return "", "", 0, errServerURL
 		}
-		return "pgx", address, Postgres, nil
+		driver, d, dsn = "pgx", Postgres, address
 	case "mysql", "mariadb":
+		driver, d = "mysql", MySQL
 		dsn, err = mysqlDSN(address)
-		return "mysql", dsn, MySQL, err
+	default: // the text may be a password in the wrong place
+		err = errURL
 	}
-	return "", "", 0, errURL // the text may be a password in the wrong place
+	if err != nil {
+		return "", "", 0, err
+	}
+	return driver, dsn, d, nil
 }
 
 func sqliteDSN(file string) (string, error) {
