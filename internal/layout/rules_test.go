@@ -310,7 +310,7 @@ func TestRulesCanFail(t *testing.T) {
 			map[string]string{
 				"sqlstore/a.go": commentLines(450) + "package sqlstore\n", "sqlstore/b.go": commentLines(450) + "package sqlstore\n",
 				"sqlstore/c.go": commentLines(450) + "package sqlstore\n", "sqlstore/d.go": commentLines(450) + "package sqlstore\n",
-				"sqlstore/e.go":            commentLines(546) + "package sqlstore\n",
+				"sqlstore/e.go": commentLines(450) + "package sqlstore\n", "sqlstore/f.go": commentLines(95) + "package sqlstore\n",
 				"sqlstore/example_test.go": strings.ReplaceAll(good["apikey/example_test.go"], "apikey", "sqlstore"),
 			}},
 		{"feature budgets", "two stores", "2 exported store interfaces",
