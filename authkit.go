@@ -71,116 +71,159 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/authkit-go/authkit/internal/gate"
 )
 
-// Config configures a [Kit]. The one thing that must be set is a key: Secret,
-// Tokens.Keys or Tokens.Ring. Every other zero value is a safe default.
+// Config configures a [Kit]. The only required setting is a key: Secret, Tokens.Keys or
+// Tokens.Ring. Every other zero value is a safe default.
 type Config struct {
-	// Secret signs and verifies tokens with HS256: 32 random bytes or more, known to
-	// nobody else, and used for nothing else: whatever it signs is an access token. It is
-	// short for Tokens.Keys with one such key; set one of the two.
+	// Secret signs and verifies tokens with HS256: 32 or more random bytes that nothing
+	// else uses. It is short for Tokens.Keys with one such key. Set one of the two.
 	Secret []byte
 
-	// Tokens says how access tokens are signed and verified.
+	// Tokens configures how access tokens are signed and verified.
 	Tokens TokenConfig
 
-	// Users keeps the accounts; nil means a new [MemoryStore]. Make it yourself to list,
-	// change and delete accounts.
+	// Users keeps the accounts. If nil, they are kept in a new [MemoryStore].
 	Users UserStore
 
 	// Sessions turns on refresh tokens, logout, and the list of a user's sessions.
 	Sessions SessionConfig
 
-	// Throttle, if not nil, is asked before every login and every refresh, and slows
-	// down whoever guesses. Package throttle has one. Nil means that nothing does but
-	// MaxConcurrentHashes: guesses are as many as the service can hash.
+	// Tickets keeps pending logins. If nil, Users keeps them, which must be a
+	// [TicketStore] then if SecondFactors is set.
+	Tickets TicketStore
+
+	// SecondFactors are asked by every login. A login of a user who has enrolled one of
+	// them fails with a [ChallengeError] until the user has answered it.
+	SecondFactors []SecondFactor
+
+	// Authenticators authenticate requests by other credentials than bearer tokens and
+	// session cookies, such as API keys.
+	Authenticators []Authenticator
+
+	// UserData are the features that keep data about users of their own.
+	UserData []UserData
+
+	// RequireVerifiedEmail refuses logins and refreshes of accounts whose e-mail address
+	// was never verified.
+	RequireVerifiedEmail bool
+
+	// Throttle limits failed logins and refreshes. Package throttle implements it. If
+	// nil, only Passwords.MaxConcurrentHashes limits how fast passwords can be guessed.
 	Throttle Throttle
 
-	// StoreTimeout is how long a call to Users or Sessions.Store may take; zero means 5
-	// seconds. What takes longer is answered 503. A MemoryStore needs no such limit, and
-	// has none.
+	// StoreTimeout limits each call of a store. If zero, it is 5 seconds. A request whose
+	// call takes longer is answered with 503. A MemoryStore has no limit.
 	StoreTimeout time.Duration
 
-	// Hasher hashes passwords; nil means
+	// Passwords configures how passwords are hashed and which ones are accepted.
+	Passwords PasswordConfig
+
+	// Roles is the role table: every role that a user can have, with the permissions
+	// that it grants. Roles outside the table are refused, in accounts and in policies, so
+	// that a misspelt role is found early. If nil, every well-formed name is a role and
+	// there are no permissions. Names are 1 to 64 of a-z, 0-9, colon, hyphen and
+	// underscore.
+	Roles map[string][]string
+
+	// AdminRole is the role of administrators. If empty, it is "admin". Its holders can
+	// grant every role, others only the roles that they hold themselves. The last enabled
+	// account with the role cannot be disabled or deleted, and cannot lose the role.
+	AdminRole string
+
+	// EmailSubject makes the e-mail the subject of the tokens instead of the user ID, as
+	// clients of some older systems expect. Such a token is refused once the user's
+	// address changes.
+	EmailSubject bool
+
+	// ExtraClaims, if not nil, returns further claims for a user's access token: a struct
+	// or a map that encodes as a JSON object. An error fails the login. It must be safe
+	// for concurrent use.
+	ExtraClaims func(ctx context.Context, u User) (any, error)
+
+	// OnEvent are called with every [Event], in order, before the operation returns. They
+	// must be quick and safe for concurrent use.
+	OnEvent []func(context.Context, Event)
+
+	// Logger logs every event, beside OnEvent. If nil, it is slog.Default(). To log
+	// nothing, use slog.New(slog.DiscardHandler).
+	Logger *slog.Logger
+}
+
+// A PasswordConfig configures the passwords of a [Kit].
+type PasswordConfig struct {
+	// Hasher hashes and verifies passwords. If nil, it is
 	// Schemes(Bcrypt{}, PBKDF2SHA256{}, Argon2id{}).
 	Hasher Hasher
 
-	// Roles is the role table: every role that a user can have, with the permissions
-	// that it grants. Then a role outside the table is refused, in an account that a Kit
-	// makes and in a policy, so that a misspelt one cannot wait for its day. Nil means
-	// that every well-formed name is a role, and that there are no permissions. Names are
-	// 1 to 64 of a-z, 0-9, colon, hyphen and underscore.
-	Roles map[string][]string
+	// MinLength is the minimum length of a new password, in code points. If zero, it is
+	// 8, which is also the least. NIST SP 800-63B advises 15 if the password is the only
+	// factor.
+	MinLength int
 
-	// EmailSubject makes the e-mail the subject of the tokens, as the clients of some
-	// older systems expect, in place of the user ID. Such a token dies with a change
-	// of the address.
-	EmailSubject bool
+	// Check, if not nil, checks every new password that meets the other rules, for
+	// example against a list of known passwords. It returns ErrPasswordRefused for a
+	// password that must not be used. Another error fails the operation, so Check decides
+	// whether a password passes if it cannot be checked. It must be safe for concurrent
+	// use.
+	Check func(ctx context.Context, password string, u User) error
 
-	// MinPasswordLength is the fewest code points of a password that a human chooses;
-	// zero means 8, which is also the least. NIST SP 800-63B advises 15 where the
-	// password is the only factor.
-	MinPasswordLength int
-
-	// CheckPassword, if not nil, is asked about every new password that meets the
-	// other rules, such as whether it is on a list of known ones. It returns
-	// ErrPasswordRefused for one that must not be used. Another error fails the
-	// operation: whether a check that cannot answer lets a password pass is decided
-	// here. It must be safe for concurrent use.
-	CheckPassword func(ctx context.Context, password string, u User) error
-
-	// MaxConcurrentHashes is how many password hashes may run at a time; zero means
-	// one less than GOMAXPROCS, and at least one, which keeps a core for everything
-	// else. Sixteen times as many may wait, and the rest is refused with
+	// MaxConcurrentHashes is the maximum number of password hashes that run at the same
+	// time. If zero, it is one less than GOMAXPROCS, and at least one, which keeps a core
+	// free for other requests. Sixteen times as many callers may wait; further ones get
 	// ErrOverloaded.
 	MaxConcurrentHashes int
-
-	// ExtraClaims, if not nil, returns what a login adds to the user's token: a struct
-	// or a map that encodes as a JSON object. An error fails the login. It must be
-	// safe for concurrent use.
-	ExtraClaims func(ctx context.Context, u User) (any, error)
-
-	// OnEvent is called with every [Event], before the operation returns; it must be
-	// safe for concurrent use, and quick. Nil means LogEvents(slog.Default()).
-	OnEvent func(context.Context, Event)
 }
 
-// Format writes nothing of the configuration, which holds a secret, for every verb
-// but %T, %p and %w, which fmt does not ask about.
+// Format implements fmt.Formatter. It prints a fixed text for every verb, so that logging
+// a Config does not reveal its secrets.
 func (Config) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("authkit.Config{" + redacted + "}")) }
 
-// waitersPerHash is how many callers may wait for each hash that runs: about four
-// seconds of work at the default cost.
-const waitersPerHash = 16
+const (
+	// waitersPerHash is how many callers may wait for each hash that runs: about four
+	// seconds of work at the default cost.
+	waitersPerHash = 16
 
-// A Kit is the library, configured: it logs users in and guards routes. It is safe
-// for concurrent use, and does not change.
+	defaultAdminRole = "admin"
+)
+
+// A Kit logs users in, guards routes and manages accounts. Make one with [New]. It is safe
+// for concurrent use and does not change.
 type Kit struct {
-	users        UserStore
-	sessions     *sessions // nil: off
-	throttle     Throttle  // nil: off
-	lanes        lanes
-	guard        *Guard
-	hasher       Hasher
-	gate         *gate.Gate
-	dummy        PasswordHash // what a login without an account is compared with
-	issuer       *TokenIssuer
-	verifier     *TokenVerifier
-	roles        roleTable
-	emailSubject bool
-	minPassword  int
-	check        func(context.Context, string, User) error
-	extraClaims  func(context.Context, User) (any, error)
-	onEvent      func(context.Context, Event)
-	settings     []slog.Attr // see Settings
+	users          UserStore
+	sessions       *sessions        // nil: off
+	tickets        TicketStore      // nil: none
+	tx             Transactor       // nil: none
+	joined         SessionUserStore // nil: two round trips
+	factors        []SecondFactor
+	userData       []UserData
+	throttle       Throttle // nil: off
+	lanes          lanes
+	guard          *Guard
+	hasher         Hasher
+	gate           *gate.Gate
+	dummy          PasswordHash // what a login without an account is compared with
+	issuer         *TokenIssuer
+	verifier       *TokenVerifier
+	roles          roleTable
+	adminRole      string
+	sharedSessions bool // accounts and sessions are in one store, or there are no sessions
+	emailSubject   bool
+	verifiedOnly   bool
+	minPassword    int
+	check          func(context.Context, string, User) error
+	extraClaims    func(context.Context, User) (any, error)
+	onEvent        func(context.Context, Event)
+	settings       []slog.Attr // see Settings
 }
 
-// New returns a Kit, or an error that joins every fault of cfg, each with the name of
-// the field and how to mend it. It computes one password hash. It keeps no reference
-// to the slices and maps of cfg.
+// New returns a Kit, or an error that joins all problems of cfg, each with the name of the
+// field and the fix. It computes one password hash. It keeps no reference to the slices and
+// maps of cfg.
 func New(cfg Config) (*Kit, error) {
 	var errs []error
 	fault := func(field string, err error) {
@@ -189,27 +232,15 @@ func New(cfg Config) (*Kit, error) {
 		}
 	}
 	k := &Kit{
-		users: cfg.Users, hasher: cfg.Hasher, throttle: cfg.Throttle,
-		emailSubject: cfg.EmailSubject, minPassword: cmp.Or(cfg.MinPasswordLength, minPasswordLength),
-		check: cfg.CheckPassword, extraClaims: cfg.ExtraClaims, onEvent: cfg.OnEvent,
+		hasher: cfg.Passwords.Hasher, throttle: cfg.Throttle,
+		factors: slices.Clone(cfg.SecondFactors), userData: slices.Clone(cfg.UserData),
+		emailSubject: cfg.EmailSubject, verifiedOnly: cfg.RequireVerifiedEmail,
+		minPassword: cmp.Or(cfg.Passwords.MinLength, minPasswordLength), adminRole: cmp.Or(cfg.AdminRole, defaultAdminRole),
+		check: cfg.Passwords.Check, extraClaims: cfg.ExtraClaims, onEvent: listeners(cfg.Logger, cfg.OnEvent, fault),
 	}
-	if k.users == nil {
-		k.users = NewMemoryStore()
-	}
-	if m, ok := k.users.(*MemoryStore); ok && (m == nil || m.byID == nil) {
-		fault("Users", errors.New("an empty MemoryStore; make it with NewMemoryStore"))
-	} else if !ok {
-		k.users = timedStore{k.users, cmp.Or(cfg.StoreTimeout, defaultStoreTimeout)}
-	}
-	if cfg.StoreTimeout < 0 {
-		fault("StoreTimeout", fmt.Errorf("%v; use a positive one, or 0 for %v", cfg.StoreTimeout, defaultStoreTimeout))
-	}
-	k.sessions = newSessions(cfg.Sessions, cmp.Or(cfg.StoreTimeout, defaultStoreTimeout), cmp.Or(cfg.Tokens.Lifetime, defaultLifetime), fault)
+	k.bindStores(cfg, fault)
 	if k.hasher == nil {
 		k.hasher = Schemes(Bcrypt{}, PBKDF2SHA256{}, Argon2id{})
-	}
-	if k.onEvent == nil {
-		k.onEvent = logDefault
 	}
 
 	tokens := cfg.Tokens
@@ -235,27 +266,75 @@ func New(cfg Config) (*Kit, error) {
 	}
 	k.roles, err = newRoleTable(cfg.Roles)
 	fault("Roles", err)
-	if k.minPassword < minPasswordLength || k.minPassword > 64 {
-		fault("MinPasswordLength", fmt.Errorf("%d; use %d to 64, or 0 for %d", k.minPassword, minPasswordLength, minPasswordLength))
+	if cfg.AdminRole != "" && !k.roles.knows(cfg.AdminRole) {
+		fault("AdminRole", fmt.Errorf("the role %q is not in Roles, or is not well-formed: %s", cfg.AdminRole, roleRule))
 	}
-	running := cmp.Or(cfg.MaxConcurrentHashes, max(1, runtime.GOMAXPROCS(0)-1))
+	if k.minPassword < minPasswordLength || k.minPassword > 64 {
+		fault("Passwords.MinLength", fmt.Errorf("%d; use %d to 64, or 0 for %d", k.minPassword, minPasswordLength, minPasswordLength))
+	}
+	running := cmp.Or(cfg.Passwords.MaxConcurrentHashes, max(1, runtime.GOMAXPROCS(0)-1))
 	if running < 0 || running > 1024 {
-		fault("MaxConcurrentHashes", fmt.Errorf("%d; use 1 to 1024, or 0 for one less than GOMAXPROCS", running))
+		fault("Passwords.MaxConcurrentHashes", fmt.Errorf("%d; use 1 to 1024, or 0 for one less than GOMAXPROCS", running))
 		running = 1
 	}
 	k.gate = gate.New(running, waitersPerHash*running)
+	fault("SecondFactors", checkFactors(k.factors, k.tickets))
+	fault("UserData", checkUserData(k.userData))
+	fault("Authenticators", checkAuthenticators(cfg.Authenticators))
 	err = validateHasher(k.hasher)
-	fault("Hasher", err)
+	fault("Passwords.Hasher", err)
 	if err == nil {
 		k.dummy, err = k.hasher.Hash(rand.Text())
-		fault("Hasher", err)
+		fault("Passwords.Hasher", err)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	k.guard = &Guard{verifier: k.verifier, roles: k.roles, onEvent: k.onEvent, kit: k}
+	k.guard = &Guard{
+		verifier: k.verifier, roles: k.roles, onEvent: k.onEvent,
+		authenticators: slices.Clone(cfg.Authenticators), bearer: k.bearer, credential: k.credential, accounts: true,
+	}
+	if k.sessions != nil && k.sessions.cookies != nil {
+		k.guard.authenticators = append(k.guard.authenticators, cookieAuthenticator{k})
+		k.guard.login = k.sessions.cookies.loginPath
+	}
+	newGuard(k.guard)
 	k.settings = k.effective(cfg)
 	return k, nil
+}
+
+// bindStores puts the stores in place, each with a timeout, and finds their optional
+// capabilities.
+func (k *Kit) bindStores(cfg Config, fault func(field string, err error)) {
+	timeout := cmp.Or(cfg.StoreTimeout, defaultStoreTimeout)
+	if timeout < 0 {
+		fault("StoreTimeout", fmt.Errorf("%v; use a positive one, or 0 for %v", timeout, defaultStoreTimeout))
+	}
+	empty := errors.New("an empty MemoryStore; make it with NewMemoryStore")
+	users, sessions, tickets := cfg.Users, cfg.Sessions.Store, cfg.Tickets
+	if users == nil {
+		users = NewMemoryStore()
+	}
+	if isEmptyMemory(users) {
+		fault("Users", empty)
+	}
+	if tickets == nil {
+		tickets, _ = users.(TicketStore)
+	}
+	if isEmptyMemory(cfg.Tickets) {
+		fault("Tickets", empty)
+	}
+	k.users, k.tickets = timedUserStore(users, timeout), timedTicketStore(tickets, timeout)
+	k.sessions = newSessions(cfg.Sessions, timeout, cmp.Or(cfg.Tokens.Lifetime, defaultLifetime), fault)
+	if tx, ok := users.(Transactor); ok {
+		k.tx = timedTransactor(tx, timeout)
+	}
+	if sessions == nil || same(users, sessions) {
+		k.sharedSessions = true
+		if joined, ok := users.(SessionUserStore); ok && sessions != nil {
+			k.joined = timedJoinedStore(joined, timeout)
+		}
+	}
 }
 
 // A Token is the answer to a login: the access token response of RFC 6749 section

@@ -60,7 +60,7 @@ func BenchmarkGuard(b *testing.B) {
 	store := authkit.NewMemoryStore()
 	kit, err := authkit.New(authkit.Config{
 		Tokens: authkit.TokenConfig{Keys: []authkit.Key{benchKey}}, Users: store,
-		Hasher: authkit.Bcrypt{Cost: 4, InsecureLowCost: true},
+		Passwords: authkit.PasswordConfig{Hasher: authkit.Bcrypt{Cost: 4, InsecureLowCost: true}},
 	})
 	if err != nil {
 		b.Fatal(err)

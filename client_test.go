@@ -19,9 +19,9 @@ func TestEventsKnowTheirClient(t *testing.T) {
 	seen := map[authkit.EventKind][]authkit.ClientInfo{}
 	kit := newKit(t, func(c *authkit.Config) {
 		c.Users, c.Sessions.Store = store, store
-		c.OnEvent = func(ctx context.Context, e authkit.Event) {
+		c.OnEvent = []func(context.Context, authkit.Event){func(ctx context.Context, e authkit.Event) {
 			seen[e.Kind] = append(seen[e.Kind], authkit.ClientFrom(ctx))
-		}
+		}}
 	})
 	user := addUser(t, kit, "user@example.com", password)
 	mux := kit.NewMux()

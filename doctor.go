@@ -165,7 +165,7 @@ func (k *Kit) examinePasswords() (found []Finding) {
 	case weak(Bcrypt{Cost: minBcryptCost}), weak(PBKDF2SHA256{}), lowArgon:
 		found = append(found, Finding{"low_cost", slog.LevelError,
 			"new hashes cost so little that whoever steals them finds most passwords: " + describeHasher(k.hasher),
-			"remove the InsecureLow... field from Config.Hasher; it is for tests"})
+			"remove the InsecureLow... field from Config.Passwords.Hasher; it is for tests"})
 	case weak(Bcrypt{}):
 		found = append(found, Finding{"low_cost", slog.LevelWarn,
 			"new hashes cost less than the default: " + describeHasher(k.hasher),
@@ -178,12 +178,12 @@ func (k *Kit) examinePasswords() (found []Finding) {
 	}
 	if k.check == nil {
 		found = append(found, Finding{"unchecked_passwords", slog.LevelWarn,
-			"new passwords are not looked up among those that are known to be used (NIST SP 800-63B section 3.1.1.2)", "set Config.CheckPassword"})
+			"new passwords are not looked up among those that are known to be used (NIST SP 800-63B section 3.1.1.2)", "set Config.Passwords.Check"})
 	}
 	if k.minPassword < 15 {
 		found = append(found, Finding{"short_passwords", slog.LevelInfo,
 			fmt.Sprintf("passwords may be as short as %d characters, where NIST SP 800-63B asks for 15 if nothing else is asked for", k.minPassword),
-			"set Config.MinPasswordLength to 15, unless there is a second factor"})
+			"set Config.Passwords.MinLength to 15, unless there is a second factor"})
 	}
 	if k.throttle == nil {
 		found = append(found, Finding{"no_throttle", slog.LevelWarn,
@@ -192,7 +192,7 @@ func (k *Kit) examinePasswords() (found []Finding) {
 	if procs := runtime.GOMAXPROCS(0); procs > 1 && k.gate.Size() >= procs {
 		found = append(found, Finding{"hashes_take_all", slog.LevelWarn,
 			fmt.Sprintf("%d hashes may run at once on %d processors, so that a storm of logins starves all other requests", k.gate.Size(), procs),
-			"set Config.MaxConcurrentHashes to 0, for one less"})
+			"set Config.Passwords.MaxConcurrentHashes to 0, for one less"})
 	}
 	if k.roles == nil {
 		found = append(found, Finding{"no_role_table", slog.LevelInfo,
@@ -316,7 +316,7 @@ func (s *survey) findings() (found []Finding) {
 	of := fmt.Sprintf("of the first %d accounts", s.accounts)
 	if s.unreadable > 0 {
 		found = append(found, Finding{"unreadable_hashes", slog.LevelError,
-			fmt.Sprintf("%s, %d have a password hash that Config.Hasher cannot read: they cannot log in", of, s.unreadable),
+			fmt.Sprintf("%s, %d have a password hash that Config.Passwords.Hasher cannot read: they cannot log in", of, s.unreadable),
 			"add the scheme to Schemes, or set these passwords anew"})
 	}
 	if s.due > 0 {

@@ -21,11 +21,11 @@ func goodConfig(cfg *authkit.Config) {
 	store := authkit.NewMemoryStore()
 	cfg.Secret = []byte("f3b7c2c5a4d58e0196e2f7718e3a0b4cd2951c7f08e6a3b4975dd1c0e8f2a661")
 	cfg.Users, cfg.Sessions.Store = store, store
-	cfg.Hasher = cannedHasher{authkit.Schemes(authkit.Bcrypt{}, authkit.PBKDF2SHA256{})}
+	cfg.Passwords.Hasher = cannedHasher{authkit.Schemes(authkit.Bcrypt{}, authkit.PBKDF2SHA256{})}
 	cfg.Roles = map[string][]string{"user": nil, "admin": {"users:write"}}
-	cfg.MinPasswordLength = 15
+	cfg.Passwords.MinLength = 15
 	cfg.Throttle = struct{ authkit.Throttle }{}
-	cfg.CheckPassword = func(context.Context, string, authkit.User) error { return nil }
+	cfg.Passwords.Check = func(context.Context, string, authkit.User) error { return nil }
 }
 
 // A cannedHasher is the one inside, but that it takes no time to make a hash of cost 12.
@@ -72,23 +72,25 @@ func TestDoctorConfig(t *testing.T) {
 			c.Tokens.Audience = "orders"
 		}, good},
 		"the e-mail as subject": {func(c *authkit.Config) { c.EmailSubject = true }, []string{"WARN memory_store", "INFO email_subject"}},
-		"bcrypt for tests": {func(c *authkit.Config) { c.Hasher = quickHasher() },
+		"bcrypt for tests": {func(c *authkit.Config) { c.Passwords.Hasher = quickHasher() },
 			[]string{"ERROR low_cost", "WARN memory_store"}},
-		"bcrypt of cost 10": {func(c *authkit.Config) { c.Hasher = authkit.Bcrypt{Cost: 10} },
+		"bcrypt of cost 10": {func(c *authkit.Config) { c.Passwords.Hasher = authkit.Bcrypt{Cost: 10} },
 			[]string{"WARN low_cost", "WARN memory_store"}},
-		"PBKDF2 for tests": {func(c *authkit.Config) { c.Hasher = authkit.PBKDF2SHA256{Rounds: 1000, InsecureLowRounds: true} },
+		"PBKDF2 for tests": {func(c *authkit.Config) {
+			c.Passwords.Hasher = authkit.PBKDF2SHA256{Rounds: 1000, InsecureLowRounds: true}
+		},
 			[]string{"ERROR low_cost", "WARN memory_store"}},
 		"Argon2id for tests": {func(c *authkit.Config) {
-			c.Hasher = authkit.Argon2id{Time: 1, MemoryKiB: 64, Threads: 1, InsecureLowCost: true}
+			c.Passwords.Hasher = authkit.Argon2id{Time: 1, MemoryKiB: 64, Threads: 1, InsecureLowCost: true}
 		}, []string{"ERROR low_cost", "WARN memory_store"}},
-		"Argon2id": {func(c *authkit.Config) { c.Hasher = authkit.Argon2id{} }, good},
-		"the least Argon2id of OWASP": {func(c *authkit.Config) { c.Hasher = authkit.Argon2id{Time: 5, MemoryKiB: 7 << 10} },
+		"Argon2id": {func(c *authkit.Config) { c.Passwords.Hasher = authkit.Argon2id{} }, good},
+		"the least Argon2id of OWASP": {func(c *authkit.Config) { c.Passwords.Hasher = authkit.Argon2id{Time: 5, MemoryKiB: 7 << 10} },
 			good},
-		"a hasher of the host's that wraps one": {func(c *authkit.Config) { c.Hasher = struct{ authkit.Hasher }{authkit.Bcrypt{Cost: 11}} },
+		"a hasher of the host's that wraps one": {func(c *authkit.Config) { c.Passwords.Hasher = struct{ authkit.Hasher }{authkit.Bcrypt{Cost: 11}} },
 			[]string{"WARN low_cost", "WARN memory_store"}},
-		"a hasher of the host's": {func(c *authkit.Config) { c.Hasher = ownHasher{} }, []string{"WARN memory_store", "INFO other_hasher"}},
-		"no list of passwords":   {func(c *authkit.Config) { c.CheckPassword = nil }, []string{"WARN unchecked_passwords", "WARN memory_store"}},
-		"short passwords":        {func(c *authkit.Config) { c.MinPasswordLength = 0 }, []string{"WARN memory_store", "INFO short_passwords"}},
+		"a hasher of the host's": {func(c *authkit.Config) { c.Passwords.Hasher = ownHasher{} }, []string{"WARN memory_store", "INFO other_hasher"}},
+		"no list of passwords":   {func(c *authkit.Config) { c.Passwords.Check = nil }, []string{"WARN unchecked_passwords", "WARN memory_store"}},
+		"short passwords":        {func(c *authkit.Config) { c.Passwords.MinLength = 0 }, []string{"WARN memory_store", "INFO short_passwords"}},
 		"no throttle":            {func(c *authkit.Config) { c.Throttle = nil }, []string{"WARN no_throttle", "WARN memory_store"}},
 		"no role table":          {func(c *authkit.Config) { c.Roles = nil }, []string{"WARN memory_store", "INFO no_role_table"}},
 		"sessions in memory": {func(c *authkit.Config) { c.Users = struct{ authkit.UserStore }{c.Users} },
@@ -122,7 +124,7 @@ func (ownHasher) NeedsRehash(h authkit.PasswordHash) (bool, error) { return fals
 func TestDoctorHashesTakeAll(t *testing.T) {
 	t.Parallel()
 	procs := runtime.GOMAXPROCS(0)
-	kit := newKit(t, goodConfig, func(c *authkit.Config) { c.MaxConcurrentHashes = procs })
+	kit := newKit(t, goodConfig, func(c *authkit.Config) { c.Passwords.MaxConcurrentHashes = procs })
 	if procs > 1 {
 		require.Contains(t, codes(kit.Doctor(t.Context())), "WARN hashes_take_all")
 	} else { // it cannot be helped
@@ -309,7 +311,7 @@ func TestSettings(t *testing.T) {
 			{ID: "next", Algorithm: authkit.HS512, Secret: []byte(strings.Repeat("s3cr3t-", 12) + "AbCdEfGh")},
 			{Algorithm: authkit.HS256, Secret: c.Secret},
 		}
-		c.Secret, c.Hasher = nil, nil
+		c.Secret, c.Passwords.Hasher = nil, nil
 		c.Tokens.Issuer = "https://login.example.com"
 	})
 	var b strings.Builder
@@ -334,14 +336,14 @@ Sessions.Grace=10s
 Sessions.PerUser=50
 Throttle=struct { authkit.Throttle }
 StoreTimeout=5s
-Hasher=bcrypt, cost 12; reads pbkdf2-sha256, argon2id
+Passwords.Hasher=bcrypt, cost 12; reads pbkdf2-sha256, argon2id
 Roles=admin: users:write; user
 EmailSubject=false
-MinPasswordLength=15
-CheckPassword=true
-MaxConcurrentHashes=`+fmt.Sprint(max(1, runtime.GOMAXPROCS(0)-1))+`
+Passwords.MinLength=15
+Passwords.Check=true
+Passwords.MaxConcurrentHashes=`+fmt.Sprint(max(1, runtime.GOMAXPROCS(0)-1))+`
 ExtraClaims=false
-OnEvent=true
+OnEvent=1
 `, b.String())
 
 	kit = newKit(t)

@@ -21,6 +21,11 @@ var (
 	// account is disabled, and by [Kit.Identify] for a token of such an account.
 	ErrUserDisabled = errors.New("authkit: account disabled")
 
+	// ErrEmailUnverified is returned by [Kit.Login] when the password is right, the
+	// e-mail address of the account was never verified, and
+	// [Config].RequireVerifiedEmail is set.
+	ErrEmailUnverified = errors.New("authkit: e-mail address not verified")
+
 	// ErrOverloaded is returned where a password would be hashed and too many
 	// others are waiting already; see [Config].MaxConcurrentHashes.
 	ErrOverloaded = errors.New("authkit: too many password hashes at once")
@@ -164,6 +169,10 @@ type Problem struct {
 	Code        string `json:"error,omitempty"`
 	Description string `json:"error_description,omitempty"`
 
+	// MFAToken and MFAMethods are set for a [ChallengeError] on the token endpoint.
+	MFAToken   string   `json:"mfa_token,omitempty"`
+	MFAMethods []string `json:"mfa_methods,omitempty"`
+
 	Challenge  string `json:"-"` // WWW-Authenticate, if not empty
 	RetryAfter int    `json:"-"` // seconds, if not zero
 }
@@ -193,6 +202,16 @@ func ProblemFor(err error) Problem {
 	if _, ok := errors.AsType[*hookError](err); ok && !errors.Is(err, ErrUnavailable) {
 		return NewProblem(status, detail)
 	}
+	if c, ok := errors.AsType[*ChallengeError](err); ok {
+		p := NewProblem(http.StatusBadRequest, "A second factor is required")
+		p.Code, p.Description, p.MFAToken, p.MFAMethods = codeMFARequired, p.Detail, c.Token, c.Methods
+		return p
+	}
+	if s, ok := errors.AsType[*StepUpError](err); ok {
+		p := NewProblem(http.StatusUnauthorized, "A more recent or stronger login is required")
+		p.Challenge = s.challenge()
+		return p
+	}
 	throttled, _ := errors.AsType[*ThrottledError](err)
 	switch {
 	case throttled != nil:
@@ -205,6 +224,10 @@ func ProblemFor(err error) Problem {
 		status, detail, challenge = http.StatusUnauthorized, "Incorrect username or password", challengeNone
 	case errors.Is(err, ErrUserDisabled):
 		status, detail = http.StatusBadRequest, "Inactive user"
+	case errors.Is(err, ErrEmailUnverified):
+		status, detail = http.StatusBadRequest, "The e-mail address is not verified"
+	case errors.Is(err, ErrInvalidTicket):
+		status, detail = http.StatusBadRequest, "The link or code is not valid any more"
 	case errors.Is(err, ErrInvalidRefreshToken):
 		status, detail = http.StatusBadRequest, "The refresh token is not valid"
 	case errors.Is(err, ErrSessionNotFound):
@@ -213,6 +236,10 @@ func ProblemFor(err error) Problem {
 		status, detail, challenge = http.StatusForbidden, "Not enough permissions", challengeScope
 	case errors.Is(err, ErrEmailTaken):
 		status, detail = http.StatusConflict, "The e-mail address is taken"
+	case errors.Is(err, ErrConflict):
+		status, detail = http.StatusConflict, "The account was changed meanwhile"
+	case errors.Is(err, ErrLastAdmin):
+		status, detail = http.StatusConflict, "The last administrator stays"
 	case errors.Is(err, ErrUserNotFound):
 		status, detail = http.StatusNotFound, "User not found"
 	case errors.Is(err, ErrOverloaded):
@@ -269,6 +296,10 @@ func (r *rendered) write(w http.ResponseWriter) {
 	h := w.Header()
 	values := slices.Clone(r.values) // the response's own, whoever edits its header
 	for i, name := range r.names {
+		if i > 0 && r.names[i-1] == name { // further challenges
+			h[name] = append(h[name], values[i])
+			continue
+		}
 		h[name] = values[i : i+1 : i+1]
 	}
 	w.WriteHeader(r.status)

@@ -112,7 +112,7 @@ func TestEventsGoToSlog(t *testing.T) {
 	var log bytes.Buffer
 	before := slog.Default()
 	t.Cleanup(func() { slog.SetDefault(before) })
-	kit := newKit(t, func(c *authkit.Config) { c.OnEvent = nil })
+	kit := newKit(t, func(c *authkit.Config) { c.Logger = nil })
 	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
 	_, err := kit.Login(t.Context(), "nobody@example.com", "hunter2 hunter2")
 	require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
@@ -155,7 +155,7 @@ func TestHookErrors(t *testing.T) {
 				c.ExtraClaims = func(context.Context, authkit.User) (any, error) { return nil, cause }
 			},
 			func(c *authkit.Config) {
-				c.CheckPassword = func(_ context.Context, password string, _ authkit.User) error {
+				c.Passwords.Check = func(_ context.Context, password string, _ authkit.User) error {
 					if password == "correct horse" {
 						return nil
 					}

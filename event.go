@@ -2,7 +2,9 @@ package authkit
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -14,6 +16,7 @@ type EventKind string
 const (
 	EventLoginSuccess   EventKind = "authn_login_success"
 	EventLoginFailure   EventKind = "authn_login_fail"
+	EventLoginChallenge EventKind = "authn_login_challenge"      // the first factor is right, another is missing
 	EventLoginThrottled EventKind = "authn_login_fail_max"       // refused for the failures of the account before it
 	EventRateLimited    EventKind = "excess_rate_limit_exceeded" // refused for those of the address
 	EventTokenRefused   EventKind = "authn_token_refused"
@@ -23,9 +26,15 @@ const (
 	EventTokenReuse     EventKind = "authn_token_reuse" // of a refresh token: the session was ended
 	EventLogout         EventKind = "authn_logout"      // without a session: of several
 	EventPasswordRehash EventKind = "authn_password_rehash"
+	EventPasswordCheck  EventKind = "authn_password_check" // a logged-in user was asked for the password; with a Reason it was wrong
 	EventPasswordChange EventKind = "authn_password_change"
 	EventUserCreated    EventKind = "user_created"
+	EventUserUpdated    EventKind = "user_updated" // the name or the e-mail
+	EventRolesChanged   EventKind = "authz_change"
+	EventUserLocked     EventKind = "authn_login_lock"
+	EventUserUnlocked   EventKind = "authn_login_unlock"
 	EventUserDisabled   EventKind = "user_disabled"
+	EventUserEnabled    EventKind = "user_enabled"
 	EventUserDeleted    EventKind = "user_deleted"
 	EventStoreFailure   EventKind = "sys_store_fail"
 )
@@ -41,6 +50,13 @@ const (
 	ReasonNoPassword     Reason = "no_password"     // the account has none
 	ReasonUnreadableHash Reason = "unreadable_hash" // the stored hash is broken, foreign, or too costly
 	ReasonDisabled       Reason = "disabled"        // the account is
+	ReasonLocked         Reason = "locked"          // the account is; see [Kit.LockUser]
+	ReasonUnverified     Reason = "unverified"      // the e-mail address is, and [Config].RequireVerifiedEmail is set
+	ReasonWrongCode      Reason = "wrong_code"      // of a second factor
+	ReasonMissingFactor  Reason = "missing_factor"  // another factor, or a more recent login, is required
+	ReasonTooMany        Reason = "too_many"        // two credentials in one request
+	ReasonCrossOrigin    Reason = "cross_origin"    // a session cookie on a request of another origin
+	ReasonMachine        Reason = "machine"         // a machine credential, on a route for persons
 	ReasonOverloaded     Reason = "overloaded"      // too many logins at once
 	ReasonThrottled      Reason = "throttled"       // too many failures before it; see [Throttle]
 	ReasonStore          Reason = "store"           // the store failed
@@ -59,16 +75,22 @@ const (
 	ReasonMissingRole    Reason = "missing_role"    // or a missing permission
 )
 
-// An Event is something that security monitoring wants to know. It is told while it
-// happens: its time is now. It never holds a password, a hash, a token, or a name that
-// somebody typed; Err, though, holds whatever the store or a hook of the host's wrote.
+// An Event is a security event. It is delivered while it happens, so it carries no time. It
+// never holds a password, a hash, a token or a name that a client sent. Err may hold any text
+// that a store or a hook of your program returned.
 type Event struct {
-	Kind      EventKind
-	UserID    string // empty where no account is known
-	SessionID string // empty where there is none, or several
+	Kind EventKind
+
+	// UserID is the account that the event is about; empty if none is known. ActorID is the
+	// one who acted: a user ID, "service:" or "system:" and a name, or empty if the actor
+	// is the user or has not been authenticated.
+	UserID  string
+	ActorID string
+
+	SessionID string // empty if there is none, or several
 	Reason    Reason // empty on success
 	Route     string // of EventAccessDenied: the pattern that the request matched, if any
-	Err       error  // the cause, where something broke rather than was refused
+	Err       error  // the cause, if something failed instead of being refused
 }
 
 // level returns how loud an event is in a log.
@@ -84,19 +106,28 @@ func (e Event) level() slog.Level {
 	return slog.LevelInfo
 }
 
-// LogEvents returns a function for [Config].OnEvent that logs events: errors of
-// the store at level Error, failed logins, denied requests and reused refresh tokens at
-// Warn, refused tokens of either kind, what is throttled, and logins that found the gate
-// full at Debug, the rest at Info.
-func LogEvents(logger *slog.Logger) func(context.Context, Event) {
+// LogEvents returns a listener that logs events. A Kit and a Guard have one; see
+// [Config].Logger. Use it for parts that are configured alone, such as a throttle. A nil
+// logger is slog.Default() at the time of the event.
+//
+// It logs errors of a store at level Error; failed
+// logins, denied requests and reused refresh tokens at Warn; refused tokens, throttled
+// attempts and logins that found the gate full at Debug, since clients can cause any number
+// of them; all others at Info.
+func LogEvents(configured *slog.Logger) func(context.Context, Event) {
 	return func(ctx context.Context, e Event) {
+		logger := configured
+		if logger == nil {
+			logger = slog.Default()
+		}
 		level := e.level()
 		if !logger.Enabled(ctx, level) {
 			return
 		}
-		attrs := make([]slog.Attr, 0, 5)
+		attrs := make([]slog.Attr, 0, 6)
 		for _, a := range []slog.Attr{
 			slog.String("user_id", e.UserID),
+			slog.String("actor_id", e.ActorID),
 			slog.String("session_id", e.SessionID),
 			slog.String("reason", string(e.Reason)),
 			slog.String("route", e.Route),
@@ -112,7 +143,36 @@ func LogEvents(logger *slog.Logger) func(context.Context, Event) {
 	}
 }
 
-// emit tells the host of an event.
+// listeners returns the one function that delivers an event to the log and to the
+// listeners of a configuration.
+func listeners(logger *slog.Logger, more []func(context.Context, Event), fault func(field string, err error)) func(context.Context, Event) {
+	all := append([]func(context.Context, Event){LogEvents(logger)}, more...)
+	if slices.ContainsFunc(more, func(f func(context.Context, Event)) bool { return f == nil }) {
+		fault("OnEvent", errors.New("a nil function; leave it out"))
+	}
+	return func(ctx context.Context, e Event) {
+		if e.ActorID == "" {
+			e.ActorID = actorOf(ctx, e.UserID)
+		}
+		for _, f := range all {
+			f(ctx, e)
+		}
+	}
+}
+
+// actorOf returns the [Event].ActorID of a context, for an event about a user.
+func actorOf(ctx context.Context, userID string) string {
+	c := fromContext(ctx)
+	if c == nil {
+		return ""
+	}
+	if actor := c.actor(); actor != userID {
+		return actor
+	}
+	return ""
+}
+
+// emit delivers an event.
 func (k *Kit) emit(ctx context.Context, e Event) { k.onEvent(ctx, e) }
 
 // Stats are how a [Kit] or a [Guard] is doing, for metrics. Counts are those since New; all

@@ -11,8 +11,8 @@ import (
 // At its start a service logs what it would have mended. Operators read it; users never do.
 func ExampleKit_Doctor() {
 	kit, err := authkit.New(authkit.Config{
-		Secret: []byte("a-very-long-password-that-is-no-secret"),
-		Hasher: authkit.Bcrypt{Cost: 10},
+		Secret:    []byte("a-very-long-password-that-is-no-secret"),
+		Passwords: authkit.PasswordConfig{Hasher: authkit.Bcrypt{Cost: 10}},
 	})
 	if err != nil {
 		log.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"log/slog"
 	"strings"
 
 	"github.com/authkit-go/authkit"
@@ -14,13 +15,14 @@ import (
 func ExampleKit_Refresh() {
 	ctx, store := context.Background(), authkit.NewMemoryStore()
 	kit, err := authkit.New(authkit.Config{
-		Secret:   []byte("a secret of 32 random bytes, or more"),
-		Users:    store,
-		Sessions: authkit.SessionConfig{Store: store},
-		Hasher:   authkit.Bcrypt{Cost: 4, InsecureLowCost: true}, // quick, for an example
-		OnEvent: func(_ context.Context, e authkit.Event) {
+		Secret:    []byte("a secret of 32 random bytes, or more"),
+		Users:     store,
+		Sessions:  authkit.SessionConfig{Store: store},
+		Passwords: authkit.PasswordConfig{Hasher: authkit.Bcrypt{Cost: 4, InsecureLowCost: true}}, // quick, for an example
+		Logger:    slog.New(slog.DiscardHandler),
+		OnEvent: []func(context.Context, authkit.Event){func(_ context.Context, e authkit.Event) {
 			fmt.Println(strings.TrimSpace(fmt.Sprint(e.Kind, " ", e.Reason)))
-		},
+		}},
 	})
 	if err != nil {
 		log.Fatal(err)

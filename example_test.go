@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -12,15 +13,12 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// quiet keeps the events out of the output of the examples.
-func quiet(context.Context, authkit.Event) {}
-
 // A whole service: login, a route for every user, a route for administrators.
 func Example() {
 	kit, err := authkit.New(authkit.Config{
-		Secret:  []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), // from the environment, in real life
-		Roles:   map[string][]string{"admin": nil, "user": nil},
-		OnEvent: quiet,
+		Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), // from the environment, in real life
+		Roles:  map[string][]string{"admin": nil, "user": nil},
+		Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -76,7 +74,7 @@ func Example() {
 // On any other router a guard is plain middleware. RequireRoles authenticates by
 // itself; nothing has to stand in front of it.
 func ExampleKit_RequireRoles() {
-	kit, err := authkit.New(authkit.Config{Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), OnEvent: quiet})
+	kit, err := authkit.New(authkit.Config{Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -92,12 +90,12 @@ func ExampleKit_RequireRoles() {
 
 // A page that is open to everybody, and greets those who are logged in.
 func ExampleKit_Identify() {
-	kit, err := authkit.New(authkit.Config{Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), OnEvent: quiet})
+	kit, err := authkit.New(authkit.Config{Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		log.Fatal(err)
 	}
 	front := func(w http.ResponseWriter, r *http.Request) {
-		switch who, err := kit.Identify(r); {
+		switch _, who, err := kit.Identify(r); {
 		case err == nil:
 			_, _ = fmt.Fprintln(w, "hello,", who.Email)
 		default:
@@ -115,7 +113,7 @@ func ExampleKit_Identify() {
 func ExampleKit_ImportUsers() {
 	ctx := context.Background()
 	store := authkit.NewMemoryStore()
-	kit, err := authkit.New(authkit.Config{Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), Users: store, OnEvent: quiet})
+	kit, err := authkit.New(authkit.Config{Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), Users: store, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -147,7 +145,7 @@ func ExampleKit_ImportUsers() {
 // in, and does not look whether anybody is. Behind Public() nobody is authenticated,
 // even with a good token: guard the route, or call Kit.Identify.
 func Example_incorrect() {
-	kit, err := authkit.New(authkit.Config{Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), OnEvent: quiet})
+	kit, err := authkit.New(authkit.Config{Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		log.Fatal(err)
 	}

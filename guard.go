@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -15,74 +16,134 @@ import (
 
 // A GuardConfig configures a [Guard].
 type GuardConfig struct {
-	// Tokens says what an access token looks like. Its keys need not be able to sign.
+	// Tokens configures how access tokens are verified. Its keys need not be able to sign.
 	Tokens TokenConfig
+
+	// Authenticators authenticate requests by other credentials than access tokens; see
+	// [Config].Authenticators.
+	Authenticators []Authenticator
 
 	// Roles is the role table; see [Config].Roles.
 	Roles map[string][]string
 
-	// Revoked, if not nil, is asked about every token that is good otherwise. True
-	// refuses it; an error is answered 503. It must be safe for concurrent use, and quick:
-	// a revocation.Follower has one that asks nobody.
+	// Revoked, if not nil, is asked about every access token that is valid otherwise. True
+	// refuses it; an error is answered with 503. It must be quick and safe for concurrent
+	// use. A revocation.Follower has one that makes no request.
 	Revoked func(ctx context.Context, c Claims) (bool, error)
 
-	// OnEvent is called with every [Event]; see [Config].OnEvent.
-	OnEvent func(context.Context, Event)
+	// OnEvent and Logger receive every [Event]; see [Config].OnEvent.
+	OnEvent []func(context.Context, Event)
+	Logger  *slog.Logger
 }
 
-// Format writes nothing of the configuration, which may hold secrets, for every verb
-// but %T, %p and %w, which fmt does not ask about.
+// Format implements fmt.Formatter. It prints a fixed text for every verb, so that logging
+// a GuardConfig does not reveal its secrets.
 func (GuardConfig) Format(f fmt.State, _ rune) {
 	_, _ = f.Write([]byte("authkit.GuardConfig{" + redacted + "}"))
 }
 
-// A Guard is the middleware of a [Kit] for a service that only accepts tokens: it knows
-// the keys and no accounts. What it knows about whoever asks is in the token: a role that
-// was taken away is good until the token expires, and so is a session that was ended,
-// unless [GuardConfig].Revoked says so. It is safe for concurrent use.
+// A Guard is the middleware of this package. It authenticates requests and decides by a
+// [Policy]. That of a [Kit] looks up the account of every request. One made with [NewGuard]
+// is for services that verify tokens but do not issue them. It has no account store: roles
+// come from the token, so a role that was taken away, or a session that was ended, stays
+// good until the token expires, unless [GuardConfig].Revoked refuses it. A Guard is safe for
+// concurrent use.
 type Guard struct {
-	verifier *TokenVerifier
-	roles    roleTable
-	revoked  func(context.Context, Claims) (bool, error)
-	onEvent  func(context.Context, Event)
-	kit      *Kit         // nil: none
-	good     tally.Tally  // of tokens, for Stats
-	noKeys   atomic.Int64 // when OnEvent was last told that there are none, in nanoseconds since 1970
+	verifier       *TokenVerifier
+	roles          roleTable
+	authenticators []Authenticator
+	onEvent        func(context.Context, Event)
+
+	// bearer and credential return the account of a credential, or as much as is known of
+	// it, also with an error.
+	bearer     func(context.Context, verified) (User, error)
+	credential func(context.Context, *Credential) (User, error)
+	accounts   bool // they come from a store
+
+	login         string // the path of the login page for browsers; empty: none
+	noCredentials *rendered
+	good          tally.Tally  // of credentials, for Stats
+	noKeys        atomic.Int64 // when OnEvent was last called for a lack of keys, in nanoseconds since 1970
 }
 
-// NewGuard returns a Guard, or an error that joins every fault of cfg.
+// NewGuard returns a Guard without accounts, or an error that joins all problems of cfg.
 func NewGuard(cfg GuardConfig) (*Guard, error) {
-	ring, tokensErr := cfg.Tokens.bind("GuardConfig.Tokens", false)
-	roles, err := newRoleTable(cfg.Roles)
-	if err != nil {
-		err = fmt.Errorf("authkit: GuardConfig.Roles: %w", err)
+	var errs []error
+	fault := func(field string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("authkit: GuardConfig.%s: %w", field, err))
+		}
 	}
-	if err := errors.Join(tokensErr, err); err != nil {
+	onEvent := listeners(cfg.Logger, cfg.OnEvent, fault)
+	ring, err := cfg.Tokens.bind("GuardConfig.Tokens", false)
+	if err != nil {
+		errs = append(errs, err)
+	}
+	roles, err := newRoleTable(cfg.Roles)
+	fault("Roles", err)
+	fault("Authenticators", checkAuthenticators(cfg.Authenticators))
+	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	g := &Guard{verifier: newVerifier(cfg.Tokens, ring), roles: roles, revoked: cfg.Revoked, onEvent: cfg.OnEvent}
-	if g.onEvent == nil {
-		g.onEvent = logDefault
-	}
-	return g, nil
+	claimed := claimed{cfg.Revoked}
+	return newGuard(&Guard{
+		verifier: newVerifier(cfg.Tokens, ring), roles: roles, onEvent: onEvent,
+		authenticators: slices.Clone(cfg.Authenticators), bearer: claimed.bearer, credential: claimed.credential,
+	}), nil
 }
 
-// logDefault logs an event to what is the default logger at the time.
-func logDefault(ctx context.Context, e Event) { LogEvents(slog.Default())(ctx, e) }
+// newGuard completes a Guard with the answer to requests without credentials.
+func newGuard(g *Guard) *Guard {
+	p := ProblemFor(ErrNoCredentials)
+	g.noCredentials = p.render()
+	for _, a := range g.authenticators {
+		if challenge := a.Challenge(); challenge != "" {
+			g.noCredentials.names = append(g.noCredentials.names, "Www-Authenticate")
+			g.noCredentials.values = append(g.noCredentials.values, challenge)
+		}
+	}
+	return g
+}
 
-// Authenticate is the middleware that lets in everybody with a token. The handlers behind
-// it find out who asks with [PrincipalFrom].
+// claimed takes accounts from the credentials themselves.
+type claimed struct {
+	revoked func(context.Context, Claims) (bool, error)
+}
+
+func (c claimed) bearer(ctx context.Context, t verified) (User, error) {
+	u := User{ID: cmp.Or(t.UserID, t.Subject), Roles: t.Roles}
+	if t.UserID != "" {
+		u.Email = t.Subject
+	}
+	if c.revoked == nil {
+		return u, nil
+	}
+	switch revoked, err := c.revoked(ctx, t.public()); {
+	case err != nil:
+		return u, unavailable(ctx, &hookError{"GuardConfig.Revoked", err})
+	case revoked:
+		return u, errTokenRevoked
+	}
+	return u, nil
+}
+
+func (claimed) credential(_ context.Context, c *Credential) (User, error) {
+	return User{ID: c.UserID, Roles: c.Roles}, nil
+}
+
+// Authenticate is middleware that admits every user. Handlers get the user from
+// [PrincipalFrom].
 func (g *Guard) Authenticate(next http.Handler) http.Handler {
 	return g.protect(Authenticated(), next)
 }
 
-// RequireRoles returns middleware that lets in tokens with all of the roles; see
+// RequireRoles returns middleware that admits users with all of the roles; see
 // [Kit.RequireRoles].
 func (g *Guard) RequireRoles(role string, more ...string) func(http.Handler) http.Handler {
 	return g.Require(Roles(role, more...))
 }
 
-// RequireAnyRole returns middleware that lets in tokens with at least one of the roles.
+// RequireAnyRole returns middleware that admits users with at least one of the roles.
 func (g *Guard) RequireAnyRole(role string, more ...string) func(http.Handler) http.Handler {
 	return g.Require(AnyRole(role, more...))
 }
@@ -98,42 +159,28 @@ func (g *Guard) Require(p Policy) func(http.Handler) http.Handler {
 // NewMux returns a [Mux] without routes.
 func (g *Guard) NewMux() *Mux { return &Mux{guard: g} }
 
-// Identify authenticates a request by its bearer token; see [Kit.Identify]. The error is
-// ErrNoCredentials, ErrInvalidToken, or ErrUnavailable if Revoked failed or the keys have
-// expired (see [KeyRing.Expire]).
-func (g *Guard) Identify(r *http.Request) (Principal, error) {
-	token, err := bearerToken(r.Header)
+// Identify authenticates a request, and returns the principal and a context that carries
+// it; see [Kit.Identify].
+func (g *Guard) Identify(r *http.Request) (context.Context, Principal, error) {
+	c, err := g.identify(r)
 	if err != nil {
-		return Principal{}, err
+		return r.Context(), Principal{}, err
 	}
-	c, err := g.identify(r.Context(), token)
-	if err != nil {
-		return Principal{}, err
-	}
-	return c.principal(), nil
+	return c, c.principal(), nil
 }
 
-// saysNoKeys reports whether OnEvent is to be told that there are no keys: once a second, since
-// anyone can ask for it to be told, any number of times.
+// IdentifyToken authenticates an access token without a request; see [Kit.IdentifyToken].
+func (g *Guard) IdentifyToken(ctx context.Context, token string) (context.Context, Principal, error) {
+	c, err := g.identifyToken(ctx, token)
+	if err != nil {
+		return ctx, Principal{}, err
+	}
+	return c, c.principal(), nil
+}
+
+// saysNoKeys reports whether an event for a lack of keys is due: once a second at most, since
+// clients can cause any number of them.
 func (g *Guard) saysNoKeys() bool {
 	last, at := g.noKeys.Load(), now().UnixNano()
 	return (at < last || at-last >= int64(time.Second)) && g.noKeys.CompareAndSwap(last, at)
-}
-
-// bearer returns the account as a token has it, which it also does with an error.
-func (g *Guard) bearer(ctx context.Context, t *verified) (User, error) {
-	u := User{ID: cmp.Or(t.UserID, t.Subject), Roles: t.Roles}
-	if t.UserID != "" {
-		u.Email = t.Subject
-	}
-	if g.revoked == nil {
-		return u, nil
-	}
-	switch revoked, err := g.revoked(ctx, t.public()); {
-	case err != nil:
-		return u, unavailable(ctx, &hookError{"GuardConfig.Revoked", err})
-	case revoked:
-		return u, errTokenRevoked
-	}
-	return u, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -17,8 +18,8 @@ import (
 func newGuard(t testing.TB, change ...func(*authkit.GuardConfig)) *authkit.Guard {
 	t.Helper()
 	cfg := authkit.GuardConfig{
-		Tokens:  authkit.TokenConfig{Keys: []authkit.Key{{Algorithm: authkit.HS256, Secret: []byte(testSecret)}}},
-		OnEvent: new(recorder).record,
+		Tokens: authkit.TokenConfig{Keys: []authkit.Key{{Algorithm: authkit.HS256, Secret: []byte(testSecret)}}},
+		Logger: slog.New(slog.DiscardHandler),
 	}
 	for _, c := range change {
 		c(&cfg)
@@ -75,7 +76,7 @@ func TestGuardRevoked(t *testing.T) {
 	var events recorder
 	var fail error
 	guard := newGuard(t, func(c *authkit.GuardConfig) {
-		c.OnEvent = events.record
+		c.OnEvent = []func(context.Context, authkit.Event){events.record}
 		c.Revoked = func(_ context.Context, c authkit.Claims) (bool, error) {
 			require.Equal(t, user.ID, c.Subject)
 			require.False(t, c.IssuedAt.IsZero())
@@ -101,7 +102,7 @@ func TestGuardWithoutKeys(t *testing.T) {
 		key := ringKey(authkit.EdDSA, "a")
 		ring := ringOf(t, key)
 		token := tokIssue(t, tokIssuer(t, key), authkit.Claims{Subject: "u", ExpiresAt: time.Now().Add(time.Hour)})
-		guard, err := authkit.NewGuard(authkit.GuardConfig{Tokens: authkit.TokenConfig{Ring: ring}, OnEvent: events.record})
+		guard, err := authkit.NewGuard(authkit.GuardConfig{Tokens: authkit.TokenConfig{Ring: ring}, OnEvent: []func(context.Context, authkit.Event){events.record}})
 		require.NoError(t, err)
 		h := guard.Authenticate(whoami)
 		ring.Expire(time.Time{}, time.Now())
@@ -129,7 +130,10 @@ func TestGuardFaults(t *testing.T) {
 	require.ErrorContains(t, err, "GuardConfig.Roles")
 	cfg := authkit.GuardConfig{Tokens: authkit.TokenConfig{Keys: []authkit.Key{{Algorithm: authkit.HS256, Secret: []byte(testSecret)}}}}
 	require.NotContains(t, fmt.Sprintf("%+v %#v", cfg, cfg), "0d7fa9c4")
-	guard := newGuard(t, func(c *authkit.GuardConfig) { c.Roles = map[string][]string{"admin": {"users:read"}}; c.OnEvent = nil })
+	guard := newGuard(t, func(c *authkit.GuardConfig) {
+		c.Roles = map[string][]string{"admin": {"users:read"}}
+		c.Logger = nil
+	})
 	require.Panics(t, func() { guard.RequireRoles("amdin") })
 	require.NotPanics(t, func() { guard.Require(authkit.Permissions("users:read")) })
 	problem(t, do(guard.Authenticate(whoami), "GET", "/", "Authorization", "Bearer x"), 401, "Could not validate credentials")

@@ -132,9 +132,13 @@ const (
 	codeUnsupportedToken = "unsupported_token_type"
 	codeUnavailable      = "temporarily_unavailable"
 	codeServerError      = "server_error"
+	codeMFARequired      = "mfa_required"
 )
 
 func oauthCode(err error) string {
+	if _, ok := errors.AsType[*ChallengeError](err); ok {
+		return codeMFARequired
+	}
 	switch ProblemFor(err).Status {
 	case http.StatusUnauthorized, http.StatusBadRequest:
 		return codeInvalidGrant

@@ -37,7 +37,7 @@ func (PasswordHash) MarshalText() ([]byte, error) { return []byte(redacted), nil
 
 // A Hasher makes and checks password hashes of one scheme, or of several:
 // [Bcrypt], [PBKDF2SHA256] and [Argon2id] are schemes, [Schemes] chains them.
-// Most programs leave Config.Hasher nil and never meet this interface.
+// Most programs leave Config.Passwords.Hasher nil and never meet this interface.
 //
 // Implementations are safe for concurrent use and hold no state that changes.
 // A password that no scheme can take faithfully (over 1,024 bytes, holding a

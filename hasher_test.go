@@ -727,8 +727,8 @@ func TestCostsAreBounded(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			hash, err := c.hasher.Hash("correct horse")
-			_, newErr := authkit.New(authkit.Config{Secret: []byte(testSecret), Hasher: c.hasher})
-			_, behindErr := authkit.New(authkit.Config{Secret: []byte(testSecret), Hasher: authkit.Schemes(quickBcrypt, c.hasher)})
+			_, newErr := authkit.New(authkit.Config{Secret: []byte(testSecret), Passwords: authkit.PasswordConfig{Hasher: c.hasher}})
+			_, behindErr := authkit.New(authkit.Config{Secret: []byte(testSecret), Passwords: authkit.PasswordConfig{Hasher: authkit.Schemes(quickBcrypt, c.hasher)}})
 			if c.ok {
 				require.NoError(t, err)
 				require.NoError(t, newErr)
@@ -739,7 +739,7 @@ func TestCostsAreBounded(t *testing.T) {
 			require.ErrorContains(t, err, "authkit: ")
 			require.ErrorContains(t, err, c.says)
 			for _, err := range []error{newErr, behindErr} {
-				require.ErrorContains(t, err, "Config.Hasher: ")
+				require.ErrorContains(t, err, "Config.Passwords.Hasher: ")
 				require.ErrorContains(t, err, c.says)
 			}
 		})
@@ -778,8 +778,8 @@ func TestMaxRoundsHasACeiling(t *testing.T) {
 func TestMaxRoundsBelowTheDefault(t *testing.T) {
 	t.Parallel()
 	_, err := authkit.New(authkit.Config{
-		Secret: []byte(testSecret),
-		Hasher: authkit.Schemes(quickBcrypt, authkit.PBKDF2SHA256{MaxRounds: 100_000}),
+		Secret:    []byte(testSecret),
+		Passwords: authkit.PasswordConfig{Hasher: authkit.Schemes(quickBcrypt, authkit.PBKDF2SHA256{MaxRounds: 100_000})},
 	})
 	require.NoError(t, err, "the mend that the error names, Rounds 0, is what was set")
 }
@@ -789,8 +789,8 @@ func TestMaxRoundsDoesNotLowerRounds(t *testing.T) {
 	t.Parallel()
 	_, err := authkit.PBKDF2SHA256{MaxRounds: 1000}.Hash("correct horse")
 	require.ErrorContains(t, err, "PBKDF2 with 600000 rounds")
-	_, err = authkit.New(authkit.Config{Secret: []byte(testSecret), Hasher: authkit.PBKDF2SHA256{MaxRounds: 1000}})
-	require.ErrorContains(t, err, "Config.Hasher: ")
+	_, err = authkit.New(authkit.Config{Secret: []byte(testSecret), Passwords: authkit.PasswordConfig{Hasher: authkit.PBKDF2SHA256{MaxRounds: 1000}}})
+	require.ErrorContains(t, err, "Config.Passwords.Hasher: ")
 }
 
 // Every choice that OWASP's cheat sheet offers is taken.
@@ -858,8 +858,8 @@ func TestSchemes(t *testing.T) {
 	t.Run("a nil Hasher", func(t *testing.T) {
 		t.Parallel()
 		for _, hasher := range []authkit.Hasher{authkit.Schemes(nil), authkit.Schemes(quickBcrypt, nil), authkit.Schemes(authkit.Schemes(nil))} {
-			_, err := authkit.New(authkit.Config{Secret: []byte(testSecret), Hasher: hasher})
-			require.ErrorContains(t, err, "Config.Hasher: a nil Hasher: pass Bcrypt{}")
+			_, err := authkit.New(authkit.Config{Secret: []byte(testSecret), Passwords: authkit.PasswordConfig{Hasher: hasher}})
+			require.ErrorContains(t, err, "Config.Passwords.Hasher: a nil Hasher: pass Bcrypt{}")
 		}
 	})
 	t.Run("the arguments are copied", func(t *testing.T) {

@@ -520,7 +520,7 @@ func TestKitKeyRing(t *testing.T) {
 	identify := func(token authkit.Token) error {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Header.Set("Authorization", "Bearer "+token.AccessToken)
-		_, err := kit.Identify(r)
+		_, _, err := kit.Identify(r)
 		return err
 	}
 	old, err := kit.Login(ctx, "user@example.com", "correct horse")

@@ -4,225 +4,245 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
-
-	"github.com/authkit-go/authkit/internal/gate"
 )
 
-// Private causes of failed logins; what the caller sees is the kind alone.
+// The methods by which this package authenticates users (RFC 8176). Features add others,
+// such as "otp" and "hwk".
+const (
+	MethodPassword = "pwd"
+	MethodMultiple = "mfa" // along with the methods that were used
+)
+
+// A Proof is the result of authenticating a user: who, how, when. A session and its access
+// tokens carry it as "amr" and "auth_time".
+type Proof struct {
+	UserID string
+
+	// Methods are the methods used, in names of RFC 8176 such as "pwd", "otp" and "hwk". At
+	// least one is required. "mfa" among them means that they are several factors at once,
+	// as a passkey with user verification is.
+	Methods []string
+
+	// AuthTime is when the user authenticated. If zero, it is now.
+	AuthTime time.Time
+
+	// Version is the [User].Version of the account when the proof began, such as when a
+	// code was sent. If the account has changed since, the login fails. If zero, it is the
+	// version that the account has when the proof returns.
+	Version int64
+}
+
+// Causes of failed logins. Callers see only the kind.
 var (
 	errUnknownUser   = &refusal{ErrInvalidCredentials, ReasonUnknownUser, nil}
 	errWrongPassword = &refusal{ErrInvalidCredentials, ReasonWrongPassword, nil}
 	errNoPassword    = &refusal{ErrInvalidCredentials, ReasonNoPassword, nil}
+	errUserLocked    = &refusal{ErrInvalidCredentials, ReasonLocked, nil}
+	errUnverified    = &refusal{ErrEmailUnverified, ReasonUnverified, nil}
 	errOverloaded    = &refusal{ErrOverloaded, ReasonOverloaded, nil}
+
+	// errAccountChanged refuses a login whose account has changed since it was proved.
+	errAccountChanged = &refusal{ErrInvalidCredentials, ReasonCutOff, nil}
 )
 
+// A login is a login in progress.
+type login struct {
+	user    StoredUser // as it was when proved; also set with an error, once it is known
+	proof   Proof
+	token   Token
+	session Session
+}
+
 // Login checks an e-mail and a password and returns an access token, and a refresh token
-// where sessions are on.
+// if sessions are on.
 //
-// The error is ErrInvalidCredentials for every reason of the caller's, at the same
-// cost; ErrUserDisabled if the password is right but the account is disabled;
-// a *ThrottledError if [Config].Throttle refuses the attempt, even if the password is
-// right; ErrOverloaded if too many logins are waiting already; ErrUnavailable if a store
-// failed; the context's if ctx ended. Whatever the reason, it is told to
-// [Config].OnEvent.
+// The errors are:
+//   - ErrInvalidCredentials, at the same cost, whether the account does not exist, has no
+//     password, has another one, or is locked.
+//   - ErrUserDisabled or ErrEmailUnverified if the password is right and the account may
+//     not log in.
+//   - A *ChallengeError if the user must answer a second factor; see [Kit.AnswerChallenge].
+//   - A *ThrottledError if [Config].Throttle refuses the attempt, even if the password is
+//     right.
+//   - ErrOverloaded if too many logins are waiting, ErrUnavailable if a store failed, or
+//     the error of ctx.
 //
-// A stored hash of another scheme than the primary one, or of a lower cost, is
-// replaced after a login that succeeds. A login within the second of a cut-off, such as
-// that of [Kit.SetPassword], waits for its end.
+// After a successful login, a stored hash of another scheme or of a lower cost is replaced.
+// A login within the second of a cut-off, such as that of [Kit.SetPassword], waits for the
+// end of that second.
 func (k *Kit) Login(ctx context.Context, email, password string) (Token, error) {
-	email, _ = NormalizeEmail(email) // empty if it is none: nobody has that
-	var user StoredUser
-	var token Token
-	var session Session
-	err := k.throttled(ctx, ActionLogin, email, func() (err error) {
-		user, token, session, err = k.login(ctx, email, password)
-		if err == errAccountChanged { // a rehash beside this one is no reason to refuse
-			user, token, session, err = k.login(ctx, email, password)
-		}
+	email, _ = NormalizeEmail(email) // empty if it is none: no account has that
+	const tries = 2                  // a concurrent rehash is no reason to refuse a login
+	return k.logIn(ctx, Attempt{Action: ActionLogin, Account: email}, tries, func(ctx context.Context, l *login) (err error) {
+		l.user, err = k.checkPassword(ctx, email, password)
+		l.proof = Proof{UserID: l.user.ID, Methods: []string{MethodPassword}, Version: l.user.Version}
 		return err
 	})
-	if err != nil {
-		e := failureOf(ctx, EventLoginFailure, err)
-		e.UserID = user.ID
-		k.emit(ctx, e)
-		return Token{}, err
-	}
-	k.emit(ctx, Event{Kind: EventLoginSuccess, UserID: user.ID, SessionID: session.ID})
-	return token, nil
 }
 
-// login is one try of Login, without the event. The account is also returned with an
-// error, once it is known.
-func (k *Kit) login(ctx context.Context, email, password string) (StoredUser, Token, Session, error) {
-	user, err := k.checkPassword(ctx, email, password)
-	if err != nil {
-		return user, Token{}, Session{}, err
-	}
-	token, session, err := k.complete(ctx, user)
-	return user, token, session, err
-}
-
-// checkPassword returns the enabled account that an e-mail and a password belong to.
-// The account is also returned with an error, once it is known. Whatever happens to
-// a password, one hash is computed; another one only to replace it after success.
-func (k *Kit) checkPassword(ctx context.Context, email, password string) (StoredUser, error) {
-	u, err := k.lookUp(ctx, email)
-	if err != nil && !errors.Is(err, ErrUserNotFound) {
-		return StoredUser{}, unavailable(ctx, err)
-	}
-	fresh, rehashErr, err := k.verify(ctx, u, password)
-	if err != nil {
-		return u, err
-	}
-	if k.rehash(ctx, u, fresh, rehashErr) {
-		u.PasswordHash = fresh
-	}
-	return u, nil
-}
-
-// verify checks the password of an account, which is the zero one if there is none. It
-// also returns the hash that the account ought to have from now on, if it is due for one,
-// or why that could not be made. All of it takes one place in the gate, and none of it
-// waits for a store.
-func (k *Kit) verify(ctx context.Context, u StoredUser, password string) (fresh PasswordHash, rehashErr, err error) {
-	leave, err := k.enterGate(ctx)
-	if err != nil {
-		return "", nil, err
-	}
-	defer leave()
-
-	if u.PasswordHash == "" {
-		_ = k.hasher.Verify(password, k.dummy)
-		if u.ID == "" {
-			return "", nil, errUnknownUser
-		}
-		return "", nil, errNoPassword
-	}
-	switch err := k.hasher.Verify(password, u.PasswordHash); {
-	case errors.Is(err, ErrPasswordMismatch):
-		return "", nil, errWrongPassword
-	case err != nil:
-		_ = k.hasher.Verify(password, k.dummy) // nothing was computed yet
-		return "", nil, &refusal{ErrInvalidCredentials, ReasonUnreadableHash, err}
-	case u.Disabled:
-		return "", nil, errUserDisabled
-	}
-	if due, err := k.hasher.NeedsRehash(u.PasswordHash); err != nil || !due {
-		return "", nil, nil
-	}
-	fresh, rehashErr = k.hasher.Hash(password)
-	if errors.Is(rehashErr, ErrPasswordTooLong) {
-		return "", nil, nil // the old scheme takes it and the primary one does not: it stays
-	}
-	return fresh, rehashErr, nil
-}
-
-// lookUp returns the account with an e-mail, which is empty if what somebody typed is none.
-func (k *Kit) lookUp(ctx context.Context, email string) (StoredUser, error) {
-	if email == "" {
-		return StoredUser{}, ErrUserNotFound
-	}
-	u, err := k.users.UserByEmail(ctx, email)
-	if err != nil {
-		return StoredUser{}, err
-	}
-	return u, nil
-}
-
-// enterGate waits for a place to compute a hash.
-func (k *Kit) enterGate(ctx context.Context) (leave func(), err error) {
-	leave, err = k.gate.Enter(ctx)
-	if errors.Is(err, gate.ErrFull) {
-		return nil, errOverloaded
-	}
-	return leave, err
-}
-
-// rehash replaces the hash of a password that was just verified, if a fresh one was due,
-// and reports whether it did. It is a compare-and-swap: a password that was changed
-// meanwhile stays. A login does not fail for it.
-func (k *Kit) rehash(ctx context.Context, u StoredUser, fresh PasswordHash, err error) (swapped bool) {
-	if err == nil && fresh != "" {
-		_, err = k.users.UpdateUser(ctx, u.ID, UserUpdate{PasswordHash: &fresh, IfVersion: u.Version}, now())
-		swapped = err == nil
-		if errors.Is(err, ErrConflict) {
-			err = nil
-		} else if err != nil && !errors.Is(err, ErrUserNotFound) {
-			err = unavailable(ctx, err)
-		}
-	}
-	switch {
-	case err != nil:
-		e := Event{Kind: EventPasswordRehash, UserID: u.ID}
-		e.Reason, e.Err = reasonOf(ctx, err)
-		k.emit(ctx, e)
-	case swapped:
-		k.emit(ctx, Event{Kind: EventPasswordRehash, UserID: u.ID})
-	}
-	return swapped
-}
-
-// errAccountChanged is why a login is refused whose account is not any more what it was
-// when the password was verified.
-var errAccountChanged = &refusal{ErrInvalidCredentials, ReasonCutOff, nil}
-
-// complete is the last step of every way to log in: it begins the session and makes the
-// tokens.
+// LoginWith logs in the user whom prove authenticates. It is how a package adds a way to
+// log in: with a code in an e-mail, a passkey or another provider. It asks [Config].Throttle
+// about a, calls prove, checks that the account may log in, asks for a second factor, begins
+// the session, issues the tokens and emits the events.
 //
-// Proving who one is takes time, in which the account may have changed. It is read again
-// when the session has been stored: what changes it later finds the session, and ends it.
-// So it does not matter whose clock is ahead.
-func (k *Kit) complete(ctx context.Context, proved StoredUser) (Token, Session, error) {
-	extra, err := k.extra(ctx, proved.User)
-	if err != nil {
-		return Token{}, Session{}, err
+// The function prove is called at most once. It returns ErrInvalidCredentials, or an error
+// that wraps it, if the user could not be authenticated; such an attempt counts as a
+// failure. It takes the same time whether or not the account exists.
+//
+// The errors are those of [Kit.Login], and any other error of prove.
+func (k *Kit) LoginWith(ctx context.Context, a Attempt, prove func(context.Context) (Proof, error)) (Token, error) {
+	return k.logIn(ctx, a, 1, func(ctx context.Context, l *login) error {
+		proof, err := prove(ctx)
+		if err != nil {
+			return err
+		}
+		if len(proof.Methods) == 0 {
+			return errors.New("authkit: LoginWith: a Proof without Methods")
+		}
+		l.proof = proof
+		l.user, err = k.users.UserByID(ctx, proof.UserID)
+		switch {
+		case errors.Is(err, ErrUserNotFound) || err == nil && l.user.ID != proof.UserID:
+			l.user = StoredUser{}
+			return errUnknownUser
+		case err != nil:
+			l.user = StoredUser{}
+			return unavailable(ctx, err)
+		case proof.Version == 0:
+			l.proof.Version = l.user.Version
+		case proof.Version != l.user.Version:
+			return errAccountChanged
+		}
+		return nil
+	})
+}
+
+// logIn is the one path of every login. It tries again, up to the number of tries, if the
+// account changed between the proof and the end of the login.
+func (k *Kit) logIn(ctx context.Context, a Attempt, tries int, prove func(context.Context, *login) error) (Token, error) {
+	var l login
+	err := k.throttled(ctx, a, func() error {
+		for try := 1; ; try++ {
+			l = login{}
+			err := prove(ctx, &l)
+			if err == nil {
+				err = k.proceed(ctx, &l)
+			}
+			if err != errAccountChanged || try == tries {
+				return err
+			}
+		}
+	})
+	return l.token, k.concluded(ctx, &l, err)
+}
+
+// concluded emits the event of a login that has ended, and returns its error.
+func (k *Kit) concluded(ctx context.Context, l *login, err error) error {
+	e := Event{Kind: EventLoginSuccess, SessionID: l.session.ID}
+	if _, challenged := errors.AsType[*ChallengeError](err); challenged {
+		e.Kind = EventLoginChallenge
+	} else if err != nil {
+		e = failureOf(ctx, EventLoginFailure, err)
 	}
-	if err := passed(ctx, proved.ValidFrom); err != nil {
-		return Token{}, Session{}, err
+	e.UserID = l.user.ID
+	k.emit(ctx, e)
+	return err
+}
+
+// proceed takes a login from the proof to the tokens, or to a challenge.
+func (k *Kit) proceed(ctx context.Context, l *login) error {
+	if err := k.mayLogIn(&l.user); err != nil {
+		return err
+	}
+	if l.proof.AuthTime.IsZero() {
+		l.proof.AuthTime = now()
+	}
+	missing, err := k.missingFactors(ctx, &l.proof)
+	if err != nil {
+		return err
+	}
+	if len(missing) > 0 {
+		return k.challenge(ctx, l, missing)
+	}
+	return k.complete(ctx, l)
+}
+
+// mayLogIn answers the one question of every login and every refresh: it returns why an
+// account may not log in, or nil.
+func (k *Kit) mayLogIn(u *StoredUser) error {
+	switch {
+	case u.Disabled:
+		return errUserDisabled
+	case now().Before(u.LockedUntil):
+		return errUserLocked
+	case k.verifiedOnly && u.EmailVerifiedAt.IsZero():
+		return errUnverified
+	}
+	return nil
+}
+
+// complete is the last step of every login: it begins the session and makes the tokens.
+//
+// Proving takes time, in which the account may have changed. It is read again when the
+// session has been stored: a change before that is seen here, and a change after it finds
+// the session and ends it. So it does not matter which clock is ahead.
+func (k *Kit) complete(ctx context.Context, l *login) error {
+	extra, err := k.extra(ctx, l.user.User)
+	if err != nil {
+		return err
+	}
+	if err := passed(ctx, l.user.ValidFrom); err != nil {
+		return err
 	}
 	at := now()
 	if k.sessions == nil {
-		token, err := k.issue(proved, extra, nil, at)
+		token, err := k.issue(l.user, extra, nil, l.proof, at)
 		if err == nil {
-			err = k.unchanged(ctx, proved)
+			err = k.unchanged(ctx, l)
 		}
-		return token, Session{}, err
+		if err == nil {
+			l.token = token
+		}
+		return err
 	}
-	session, refreshToken := k.sessions.begin(ctx, proved.ID, at)
-	token, err := k.issue(proved, extra, &session.Session, at)
+	stored, refreshToken := k.sessions.begin(ctx, l.proof, at)
+	token, err := k.issue(l.user, extra, &stored.Session, l.proof, at)
 	if err != nil {
-		return Token{}, Session{}, err
+		return err
 	}
-	if err := k.sessions.store.CreateSession(ctx, session, k.sessions.perUser); err != nil {
-		return Token{}, Session{}, unavailable(ctx, err)
+	if err := k.sessions.store.CreateSession(ctx, stored, k.sessions.perUser); err != nil {
+		return unavailable(ctx, err)
 	}
-	if err := k.unchanged(ctx, proved); err != nil {
-		return Token{}, Session{}, k.end(ctx, &session.Session, err)
+	if err := k.unchanged(ctx, l); err != nil {
+		return k.end(ctx, &stored.Session, err)
 	}
 	token.RefreshToken = refreshToken.Text()
-	return token, session.Session, nil
+	l.token, l.session = token, stored.Session
+	return nil
 }
 
-// unchanged returns why an account is not to be logged in that was read before, or nil.
-func (k *Kit) unchanged(ctx context.Context, proved StoredUser) error {
-	u, err := k.users.UserByID(ctx, proved.ID)
+// unchanged returns why the account of a login may no longer log in, or nil.
+func (k *Kit) unchanged(ctx context.Context, l *login) error {
+	u, err := k.users.UserByID(ctx, l.user.ID)
 	switch {
 	case errors.Is(err, ErrUserNotFound):
 		return errUnknownUser
 	case err != nil:
 		return unavailable(ctx, err)
-	case u.Disabled:
-		return errUserDisabled
-	case u.Email != proved.Email, u.PasswordHash != proved.PasswordHash, !u.ValidFrom.Equal(proved.ValidFrom):
-		return errAccountChanged
+	case u.Version == l.proof.Version:
+		return nil
 	}
-	return nil
+	if err := k.mayLogIn(&u); err != nil {
+		return err
+	}
+	return errAccountChanged
 }
 
 // passed waits until the second of an account's cut-off is over: tokens are dated in whole
-// seconds, so what is issued in it would be cut off too. It is a second at most, or two where
-// the host chose the cut-off, if the clocks are right.
+// seconds, so a token issued within it would be cut off too. It waits a second at most, or
+// two if the program chose the cut-off, if the clocks are right.
 func passed(ctx context.Context, cutOff time.Time) error {
 	const most = 5 * time.Second
 	wait := time.Until(cutOff.Add(time.Second - 1).Truncate(time.Second))
@@ -240,7 +260,7 @@ func passed(ctx context.Context, cutOff time.Time) error {
 	}
 }
 
-// extra returns the host's own claims.
+// extra returns the claims of [Config].ExtraClaims.
 func (k *Kit) extra(ctx context.Context, u User) (any, error) {
 	if k.extraClaims == nil {
 		return nil, nil
@@ -253,8 +273,11 @@ func (k *Kit) extra(ctx context.Context, u User) (any, error) {
 }
 
 // issue makes the access token of an account, and of a session if there is one.
-func (k *Kit) issue(u StoredUser, extra any, s *Session, at time.Time) (Token, error) {
-	c := Claims{Subject: u.ID, Roles: u.Roles, IssuedAt: at, ExpiresAt: at.Add(k.issuer.lifetime), Extra: extra}
+func (k *Kit) issue(u StoredUser, extra any, s *Session, proof Proof, at time.Time) (Token, error) {
+	c := Claims{
+		Subject: u.ID, Roles: u.Roles, IssuedAt: at, ExpiresAt: at.Add(k.issuer.lifetime), Extra: extra,
+		AuthTime: proof.AuthTime, Methods: slices.Clone(proof.Methods),
+	}
 	if k.emailSubject {
 		c.Subject, c.UserID = u.Email, u.ID
 	}

@@ -145,7 +145,7 @@ func TestLoginFailuresAreAlike(t *testing.T) {
 		users  = authkit.NewMemoryStore()
 		hasher = &workHasher{Hasher: authkit.Schemes(authkit.Bcrypt{Cost: cost, InsecureLowCost: true}, authkit.PBKDF2SHA256{}, authkit.Argon2id{})}
 	)
-	kit := newKit(t, events.listen, func(c *authkit.Config) { c.Users, c.Hasher = users, hasher })
+	kit := newKit(t, events.listen, func(c *authkit.Config) { c.Users, c.Passwords.Hasher = users, hasher })
 	hashed, verified := hasher.take()
 	require.Equal(t, 1, hashed, "New computes one hash")
 	require.Empty(t, verified)
@@ -290,7 +290,7 @@ func TestLoginDummy(t *testing.T) {
 	t.Parallel()
 	dummy := func() authkit.PasswordHash {
 		hasher := &workHasher{Hasher: quickHasher()}
-		kit := newKit(t, func(c *authkit.Config) { c.Hasher = hasher })
+		kit := newKit(t, func(c *authkit.Config) { c.Passwords.Hasher = hasher })
 		_, err := kit.Login(t.Context(), "nobody@example.com", "")
 		require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
 		_, verified := hasher.take()
@@ -388,7 +388,7 @@ func TestLoginRehash(t *testing.T) {
 				users  = authkit.NewMemoryStore()
 				hasher = authkit.Schemes(authkit.Bcrypt{Cost: 5, InsecureLowCost: true}, authkit.PBKDF2SHA256{}, authkit.Argon2id{})
 			)
-			kit := newKit(t, events.listen, func(c *authkit.Config) { c.Users, c.Hasher = users, hasher })
+			kit := newKit(t, events.listen, func(c *authkit.Config) { c.Users, c.Passwords.Hasher = users, hasher })
 			before := storeUser(t, users, authkit.StoredUser{
 				User:         authkit.User{Email: "ada@example.com", FullName: "Ada", Roles: []string{"admin"}, CreatedAt: time.Unix(1, 0).UTC(), UpdatedAt: time.Unix(2, 0).UTC()},
 				PasswordHash: c.hash,
@@ -492,7 +492,7 @@ func TestLoginRehashFails(t *testing.T) {
 			var events recorder
 			users := newHookStore()
 			c.hasher.Hasher = quickHasher()
-			kit := newKit(t, events.listen, users.listen, func(cfg *authkit.Config) { cfg.Hasher = c.hasher })
+			kit := newKit(t, events.listen, users.listen, func(cfg *authkit.Config) { cfg.Passwords.Hasher = c.hasher })
 			c.hasher.broken = true
 			if c.swap != nil {
 				users.update = func(context.Context, string, authkit.UserUpdate, time.Time) (authkit.User, error) {
@@ -539,7 +539,7 @@ func TestLoginConcurrently(t *testing.T) {
 	const logins = 32
 	var events recorder
 	users := authkit.NewMemoryStore()
-	kit := newKit(t, events.listen, func(c *authkit.Config) { c.Users, c.MaxConcurrentHashes = users, logins })
+	kit := newKit(t, events.listen, func(c *authkit.Config) { c.Users, c.Passwords.MaxConcurrentHashes = users, logins })
 	ada := storeUser(t, users, authkit.StoredUser{User: authkit.User{Email: "ada@example.com"}, PasswordHash: passlibHash(loginPassword, "saltsalt", 1000)})
 	errs := make(chan error, logins)
 	for range logins {
@@ -612,7 +612,7 @@ func TestLoginOverload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var events recorder
 		hasher := newSlowHasher()
-		kit := newKit(t, events.listen, func(c *authkit.Config) { c.Hasher, c.MaxConcurrentHashes = hasher, 1 })
+		kit := newKit(t, events.listen, func(c *authkit.Config) { c.Passwords.Hasher, c.Passwords.MaxConcurrentHashes = hasher, 1 })
 		ada := addUser(t, kit, "ada@example.com", loginPassword)
 		events.reset()
 
@@ -666,7 +666,7 @@ func TestLoginWaitsAsLongAsItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var events recorder
 		hasher := newSlowHasher()
-		kit := newKit(t, events.listen, func(c *authkit.Config) { c.Hasher, c.MaxConcurrentHashes = hasher, 1 })
+		kit := newKit(t, events.listen, func(c *authkit.Config) { c.Passwords.Hasher, c.Passwords.MaxConcurrentHashes = hasher, 1 })
 		ada := addUser(t, kit, "ada@example.com", loginPassword)
 		events.reset()
 		first := make(chan error)
@@ -717,7 +717,7 @@ func TestHashingSharesThePlaces(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		hasher := newSlowHasher()
-		kit := newKit(t, func(c *authkit.Config) { c.Hasher, c.MaxConcurrentHashes = hasher, 2 })
+		kit := newKit(t, func(c *authkit.Config) { c.Passwords.Hasher, c.Passwords.MaxConcurrentHashes = hasher, 2 })
 		hasher.slowToo = true
 		errs := make(chan error)
 		for i := range 5 {
@@ -760,7 +760,7 @@ func TestMaxConcurrentHashes(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				hasher := newSlowHasher()
-				kit := newKit(t, func(cfg *authkit.Config) { cfg.Hasher, cfg.MaxConcurrentHashes = hasher, c.set })
+				kit := newKit(t, func(cfg *authkit.Config) { cfg.Passwords.Hasher, cfg.Passwords.MaxConcurrentHashes = hasher, c.set })
 				errs := make(chan error)
 				for range (1 + waiters) * c.want {
 					go func() {
@@ -798,7 +798,7 @@ func (panickingHasher) Verify(string, authkit.PasswordHash) error { panic("a bug
 // A Hasher that panics, under a server that recovers, does not use up the places.
 func TestLoginSurvivesAPanic(t *testing.T) {
 	t.Parallel()
-	kit := newKit(t, func(c *authkit.Config) { c.Hasher, c.MaxConcurrentHashes = panickingHasher{}, 1 })
+	kit := newKit(t, func(c *authkit.Config) { c.Passwords.Hasher, c.Passwords.MaxConcurrentHashes = panickingHasher{}, 1 })
 	for range 20 {
 		require.Panics(t, func() { _, _ = kit.Login(context.Background(), "ada@example.com", loginPassword) })
 	}
@@ -812,7 +812,7 @@ func TestLoginStoreFails(t *testing.T) {
 	var events recorder
 	users := newHookStore()
 	hasher := &workHasher{Hasher: quickHasher()}
-	kit := newKit(t, events.listen, users.listen, func(c *authkit.Config) { c.Hasher = hasher })
+	kit := newKit(t, events.listen, users.listen, func(c *authkit.Config) { c.Passwords.Hasher = hasher })
 	addUser(t, kit, "ada@example.com", loginPassword)
 	cause := errors.New("dial tcp 10.0.0.1:5432: connection refused")
 	healthy := users.byEmail
@@ -908,7 +908,7 @@ func TestLoginEventTellsTheCause(t *testing.T) {
 			t.Parallel()
 			var events recorder
 			users := authkit.NewMemoryStore()
-			kit := newKit(t, events.listen, func(cfg *authkit.Config) { cfg.Users, cfg.Hasher = users, c.hasher })
+			kit := newKit(t, events.listen, func(cfg *authkit.Config) { cfg.Users, cfg.Passwords.Hasher = users, c.hasher })
 			storeUser(t, users, authkit.StoredUser{User: authkit.User{Email: "ada@example.com"}, PasswordHash: c.hash})
 			_, err := kit.Login(t.Context(), "ada@example.com", loginPassword)
 			require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
@@ -930,8 +930,8 @@ func (h failingHasher) Verify(string, authkit.PasswordHash) error { return h.err
 func TestLoginExtraClaims(t *testing.T) {
 	t.Parallel()
 	type contextKey struct{}
-	var none *struct{ Tenant string }
-	cause := errors.New("the tenant is unknown")
+	var none *struct{ Team string }
+	cause := errors.New("the team is unknown")
 	for _, c := range []struct {
 		name  string
 		extra any
@@ -940,17 +940,17 @@ func TestLoginExtraClaims(t *testing.T) {
 		fails string
 	}{
 		{"nothing", nil, nil, `{}`, ""},
-		{"a map", map[string]any{"tenant": "acme", "n": 1}, nil, `{"tenant":"acme","n":1}`, ""},
+		{"a map", map[string]any{"team": "acme", "n": 1}, nil, `{"team":"acme","n":1}`, ""},
 		{"an empty map", map[string]any{}, nil, `{}`, ""},
 		{"a struct", struct {
-			Tenant string `json:"tenant"`
-		}{"acme"}, nil, `{"tenant":"acme"}`, ""},
-		{"an error", map[string]any{"tenant": "acme"}, cause, "", "authkit: Config.ExtraClaims: the tenant is unknown"},
+			Team string `json:"team"`
+		}{"acme"}, nil, `{"team":"acme"}`, ""},
+		{"an error", map[string]any{"team": "acme"}, cause, "", "authkit: Config.ExtraClaims: the team is unknown"},
 		{"a name of the library's", map[string]any{"sub": "root"}, nil, "", "reserved name"},
 		{"the roles", map[string]any{"roles": []string{"admin"}}, nil, "", "reserved name"},
 		{"the user ID", map[string]any{"uid": "root"}, nil, "", "reserved name"},
 		{"a list", []int{1}, nil, "", "not a JSON object"},
-		{"a text", "tenant", nil, "", "not a JSON object"},
+		{"a text", "team", nil, "", "not a JSON object"},
 		{"a nil pointer", none, nil, `{}`, ""},
 		{"a nil map", map[string]any(nil), nil, `{}`, ""},
 		{"a channel", make(chan int), nil, "", "encoding the extra claims"},
@@ -999,7 +999,7 @@ func TestLoginExtraClaims(t *testing.T) {
 			require.Equal(t, []string{"user"}, claims.Roles)
 			payload := map[string]any{}
 			require.NoError(t, claims.Decode(&payload))
-			for _, name := range []string{"sub", "iat", "exp", "jti", "roles"} {
+			for _, name := range []string{"sub", "iat", "exp", "jti", "roles", "auth_time", "amr"} {
 				require.Contains(t, payload, name)
 				delete(payload, name)
 			}

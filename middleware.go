@@ -12,134 +12,52 @@ import (
 	"github.com/authkit-go/authkit/internal/claims"
 )
 
-// A Principal is what a request proved: who asks, and by which token. The zero
-// Principal is nobody.
-type Principal struct {
-	UserID string
-	Email  string
-	Roles  []string // from the store, as they are now; from the token behind a [Guard]
-
-	TokenID   string    // "jti" of the token; may be empty
-	SessionID string    // "sid" of the token; empty where it belongs to no session
-	IssuedAt  time.Time // of the token; zero if it does not say
-	ExpiresAt time.Time // of the token
-
-	table   roleTable
-	payload string // of the token
-}
-
-// HasRole reports whether the principal has exactly this role.
-func (p Principal) HasRole(role string) bool { return slices.Contains(p.Roles, role) }
-
-// HasPermission reports whether a role of the principal grants the permission, by
-// the role table [Config].Roles.
-func (p Principal) HasPermission(permission string) bool {
-	return p.table.grants(p.Roles, permission)
-}
-
-// DecodeClaims decodes the payload of the token into v, as json.Unmarshal does:
-// that is how a host reads what [Config].ExtraClaims put in.
-func (p Principal) DecodeClaims(v any) error { return Claims{payload: p.payload}.Decode(v) }
-
-// requestContext is the one context node that a guard adds to a request. It is its
-// own value, so that a guarded request costs no second allocation for it.
-type requestContext struct {
-	context.Context
-	request   *http.Request // as it came in
-	guard     *Guard
-	token     string // the one that was verified
-	user      User
-	tokenID   string
-	sessionID string
-	issued    int64 // seconds since 1970
-	expires   int64
-	payload   string
-	noStore   [1]string // the header value, kept here to be allocated with the rest
-}
-
-// principal returns the Principal of the request.
-func (c *requestContext) principal() Principal {
-	return Principal{
-		UserID: c.user.ID, Email: c.user.Email, Roles: slices.Clone(c.user.Roles),
-		TokenID: c.tokenID, SessionID: c.sessionID, IssuedAt: fromUnix(c.issued), ExpiresAt: fromUnix(c.expires),
-		table: c.guard.roles, payload: c.payload,
-	}
-}
-
-type contextKey struct{}
-
-// Value implements context.Context.
-func (c *requestContext) Value(key any) any {
-	if key == (contextKey{}) {
-		return c
-	}
-	v := c.Context.Value(key)
-	if v == nil && key == (clientKey{}) && c.request != nil {
-		return clientOf(c.request)
-	}
-	return v
-}
-
-func fromContext(ctx context.Context) *requestContext {
-	c, _ := ctx.Value(contextKey{}).(*requestContext)
-	return c
-}
-
-// PrincipalFrom returns who asks, inside a handler behind a guard: of several guards the
-// innermost one that asks for anybody. It reports false where nobody was authenticated.
-func PrincipalFrom(ctx context.Context) (Principal, bool) {
-	if c := fromContext(ctx); c != nil {
-		return c.principal(), true
-	}
-	return Principal{}, false
-}
-
-// UserFrom returns the account of whoever asks, as it was when the request came in.
-// It reports false where [PrincipalFrom] does, and behind a [Guard], which has no accounts.
-func UserFrom(ctx context.Context) (User, bool) {
-	if c := fromContext(ctx); c != nil && c.guard.kit != nil {
-		u := c.user
-		u.Roles = slices.Clone(u.Roles) // a guard further in decides by the original
-		return u, true
-	}
-	return User{}, false
-}
-
-// Authenticate is the middleware that lets in every enabled user. The handlers
-// behind it find out who asks with [PrincipalFrom] and [UserFrom].
+// Authenticate is middleware that admits every enabled user. Handlers get the user from
+// [PrincipalFrom] and [UserFrom].
 //
 //	r.Use(kit.Authenticate)
 func (k *Kit) Authenticate(next http.Handler) http.Handler { return k.guard.Authenticate(next) }
 
-// RequireRoles returns middleware that lets in users with all of the roles. It
-// authenticates by itself: no other middleware is needed before it, and after
-// [Kit.Authenticate] it does no work twice. Like http.ServeMux it panics, when the
-// program starts, if a role is not in the role table.
+// RequireRoles returns middleware that admits users with all of the roles. It needs no
+// other middleware before it; after [Kit.Authenticate] it does no work twice. Like
+// http.ServeMux it panics, when the program starts, if a role is not in the role table.
 //
 //	r.With(kit.RequireRoles("admin")).Delete("/everything", deleteEverything)
 func (k *Kit) RequireRoles(role string, more ...string) func(http.Handler) http.Handler {
 	return k.guard.RequireRoles(role, more...)
 }
 
-// RequireAnyRole is like [Kit.RequireRoles] for users with at least one of the
-// roles.
+// RequireAnyRole is like [Kit.RequireRoles] for users with at least one of the roles.
 func (k *Kit) RequireAnyRole(role string, more ...string) func(http.Handler) http.Handler {
 	return k.guard.RequireAnyRole(role, more...)
 }
 
-// Require returns middleware for any [Policy]. It panics, when the program starts,
-// if the policy is the zero one, or names what is not in the role table.
+// Require returns middleware for any [Policy]. It panics, when the program starts, if the
+// policy is the zero one, or names a role or a permission that is not in the role table.
 func (k *Kit) Require(p Policy) func(http.Handler) http.Handler { return k.guard.Require(p) }
 
-// Identify authenticates a request by its bearer token: the decision behind the
-// middleware, for handlers that are open to everybody and still want to know who
-// asks. It answers nothing and emits no event.
+// Guard returns the middleware of the Kit.
+func (k *Kit) Guard() *Guard { return k.guard }
+
+// Identify authenticates a request by its credential, as the middleware does. It returns the
+// principal and a context that carries it. It answers nothing and emits no event. Use it in
+// handlers that are open to everyone and treat known users differently.
 //
-// The error is ErrNoCredentials without a bearer token, ErrInvalidToken for one
-// that is not good (ErrTokenExpired, if that is why), whose session was ended or whose
-// account is gone, ErrUserDisabled, or ErrUnavailable if the store failed or the keys have
-// expired (see [KeyRing.Expire]).
-func (k *Kit) Identify(r *http.Request) (Principal, error) { return k.guard.Identify(r) }
+// The errors are:
+//   - ErrNoCredentials if the request has no credential.
+//   - ErrInvalidToken if the credential is refused, its session has ended, or its account
+//     does not exist; ErrTokenExpired, which is one, if it has expired.
+//   - ErrUserDisabled if the account is disabled.
+//   - ErrUnavailable if a store failed or the keys have expired (see [KeyRing.Expire]).
+func (k *Kit) Identify(r *http.Request) (context.Context, Principal, error) {
+	return k.guard.Identify(r)
+}
+
+// IdentifyToken is [Kit.Identify] for an access token without a request: for interceptors of
+// gRPC, jobs and message queues. It returns a context that carries the principal.
+func (k *Kit) IdentifyToken(ctx context.Context, token string) (context.Context, Principal, error) {
+	return k.guard.IdentifyToken(ctx, token)
+}
 
 // protect is the middleware of a checked policy.
 func (g *Guard) protect(p Policy, next http.Handler) http.Handler {
@@ -151,20 +69,16 @@ func (g *Guard) protect(p Policy, next http.Handler) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := fromContext(r.Context())
-		token, err := bearerToken(r.Header)
-		if c == nil || c.guard != g || err != nil || c.token != token {
-			c = nil
-			if err == nil {
-				c, err = g.identify(r.Context(), token)
-			}
-			if err != nil {
+		if c == nil || !c.stillGood(g, r) {
+			var err error
+			if c, err = g.identify(r); err != nil {
 				g.refuse(w, r, err, c)
 				return
 			}
-			c.request = r
 			r = r.WithContext(c)
 		}
-		if err := p.check(c.user.ID, c.user.Roles, g.roles); err != nil {
+		who := c.facts()
+		if err := p.check(&who); err != nil {
 			g.refuse(w, r, err, c)
 			return
 		}
@@ -173,22 +87,84 @@ func (g *Guard) protect(p Policy, next http.Handler) http.Handler {
 	})
 }
 
-// identify returns the context of an authenticated request. With an error it returns
-// the account, if that is known, or nil.
-func (g *Guard) identify(ctx context.Context, token string) (*requestContext, error) {
-	t, err := g.verifier.verify(token)
-	if err == errUnknownKey && g.verifier.keys.lapsed() {
-		err = errNoKeys // who knows whether it is good?
+// stillGood reports whether a context is that of a guard, for the credential that the
+// request still has: middleware in between may have changed its header.
+func (c *requestContext) stillGood(g *Guard, r *http.Request) bool {
+	switch {
+	case c.guard != g || c.request == nil:
+		return false
+	case len(g.authenticators) == 0:
+		token, err := bearerToken(r.Header)
+		return err == nil && c.token == token
+	}
+	return slices.Equal(r.Header["Authorization"], c.request.Header["Authorization"]) &&
+		slices.Equal(r.Header["Cookie"], c.request.Header["Cookie"]) && c.headerIs(r.Header)
+}
+
+// headerIs reports whether the token that was verified is the one in the header.
+func (c *requestContext) headerIs(h http.Header) bool {
+	token, err := bearerToken(h)
+	if c.token == "" {
+		return c.other != nil
+	}
+	return err == nil && token == c.token
+}
+
+// identify returns the context of an authenticated request. With an error it returns it
+// too if the account is known, and nil otherwise.
+func (g *Guard) identify(r *http.Request) (*requestContext, error) {
+	token, err := bearerToken(r.Header)
+	if len(g.authenticators) > 0 {
+		return g.identifyAny(r, token, err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	var user User
-	if g.kit != nil {
-		user, err = g.kit.subject(ctx, &t.Set)
-	} else {
-		user, err = g.bearer(ctx, &t)
+	c, err := g.identifyToken(r.Context(), token)
+	if c != nil {
+		c.request = r
 	}
+	return c, err
+}
+
+// identifyAny is identify for a guard with authenticators: of all credentials there must be
+// exactly one.
+func (g *Guard) identifyAny(r *http.Request, token string, bearerErr error) (*requestContext, error) {
+	other, err := g.authenticate(r)
+	if err != nil {
+		return nil, err
+	}
+	// A token with two dots is ours, and so is one too long to be looked at.
+	ours := bearerErr == nil && (len(token) > maxTokenLen || strings.Count(token, ".") == 2)
+	var c *requestContext
+	switch {
+	case ours && other != nil:
+		return nil, errTwoCredentials
+	case other != nil:
+		c, err = g.identifyCredential(r.Context(), other)
+	case ours:
+		c, err = g.identifyToken(r.Context(), token)
+	case bearerErr != nil:
+		return nil, bearerErr
+	default:
+		return nil, errTokenMalformed
+	}
+	if c != nil {
+		c.request = r
+	}
+	return c, err
+}
+
+// identifyToken returns the context of an access token; see identify.
+func (g *Guard) identifyToken(ctx context.Context, token string) (*requestContext, error) {
+	t, err := g.verifier.verify(token)
+	if err == errUnknownKey && g.verifier.keys.lapsed() {
+		err = errNoKeys // other keys might have signed it
+	}
+	if err != nil {
+		return nil, err
+	}
+	user, err := g.bearer(ctx, t)
 	if err == nil {
 		g.good.Add()
 	}
@@ -201,8 +177,21 @@ func (g *Guard) identify(ctx context.Context, token string) (*requestContext, er
 		sessionID: t.SessionID,
 		issued:    t.IssuedAt,
 		expires:   t.ExpiresAt,
+		authTime:  t.AuthTime,
+		amr:       t.Methods,
 		payload:   t.payload,
 		noStore:   [1]string{"no-store"},
+	}, err
+}
+
+// identifyCredential returns the context of another credential; see identify.
+func (g *Guard) identifyCredential(ctx context.Context, other *Credential) (*requestContext, error) {
+	user, err := g.credential(ctx, other)
+	if err == nil {
+		g.good.Add()
+	}
+	return &requestContext{
+		Context: ctx, guard: g, user: user, other: other, sessionID: other.SessionID, noStore: [1]string{"no-store"},
 	}, err
 }
 
@@ -216,36 +205,89 @@ var (
 	errNoKeys = fmt.Errorf("%w: the keys of tokens have expired, or were never fetched", ErrUnavailable)
 )
 
-// subject loads the account that a token stands for. It is also returned with an
-// error, once it is known.
-func (k *Kit) subject(ctx context.Context, t *claims.Set) (User, error) {
+// bearer returns the account of an access token. It also returns it with an error, once
+// it is known.
+func (k *Kit) bearer(ctx context.Context, t verified) (User, error) {
+	if t.SessionID != "" && k.joined != nil {
+		s, u, err := k.joined.SessionUser(ctx, t.SessionID)
+		if !errors.Is(err, ErrSessionNotFound) {
+			if err == nil && (s.ID != t.SessionID || s.UserID != u.ID) {
+				err = ErrUserNotFound // a store that does not compare byte by byte
+			}
+			return k.current(ctx, &t.Set, &u, err)
+		}
+		// The session has ended. The account tells why.
+	}
 	load := k.users.UserByID
 	if k.emailSubject {
 		load = k.users.UserByEmail
 	}
 	u, err := load(ctx, t.Subject)
+	user, err := k.current(ctx, &t.Set, &u, err)
+	if err == nil && t.SessionID != "" {
+		err = k.checkSession(ctx, u.ID, t.SessionID)
+	}
+	return user, err
+}
+
+// current returns the account that was looked up for a token, or why the token is not good
+// any more. A subject that does not fit is a token of another account.
+func (k *Kit) current(ctx context.Context, t *claims.Set, u *StoredUser, err error) (User, error) {
 	switch {
 	case errors.Is(err, ErrUserNotFound):
 		return User{}, errUserGone
 	case err != nil:
 		return User{}, unavailable(ctx, err)
 	case !k.emailSubject && u.ID != t.Subject, k.emailSubject && u.Email != t.Subject:
-		return User{}, errUserGone // a store that does not compare byte by byte
+		return User{}, errUserGone // or a store that does not compare byte by byte
 	case t.UserID != "" && t.UserID != u.ID:
 		// The address moved to another account; the token stays with the old one.
 		return u.User, errOtherAccount
-	case u.Disabled:
-		return u.User, errUserDisabled
-	case !u.ValidFrom.IsZero() && time.Unix(t.IssuedAt, 0).Before(u.ValidFrom):
-		return u.User, errTokenCutOff
-	case t.SessionID != "":
-		return u.User, k.checkSession(ctx, u.ID, t.SessionID)
 	}
-	return u.User, nil
+	return u.User, k.accepts(u, t.IssuedAt)
 }
 
-// checkSession returns why a token of a session is refused, or nil. Where there is nobody
-// to ask about the session, that is one more reason.
+// accepts returns why an account accepts no credential that was issued at a time, in seconds
+// since 1970; or nil.
+func (k *Kit) accepts(u *StoredUser, issued int64) error {
+	switch {
+	case u.Disabled:
+		return errUserDisabled
+	case !u.ValidFrom.IsZero() && time.Unix(issued, 0).Before(u.ValidFrom):
+		return errTokenCutOff
+	case issued != 0 && issued+k.verifier.leeway < u.CreatedAt.Unix():
+		return errOtherAccount // of the account that had the ID or the address before (FR-10)
+	}
+	return nil
+}
+
+// credential returns the account of a credential that is not an access token.
+func (k *Kit) credential(ctx context.Context, c *Credential) (User, error) {
+	if c.Service != "" {
+		return User{Roles: c.Roles}, nil
+	}
+	u := c.account
+	if u == nil {
+		stored, err := k.users.UserByID(ctx, c.UserID)
+		switch {
+		case errors.Is(err, ErrUserNotFound) || err == nil && stored.ID != c.UserID:
+			return User{}, errUserGone
+		case err != nil:
+			return User{}, unavailable(ctx, err)
+		}
+		u = &stored
+	}
+	if c.IssuedAt.IsZero() { // it outlives a cut-off
+		if u.Disabled {
+			return u.User, errUserDisabled
+		}
+		return u.User, nil
+	}
+	return u.User, k.accepts(u, c.IssuedAt.Unix())
+}
+
+// checkSession returns why a token of a session is refused, or nil. It is refused if there
+// are no sessions.
 func (k *Kit) checkSession(ctx context.Context, userID, id string) error {
 	if k.sessions == nil {
 		return errTokenRevoked
@@ -289,9 +331,8 @@ func bearerToken(h http.Header) (string, error) {
 
 // The answers of a guard.
 var (
-	answerNoCredentials = ProblemFor(ErrNoCredentials).render()
-	answerInvalidToken  = ProblemFor(ErrInvalidToken).render()
-	answerForbidden     = ProblemFor(ErrForbidden).render()
+	answerInvalidToken = ProblemFor(ErrInvalidToken).render()
+	answerForbidden    = ProblemFor(ErrForbidden).render()
 )
 
 // refuse answers a request that a guard does not let through. The context c may be nil.
@@ -300,22 +341,35 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, err error, c *req
 	if c != nil {
 		e.UserID, e.SessionID = c.user.ID, c.sessionID
 	}
-	if err == ErrNoCredentials { // nobody claimed anything: not an event
-		answerNoCredentials.write(w)
+	if err == ErrNoCredentials { // nothing was claimed: not an event
+		if g.login == "" || !g.toLogin(w, r) {
+			g.noCredentials.write(w)
+		}
 		return
 	}
-	if r, ok := err.(*refusal); ok && r.kind == ErrInvalidToken { // the way of a flood
-		e.Reason = r.reason
+	if why, ok := err.(*refusal); ok && why.kind == ErrInvalidToken { // the way of a flood
+		e.Reason = why.reason
 		g.onEvent(ctx, e)
-		answerInvalidToken.write(w)
+		if g.login == "" || !g.toLogin(w, r) {
+			answerInvalidToken.write(w)
+		}
 		return
 	}
 	switch {
 	case errors.Is(err, ErrForbidden):
 		e.Kind, e.Reason, e.Route = EventAccessDenied, ReasonMissingRole, r.Pattern
+		if why, ok := err.(*refusal); ok {
+			e.Reason = why.reason
+		}
 		g.onEvent(ctx, e)
 		answerForbidden.write(w)
 		return
+	case isStepUp(err):
+		e.Kind, e.Reason, e.Route = EventAccessDenied, ReasonMissingFactor, r.Pattern
+		g.onEvent(ctx, e)
+		if g.login != "" && g.toLogin(w, r) {
+			return
+		}
 	case errors.Is(err, ErrUserDisabled):
 		e.Reason = ReasonDisabled
 		g.onEvent(ctx, e)
@@ -323,4 +377,9 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, err error, c *req
 		g.onEvent(ctx, Event{Kind: EventStoreFailure, Reason: ReasonStore, Err: err})
 	}
 	ProblemFor(err).ServeHTTP(w, r)
+}
+
+func isStepUp(err error) bool {
+	_, ok := errors.AsType[*StepUpError](err)
+	return ok
 }

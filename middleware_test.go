@@ -362,7 +362,7 @@ func TestStoreFailure(t *testing.T) {
 
 	r := httptest.NewRequest("GET", "/", nil)
 	r.Header.Set("Authorization", "Bearer "+token)
-	_, err = kit.Identify(r)
+	_, _, err = kit.Identify(r)
 	require.ErrorIs(t, err, authkit.ErrUnavailable)
 }
 
@@ -589,7 +589,7 @@ func TestRehashHoldsNoPlace(t *testing.T) {
 			<-ctx.Done()
 			return authkit.User{}, ctx.Err()
 		}
-		kit := newKit(t, users.listen, func(c *authkit.Config) { c.MaxConcurrentHashes = 1 })
+		kit := newKit(t, users.listen, func(c *authkit.Config) { c.Passwords.MaxConcurrentHashes = 1 })
 		storeUser(t, users, authkit.StoredUser{User: authkit.User{Email: "old@example.com"}, PasswordHash: passlibHash("correct horse", "saltsalt", 1000)})
 		addUser(t, kit, "new@example.com", "correct horse")
 		done := make(chan error)
@@ -624,7 +624,7 @@ func TestIdentify(t *testing.T) {
 		if authorization != "" {
 			r.Header.Set("Authorization", authorization)
 		}
-		p, err := kit.Identify(r)
+		_, p, err := kit.Identify(r)
 		require.ErrorIs(t, err, want)
 		require.Equal(t, want == nil, p.UserID == u.ID)
 	}

@@ -5,13 +5,22 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/authkit-go/authkit/internal/claims"
 )
 
-// A Policy says who may use a route. The zero Policy is no decision: [Mux] refuses
-// it, and it lets nobody in. A Policy does not change once it is made.
+// A Policy decides who may use a route. The zero Policy decides nothing: [Mux] refuses it,
+// and it admits no one. A Policy does not change: its methods return a new one.
+//
+// Policies admit persons: users who have logged in. Machine credentials, such as API keys,
+// are admitted only by a policy with [Policy.OrMachines].
 type Policy struct {
-	kind  policyKind
-	names []string // roles or permissions
+	kind     policyKind
+	names    []string // roles or permissions
+	machines bool
+	maxAge   time.Duration
+	methods  []string
 }
 
 type policyKind uint8
@@ -25,24 +34,22 @@ const (
 	policyPermissions
 )
 
-// Public lets everybody in, with or without a token; the request is not
-// authenticated. A handler that wants to know who asks, if anybody, calls
-// [Kit.Identify].
+// Public admits every request, with or without credentials, and does not authenticate it.
+// A handler that uses credentials if there are any calls [Kit.Identify].
 func Public() Policy { return Policy{kind: policyPublic} }
 
-// Authenticated lets every enabled user in.
+// Authenticated admits every enabled user.
 func Authenticated() Policy { return Policy{kind: policyAuthenticated} }
 
-// Roles lets in users that have all of the roles. That at least one is named is
-// checked by the compiler; that each is in the role table, when the route or the
-// guard is made.
+// Roles admits users that have all of the roles. The compiler checks that there is at
+// least one. [Mux.Handle] and [Guard.Require] check that each is in the role table.
 func Roles(role string, more ...string) Policy { return newPolicy(policyRoles, role, more) }
 
-// AnyRole lets in users that have at least one of the roles.
+// AnyRole admits users that have at least one of the roles.
 func AnyRole(role string, more ...string) Policy { return newPolicy(policyAnyRole, role, more) }
 
-// Permissions lets in users whose roles grant all of the permissions, by the role
-// table [Config].Roles.
+// Permissions admits users whose roles grant all of the permissions, by the role table
+// [Config].Roles.
 func Permissions(permission string, more ...string) Policy {
 	return newPolicy(policyPermissions, permission, more)
 }
@@ -51,44 +58,145 @@ func newPolicy(kind policyKind, name string, more []string) Policy {
 	return Policy{kind: kind, names: append([]string{name}, more...)}
 }
 
-// String returns the policy as an access matrix shows it, such as "roles: admin,
-// auditor".
-func (p Policy) String() string {
-	word := [...]string{"none", "public", "authenticated", "roles", "any role", "permissions"}[p.kind]
-	if len(p.names) == 0 {
-		return word
-	}
-	return word + ": " + strings.Join(p.names, ", ")
+// OrMachines returns a policy that also admits machine credentials, such as API keys, under
+// the same condition. A credential with limited permissions passes Permissions, as far as
+// its limit reaches, and Authenticated; it passes no policy of roles.
+func (p Policy) OrMachines() Policy {
+	p.machines = true
+	return p
 }
 
-// Check returns nil if the principal may pass, ErrNoCredentials for the zero
-// Principal where somebody is asked for, and ErrForbidden otherwise. It is the
-// decision behind the middleware. Roles compare exactly. Permissions are those of the
-// Kit that made the principal: one made by hand has none.
-func (p Policy) Check(who Principal) error { return p.check(who.UserID, who.Roles, who.table) }
+// Fresh returns a policy that also requires the user to have authenticated at most maxAge
+// ago. A refresh does not count. Guards refuse other requests with 401 and the challenge of
+// RFC 9470, by which the client knows that the user must log in again. Machine credentials
+// never pass.
+func (p Policy) Fresh(maxAge time.Duration) Policy {
+	p.maxAge = maxAge
+	return p
+}
 
-func (p Policy) check(userID string, roles []string, table roleTable) error {
+// Using returns a policy that also requires the user to have authenticated with all of the
+// methods, in names of RFC 8176, such as "otp" or "mfa". Guards refuse other requests as
+// [Policy.Fresh] says. Machine credentials never pass.
+func (p Policy) Using(method string, more ...string) Policy {
+	p.methods = append(append(slices.Clone(p.methods), method), more...)
+	return p
+}
+
+// String returns the policy as an access matrix shows it, such as "roles: admin, auditor;
+// fresh: 5m0s; using: otp".
+func (p Policy) String() string {
+	text := [...]string{"none", "public", "authenticated", "roles", "any role", "permissions"}[p.kind]
+	if len(p.names) > 0 {
+		text += ": " + strings.Join(p.names, ", ")
+	}
+	if p.maxAge > 0 {
+		text += "; fresh: " + p.maxAge.String()
+	}
+	if len(p.methods) > 0 {
+		text += "; using: " + strings.Join(p.methods, ", ")
+	}
+	if p.machines {
+		text += "; or machines"
+	}
+	return text
+}
+
+// Check returns nil if the principal may pass. Otherwise it returns ErrNoCredentials for
+// the zero Principal, a [*StepUpError] if the user must authenticate again, or
+// ErrForbidden. It is the decision behind the middleware. Roles compare exactly.
+// Permissions are those of the guard that made the principal: one made by hand has none.
+func (p Policy) Check(who Principal) error {
+	return p.check(&facts{
+		known: who.known(), machine: who.Kind == Machine || who.Kind == System, roles: who.Roles, table: who.table,
+		limited: who.limited, limits: who.limits, authTime: unix(who.AuthTime), methods: who.Methods,
+	})
+}
+
+// facts are what a policy decides by.
+type facts struct {
+	known, machine bool
+	roles          []string
+	table          roleTable
+	limited        bool
+	limits         []string // permissions
+	authTime       int64
+	methods        []string
+	amr            string // methods, as in the token, if they are not decoded yet
+}
+
+// grants reports whether the roles grant a permission, within the limits.
+func (f *facts) grants(permission string) bool {
+	return (!f.limited || slices.Contains(f.limits, permission)) && f.table.grants(f.roles, permission)
+}
+
+func (p *Policy) check(who *facts) error {
 	if p.kind == policyPublic {
 		return nil
 	}
-	if userID == "" {
+	if !who.known {
 		return ErrNoCredentials
+	}
+	if who.machine && (!p.machines || p.maxAge > 0 || len(p.methods) > 0) {
+		return errMachine
 	}
 	allowed := false
 	switch p.kind {
 	case policyAuthenticated:
 		allowed = true
 	case policyRoles:
-		allowed = !slices.ContainsFunc(p.names, func(role string) bool { return !slices.Contains(roles, role) })
+		allowed = !who.limited && !slices.ContainsFunc(p.names, func(role string) bool { return !slices.Contains(who.roles, role) })
 	case policyAnyRole:
-		allowed = slices.ContainsFunc(p.names, func(role string) bool { return slices.Contains(roles, role) })
+		allowed = !who.limited && slices.ContainsFunc(p.names, func(role string) bool { return slices.Contains(who.roles, role) })
 	case policyPermissions:
-		allowed = !slices.ContainsFunc(p.names, func(permission string) bool { return !table.grants(roles, permission) })
+		allowed = !slices.ContainsFunc(p.names, func(permission string) bool { return !who.grants(permission) })
 	}
 	if !allowed {
 		return ErrForbidden
 	}
-	return nil
+	return p.checkLogin(who)
+}
+
+// checkLogin returns a *StepUpError if the login of a user is too old or too weak.
+func (p *Policy) checkLogin(who *facts) error {
+	if p.maxAge == 0 && len(p.methods) == 0 {
+		return nil
+	}
+	fresh := p.maxAge == 0 || who.authTime != 0 && time.Now().Unix()-who.authTime <= int64(p.maxAge/time.Second)
+	methods := who.methods
+	if methods == nil {
+		methods = claims.MethodsOf(who.amr)
+	}
+	if fresh && !slices.ContainsFunc(p.methods, func(m string) bool { return !slices.Contains(methods, m) }) {
+		return nil
+	}
+	return &StepUpError{MaxAge: p.maxAge, Methods: slices.Clone(p.methods)}
+}
+
+// errMachine is the ErrForbidden of a machine credential on a route for persons.
+var errMachine = &refusal{ErrForbidden, ReasonMachine, nil}
+
+// A StepUpError is returned for a principal that must authenticate again: more recently, or
+// by further methods. See [Policy.Fresh] and [Policy.Using].
+type StepUpError struct {
+	MaxAge  time.Duration // zero: any
+	Methods []string      // all that are required, those that were used included
+}
+
+// Error returns a fixed text.
+func (*StepUpError) Error() string { return "authkit: a more recent or stronger login is required" }
+
+// challenge returns the WWW-Authenticate value of RFC 9470 section 3. The methods are given
+// as acr_values.
+func (e *StepUpError) challenge() string {
+	text := `Bearer error="insufficient_user_authentication", error_description="A more recent or stronger login is required"`
+	if e.MaxAge > 0 {
+		text += fmt.Sprintf(`, max_age="%d"`, int64(e.MaxAge/time.Second))
+	}
+	if len(e.Methods) > 0 {
+		text += fmt.Sprintf(`, acr_values="%s"`, strings.Join(e.Methods, " "))
+	}
+	return text
 }
 
 // A roleTable maps roles to the permissions they grant. A nil table knows every
@@ -157,6 +265,20 @@ func (t roleTable) grants(roles []string, permission string) bool {
 
 // validate returns why a policy can never be met under the table, or nil.
 func (t roleTable) validate(p Policy) error {
+	if p.maxAge < 0 || p.maxAge%time.Second != 0 {
+		return fmt.Errorf("Fresh(%v): use whole seconds", p.maxAge)
+	}
+	for _, m := range p.methods {
+		if !validRole(m) {
+			return fmt.Errorf("Using(%q): %s", m, roleRule)
+		}
+	}
+	if p.kind == policyPublic && (p.machines || p.maxAge != 0 || p.methods != nil) {
+		return errors.New("Public() admits every request; it takes no further condition")
+	}
+	if p.machines && (p.maxAge != 0 || p.methods != nil) {
+		return errors.New("OrMachines() with Fresh or Using: a machine credential never passes those; use two routes")
+	}
 	if p.kind == policyNone {
 		return errors.New("the zero Policy: say Public(), Authenticated(), Roles(...), AnyRole(...) or Permissions(...)")
 	}

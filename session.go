@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -48,6 +49,11 @@ type SessionConfig struct {
 	// none. It is longer than StoreTimeout, and by far longer than the clocks of instances
 	// differ.
 	Grace time.Duration
+
+	// Cookies turns on session cookies, for pages that are rendered on the server, for
+	// EventSource and for WebSocket. If nil, they are off, and no cookie authenticates a
+	// request.
+	Cookies *CookieConfig
 
 	// PerUser is how many sessions a user can have, beyond which a login ends the one that
 	// was used longest ago; zero means 50, which is also the most.
@@ -129,6 +135,9 @@ var (
 	errRefreshUserGone  = &refusal{ErrInvalidRefreshToken, ReasonUnknownUser, nil}
 	errRefreshDisabled  = &refusal{ErrInvalidRefreshToken, ReasonDisabled, nil}
 	errRefreshCutOff    = &refusal{ErrInvalidRefreshToken, ReasonCutOff, nil}
+	errRefreshLocked    = &refusal{ErrInvalidRefreshToken, ReasonLocked, nil}
+
+	errRefreshUnverified = &refusal{ErrInvalidRefreshToken, ReasonUnverified, nil}
 )
 
 // errNoSessions is returned by what needs sessions where there are none.
@@ -139,6 +148,7 @@ type sessions struct {
 	store                 SessionStore
 	idle, absolute, grace time.Duration
 	perUser               int
+	cookies               *cookies // nil: off
 }
 
 // newSessions checks the configuration; fault is told what is wrong. It returns nil
@@ -151,17 +161,15 @@ func newSessions(cfg SessionConfig, timeout, accessLife time.Duration, fault fun
 		return nil
 	}
 	s := &sessions{
-		store:    cfg.Store,
 		idle:     cmp.Or(cfg.Idle, defaultIdle),
 		absolute: cmp.Or(cfg.Absolute, defaultAbsolute),
 		grace:    max(0, cmp.Or(cfg.Grace, defaultGrace)),
 		perUser:  cmp.Or(cfg.PerUser, defaultPerUser),
 	}
-	if m, ok := cfg.Store.(*MemoryStore); ok && (m == nil || m.byID == nil) {
+	if isEmptyMemory(cfg.Store) {
 		fault("Sessions.Store", errors.New("an empty MemoryStore; make it with NewMemoryStore"))
-	} else if !ok {
-		s.store = timedSessions{cfg.Store, timeout}
 	}
+	s.store = timedSessionStore(cfg.Store, timeout)
 	if s.absolute <= 0 || s.absolute > maxAbsolute {
 		fault("Sessions.Absolute", fmt.Errorf("%v; use up to %v, or 0 for %v", s.absolute, maxAbsolute, defaultAbsolute))
 	} else if cfg.Idle == 0 {
@@ -176,20 +184,25 @@ func newSessions(cfg SessionConfig, timeout, accessLife time.Duration, fault fun
 	if s.grace > maxGrace {
 		fault("Sessions.Grace", fmt.Errorf("%v; use up to %v, 0 for %v, or a negative value for none", s.grace, maxGrace, defaultGrace))
 	}
+	if cfg.Cookies != nil {
+		s.cookies = newCookies(*cfg.Cookies, s, fault)
+	}
 	if s.perUser < 0 || s.perUser > defaultPerUser {
 		fault("Sessions.PerUser", fmt.Errorf("%d; use 1 to %d, or 0 for %d", s.perUser, defaultPerUser, defaultPerUser))
 	}
 	return s
 }
 
-// begin makes a session of a user, that began at the time given, and its refresh token.
-func (s *sessions) begin(ctx context.Context, userID string, at time.Time) (StoredSession, refresh.Token) {
+// begin makes a session of the user of a proof, beginning at the time given, and its refresh
+// token.
+func (s *sessions) begin(ctx context.Context, p Proof, at time.Time) (StoredSession, refresh.Token) {
 	token := refresh.New()
 	client := ClientFrom(ctx)
 	stored := StoredSession{
 		Session: Session{
-			ID: token.SessionID(), UserID: userID, Device: client.Device, Address: client.Address,
+			ID: token.SessionID(), UserID: p.UserID, Device: client.Device, Address: client.Address,
 			CreatedAt: at, LastUsedAt: at, EndsAt: at.Add(s.absolute),
+			AuthTime: p.AuthTime.UTC().Truncate(time.Microsecond), Methods: slices.Clone(p.Methods),
 		},
 		TokenHash: token.Hash(),
 	}
@@ -261,7 +274,7 @@ func printable(s string, limit int) string {
 func (k *Kit) Refresh(ctx context.Context, refreshToken string) (Token, error) {
 	var token Token
 	var session Session
-	err := k.throttled(ctx, ActionRefresh, "", func() (err error) {
+	err := k.throttled(ctx, Attempt{Action: ActionRefresh}, func() (err error) {
 		token, session, err = k.refresh(ctx, refreshToken)
 		return err
 	})
@@ -287,7 +300,7 @@ func (k *Kit) refresh(ctx context.Context, text string) (Token, Session, error) 
 	if !ok {
 		return Token{}, Session{}, errRefreshMalformed
 	}
-	s, err := k.session(ctx, presented)
+	s, user, err := k.sessionAndUser(ctx, presented)
 	if err != nil {
 		return Token{}, s.Session, err
 	}
@@ -297,8 +310,7 @@ func (k *Kit) refresh(ctx context.Context, text string) (Token, Session, error) 
 			return Token{}, s.Session, err
 		}
 	}
-	user, err := k.sessionUser(ctx, &s.Session)
-	if err != nil {
+	if err := k.mayRefresh(ctx, &s.Session, user); err != nil {
 		return Token{}, s.Session, err
 	}
 	extra, err := k.extra(ctx, user.User)
@@ -307,7 +319,7 @@ func (k *Kit) refresh(ctx context.Context, text string) (Token, Session, error) 
 	}
 	// The access token comes first: after the rotation nothing can fail any more.
 	at := now() // not before the host's hook was done, which may take its time
-	token, err := k.issue(user, extra, &s.Session, at)
+	token, err := k.issue(*user, extra, &s.Session, Proof{Methods: s.Methods, AuthTime: s.AuthTime}, at)
 	if err != nil {
 		return Token{}, s.Session, err
 	}
@@ -350,42 +362,76 @@ func (k *Kit) rotate(ctx context.Context, s *StoredSession, presented, next refr
 // session returns the session that a refresh token belongs to, if it has not expired.
 func (k *Kit) session(ctx context.Context, t refresh.Token) (StoredSession, error) {
 	s, err := k.sessions.store.SessionByID(ctx, t.SessionID())
+	return s, refreshable(ctx, &s, err)
+}
+
+// refreshable returns why a session that was looked up cannot be refreshed, or nil.
+func refreshable(ctx context.Context, s *StoredSession, err error) error {
 	at := now()
 	switch {
 	case errors.Is(err, ErrSessionNotFound):
-		return StoredSession{}, errRefreshRevoked
+		return errRefreshRevoked
 	case err != nil:
-		return StoredSession{}, unavailable(ctx, err)
+		return unavailable(ctx, err)
 	case !at.Before(s.ExpiresAt) || !at.Before(s.EndsAt):
-		return s, errRefreshExpired
+		return errRefreshExpired
 	}
-	return s, nil
+	return nil
 }
 
-// sessionUser returns the account of a session. The session ends if that is not to be
-// logged in any more.
-func (k *Kit) sessionUser(ctx context.Context, s *Session) (StoredUser, error) {
-	u, err := k.users.UserByID(ctx, s.UserID)
-	switch {
-	case errors.Is(err, ErrUserNotFound) || err == nil && u.ID != s.UserID:
-		err = errRefreshUserGone
-	case err != nil:
-		return StoredUser{}, unavailable(ctx, err)
-	case u.Disabled:
-		err = errRefreshDisabled
-	case s.CreatedAt.Before(u.ValidFrom):
-		err = errRefreshCutOff
-	default:
-		return u, nil
+// sessionAndUser returns the session that a refresh token belongs to, if it has not
+// expired, and its account; nil, if that is gone.
+func (k *Kit) sessionAndUser(ctx context.Context, t refresh.Token) (StoredSession, *StoredUser, error) {
+	s, u, err := k.readBoth(ctx, t.SessionID())
+	gone := errors.Is(err, ErrUserNotFound)
+	if gone {
+		err = nil
 	}
-	return StoredUser{}, k.end(ctx, s, err)
+	if err := refreshable(ctx, &s, err); err != nil || gone || u.ID != s.UserID {
+		return s, nil, err
+	}
+	return s, &u, nil
+}
+
+// readBoth reads a session and its account, in one round trip if the store can. The error is
+// ErrSessionNotFound, ErrUserNotFound, or that of a store.
+func (k *Kit) readBoth(ctx context.Context, sessionID string) (StoredSession, StoredUser, error) {
+	if k.joined != nil {
+		return k.joined.SessionUser(ctx, sessionID)
+	}
+	s, err := k.sessions.store.SessionByID(ctx, sessionID)
+	if err != nil {
+		return StoredSession{}, StoredUser{}, err
+	}
+	u, err := k.users.UserByID(ctx, s.UserID)
+	return s, u, err
+}
+
+// mayRefresh returns why a session must not go on, or nil. The session ends, unless the
+// account may log in again later.
+func (k *Kit) mayRefresh(ctx context.Context, s *Session, u *StoredUser) error {
+	if u == nil {
+		return k.end(ctx, s, errRefreshUserGone)
+	}
+	if s.CreatedAt.Before(u.ValidFrom) {
+		return k.end(ctx, s, errRefreshCutOff)
+	}
+	switch k.mayLogIn(u) {
+	case errUserDisabled:
+		return k.end(ctx, s, errRefreshDisabled)
+	case errUserLocked:
+		return errRefreshLocked
+	case errUnverified:
+		return errRefreshUnverified
+	}
+	return nil
 }
 
 // successor returns what a token is answered with that is not the current one: the token
 // that replaced it, in the grace, or else the session ends.
 func (k *Kit) successor(ctx context.Context, s *StoredSession, presented refresh.Token) (refresh.Token, error) {
 	// A clock that is behind by more than the grace does not make it longer.
-	if s.ParentHash == presented.Hash() && k.sessions.grace > 0 && now().Sub(s.RotatedAt).Abs() <= k.sessions.grace {
+	if len(s.Successor) > 0 && s.ParentHash == presented.Hash() && k.sessions.grace > 0 && now().Sub(s.RotatedAt).Abs() <= k.sessions.grace {
 		next, err := presented.Open(s.Successor)
 		if err != nil || next.Hash() != s.TokenHash {
 			return refresh.Token{}, fmt.Errorf("authkit: the successor of a refresh token is not as it was stored: %w", cmp.Or(err, refresh.ErrSealed))
@@ -489,31 +535,42 @@ func (k *Kit) Revocations(ctx context.Context, since time.Time) ([]Revocation, e
 	return revoked, nil
 }
 
-// Run deletes what has expired from the session store, now and every ten minutes, until
-// ctx is done; it returns the context's error. A store that fails is told to OnEvent, and
-// tried again. Several instances may run it on one store.
+// Run deletes expired sessions, revocations and tickets, now and every ten minutes, until ctx
+// is done; it returns the error of ctx. An error of a store is an event, and the next round
+// tries again. Several instances may run it on one store.
 func (k *Kit) Run(ctx context.Context) error {
-	if k.sessions == nil {
-		return errNoSessions
-	}
-	const every, batch = 10 * time.Minute, 1000
+	const every = 10 * time.Minute
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
-		for {
-			at := now()
-			n, err := k.sessions.store.DeleteExpired(ctx, at, at.Add(-RevocationLife), batch)
-			if err != nil {
-				_ = k.storeFailed(ctx, err)
-			}
-			if n == 0 || err != nil {
-				break
-			}
+		if k.sessions != nil {
+			k.deleteInBatches(ctx, func(at time.Time, batch int) (int, error) {
+				return k.sessions.store.DeleteExpired(ctx, at, at.Add(-RevocationLife), batch)
+			})
+		}
+		if k.tickets != nil {
+			k.deleteInBatches(ctx, func(at time.Time, batch int) (int, error) {
+				return k.tickets.DeleteExpiredTickets(ctx, at, batch)
+			})
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
+		}
+	}
+}
+
+// deleteInBatches calls a function that deletes a batch until nothing is left, or it fails.
+func (k *Kit) deleteInBatches(ctx context.Context, deleteBatch func(at time.Time, batch int) (int, error)) {
+	const batch = 1000
+	for {
+		n, err := deleteBatch(now(), batch)
+		if err != nil {
+			_ = k.storeFailed(ctx, err)
+		}
+		if n == 0 || err != nil {
+			return
 		}
 	}
 }

@@ -64,6 +64,14 @@ func (s *faultyStore) SessionByID(ctx context.Context, id string) (authkit.Store
 	return step(s, "SessionByID", func() (authkit.StoredSession, error) { return s.MemoryStore.SessionByID(ctx, id) })
 }
 
+func (s *faultyStore) SessionUser(ctx context.Context, id string) (session authkit.StoredSession, u authkit.StoredUser, err error) {
+	session, err = step(s, "SessionUser", func() (x authkit.StoredSession, err error) {
+		x, u, err = s.MemoryStore.SessionUser(ctx, id)
+		return x, err
+	})
+	return session, u, err
+}
+
 func (s *faultyStore) SessionsByUser(ctx context.Context, id string) ([]authkit.Session, error) {
 	return step(s, "SessionsByUser", func() ([]authkit.Session, error) { return s.MemoryStore.SessionsByUser(ctx, id) })
 }
@@ -198,13 +206,20 @@ func TestCrashes(t *testing.T) {
 	}
 }
 
+// separate is an account store that is no session store.
+type separate struct{ authkit.UserStore }
+
 // MW-07, RE-05: a store that fails is answered 503; the token that was presented is as good as it was.
 func TestSessionStoreFailures(t *testing.T) {
 	t.Parallel()
-	for _, method := range []string{"SessionByID", "UserByID", "RotateSession"} {
+	for _, method := range []string{"SessionUser", "SessionByID", "UserByID", "RotateSession"} {
 		var events recorder
 		store := &faultyStore{MemoryStore: authkit.NewMemoryStore()}
-		kit := newKit(t, store.listen, events.listen)
+		listen := store.listen
+		if method == "SessionByID" || method == "UserByID" { // of two stores that are not one
+			listen = func(c *authkit.Config) { c.Users, c.Sessions.Store = separate{store}, store }
+		}
+		kit := newKit(t, listen, events.listen)
 		addUser(t, kit, email, password)
 		token := begin(t, kit)
 		store.before = func(name string, _ int) error {

@@ -351,7 +351,7 @@ func TestCutOffWithoutSessions(t *testing.T) {
 func TestSetPasswordKeepsTheRules(t *testing.T) {
 	t.Parallel()
 	kit, _, user := newSessionKit(t, func(c *authkit.Config) {
-		c.CheckPassword = func(_ context.Context, p string, u authkit.User) error {
+		c.Passwords.Check = func(_ context.Context, p string, u authkit.User) error {
 			if strings.Contains(p, u.Email) {
 				return authkit.ErrPasswordRefused
 			}
@@ -461,7 +461,7 @@ func TestStoredSessionsHoldNoToken(t *testing.T) {
 func TestRefreshRace(t *testing.T) {
 	t.Parallel()
 	var events recorder
-	kit, store, _ := newSessionKit(t, events.listen, func(c *authkit.Config) { c.OnEvent = func(context.Context, authkit.Event) {} })
+	kit, store, _ := newSessionKit(t, events.listen, func(c *authkit.Config) { c.OnEvent = nil })
 	token := begin(t, kit)
 	for round := range 1000 {
 		next := make([]authkit.Token, 64)
@@ -526,7 +526,7 @@ func TestRefreshStorm(t *testing.T) {
 	const clients, users, rounds = 10_000, 400, 3
 	store := authkit.NewMemoryStore()
 	kit := newKit(t, withSessions(store), func(c *authkit.Config) {
-		c.OnEvent = func(context.Context, authkit.Event) {}
+		c.OnEvent = nil
 		c.Sessions.Grace = time.Minute // a machine that stands still for a while is not what this is about
 	})
 	hash, err := kit.HashPassword(t.Context(), password)
@@ -653,7 +653,7 @@ func TestSessionTokensNeedASessionStore(t *testing.T) {
 	_, err := without.Refresh(t.Context(), token.RefreshToken)
 	require.ErrorContains(t, err, "Config.Sessions.Store")
 	for _, err := range []error{
-		without.Logout(t.Context(), user.ID, "x"), without.LogoutOthers(t.Context(), user.ID, "x"), without.Run(t.Context()),
+		without.Logout(t.Context(), user.ID, "x"), without.LogoutOthers(t.Context(), user.ID, "x"),
 	} {
 		require.ErrorContains(t, err, "Config.Sessions.Store")
 	}
@@ -722,7 +722,7 @@ func TestSessionConfigFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cfg := authkit.Config{Secret: []byte(testSecret), Hasher: quickHasher()}
+			cfg := authkit.Config{Secret: []byte(testSecret), Passwords: authkit.PasswordConfig{Hasher: quickHasher()}}
 			if name != "no store" {
 				cfg.Sessions.Store = authkit.NewMemoryStore()
 			}

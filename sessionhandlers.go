@@ -23,7 +23,7 @@ func (k *Kit) LogoutHandler() http.Handler {
 			methodNotAllowed(w, http.MethodPost).ServeHTTP(w, r)
 			return
 		}
-		p, ok := PrincipalFrom(r.Context())
+		p, ok := k.principal(r.Context())
 		switch {
 		case !ok:
 			ProblemFor(ErrNoCredentials).ServeHTTP(w, r)
@@ -73,7 +73,7 @@ func noContent(w http.ResponseWriter) {
 func (k *Kit) SessionsHandler() http.Handler {
 	k.needSessions("SessionsHandler")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p, ok := PrincipalFrom(r.Context())
+		p, ok := k.principal(r.Context())
 		if !ok {
 			ProblemFor(ErrNoCredentials).ServeHTTP(w, r)
 			return
@@ -225,7 +225,7 @@ type introspection struct {
 //	mux.Handle("POST /introspect", authkit.Roles("service"), kit.IntrospectionHandler())
 func (k *Kit) IntrospectionHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, ok := PrincipalFrom(r.Context()); !ok {
+		if _, ok := k.principal(r.Context()); !ok {
 			ProblemFor(ErrNoCredentials).ServeHTTP(w, r)
 			return
 		}
@@ -242,7 +242,7 @@ func (k *Kit) IntrospectionHandler() http.Handler {
 			writeJSON(w, introspection{})
 			return
 		}
-		u, err := k.subject(r.Context(), &t.Set)
+		u, err := k.bearer(r.Context(), t)
 		switch {
 		case errors.Is(err, ErrInvalidToken) || errors.Is(err, ErrUserDisabled):
 			writeJSON(w, introspection{})

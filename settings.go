@@ -60,24 +60,26 @@ func (k *Kit) effective(cfg Config) []slog.Attr {
 	return append(settings,
 		slog.String("Throttle", limits),
 		slog.Duration("StoreTimeout", cmp.Or(cfg.StoreTimeout, defaultStoreTimeout)),
-		slog.String("Hasher", describeHasher(k.hasher)),
+		slog.String("Passwords.Hasher", describeHasher(k.hasher)),
 		slog.String("Roles", describeRoles(cfg.Roles)),
 		slog.Bool("EmailSubject", k.emailSubject),
-		slog.Int("MinPasswordLength", k.minPassword),
-		slog.Bool("CheckPassword", k.check != nil),
-		slog.Int("MaxConcurrentHashes", k.gate.Size()),
+		slog.Int("Passwords.MinLength", k.minPassword),
+		slog.Bool("Passwords.Check", k.check != nil),
+		slog.Int("Passwords.MaxConcurrentHashes", k.gate.Size()),
 		slog.Bool("ExtraClaims", k.extraClaims != nil),
-		slog.Bool("OnEvent", cfg.OnEvent != nil),
+		slog.Int("OnEvent", len(cfg.OnEvent)),
 	)
 }
 
 // untimed returns a store, or another part, without what was put around it.
 func untimed(part any) any {
 	switch s := part.(type) {
-	case timedStore:
-		part = s.UserStore
+	case timedUsers:
+		part = s.store
 	case timedSessions:
-		part = s.SessionStore
+		part = s.store
+	case timedTickets:
+		part = s.store
 	}
 	for {
 		around, ok := part.(interface{ Unwrap() any })

@@ -13,7 +13,7 @@ import (
 
 func TestStats(t *testing.T) {
 	t.Parallel()
-	kit := newKit(t, func(c *authkit.Config) { c.MaxConcurrentHashes = 1 })
+	kit := newKit(t, func(c *authkit.Config) { c.Passwords.MaxConcurrentHashes = 1 })
 	u := addUser(t, kit, "ann@example.com", password)
 	token, err := kit.Login(t.Context(), u.Email, password)
 	require.NoError(t, err)
@@ -36,7 +36,7 @@ func TestStatsOfTheGate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		hasher := newSlowHasher()
-		kit := newKit(t, func(c *authkit.Config) { c.Hasher, c.MaxConcurrentHashes = hasher, 1 })
+		kit := newKit(t, func(c *authkit.Config) { c.Passwords.Hasher, c.Passwords.MaxConcurrentHashes = hasher, 1 })
 		for range 4 {
 			go func() { _, _ = kit.Login(t.Context(), "nobody@example.com", password) }()
 		}

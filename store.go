@@ -155,9 +155,6 @@ type SessionStore interface {
 // one round trip. The capability is optional: a Kit uses it if one value is both
 // [Config].Users and [SessionConfig].Store and has this method.
 type SessionUserStore interface {
-	UserStore
-	SessionStore
-
 	// SessionUser returns the session, as SessionByID does, and the account that it
 	// belongs to. It returns ErrSessionNotFound, or ErrUserNotFound if the session is
 	// there and the account is not.

@@ -77,13 +77,15 @@ func (e *ThrottledError) event() EventKind {
 	return EventRateLimited
 }
 
-// throttled makes an attempt, if the throttle lets it in, and tells it how that ended. A
-// failure needs no telling. Nor does whoever hangs up: they may have learnt enough.
-func (k *Kit) throttled(ctx context.Context, action, account string, attempt func() error) error {
+// throttled makes an attempt if the throttle admits it, and reports the outcome to the
+// throttle. A failure needs no report. Nor does a client that hangs up: it may have learnt
+// enough. Nor does a login that needs a second factor: it counts as a failure until the user
+// has answered, so that a guessed password buys no unlimited guesses at codes (MF-13).
+func (k *Kit) throttled(ctx context.Context, a Attempt, attempt func() error) error {
 	if k.throttle == nil {
 		return attempt()
 	}
-	a := Attempt{Action: action, Account: account, Client: ClientFrom(ctx)}
+	a.Client = ClientFrom(ctx)
 	leave, err := k.lanes.enter(ctx, a)
 	if err != nil {
 		return err
@@ -95,14 +97,31 @@ func (k *Kit) throttled(ctx context.Context, action, account string, attempt fun
 		return unavailable(ctx, err)
 	}
 	err = attempt()
-	failed := errors.Is(err, ErrInvalidCredentials) || errors.Is(err, ErrUserDisabled) || errors.Is(err, ErrInvalidRefreshToken)
+	_, challenged := errors.AsType[*ChallengeError](err)
+	failed := challenged || errors.Is(err, ErrInvalidCredentials) || errors.Is(err, ErrUserDisabled) ||
+		errors.Is(err, ErrEmailUnverified) || errors.Is(err, ErrInvalidRefreshToken)
 	if !failed && (err == nil || !hasLeft(ctx)) {
-		ctx := context.WithoutCancel(ctx)
-		if err := k.throttle.End(ctx, a, err == nil); err != nil {
-			_ = k.storeFailed(ctx, err) // the login stands
-		}
+		k.settle(ctx, a, err == nil)
 	}
 	return err
+}
+
+// settle reports an attempt that was not a failure. The login stands whatever the throttle
+// says.
+func (k *Kit) settle(ctx context.Context, a Attempt, succeeded bool) {
+	ctx = context.WithoutCancel(ctx)
+	if err := k.throttle.End(ctx, a, succeeded); err != nil {
+		_ = k.storeFailed(ctx, err)
+	}
+}
+
+// succeeded reports the success of an attempt that was left open: that of a login whose
+// second factor came later.
+func (k *Kit) succeeded(ctx context.Context, a Attempt) {
+	if k.throttle != nil {
+		a.Client = ClientFrom(ctx)
+		k.settle(ctx, a, true)
+	}
 }
 
 // pardon tells the throttle that a new password makes old failures void.

@@ -232,7 +232,7 @@ func TestThrottleOverload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var fake fakeThrottle
 		hasher := newSlowHasher()
-		kit := newKit(t, fake.listen, func(c *authkit.Config) { c.Hasher, c.MaxConcurrentHashes = hasher, 1 })
+		kit := newKit(t, fake.listen, func(c *authkit.Config) { c.Passwords.Hasher, c.Passwords.MaxConcurrentHashes = hasher, 1 })
 		done := make(chan error, 1+waiters)
 		for i := range 1 + waiters {
 			go func() {
@@ -259,7 +259,7 @@ func TestThrottleLanes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var fake fakeThrottle
 		hasher := newSlowHasher()
-		kit := newKit(t, fake.listen, func(c *authkit.Config) { c.Hasher, c.MaxConcurrentHashes = hasher, 1000 })
+		kit := newKit(t, fake.listen, func(c *authkit.Config) { c.Passwords.Hasher, c.Passwords.MaxConcurrentHashes = hasher, 1000 })
 		done := make(chan error, 1000)
 		login := func(ctx context.Context, email, address string) {
 			go func() {

@@ -7,12 +7,9 @@ import (
 
 const defaultStoreTimeout = 5 * time.Second
 
-// timedStore gives every call to a store a deadline: a database that hangs must not take
-// the requests that ask it along.
-type timedStore struct {
-	UserStore
-	timeout time.Duration
-}
+// The stores of this file give every call a deadline, so that a database that hangs does
+// not hang the requests. Their methods are written out instead of promoted from an embedded
+// interface: a method that is forgotten here does not compile (FR-11).
 
 // timed makes a call with one result beside the error.
 func timed[T any](ctx context.Context, timeout time.Duration, call func(context.Context) (T, error)) (T, error) {
@@ -21,85 +18,176 @@ func timed[T any](ctx context.Context, timeout time.Duration, call func(context.
 	return call(ctx)
 }
 
-func (s timedStore) CreateUser(ctx context.Context, u StoredUser) error {
-	_, err := timed(ctx, s.timeout, func(ctx context.Context) (any, error) {
-		return nil, s.UserStore.CreateUser(ctx, u)
-	})
-	return err
+// timedError makes a call without a result beside the error.
+func timedError(ctx context.Context, timeout time.Duration, call func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return call(ctx)
 }
 
-func (s timedStore) UserByID(ctx context.Context, id string) (StoredUser, error) {
-	return timed(ctx, s.timeout, func(ctx context.Context) (StoredUser, error) {
-		return s.UserStore.UserByID(ctx, id)
-	})
+// isMemory reports whether a store is a [MemoryStore], whose calls need no deadline.
+func isMemory(store any) bool {
+	_, ok := store.(*MemoryStore)
+	return ok
 }
 
-func (s timedStore) UserByEmail(ctx context.Context, email string) (StoredUser, error) {
-	return timed(ctx, s.timeout, func(ctx context.Context) (StoredUser, error) {
-		return s.UserStore.UserByEmail(ctx, email)
-	})
+// isEmptyMemory reports whether a store is a [MemoryStore] that was not made with
+// [NewMemoryStore].
+func isEmptyMemory(store any) bool {
+	m, ok := store.(*MemoryStore)
+	return ok && (m == nil || m.byID == nil)
 }
 
-func (s timedStore) UpdateUser(ctx context.Context, id string, change UserUpdate, at time.Time) (User, error) {
-	return timed(ctx, s.timeout, func(ctx context.Context) (User, error) {
-		return s.UserStore.UpdateUser(ctx, id, change, at)
-	})
-}
-
-// timedSessions does for a SessionStore what timedStore does for a UserStore.
-type timedSessions struct {
-	SessionStore
+type timedUsers struct {
+	store   UserStore
 	timeout time.Duration
 }
 
+func timedUserStore(s UserStore, timeout time.Duration) UserStore {
+	if isMemory(s) {
+		return s
+	}
+	return timedUsers{s, timeout}
+}
+
+func (s timedUsers) CreateUser(ctx context.Context, u StoredUser) error {
+	return timedError(ctx, s.timeout, func(ctx context.Context) error { return s.store.CreateUser(ctx, u) })
+}
+
+func (s timedUsers) UserByID(ctx context.Context, id string) (StoredUser, error) {
+	return timed(ctx, s.timeout, func(ctx context.Context) (StoredUser, error) { return s.store.UserByID(ctx, id) })
+}
+
+func (s timedUsers) UserByEmail(ctx context.Context, email string) (StoredUser, error) {
+	return timed(ctx, s.timeout, func(ctx context.Context) (StoredUser, error) { return s.store.UserByEmail(ctx, email) })
+}
+
+func (s timedUsers) ListUsers(ctx context.Context, q UserQuery) ([]User, error) {
+	return timed(ctx, s.timeout, func(ctx context.Context) ([]User, error) { return s.store.ListUsers(ctx, q) })
+}
+
+func (s timedUsers) CountUsers(ctx context.Context, q UserQuery) (int, error) {
+	return timed(ctx, s.timeout, func(ctx context.Context) (int, error) { return s.store.CountUsers(ctx, q) })
+}
+
+func (s timedUsers) UpdateUser(ctx context.Context, id string, change UserUpdate, at time.Time) (User, error) {
+	return timed(ctx, s.timeout, func(ctx context.Context) (User, error) { return s.store.UpdateUser(ctx, id, change, at) })
+}
+
+func (s timedUsers) DeleteUser(ctx context.Context, id, keepRole string) error {
+	return timedError(ctx, s.timeout, func(ctx context.Context) error { return s.store.DeleteUser(ctx, id, keepRole) })
+}
+
+type timedSessions struct {
+	store   SessionStore
+	timeout time.Duration
+}
+
+func timedSessionStore(s SessionStore, timeout time.Duration) SessionStore {
+	if isMemory(s) {
+		return s
+	}
+	return timedSessions{s, timeout}
+}
+
 func (s timedSessions) CreateSession(ctx context.Context, session StoredSession, limit int) error {
-	_, err := timed(ctx, s.timeout, func(ctx context.Context) (any, error) {
-		return nil, s.SessionStore.CreateSession(ctx, session, limit)
-	})
-	return err
+	return timedError(ctx, s.timeout, func(ctx context.Context) error { return s.store.CreateSession(ctx, session, limit) })
 }
 
 func (s timedSessions) SessionByID(ctx context.Context, id string) (StoredSession, error) {
-	return timed(ctx, s.timeout, func(ctx context.Context) (StoredSession, error) {
-		return s.SessionStore.SessionByID(ctx, id)
-	})
+	return timed(ctx, s.timeout, func(ctx context.Context) (StoredSession, error) { return s.store.SessionByID(ctx, id) })
 }
 
 func (s timedSessions) SessionsByUser(ctx context.Context, userID string) ([]Session, error) {
-	return timed(ctx, s.timeout, func(ctx context.Context) ([]Session, error) {
-		return s.SessionStore.SessionsByUser(ctx, userID)
-	})
+	return timed(ctx, s.timeout, func(ctx context.Context) ([]Session, error) { return s.store.SessionsByUser(ctx, userID) })
 }
 
 func (s timedSessions) RotateSession(ctx context.Context, id string, r Rotation) (session StoredSession, rotated bool, err error) {
-	session, err = timed(ctx, s.timeout, func(ctx context.Context) (s2 StoredSession, err error) {
-		s2, rotated, err = s.SessionStore.RotateSession(ctx, id, r)
-		return s2, err
-	})
-	return session, rotated, err
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return s.store.RotateSession(ctx, id, r)
 }
 
 func (s timedSessions) RevokeSession(ctx context.Context, userID, id string, at time.Time) (bool, error) {
-	return timed(ctx, s.timeout, func(ctx context.Context) (bool, error) {
-		return s.SessionStore.RevokeSession(ctx, userID, id, at)
-	})
+	return timed(ctx, s.timeout, func(ctx context.Context) (bool, error) { return s.store.RevokeSession(ctx, userID, id, at) })
 }
 
 func (s timedSessions) RevokeSessions(ctx context.Context, userID, except string, at time.Time) error {
-	_, err := timed(ctx, s.timeout, func(ctx context.Context) (any, error) {
-		return nil, s.SessionStore.RevokeSessions(ctx, userID, except, at)
-	})
-	return err
+	return timedError(ctx, s.timeout, func(ctx context.Context) error { return s.store.RevokeSessions(ctx, userID, except, at) })
 }
 
 func (s timedSessions) Revocations(ctx context.Context, since time.Time) ([]Revocation, error) {
-	return timed(ctx, s.timeout, func(ctx context.Context) ([]Revocation, error) {
-		return s.SessionStore.Revocations(ctx, since)
-	})
+	return timed(ctx, s.timeout, func(ctx context.Context) ([]Revocation, error) { return s.store.Revocations(ctx, since) })
 }
 
 func (s timedSessions) DeleteExpired(ctx context.Context, at, revokedBefore time.Time, limit int) (int, error) {
 	return timed(ctx, s.timeout, func(ctx context.Context) (int, error) {
-		return s.SessionStore.DeleteExpired(ctx, at, revokedBefore, limit)
+		return s.store.DeleteExpired(ctx, at, revokedBefore, limit)
 	})
+}
+
+type timedTickets struct {
+	store   TicketStore
+	timeout time.Duration
+}
+
+func timedTicketStore(s TicketStore, timeout time.Duration) TicketStore {
+	if s == nil || isMemory(s) {
+		return s
+	}
+	return timedTickets{s, timeout}
+}
+
+func (s timedTickets) PutTicket(ctx context.Context, t Ticket) error {
+	return timedError(ctx, s.timeout, func(ctx context.Context) error { return s.store.PutTicket(ctx, t) })
+}
+
+func (s timedTickets) AttemptTicket(ctx context.Context, kind, id string, at time.Time) (Ticket, error) {
+	return timed(ctx, s.timeout, func(ctx context.Context) (Ticket, error) { return s.store.AttemptTicket(ctx, kind, id, at) })
+}
+
+func (s timedTickets) ConsumeTicket(ctx context.Context, kind, id string, at time.Time) error {
+	return timedError(ctx, s.timeout, func(ctx context.Context) error { return s.store.ConsumeTicket(ctx, kind, id, at) })
+}
+
+func (s timedTickets) DeleteTickets(ctx context.Context, subject string) error {
+	return timedError(ctx, s.timeout, func(ctx context.Context) error { return s.store.DeleteTickets(ctx, subject) })
+}
+
+func (s timedTickets) DeleteExpiredTickets(ctx context.Context, at time.Time, limit int) (int, error) {
+	return timed(ctx, s.timeout, func(ctx context.Context) (int, error) { return s.store.DeleteExpiredTickets(ctx, at, limit) })
+}
+
+type timedTx struct {
+	store   Transactor
+	timeout time.Duration
+}
+
+func timedTransactor(s Transactor, timeout time.Duration) Transactor {
+	if isMemory(s) {
+		return s
+	}
+	return timedTx{s, timeout}
+}
+
+func (s timedTx) InTx(ctx context.Context, f func(context.Context) error) error {
+	return timedError(ctx, s.timeout, func(ctx context.Context) error { return s.store.InTx(ctx, f) })
+}
+
+type timedJoined struct {
+	store   SessionUserStore
+	timeout time.Duration
+}
+
+func timedJoinedStore(s SessionUserStore, timeout time.Duration) SessionUserStore {
+	if isMemory(s) {
+		return s
+	}
+	return timedJoined{s, timeout}
+}
+
+func (s timedJoined) SessionUser(ctx context.Context, id string) (session StoredSession, u StoredUser, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return s.store.SessionUser(ctx, id)
 }

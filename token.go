@@ -114,7 +114,9 @@ type Claims struct {
 	ExpiresAt time.Time // "exp"
 	NotBefore time.Time // "nbf"
 	SessionID string    // "sid": the login that the token comes from; at most 128 bytes
-	ClientID  string    // "client_id": whom the token was issued to; at most 255 bytes
+	ClientID  string    // "client_id": the client that the token was issued to; at most 255 bytes
+	AuthTime  time.Time // "auth_time": when the user authenticated
+	Methods   []string  // "amr": how the user authenticated, in names of RFC 8176
 
 	// Extra is the host's own claims for [TokenIssuer.Issue]: a struct or a map
 	// that encodes as a JSON object, without the names above. It is nil after
@@ -186,6 +188,7 @@ func (i *TokenIssuer) Issue(c Claims) (string, error) {
 		Issuer: cmp.Or(c.Issuer, i.issuer), Audience: c.Audience,
 		IssuedAt: unix(c.IssuedAt), ExpiresAt: unix(c.ExpiresAt), NotBefore: unix(c.NotBefore),
 		SessionID: c.SessionID, ClientID: cmp.Or(c.ClientID, i.clientID),
+		AuthTime: unix(c.AuthTime), Methods: claims.MethodsText(c.Methods),
 	}
 	if set.IssuedAt == 0 {
 		set.IssuedAt = time.Now().Unix()
@@ -245,7 +248,7 @@ func (c *Claims) check() error {
 	if !validClientID(c.ClientID) {
 		return fmt.Errorf("authkit: a client ID is UTF-8 of %d bytes at most", maxSubjectLen)
 	}
-	for _, t := range [...]time.Time{c.IssuedAt, c.ExpiresAt, c.NotBefore} {
+	for _, t := range [...]time.Time{c.IssuedAt, c.ExpiresAt, c.NotBefore, c.AuthTime} {
 		if !t.IsZero() && (t.Unix() <= 0 || t.Unix() >= claims.MaxDate) {
 			return errors.New("authkit: a token's dates are after 1970 and before 5138")
 		}

@@ -322,7 +322,7 @@ func TestIssueExtra(t *testing.T) {
 		Level int    `json:"level"`
 	}
 	type host struct {
-		Tenant string          `json:"tenant"`
+		Tenant string          `json:"org"`
 		Team   team            `json:"team"`
 		Flags  []bool          `json:"flags"`
 		Raw    json.RawMessage `json:"raw,omitempty"`
@@ -334,7 +334,7 @@ func TestIssueExtra(t *testing.T) {
 	for name, extra := range map[string]any{
 		"struct":  want,
 		"pointer": &want,
-		"map":     map[string]any{"tenant": want.Tenant, "team": want.Team, "flags": want.Flags},
+		"map":     map[string]any{"org": want.Tenant, "team": want.Team, "flags": want.Flags},
 		"raw":     json.RawMessage(" " + string(text) + "\n"),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -352,7 +352,7 @@ func TestIssueExtra(t *testing.T) {
 			require.Equal(t, "u", got.Subject)
 
 			var wrong struct {
-				Tenant int `json:"tenant"`
+				Tenant int `json:"org"`
 			}
 			require.ErrorContains(t, c.Decode(&wrong), "authkit: decoding claims")
 		})
@@ -404,6 +404,7 @@ func TestIssueRefuses(t *testing.T) {
 	for _, name := range []string{
 		"sub", "uid", "roles", "jti", "iss", "aud", "iat", "exp", "nbf", // the library's
 		"sid", "client_id", "cnf", "scope", // RFC 9068, RFC 7800
+		"auth_time", "amr", "acr", "azp", "act", "may_act", "tenant", // FR-15
 	} {
 		cases = append(cases, struct {
 			name string

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/mail"
 	"slices"
@@ -77,11 +78,11 @@ func TestCreateUserValidation(t *testing.T) {
 		textRule  = "must be UTF-8 without a NUL byte"
 	)
 	table := func(c *authkit.Config) { c.Roles = map[string][]string{"admin": {"all"}, "user": nil} }
-	fifteen := func(c *authkit.Config) { c.MinPasswordLength = 15 }
+	fifteen := func(c *authkit.Config) { c.Passwords.MinLength = 15 }
 	pbkdf2First := func(c *authkit.Config) {
-		c.Hasher = authkit.Schemes(authkit.PBKDF2SHA256{Rounds: 1000, InsecureLowRounds: true}, quickBcrypt)
+		c.Passwords.Hasher = authkit.Schemes(authkit.PBKDF2SHA256{Rounds: 1000, InsecureLowRounds: true}, quickBcrypt)
 	}
-	wrapped := func(c *authkit.Config) { c.Hasher = &workHasher{Hasher: quickBcrypt} }
+	wrapped := func(c *authkit.Config) { c.Passwords.Hasher = &workHasher{Hasher: quickBcrypt} }
 	none := func(*authkit.Config) {}
 
 	good := authkit.User{Email: "ada@example.com"}
@@ -207,7 +208,7 @@ func TestCreateUserConcurrently(t *testing.T) {
 	t.Parallel()
 	const racers = 32
 	users := authkit.NewMemoryStore()
-	kit := newKit(t, func(c *authkit.Config) { c.Users, c.MaxConcurrentHashes = users, racers })
+	kit := newKit(t, func(c *authkit.Config) { c.Users, c.Passwords.MaxConcurrentHashes = users, racers })
 	var (
 		wg   sync.WaitGroup
 		errs [racers]error
@@ -248,7 +249,7 @@ func TestCheckPassword(t *testing.T) {
 	users := authkit.NewMemoryStore()
 	kit := newKit(t, events.listen, func(c *authkit.Config) {
 		c.Users = users
-		c.CheckPassword = func(ctx context.Context, password string, u authkit.User) error {
+		c.Passwords.Check = func(ctx context.Context, password string, u authkit.User) error {
 			asked = append(asked, fmt.Sprint(password, " ", u.Email, " ", ctx.Value(contextKey{})))
 			switch password {
 			case "password1":
@@ -274,7 +275,7 @@ func TestCheckPassword(t *testing.T) {
 
 	_, err = kit.CreateUser(ctx, ada, "password2")
 	require.ErrorIs(t, err, cause)
-	require.ErrorContains(t, err, "authkit: Config.CheckPassword: ")
+	require.ErrorContains(t, err, "authkit: Config.Passwords.Check: ")
 	require.Equal(t, err, kit.CheckUser(ctx, ada, "password2"))
 	asked = asked[:len(asked)-1]
 	_, ok = errors.AsType[*authkit.ValidationError](err)
@@ -335,7 +336,7 @@ func TestCreateUserHasherFails(t *testing.T) {
 	t.Parallel()
 	cause := errors.New("the machine has no memory left")
 	hasher := &brokenHasher{Hasher: quickHasher(), hash: cause}
-	kit := newKit(t, func(c *authkit.Config) { c.Hasher = hasher })
+	kit := newKit(t, func(c *authkit.Config) { c.Passwords.Hasher = hasher })
 	hasher.broken = true
 	_, err := kit.CreateUser(t.Context(), authkit.User{Email: "ada@example.com"}, loginPassword)
 	require.ErrorIs(t, err, cause)
@@ -643,29 +644,29 @@ func TestNewFaults(t *testing.T) {
 		{"role name of 65", func(c *authkit.Config) { c.Roles = map[string][]string{strings.Repeat("r", 65): nil} }, []string{`Config.Roles: the role "rrr`}},
 		{"permission name", func(c *authkit.Config) { c.Roles = map[string][]string{"admin": {"write", "write all"}} }, []string{`Config.Roles: the permission "write all": use 1 to 64`}},
 
-		{"password length 7", func(c *authkit.Config) { c.MinPasswordLength = 7 }, []string{"Config.MinPasswordLength: 7; use 8 to 64, or 0 for 8"}},
-		{"password length 65", func(c *authkit.Config) { c.MinPasswordLength = 65 }, []string{"Config.MinPasswordLength: 65;"}},
-		{"password length -1", func(c *authkit.Config) { c.MinPasswordLength = -1 }, []string{"Config.MinPasswordLength: -1;"}},
+		{"password length 7", func(c *authkit.Config) { c.Passwords.MinLength = 7 }, []string{"Config.Passwords.MinLength: 7; use 8 to 64, or 0 for 8"}},
+		{"password length 65", func(c *authkit.Config) { c.Passwords.MinLength = 65 }, []string{"Config.Passwords.MinLength: 65;"}},
+		{"password length -1", func(c *authkit.Config) { c.Passwords.MinLength = -1 }, []string{"Config.Passwords.MinLength: -1;"}},
 
-		{"hashes at once -1", func(c *authkit.Config) { c.MaxConcurrentHashes = -1 }, []string{"Config.MaxConcurrentHashes: -1; use 1 to 1024, or 0 for one less than GOMAXPROCS"}},
-		{"hashes at once 1,025", func(c *authkit.Config) { c.MaxConcurrentHashes = 1025 }, []string{"Config.MaxConcurrentHashes: 1025;"}},
+		{"hashes at once -1", func(c *authkit.Config) { c.Passwords.MaxConcurrentHashes = -1 }, []string{"Config.Passwords.MaxConcurrentHashes: -1; use 1 to 1024, or 0 for one less than GOMAXPROCS"}},
+		{"hashes at once 1,025", func(c *authkit.Config) { c.Passwords.MaxConcurrentHashes = 1025 }, []string{"Config.Passwords.MaxConcurrentHashes: 1025;"}},
 
-		{"hasher that is not safe", func(c *authkit.Config) { c.Hasher = authkit.Bcrypt{Cost: 4} }, []string{"Config.Hasher: bcrypt cost 4: use 10 to 15, or 0 for 12"}},
+		{"hasher that is not safe", func(c *authkit.Config) { c.Passwords.Hasher = authkit.Bcrypt{Cost: 4} }, []string{"Config.Passwords.Hasher: bcrypt cost 4: use 10 to 15, or 0 for 12"}},
 		{"hashers that are not safe", func(c *authkit.Config) {
-			c.Hasher = authkit.Schemes(authkit.Bcrypt{Cost: 4}, authkit.PBKDF2SHA256{Rounds: 1, InsecureLowRounds: true}, authkit.Argon2id{Time: 1})
-		}, []string{"Config.Hasher: bcrypt cost 4", "PBKDF2 rounds 1: ", "argon2id with 1 passes"}},
+			c.Passwords.Hasher = authkit.Schemes(authkit.Bcrypt{Cost: 4}, authkit.PBKDF2SHA256{Rounds: 1, InsecureLowRounds: true}, authkit.Argon2id{Time: 1})
+		}, []string{"Config.Passwords.Hasher: bcrypt cost 4", "PBKDF2 rounds 1: ", "argon2id with 1 passes"}},
 		{"hasher that fails", func(c *authkit.Config) {
-			c.Hasher = &brokenHasher{hash: errors.New("no memory"), broken: true}
-		}, []string{"Config.Hasher: no memory"}},
+			c.Passwords.Hasher = &brokenHasher{hash: errors.New("no memory"), broken: true}
+		}, []string{"Config.Passwords.Hasher: no memory"}},
 	}
 	// All faults of one Config that do not shadow each other.
 	faults = append(faults, faulty{"everything at once", func(c *authkit.Config) {
 		c.Secret, c.Tokens.Lifetime, c.Tokens.Leeway = []byte("short"), time.Nanosecond, time.Hour
 		c.Roles = map[string][]string{"A": {"B"}}
-		c.MinPasswordLength, c.MaxConcurrentHashes, c.Hasher = 1, -5, authkit.Bcrypt{Cost: 99}
+		c.Passwords.MinLength, c.Passwords.MaxConcurrentHashes, c.Passwords.Hasher = 1, -5, authkit.Bcrypt{Cost: 99}
 	}, []string{
 		"Config.Secret: the secret has 5 bytes", "Config.Tokens.Lifetime: 1ns", "Config.Tokens.Leeway: 1h0m0s", `the role "A"`, `the permission "B"`,
-		"Config.MinPasswordLength: 1;", "Config.MaxConcurrentHashes: -5;", "Config.Hasher: bcrypt cost 99",
+		"Config.Passwords.MinLength: 1;", "Config.Passwords.MaxConcurrentHashes: -5;", "Config.Passwords.Hasher: bcrypt cost 99",
 	}})
 	for _, secret := range []string{
 		"09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",
@@ -682,7 +683,7 @@ func TestNewFaults(t *testing.T) {
 	for _, c := range faults {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			cfg := authkit.Config{Secret: []byte(testSecret), Hasher: quickHasher()}
+			cfg := authkit.Config{Secret: []byte(testSecret), Passwords: authkit.PasswordConfig{Hasher: quickHasher()}}
 			c.change(&cfg)
 			kit, err := authkit.New(cfg)
 			require.Nil(t, kit)
@@ -713,16 +714,16 @@ func TestNewTakes(t *testing.T) {
 		"a random secret": func(c *authkit.Config) {
 			c.Secret = []byte("\x00\xff\x01\xfe\x02\xfd\x03\xfc" + strings.Repeat("\x80", 24))
 		},
-		"password length 8":   func(c *authkit.Config) { c.MinPasswordLength = 8 },
-		"password length 64":  func(c *authkit.Config) { c.MinPasswordLength = 64 },
-		"hashes at once":      func(c *authkit.Config) { c.MaxConcurrentHashes = 1024 },
+		"password length 8":   func(c *authkit.Config) { c.Passwords.MinLength = 8 },
+		"password length 64":  func(c *authkit.Config) { c.Passwords.MinLength = 64 },
+		"hashes at once":      func(c *authkit.Config) { c.Passwords.MaxConcurrentHashes = 1024 },
 		"lifetime of an hour": func(c *authkit.Config) { c.Tokens.Lifetime, c.Tokens.Leeway = time.Hour, time.Minute },
 		"an empty role table": func(c *authkit.Config) { c.Roles = map[string][]string{} },
 		"no leeway":           func(c *authkit.Config) { c.Tokens.Leeway = -1 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cfg := authkit.Config{Secret: []byte(testSecret), Hasher: quickHasher()}
+			cfg := authkit.Config{Secret: []byte(testSecret), Passwords: authkit.PasswordConfig{Hasher: quickHasher()}}
 			change(&cfg)
 			_, err := authkit.New(cfg)
 			require.NoError(t, err)
@@ -734,7 +735,7 @@ func TestNewTakes(t *testing.T) {
 // own. HA-01, HA-10.
 func TestNewDefaults(t *testing.T) {
 	t.Parallel()
-	kit, err := authkit.New(authkit.Config{Secret: []byte(testSecret), OnEvent: new(recorder).record})
+	kit, err := authkit.New(authkit.Config{Secret: []byte(testSecret), Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	other := newKit(t)
 	rows := []authkit.StoredUser{

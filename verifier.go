@@ -170,6 +170,7 @@ func (t *verified) public() Claims {
 		Subject: t.Subject, UserID: t.UserID, Roles: t.Roles, ID: t.ID, Issuer: t.Issuer, Audience: t.Audience,
 		IssuedAt: fromUnix(t.IssuedAt), ExpiresAt: fromUnix(t.ExpiresAt), NotBefore: fromUnix(t.NotBefore),
 		SessionID: t.SessionID, ClientID: t.ClientID,
+		AuthTime: fromUnix(t.AuthTime), Methods: claims.MethodsOf(t.Methods),
 		payload: t.payload,
 	}
 }

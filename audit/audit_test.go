@@ -103,7 +103,7 @@ func TestKitsEvents(t *testing.T) {
 	l := newLog(t, store)
 	kit, err := authkit.New(authkit.Config{
 		Secret: testKey, Users: users, Sessions: authkit.SessionConfig{Store: users}, OnEvent: l.OnEvent,
-		Hasher: authkit.Schemes(authkit.Bcrypt{Cost: 4, InsecureLowCost: true}),
+		Passwords: authkit.PasswordConfig{Hasher: authkit.Schemes(authkit.Bcrypt{Cost: 4, InsecureLowCost: true})},
 	})
 	require.NoError(t, err)
 	ctx := authkit.WithClient(t.Context(), authkit.ClientInfo{Address: "192.0.2.7", Device: "Firefox", RequestID: "req-1"})

@@ -18,9 +18,9 @@ func Example() {
 		log.Fatal(err)
 	}
 	kit, err := authkit.New(authkit.Config{
-		Secret:  []byte("a secret of 32 random bytes, or more"),
-		Hasher:  authkit.Bcrypt{Cost: 10},
-		OnEvent: auditLog.OnEvent,
+		Secret:    []byte("a secret of 32 random bytes, or more"),
+		Passwords: authkit.PasswordConfig{Hasher: authkit.Bcrypt{Cost: 10}},
+		OnEvent:   auditLog.OnEvent,
 	})
 	if err != nil {
 		log.Fatal(err)

@@ -3,6 +3,7 @@ package authotel_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -21,8 +22,8 @@ const (
 
 var quick = authkit.Schemes(authkit.Bcrypt{Cost: 4, InsecureLowCost: true})
 
-// newTelemetry returns a Telemetry with metrics, and a function that reads them: the value of
-// each time series by "name{event,reason}".
+// newTelemetry returns a Telemetry with metrics, and a function that reads them. The keys of its
+// result are "name{event,reason}".
 func newTelemetry(t testing.TB) (*authotel.Telemetry, func() map[string]float64) {
 	t.Helper()
 	reader := metric.NewManualReader()
@@ -64,7 +65,7 @@ func put[N int64 | float64](values map[string]float64, name string, points []met
 
 func newKit(t testing.TB, change ...func(*authkit.Config)) *authkit.Kit {
 	t.Helper()
-	cfg := authkit.Config{Secret: []byte(secret), Hasher: quick, OnEvent: func(context.Context, authkit.Event) {}}
+	cfg := authkit.Config{Secret: []byte(secret), Passwords: authkit.PasswordConfig{Hasher: quick}, Logger: slog.New(slog.DiscardHandler)}
 	for _, c := range change {
 		c(&cfg)
 	}

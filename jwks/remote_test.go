@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -457,7 +458,7 @@ func TestGuardWithoutKeys(t *testing.T) {
 		issuer.down.Store(true)
 		remote, _, _ := fakeRemote(t, issuer)
 		guard, err := authkit.NewGuard(authkit.GuardConfig{
-			Tokens: authkit.TokenConfig{Ring: remote.Ring()}, OnEvent: func(context.Context, authkit.Event) {},
+			Tokens: authkit.TokenConfig{Ring: remote.Ring()}, Logger: slog.New(slog.DiscardHandler),
 		})
 		require.NoError(t, err)
 		h := guard.Authenticate(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))

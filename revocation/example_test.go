@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 
@@ -19,7 +20,7 @@ func Example() {
 		Secret:   []byte("a secret of 32 random bytes, or more"),
 		Users:    store,
 		Sessions: authkit.SessionConfig{Store: store},
-		OnEvent:  func(context.Context, authkit.Event) {},
+		Logger:   slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		log.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -55,8 +56,8 @@ func newWorld(t testing.TB) *world {
 	kit, err := authkit.New(authkit.Config{
 		Tokens: authkit.TokenConfig{Keys: []authkit.Key{{ID: "1", Algorithm: authkit.EdDSA, Private: private}}},
 		Users:  store, Sessions: authkit.SessionConfig{Store: store},
-		Hasher:  authkit.Schemes(authkit.Bcrypt{Cost: 4, InsecureLowCost: true}),
-		OnEvent: func(context.Context, authkit.Event) {},
+		Passwords: authkit.PasswordConfig{Hasher: authkit.Schemes(authkit.Bcrypt{Cost: 4, InsecureLowCost: true})},
+		Logger:    slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
 	user, err := kit.CreateUser(t.Context(), authkit.User{Email: email}, password)

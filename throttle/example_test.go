@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"log/slog"
 	"net/http"
 	"net/netip"
 
@@ -20,10 +21,10 @@ func Example() {
 		log.Fatal(err)
 	}
 	kit, err := authkit.New(authkit.Config{
-		Secret:   []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"),
-		Throttle: limits,
-		Hasher:   authkit.Bcrypt{Cost: 4, InsecureLowCost: true}, // quick, for an example
-		OnEvent:  func(context.Context, authkit.Event) {},
+		Secret:    []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"),
+		Throttle:  limits,
+		Passwords: authkit.PasswordConfig{Hasher: authkit.Bcrypt{Cost: 4, InsecureLowCost: true}}, // quick, for an example
+		Logger:    slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		log.Fatal(err)

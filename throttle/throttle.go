@@ -155,7 +155,7 @@ func New(cfg Config) (*Throttle, error) {
 		t.rules[action] = rule{l, t.rules[action].account, t.rules[action].counter}
 	}
 	if t.onEvent == nil {
-		t.onEvent = func(ctx context.Context, e authkit.Event) { authkit.LogEvents(slog.Default())(ctx, e) }
+		t.onEvent = authkit.LogEvents(nil)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err

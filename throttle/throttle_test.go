@@ -428,7 +428,7 @@ func TestUndecided(t *testing.T) {
 	users := &failingUsers{UserStore: authkit.NewMemoryStore(), fails: true}
 	kit, err := authkit.New(authkit.Config{
 		Secret: []byte(testSecret), Users: users, Hasher: &countingHasher{}, Throttle: limits,
-		OnEvent: func(context.Context, authkit.Event) {},
+		Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
 	for range 50 {

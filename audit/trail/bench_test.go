@@ -162,7 +162,7 @@ func BenchmarkGuard(b *testing.B) {
 	go func() { done <- l.Run(ctx) }()
 	var allocs [2]float64
 	measure := func(i int, onEvent func(context.Context, authkit.Event)) func() float64 {
-		kit, err := authkit.New(authkit.Config{Secret: testKey, OnEvent: onEvent, Hasher: authkit.Bcrypt{Cost: 4, InsecureLowCost: true}})
+		kit, err := authkit.New(authkit.Config{Secret: testKey, OnEvent: onEvent, Passwords: authkit.PasswordConfig{Hasher: authkit.Bcrypt{Cost: 4, InsecureLowCost: true}}})
 		require.NoError(b, err)
 		_, err = kit.CreateUser(ctx, authkit.User{Email: "user@example.com"}, "correct horse")
 		require.NoError(b, err)

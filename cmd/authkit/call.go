@@ -115,13 +115,13 @@ func (c *call) hasher() (authkit.Hasher, error) {
 // kit returns a Kit on stores. It issues no tokens that anybody takes: its secret is a random one.
 func (c *call) kit(cfg authkit.Config) (*authkit.Kit, error) {
 	var err error
-	if cfg.Hasher, err = c.hasher(); err != nil {
+	if cfg.Passwords.Hasher, err = c.hasher(); err != nil {
 		return nil, err
 	}
 	if len(cfg.Secret) == 0 && len(cfg.Tokens.Keys) == 0 {
 		cfg.Secret = []byte(rand.Text() + rand.Text())
 	}
-	cfg.MinPasswordLength = c.minPassword
+	cfg.Passwords.MinLength = c.minPassword
 	if cfg.OnEvent == nil {
 		cfg.OnEvent = func(context.Context, authkit.Event) {} // what fails is an error, too
 	}
@@ -155,7 +155,7 @@ func (c *call) operation(ctx context.Context) (context.Context, *operation, erro
 		if op.log, err = openLog(ctx, auditsql.New(store), c.auditKey); err != nil {
 			return ctx, nil, err
 		}
-		cfg.OnEvent = op.tell
+		cfg.OnEvent = []func(context.Context, authkit.Event){op.tell}
 	}
 	if op.kit, err = c.kit(cfg); err != nil {
 		return ctx, nil, err

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"encoding/json"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -81,9 +82,9 @@ func (tl *tool) kit() *authkit.Kit {
 	require.NoError(tl.t, err)
 	tl.t.Cleanup(func() { _ = c.close() })
 	kit, err := authkit.New(authkit.Config{
-		Secret: []byte(rand.Text() + rand.Text()), Hasher: authkit.Bcrypt{Cost: 10},
+		Secret: []byte(rand.Text() + rand.Text()), Passwords: authkit.PasswordConfig{Hasher: authkit.Bcrypt{Cost: 10}},
 		Users: store, Sessions: authkit.SessionConfig{Store: store},
-		OnEvent: func(context.Context, authkit.Event) {},
+		Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(tl.t, err)
 	return kit

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"log/slog"
 	"os"
 	"strings"
 	"testing"
@@ -35,7 +36,7 @@ func onRedis(t *testing.T) (*tool, *authkit.Kit) {
 			require.NoError(t, client.Del(context.Background(), keys...).Err())
 		}
 	})
-	sessions, err := redisstore.NewSessions(client, redisstore.Options{Prefix: prefix})
+	sessions, err := redisstore.New(client, redisstore.Options{Prefix: prefix})
 	require.NoError(t, err)
 	tl := onSQLite(t)
 	tl.env["REDIS_URL"], tl.prefix = "redis://"+addr, prefix
@@ -44,9 +45,9 @@ func onRedis(t *testing.T) (*tool, *authkit.Kit) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.close() })
 	kit, err := authkit.New(authkit.Config{
-		Secret: []byte(rand.Text() + rand.Text()), Hasher: authkit.Bcrypt{Cost: 10},
+		Secret: []byte(rand.Text() + rand.Text()), Passwords: authkit.PasswordConfig{Hasher: authkit.Bcrypt{Cost: 10}},
 		Users: users, Sessions: authkit.SessionConfig{Store: sessions},
-		OnEvent: func(context.Context, authkit.Event) {},
+		Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
 	return tl, kit

@@ -112,7 +112,7 @@ func TestSeedOnlyEmptyStores(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t)
 	users := authkit.NewMemoryStore()
-	kit, err := authkit.New(authkit.Config{Secret: cfg.secret, Users: users, Hasher: cfg.hasher})
+	kit, err := authkit.New(authkit.Config{Secret: cfg.secret, Users: users, Passwords: authkit.PasswordConfig{Hasher: cfg.hasher}})
 	require.NoError(t, err)
 	_, err = kit.CreateUser(t.Context(), authkit.User{Email: "first@example.com"}, "the-first-password")
 	require.NoError(t, err)

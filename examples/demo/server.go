@@ -87,10 +87,10 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 		Secret:       cfg.secret,
 		Users:        store.users,
 		Sessions:     authkit.SessionConfig{Store: store.sessions, Idle: sessionIdle, Absolute: sessionAbsolute},
-		Hasher:       hasher,
+		Passwords:    authkit.PasswordConfig{Hasher: hasher},
 		Roles:        roleTable(),
 		EmailSubject: true, // the tokens name the e-mail, as the clients expect
-		OnEvent:      listen,
+		OnEvent:      []func(context.Context, authkit.Event){listen},
 	}
 	if limits != nil {
 		config.Throttle = limits

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -47,7 +48,7 @@ func newAuthService(ctx context.Context) (*authService, error) {
 			AccessTokenProfile: true, // RFC 9068: typ is at+jwt
 			ClientID:           "walk-through",
 		},
-		OnEvent: func(context.Context, authkit.Event) {}, // the walk-through says what happens
+		Logger: slog.New(slog.DiscardHandler), // the walk-through says what happens
 	})
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -39,7 +40,7 @@ func newResourceService(ctx context.Context, authURL, name, role string) (http.H
 			Ring: keys.Ring(), Issuer: issuer, Audience: audience, AccessTokenProfile: true,
 		},
 		Revoked: follower.Revoked,
-		OnEvent: func(context.Context, authkit.Event) {},
+		Logger:  slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return nil, err

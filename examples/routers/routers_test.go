@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 
@@ -20,9 +21,9 @@ import (
 func service() (kit *authkit.Kit, user, admin string) {
 	ctx := context.Background()
 	kit, err := authkit.New(authkit.Config{
-		Secret:  []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"),
-		Hasher:  authkit.Bcrypt{Cost: 4, InsecureLowCost: true}, // for a test
-		OnEvent: func(context.Context, authkit.Event) {},
+		Secret:    []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"),
+		Passwords: authkit.PasswordConfig{Hasher: authkit.Bcrypt{Cost: 4, InsecureLowCost: true}}, // for a test
+		Logger:    slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		log.Fatal(err)

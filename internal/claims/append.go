@@ -24,8 +24,11 @@ var (
 )
 
 // reserved are the names that the library keeps for itself: those of Set and others of
-// RFC 7519, RFC 7800, RFC 8693 and OpenID Connect that verifiers give a meaning.
-var reserved = []string{"sub", "uid", "jti", "iss", "aud", "roles", "iat", "exp", "nbf", "sid", "client_id", "cnf", "scope"}
+// RFC 7519, RFC 7800, RFC 8693 and OpenID Connect that verifiers give a meaning (FR-15).
+var reserved = []string{
+	"sub", "uid", "jti", "iss", "aud", "roles", "iat", "exp", "nbf", "sid", "client_id",
+	"auth_time", "amr", "acr", "azp", "act", "may_act", "cnf", "scope", "tenant",
+}
 
 // isReserved reports whether a name is reserved, or could be taken for one that is:
 // encoding/json on the other side does not look at case.
@@ -53,6 +56,10 @@ func Append(dst []byte, s *Set, extra []byte) ([]byte, error) {
 	dst = appendText(dst, "uid", s.UserID)
 	dst = appendText(dst, "sid", s.SessionID)
 	dst = appendText(dst, "client_id", s.ClientID)
+	dst = appendDate(dst, "auth_time", s.AuthTime)
+	if s.Methods != "" {
+		dst = append(appendName(dst, "amr"), s.Methods...)
+	}
 	if s.Roles != nil {
 		dst = appendList(dst, "roles", s.Roles)
 	}
@@ -99,7 +106,11 @@ func appendDate(dst []byte, name string, value int64) []byte {
 }
 
 func appendList(dst []byte, name string, items []string) []byte {
-	dst = append(appendName(dst, name), '[')
+	return appendItems(appendName(dst, name), items)
+}
+
+func appendItems(dst []byte, items []string) []byte {
+	dst = append(dst, '[')
 	for i, item := range items {
 		if i > 0 {
 			dst = append(dst, ',')
@@ -107,6 +118,14 @@ func appendList(dst []byte, name string, items []string) []byte {
 		dst = appendQuoted(dst, item)
 	}
 	return append(dst, ']')
+}
+
+// MethodsText is the reverse of [MethodsOf].
+func MethodsText(methods []string) string {
+	if len(methods) == 0 {
+		return ""
+	}
+	return string(appendItems(nil, methods))
 }
 
 func appendQuoted(dst []byte, s string) []byte {

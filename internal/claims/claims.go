@@ -27,6 +27,11 @@ type Set struct {
 	SessionID, ClientID            string
 	Audience, Roles                []string
 	IssuedAt, ExpiresAt, NotBefore int64
+	AuthTime                       int64
+
+	// Methods is the "amr" claim as it stands in the payload, a JSON array of strings; see
+	// [MethodsOf]. Few look at it, so that it is not decoded for everyone.
+	Methods string
 }
 
 // ErrInvalid is returned by [Parse] for anything that is not a well-formed
@@ -62,6 +67,8 @@ const (
 	nameNbf
 	nameSID
 	nameClient
+	nameAuthTime
+	nameAMR
 )
 
 func nameOf(s string) name {
@@ -88,6 +95,10 @@ func nameOf(s string) name {
 		return nameSID
 	case "client_id":
 		return nameClient
+	case "auth_time":
+		return nameAuthTime
+	case "amr":
+		return nameAMR
 	}
 	return 0
 }
@@ -120,6 +131,8 @@ func (s *Set) date(n name) *int64 {
 		return &s.ExpiresAt
 	case nameNbf:
 		return &s.NotBefore
+	case nameAuthTime:
+		return &s.AuthTime
 	}
 	return nil
 }
@@ -138,6 +151,12 @@ func decode(payload string) (Set, error) {
 		case n == 0:
 		case n == nameRoles:
 			s.Roles, ok = stringList(m.Value)
+		case n == nameAMR: // of another form it says nothing
+			if _, list := stringList(m.Value); list {
+				s.Methods = string(m.Value)
+			}
+		case n == nameAuthTime:
+			s.AuthTime, _ = dateValue(m.Value)
 		case n == nameAud:
 			if one, isOne := stringValue(m.Value); isOne {
 				s.Audience = []string{one}
@@ -156,6 +175,15 @@ func decode(payload string) (Set, error) {
 		}
 	}
 	return s, nil
+}
+
+// MethodsOf returns the methods of [Set].Methods.
+func MethodsOf(text string) []string {
+	if text == "" {
+		return nil
+	}
+	methods, _ := stringList(json.RawMessage(text))
+	return methods
 }
 
 // A Member is one name and value of a JSON object.

@@ -150,6 +150,10 @@ func scan(payload string, roles bool) (Set, bool) {
 			ok = s.skip()
 		case nameRoles:
 			set.Roles, ok = s.list(roles)
+		case nameAMR:
+			start := s.pos
+			_, ok = s.list(false)
+			set.Methods = payload[start:s.pos]
 		case nameAud:
 			if s.pos < len(payload) && payload[s.pos] == '"' {
 				var one string
@@ -158,7 +162,7 @@ func scan(payload string, roles bool) (Set, bool) {
 			} else {
 				set.Audience, ok = s.list(true)
 			}
-		case nameIat, nameExp, nameNbf:
+		case nameIat, nameExp, nameNbf, nameAuthTime:
 			var date int64
 			date, ok = s.integer()
 			ok = ok && date < MaxDate

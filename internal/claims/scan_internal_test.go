@@ -64,7 +64,7 @@ func TestScanTakesOurOwn(t *testing.T) {
 	payload, err := Append(nil, &Set{
 		Subject: "user@example.com", UserID: "0198", ID: "j", Issuer: "https://id.example.com", Audience: []string{"a", "b"},
 		Roles: []string{"admin", "user"}, IssuedAt: 1767225600, ExpiresAt: 1767227400, NotBefore: 1767225600,
-	}, []byte(`{"tenant":"acme","level":3,"trial":true,"none":null}`))
+	}, []byte(`{"org":"acme","level":3,"trial":true,"none":null}`))
 	if err != nil {
 		t.Fatal(err)
 	}

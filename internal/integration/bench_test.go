@@ -51,7 +51,7 @@ func BenchmarkGuardedRequest(b *testing.B) {
 			db, _ := d.open(b)
 			s := storeOn(b, db, d, nil)
 			secret := []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352")
-			kit, err := authkit.New(authkit.Config{Secret: secret, Users: s, Hasher: authkit.Bcrypt{Cost: 4, InsecureLowCost: true}})
+			kit, err := authkit.New(authkit.Config{Secret: secret, Users: s, Passwords: authkit.PasswordConfig{Hasher: authkit.Bcrypt{Cost: 4, InsecureLowCost: true}}})
 			require.NoError(b, err)
 			_, err = kit.CreateUser(b.Context(), authkit.User{Email: "ann@example.com", Roles: []string{"user"}}, password)
 			require.NoError(b, err)

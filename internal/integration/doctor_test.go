@@ -29,9 +29,9 @@ func TestDoctor(t *testing.T) {
 		require.Empty(t, s.Doctor(t.Context()), "the clock is the machine's")
 
 		kit, err := authkit.New(authkit.Config{
-			Secret: []byte("f3b7c2c5a4d58e0196e2f7718e3a0b4cd2951c7f08e6a3b4975dd1c0e8f2a661"),
-			Hasher: authkit.Bcrypt{Cost: 4, InsecureLowCost: true},
-			Users:  s, Sessions: authkit.SessionConfig{Store: s},
+			Secret:    []byte("f3b7c2c5a4d58e0196e2f7718e3a0b4cd2951c7f08e6a3b4975dd1c0e8f2a661"),
+			Passwords: authkit.PasswordConfig{Hasher: authkit.Bcrypt{Cost: 4, InsecureLowCost: true}},
+			Users:     s, Sessions: authkit.SessionConfig{Store: s},
 		})
 		require.NoError(t, err)
 		mustExec(t, db, "DELETE FROM authkit_migrations WHERE name = '0004_tickets.sql'")

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"reflect"
 	"slices"
 	"strings"
@@ -145,8 +146,8 @@ func newKit(t testing.TB, users authkit.UserStore, sessions authkit.SessionStore
 	t.Helper()
 	kit, err := authkit.New(authkit.Config{
 		Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), Users: users, Sessions: authkit.SessionConfig{Store: sessions},
-		Hasher:  authkit.Schemes(authkit.Bcrypt{Cost: 4, InsecureLowCost: true}, authkit.PBKDF2SHA256{}),
-		OnEvent: func(context.Context, authkit.Event) {},
+		Passwords: authkit.PasswordConfig{Hasher: authkit.Schemes(authkit.Bcrypt{Cost: 4, InsecureLowCost: true}, authkit.PBKDF2SHA256{})},
+		Logger:    slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
 	return kit

@@ -3,6 +3,7 @@ package peers
 import (
 	"context"
 	"io"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -84,7 +85,7 @@ func NewKit(keys Keys) (*authkit.Kit, error) {
 		}
 	}
 	return authkit.New(authkit.Config{
-		Secret: keys.Secret, Users: store, OnEvent: func(context.Context, authkit.Event) {},
+		Secret: keys.Secret, Users: store, Logger: slog.New(slog.DiscardHandler),
 	})
 }
 

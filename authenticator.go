@@ -1,0 +1,132 @@
+package authkit
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// An Authenticator authenticates requests by one kind of credential, such as API keys or
+// client certificates. A Kit and a Guard are given theirs in [Config].Authenticators and
+// [GuardConfig].Authenticators. Implementations must be safe for concurrent use.
+//
+// The authenticator checks the credential. The guard decides the rest: it loads the account,
+// refuses one that is missing, disabled or cut off, and asks the policy of the route.
+type Authenticator interface {
+	// Authenticate returns the credential of a request. It returns ErrNoCredentials if
+	// the request has none of this kind, ErrInvalidToken, or an error that wraps it, if the
+	// credential must be refused, and any other error if it could not be checked. It reads
+	// neither the body nor the query.
+	//
+	// A request with two credentials is refused. An authenticator may read the
+	// Authorization header, bearer tokens included, but leaves tokens with two dots, which
+	// are the access tokens of the guard.
+	Authenticate(r *http.Request) (Credential, error)
+
+	// Challenge returns the WWW-Authenticate value for requests without credentials, such
+	// as "ApiKey"; empty for none.
+	Challenge() string
+}
+
+// A Credential is what an [Authenticator] found in a request and checked.
+type Credential struct {
+	// Kind names the kind of credential, such as "api_key". ID names the one that was
+	// presented, for logs; it is no secret.
+	Kind, ID string
+
+	// UserID is the account that the credential belongs to. Service is the name of a
+	// service that has no account. Exactly one of the two is set.
+	UserID  string
+	Service string
+
+	// Machine is set for a credential that a program presents without a person, such as
+	// an API key. It is admitted only by policies with [Policy.OrMachines]. A credential
+	// of a Service is one, whether Machine is set or not.
+	Machine bool
+
+	// Roles are those of a Service, and of a user where the guard has no accounts. A Kit
+	// takes the roles of a user from the account.
+	Roles []string
+
+	// Limited restricts the credential to Permissions, as far as the roles grant them.
+	Limited     bool
+	Permissions []string
+
+	// Methods and AuthTime are how and when the user authenticated, as in [Proof]. Leave
+	// them zero for a machine credential.
+	Methods  []string
+	AuthTime time.Time
+
+	// IssuedAt is when the credential was issued. If it is set, it must not be before the
+	// cut-off of the account, nor before the account was created. Set it for every
+	// credential that a changed password or "log out everywhere" ends.
+	IssuedAt  time.Time
+	ExpiresAt time.Time
+
+	SessionID string // of a credential that belongs to a session
+	ActorID   string // the user who acts as UserID: impersonation
+
+	account *StoredUser // of UserID, if it was read along with the credential
+}
+
+// checkAuthenticators returns why the authenticators of a configuration cannot be used.
+func checkAuthenticators(all []Authenticator) error {
+	for i, a := range all {
+		if a == nil {
+			return fmt.Errorf("the element %d is nil; leave it out", i)
+		}
+	}
+	return nil
+}
+
+var (
+	errTwoCredentials = &refusal{ErrInvalidToken, ReasonTooMany, nil}
+	errCredential     = &refusal{ErrInvalidToken, ReasonMalformed, nil}
+)
+
+// valid reports whether an authenticator made the credential as it should.
+func (c *Credential) valid() bool {
+	switch {
+	case c.Kind == "", (c.UserID == "") == (c.Service == ""):
+		return false
+	case c.Service != "":
+		c.Machine = true
+	}
+	return true
+}
+
+// authenticate asks the authenticators about a request. It returns nil without an error if
+// none of them finds a credential.
+func (g *Guard) authenticate(r *http.Request) (*Credential, error) {
+	var found *Credential
+	for _, a := range g.authenticators {
+		c, err := a.Authenticate(r)
+		switch {
+		case err == ErrNoCredentials || errors.Is(err, ErrNoCredentials):
+			continue
+		case found != nil:
+			return nil, errTwoCredentials
+		case err == errCrossOrigin || errors.Is(err, ErrUnavailable):
+			return nil, err
+		case errors.Is(err, ErrInvalidToken):
+			return nil, asRefusal(err)
+		case err != nil:
+			return nil, unavailable(r.Context(), &hookError{"Authenticator", err})
+		case !c.valid():
+			return nil, &hookError{"Authenticator", fmt.Errorf("%T returned a credential without a Kind, or without exactly one of UserID and Service", a)}
+		case !c.ExpiresAt.IsZero() && !time.Now().Before(c.ExpiresAt):
+			return nil, ErrTokenExpired
+		}
+		found = &c
+	}
+	return found, nil
+}
+
+// asRefusal returns an ErrInvalidToken of another package as one of ours.
+func asRefusal(err error) error {
+	if r, ok := errors.AsType[*refusal](err); ok {
+		return r
+	}
+	return errCredential
+}
