@@ -94,6 +94,8 @@ type DB struct {
 }
 
 var (
+	_ authkit.UserStore        = (*DB)(nil)
+	_ authkit.SessionStore     = (*DB)(nil)
 	_ authkit.SessionUserStore = (*DB)(nil)
 	_ authkit.TicketStore      = (*DB)(nil)
 	_ authkit.Transactor       = (*DB)(nil)

@@ -123,7 +123,7 @@ func (c *call) kit(cfg authkit.Config) (*authkit.Kit, error) {
 	}
 	cfg.Passwords.MinLength = c.minPassword
 	if cfg.OnEvent == nil {
-		cfg.OnEvent = func(context.Context, authkit.Event) {} // what fails is an error, too
+		cfg.OnEvent = []func(context.Context, authkit.Event){func(context.Context, authkit.Event) {}} // what fails is an error, too
 	}
 	kit, err := authkit.New(cfg)
 	if err != nil {

@@ -117,7 +117,7 @@ func (c *call) importBatch(ctx context.Context, op *operation, users []authkit.S
 	var events []authkit.Event           // of what may yet be taken back
 	kit, err := c.kit(authkit.Config{
 		Users:   op.store,
-		OnEvent: func(_ context.Context, e authkit.Event) { events = append(events, e) },
+		OnEvent: []func(context.Context, authkit.Event){func(_ context.Context, e authkit.Event) { events = append(events, e) }},
 	})
 	if err != nil {
 		return err

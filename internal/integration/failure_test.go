@@ -177,7 +177,7 @@ func newFailing(t *testing.T, s *sqlstore.DB) failing {
 		Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), Users: s, StoreTimeout: time.Second,
 		Sessions:  authkit.SessionConfig{Store: s},
 		Passwords: authkit.PasswordConfig{Hasher: authkit.Bcrypt{Cost: 4, InsecureLowCost: true}},
-		OnEvent:   func(_ context.Context, e authkit.Event) { f.events <- e },
+		OnEvent:   []func(context.Context, authkit.Event){func(_ context.Context, e authkit.Event) { f.events <- e }},
 	})
 	require.NoError(t, err)
 	f.kit = kit

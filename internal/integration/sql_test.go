@@ -305,7 +305,10 @@ func TestTenants(t *testing.T) {
 				require.NoError(t, err)
 			},
 		}
-		for _, of := range []reflect.Type{reflect.TypeFor[authkit.SessionUserStore](), reflect.TypeFor[authkit.TicketStore](), reflect.TypeFor[audit.Store]()} {
+		for _, of := range []reflect.Type{
+			reflect.TypeFor[authkit.UserStore](), reflect.TypeFor[authkit.SessionStore](), reflect.TypeFor[authkit.SessionUserStore](),
+			reflect.TypeFor[authkit.TicketStore](), reflect.TypeFor[audit.Store](),
+		} {
 			for m := range of.NumMethod() {
 				name := of.Method(m).Name
 				try := methods[name]
