@@ -86,7 +86,7 @@ func TestReadmeCompiles(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("README.md")
 	require.NoError(t, err)
-	require.Less(t, strings.Count(string(text), "\n"), 330, "the README is under 330 lines")
+	require.Less(t, strings.Count(string(text), "\n"), 340, "the README is under 340 lines")
 	more, err := os.ReadFile("docs/migrating.md")
 	require.NoError(t, err)
 	text = append(text, more...)

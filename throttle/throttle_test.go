@@ -427,7 +427,7 @@ func TestUndecided(t *testing.T) {
 	require.NoError(t, err)
 	users := &failingUsers{UserStore: authkit.NewMemoryStore(), fails: true}
 	kit, err := authkit.New(authkit.Config{
-		Secret: []byte(testSecret), Users: users, Hasher: &countingHasher{}, Throttle: limits,
+		Secret: []byte(testSecret), Users: users, Passwords: authkit.PasswordConfig{Hasher: &countingHasher{}}, Throttle: limits,
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
@@ -563,7 +563,7 @@ func TestDoctor(t *testing.T) {
 				got[f.Code] = f.Severity
 			}
 			require.Equal(t, tc.want, got)
-			kit, err := authkit.New(authkit.Config{Secret: []byte(testSecret), Hasher: new(countingHasher), Throttle: limits})
+			kit, err := authkit.New(authkit.Config{Secret: []byte(testSecret), Passwords: authkit.PasswordConfig{Hasher: new(countingHasher)}, Throttle: limits})
 			require.NoError(t, err)
 			require.Subset(t, kit.Doctor(t.Context()), found)
 		})
