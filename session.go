@@ -138,6 +138,7 @@ var (
 	errRefreshLocked    = &refusal{ErrInvalidRefreshToken, ReasonLocked, nil}
 
 	errRefreshUnverified = &refusal{ErrInvalidRefreshToken, ReasonUnverified, nil}
+	errRefreshOther      = &refusal{ErrInvalidRefreshToken, ReasonOtherAccount, nil}
 )
 
 // errNoSessions is returned by what needs sessions where there are none.
@@ -415,6 +416,9 @@ func (k *Kit) mayRefresh(ctx context.Context, s *Session, u *StoredUser) error {
 	}
 	if s.CreatedAt.Before(u.ValidFrom) {
 		return k.end(ctx, s, errRefreshCutOff)
+	}
+	if leeway := time.Duration(k.verifier.leeway) * time.Second; s.CreatedAt.Add(leeway).Before(u.CreatedAt) {
+		return k.end(ctx, s, errRefreshOther) // of the account that had the ID before (FR-10)
 	}
 	switch k.mayLogIn(u) {
 	case errUserDisabled:
