@@ -31,7 +31,7 @@ import (
 
 var (
 	mux   *authkit.Mux
-	keys  *jwks.Remote
+	keys  *authkit.KeyRing
 	guard *authkit.Guard
 	db    *sql.DB
 	tx    *sql.Tx

@@ -38,7 +38,7 @@ func Example() {
 	if err := remote.Fetch(context.Background()); err != nil {
 		log.Print(err) // or wait for the first token to try again
 	}
-	orders, err := authkit.NewTokenVerifier(authkit.TokenConfig{Ring: remote.Ring(), Issuer: "https://login.example.com", Audience: "orders"})
+	orders, err := authkit.NewTokenVerifier(authkit.TokenConfig{Ring: remote, Issuer: "https://login.example.com", Audience: "orders"})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -7,7 +7,7 @@
 //	remote, err := jwks.NewRemote(jwks.RemoteConfig{URL: "https://login.example.com/.well-known/jwks.json"})
 //	...
 //	verifier, err := authkit.NewTokenVerifier(authkit.TokenConfig{
-//		Ring: remote.Ring(), Issuer: "https://login.example.com", Audience: "orders", CacheSize: 10_000,
+//		Ring: remote, Issuer: "https://login.example.com", Audience: "orders", CacheSize: 10_000,
 //	})
 //
 // Each Remote has a ring of its own, so that the key of one issuer is never taken for that of
