@@ -41,7 +41,12 @@ type KeySource interface {
 //
 // The ring calls onError with the error of every fetch that fails. If onError is nil, the
 // error is logged with slog.Default() at level Warn.
+//
+// It panics if source is nil.
 func NewKeyRingFrom(source KeySource, onError func(error)) *KeyRing {
+	if source == nil {
+		panic("authkit: NewKeyRingFrom: nil source")
+	}
 	if onError == nil {
 		onError = func(err error) { slog.Default().Warn("authkit: keys could not be fetched", "error", err) }
 	}

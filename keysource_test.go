@@ -296,6 +296,7 @@ func TestKeyRingSourceOrReplace(t *testing.T) {
 	replaced := ringOf(t, a)
 	require.ErrorContains(t, replaced.Fetch(t.Context()), "no KeySource")
 	require.ErrorContains(t, replaced.Run(t.Context()), "no KeySource")
+	require.Panics(t, func() { authkit.NewKeyRingFrom(nil, nil) })
 }
 
 // Run fetches before a token would have to, and goes on after failures.

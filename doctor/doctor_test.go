@@ -54,14 +54,14 @@ func goodConfig(cfg *authkit.Config) {
 	cfg.Passwords.Check = func(context.Context, string, authkit.User) error { return nil }
 }
 
-// A cannedHasher is the one inside, but that it takes no time to make a hash of cost 12.
+// A cannedHasher returns a fixed hash of cost 12, which takes no time.
 type cannedHasher struct{ authkit.Hasher }
 
 func (cannedHasher) Hash(string) (authkit.PasswordHash, error) {
 	return "$2a$12$abcdefghijklmnopqrstuu8nVP5YIGOh70Ay1z97h1tTXrbCO0wzK", nil
 }
 
-// codes returns what was found, each as "WARN code".
+// codes returns the findings, each as "WARN code".
 func codes(found []authkit.Finding) []string {
 	list := []string{}
 	for _, f := range found {
@@ -77,9 +77,9 @@ func TestDoctorConfig(t *testing.T) {
 	good := []string{"WARN memory_store"}
 	for name, tc := range map[string]struct {
 		change func(*authkit.Config)
-		want   []string // all that is found
+		want   []string // all findings
 	}{
-		"nothing to mend": {func(*authkit.Config) {}, good},
+		"nothing to fix": {func(*authkit.Config) {}, good},
 		"a secret of words": {func(c *authkit.Config) { c.Secret = []byte("my-super-secret-signing-key-for-production") },
 			[]string{"WARN weak_secret", "WARN memory_store"}},
 		"a secret that repeats": {func(c *authkit.Config) { c.Secret = []byte("Passw0rd!Passw0rd!Passw0rd!Passw0rd!") },
@@ -112,9 +112,9 @@ func TestDoctorConfig(t *testing.T) {
 		"Argon2id": {func(c *authkit.Config) { c.Passwords.Hasher = authkit.Argon2id{} }, good},
 		"the least Argon2id of OWASP": {func(c *authkit.Config) { c.Passwords.Hasher = authkit.Argon2id{Time: 5, MemoryKiB: 7 << 10} },
 			good},
-		"a hasher of the host's that wraps one": {func(c *authkit.Config) { c.Passwords.Hasher = struct{ authkit.Hasher }{authkit.Bcrypt{Cost: 11}} },
+		"a hasher of the program that wraps one": {func(c *authkit.Config) { c.Passwords.Hasher = struct{ authkit.Hasher }{authkit.Bcrypt{Cost: 11}} },
 			[]string{"WARN low_cost", "WARN memory_store"}},
-		"a hasher of the host's": {func(c *authkit.Config) { c.Passwords.Hasher = ownHasher{} }, []string{"WARN memory_store", "INFO other_hasher"}},
+		"a hasher of the program": {func(c *authkit.Config) { c.Passwords.Hasher = ownHasher{} }, []string{"WARN memory_store", "INFO other_hasher"}},
 		"no list of passwords":   {func(c *authkit.Config) { c.Passwords.Check = nil }, []string{"WARN unchecked_passwords", "WARN memory_store"}},
 		"short passwords":        {func(c *authkit.Config) { c.Passwords.MinLength = 0 }, []string{"WARN memory_store", "INFO short_passwords"}},
 		"no throttle":            {func(c *authkit.Config) { c.Throttle = nil }, []string{"WARN no_throttle", "WARN memory_store"}},
@@ -165,7 +165,7 @@ func (factor) Method() string                                 { return "otp" }
 func (factor) Enrolled(context.Context, string) (bool, error) { return false, nil }
 func (factor) Verify(context.Context, string, string) error   { return authkit.ErrInvalidCode }
 
-// ownHasher is one that nobody but the host knows.
+// ownHasher is a scheme that the library does not have.
 type ownHasher struct{}
 
 func (ownHasher) Hash(string) (authkit.PasswordHash, error)        { return "$own$", nil }
@@ -178,7 +178,7 @@ func TestDoctorHashesTakeAll(t *testing.T) {
 	kit := newKit(t, goodConfig, func(c *authkit.Config) { c.Passwords.MaxConcurrentHashes = procs })
 	if procs > 1 {
 		require.Contains(t, codes(doctor.Check(t.Context(), kit)), "WARN hashes_take_all")
-	} else { // it cannot be helped
+	} else { // there is no lower number
 		require.NotContains(t, codes(doctor.Check(t.Context(), kit)), "WARN hashes_take_all")
 	}
 }
@@ -220,7 +220,7 @@ func TestDoctorKeys(t *testing.T) {
 	})
 }
 
-// TestDoctorData: what is in the stores tells what no setting does.
+// The data in the stores shows problems that no setting shows.
 func TestDoctorData(t *testing.T) {
 	t.Parallel()
 	const old = "$pbkdf2-sha256$1000$AAECAwQFBgcICQoLDA0ODw$tzK2P1lIsJv8KKWG6Jtvk9M0R3D5mmsyRop6.rUhjTk"
@@ -229,7 +229,7 @@ func TestDoctorData(t *testing.T) {
 		users    []authkit.StoredUser
 		sessions func(userID string) authkit.Session
 		want     string
-		text     string // that is in it
+		text     string // part of the finding
 	}{
 		"nothing": {},
 		"due": {users: []authkit.StoredUser{{PasswordHash: old}, {PasswordHash: old}, {PasswordHash: ""}},
@@ -248,7 +248,7 @@ func TestDoctorData(t *testing.T) {
 			sessions: func(string) authkit.Session {
 				return authkit.Session{LastUsedAt: at.Add(time.Hour), ExpiresAt: at.Add(2 * time.Hour)}
 			}},
-		"nobody runs Run": {users: make([]authkit.StoredUser, 1), want: "WARN expired_sessions", text: "there are 1 sessions",
+		"no instance calls Run": {users: make([]authkit.StoredUser, 1), want: "WARN expired_sessions", text: "there are 1 sessions",
 			sessions: func(string) authkit.Session { return authkit.Session{ExpiresAt: at.Add(-2 * time.Hour)} }},
 		"a proxy": {users: make([]authkit.StoredUser, 5), want: "WARN one_address", text: `"10.0.0.7"`,
 			sessions: func(string) authkit.Session {
@@ -258,7 +258,7 @@ func TestDoctorData(t *testing.T) {
 			sessions: func(string) authkit.Session {
 				return authkit.Session{Address: "10.0.0.7", ExpiresAt: at.Add(time.Hour)}
 			}},
-		"addresses that nobody told": {users: make([]authkit.StoredUser, 5),
+		"unknown addresses": {users: make([]authkit.StoredUser, 5),
 			sessions: func(string) authkit.Session { return authkit.Session{ExpiresAt: at.Add(time.Hour)} }},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -290,7 +290,7 @@ func TestDoctorData(t *testing.T) {
 	}
 }
 
-// TestDoctorIsBounded: a million accounts take no longer than a thousand.
+// A million accounts take no longer than a thousand.
 func TestDoctorIsBounded(t *testing.T) {
 	t.Parallel()
 	store := authkit.NewMemoryStore()
@@ -302,7 +302,7 @@ func TestDoctorIsBounded(t *testing.T) {
 	require.Contains(t, fmt.Sprint(doctor.Check(t.Context(), kit)), "of the first 1000 accounts, 1000 have")
 }
 
-// A talkingStore knows about itself, and counts who asks.
+// A talkingStore reports a problem, and counts the calls.
 type talkingStore struct {
 	*authkit.MemoryStore
 	asked *int
@@ -338,7 +338,7 @@ type wrappedSessions struct {
 
 func (w wrappedSessions) Unwrap() any { return w.inside }
 
-// TestDoctorAsksStores once, though it is both.
+// A store that is both Users and Sessions.Store is asked once.
 func TestDoctorAsksStores(t *testing.T) {
 	t.Parallel()
 	asked := 0
@@ -347,7 +347,7 @@ func TestDoctorAsksStores(t *testing.T) {
 	require.Equal(t, []string{"ERROR pending_migrations"}, codes(doctor.Check(t.Context(), kit)))
 	require.Equal(t, 1, asked)
 
-	asked = 0 // and once where each is wrapped
+	asked = 0 // once too if each is wrapped
 	kit = newKit(t, goodConfig, func(c *authkit.Config) {
 		c.Users, c.Sessions.Store = wrappedUsers{store, store}, wrappedSessions{store, store}
 	})
@@ -363,14 +363,14 @@ func TestDoctorAsksStores(t *testing.T) {
 	require.Contains(t, found[0].Text, "the disk is on fire")
 }
 
-// A talkingThrottle is one that knows about itself.
+// A talkingThrottle reports a problem.
 type talkingThrottle struct{ authkit.Throttle }
 
 func (talkingThrottle) Doctor(ctx context.Context) []authkit.Finding {
 	return talkingStore{asked: new(int)}.Doctor(ctx)
 }
 
-// TestDoctorAsksTheThrottle as it asks the stores: with a deadline.
+// The throttle is asked with a deadline, as stores are.
 func TestDoctorAsksTheThrottle(t *testing.T) {
 	t.Parallel()
 	kit := newKit(t, goodConfig, func(c *authkit.Config) { c.Throttle = talkingThrottle{} })
@@ -392,7 +392,7 @@ func (talkingPart) Authenticate(*http.Request) (authkit.Credential, error) {
 }
 func (talkingPart) Challenge() string { return "" }
 
-// TestDoctorAsksEveryPart that has something to say, each once.
+// Every part with a method Doctor is asked once.
 func TestDoctorAsksEveryPart(t *testing.T) {
 	t.Parallel()
 	kit := newKit(t, goodConfig, func(c *authkit.Config) {
