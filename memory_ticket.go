@@ -84,7 +84,7 @@ func (m *MemoryStore) DeleteTickets(ctx context.Context, subject string) error {
 		return err
 	}
 	for key, t := range m.tickets.byID {
-		if t.Subject == subject {
+		if t.Subject == subject && subject != "" {
 			delete(m.tickets.byID, key)
 		}
 	}

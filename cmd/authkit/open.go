@@ -101,7 +101,7 @@ func (c *call) sessions(ctx context.Context, store *sqlstore.Store) (authkit.Ses
 	if err := client.Ping(ctx).Err(); err != nil {
 		return nil, fmt.Errorf("nothing was done, since the Redis server does not answer: %w; without REDIS_URL and -redis, what is in the account (disable, enable, set-password, revoke -all) is done and holds", err)
 	}
-	sessions, err := redisstore.NewSessions(client, redisstore.Options{Prefix: c.redisPrefix})
+	sessions, err := redisstore.New(client, redisstore.Options{Prefix: c.redisPrefix})
 	if err != nil {
 		return nil, usagef("%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}

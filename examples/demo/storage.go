@@ -99,7 +99,7 @@ func (s *storage) openRedis(ctx context.Context, address string, log *slog.Logge
 		return fmt.Errorf("-redis: %w", err)
 	}
 	prefix := redisstore.Options{Prefix: "authkit-demo"}
-	sessions, err := redisstore.NewSessions(client, prefix)
+	sessions, err := redisstore.New(client, prefix)
 	if err != nil {
 		return err
 	}
