@@ -165,7 +165,7 @@ func (g *Guard) identifyAny(r *http.Request, token string, bearerErr error) (*re
 // identifyToken returns the context of an access token; see identify.
 func (g *Guard) identifyToken(ctx context.Context, token string) (*requestContext, error) {
 	t, err := g.verifier.verify(token)
-	if err == errUnknownKey && g.verifier.keys.lapsed() {
+	if err == errUnknownKey && g.verifier.keys.unavailable() {
 		err = errNoKeys // other keys might have signed it
 	}
 	if err != nil {

@@ -35,7 +35,7 @@ import (
 
 var (
 	mux      *authkit.Mux
-	keys     *jwks.Remote
+	keys     *authkit.KeyRing
 	guard    *authkit.Guard
 	pool     *sql.DB
 	db       *sqlstore.DB

@@ -109,7 +109,9 @@ func TestEmailCodeOfAChangedAccount(t *testing.T) {
 		do   func(context.Context, *authkit.Kit, string) error
 		want error
 	}{
-		"the password": {func(ctx context.Context, k *authkit.Kit, id string) error { return k.SetPassword(ctx, id, "another horse") }, authkit.ErrInvalidCredentials},
+		"the password": {func(ctx context.Context, k *authkit.Kit, id string) error {
+			return k.SetPassword(ctx, id, "another horse")
+		}, authkit.ErrInvalidCredentials},
 		"the roles": {func(ctx context.Context, k *authkit.Kit, id string) error {
 			_, err := k.SetRoles(ctx, id, "admin")
 			return err

@@ -187,7 +187,9 @@ func TestTOTPRace(t *testing.T) {
 func TestTOTPOfAChangedAccount(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(context.Context, *authkit.Kit, string) error{
-		"password": func(ctx context.Context, k *authkit.Kit, id string) error { return k.SetPassword(ctx, id, "another horse") },
+		"password": func(ctx context.Context, k *authkit.Kit, id string) error {
+			return k.SetPassword(ctx, id, "another horse")
+		},
 		"address verified": func(ctx context.Context, k *authkit.Kit, id string) error {
 			_, err := k.VerifyEmail(ctx, id)
 			return err
