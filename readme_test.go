@@ -62,6 +62,7 @@ var (
 	_ context.Context
 	_ *testing.T
 	_ = storetest.TestUserStore
+	_ = jwks.NewRemote
 	_ = authkittest.NewKit
 	_ = httptest.NewRecorder
 	_ = time.Now
