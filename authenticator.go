@@ -107,6 +107,8 @@ func (g *Guard) authenticate(r *http.Request) (*Credential, error) {
 			continue
 		case found != nil:
 			return nil, errTwoCredentials
+		case err == errCrossOrigin || errors.Is(err, ErrUnavailable):
+			return nil, err
 		case errors.Is(err, ErrInvalidToken):
 			return nil, asRefusal(err)
 		case err != nil:

@@ -290,10 +290,15 @@ func New(cfg Config) (*Kit, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	k.guard = newGuard(&Guard{
+	k.guard = &Guard{
 		verifier: k.verifier, roles: k.roles, onEvent: k.onEvent,
 		authenticators: slices.Clone(cfg.Authenticators), bearer: k.bearer, credential: k.credential, accounts: true,
-	})
+	}
+	if k.sessions != nil && k.sessions.cookies != nil {
+		k.guard.authenticators = append(k.guard.authenticators, cookieAuthenticator{k})
+		k.guard.login = k.sessions.cookies.loginPath
+	}
+	newGuard(k.guard)
 	k.settings = k.effective(cfg)
 	return k, nil
 }

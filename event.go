@@ -55,6 +55,7 @@ const (
 	ReasonWrongCode      Reason = "wrong_code"      // of a second factor
 	ReasonMissingFactor  Reason = "missing_factor"  // another factor, or a more recent login, is required
 	ReasonTooMany        Reason = "too_many"        // two credentials in one request
+	ReasonCrossOrigin    Reason = "cross_origin"    // a session cookie on a request of another origin
 	ReasonMachine        Reason = "machine"         // a machine credential, on a route for persons
 	ReasonOverloaded     Reason = "overloaded"      // too many logins at once
 	ReasonThrottled      Reason = "throttled"       // too many failures before it; see [Throttle]

@@ -60,6 +60,7 @@ type Guard struct {
 	credential func(context.Context, *Credential) (User, error)
 	accounts   bool // they come from a store
 
+	login         string // the path of the login page for browsers; empty: none
 	noCredentials *rendered
 	good          tally.Tally  // of credentials, for Stats
 	noKeys        atomic.Int64 // when OnEvent was last called for a lack of keys, in nanoseconds since 1970

@@ -342,20 +342,24 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, err error, c *req
 		e.UserID, e.SessionID = c.user.ID, c.sessionID
 	}
 	if err == ErrNoCredentials { // nothing was claimed: not an event
-		g.noCredentials.write(w)
+		if g.login == "" || !g.toLogin(w, r) {
+			g.noCredentials.write(w)
+		}
 		return
 	}
-	if r, ok := err.(*refusal); ok && r.kind == ErrInvalidToken { // the way of a flood
-		e.Reason = r.reason
+	if why, ok := err.(*refusal); ok && why.kind == ErrInvalidToken { // the way of a flood
+		e.Reason = why.reason
 		g.onEvent(ctx, e)
-		answerInvalidToken.write(w)
+		if g.login == "" || !g.toLogin(w, r) {
+			answerInvalidToken.write(w)
+		}
 		return
 	}
 	switch {
 	case errors.Is(err, ErrForbidden):
 		e.Kind, e.Reason, e.Route = EventAccessDenied, ReasonMissingRole, r.Pattern
-		if err == errMachine {
-			e.Reason = ReasonMachine
+		if why, ok := err.(*refusal); ok {
+			e.Reason = why.reason
 		}
 		g.onEvent(ctx, e)
 		answerForbidden.write(w)
@@ -363,6 +367,9 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, err error, c *req
 	case isStepUp(err):
 		e.Kind, e.Reason, e.Route = EventAccessDenied, ReasonMissingFactor, r.Pattern
 		g.onEvent(ctx, e)
+		if g.login != "" && g.toLogin(w, r) {
+			return
+		}
 	case errors.Is(err, ErrUserDisabled):
 		e.Reason = ReasonDisabled
 		g.onEvent(ctx, e)

@@ -50,6 +50,11 @@ type SessionConfig struct {
 	// differ.
 	Grace time.Duration
 
+	// Cookies turns on session cookies, for pages that are rendered on the server, for
+	// EventSource and for WebSocket. If nil, they are off, and no cookie authenticates a
+	// request.
+	Cookies *CookieConfig
+
 	// PerUser is how many sessions a user can have, beyond which a login ends the one that
 	// was used longest ago; zero means 50, which is also the most.
 	PerUser int
@@ -143,6 +148,7 @@ type sessions struct {
 	store                 SessionStore
 	idle, absolute, grace time.Duration
 	perUser               int
+	cookies               *cookies // nil: off
 }
 
 // newSessions checks the configuration; fault is told what is wrong. It returns nil
@@ -177,6 +183,9 @@ func newSessions(cfg SessionConfig, timeout, accessLife time.Duration, fault fun
 	}
 	if s.grace > maxGrace {
 		fault("Sessions.Grace", fmt.Errorf("%v; use up to %v, 0 for %v, or a negative value for none", s.grace, maxGrace, defaultGrace))
+	}
+	if cfg.Cookies != nil {
+		s.cookies = newCookies(*cfg.Cookies, s, fault)
 	}
 	if s.perUser < 0 || s.perUser > defaultPerUser {
 		fault("Sessions.PerUser", fmt.Errorf("%d; use 1 to %d, or 0 for %d", s.perUser, defaultPerUser, defaultPerUser))
@@ -422,7 +431,7 @@ func (k *Kit) mayRefresh(ctx context.Context, s *Session, u *StoredUser) error {
 // that replaced it, in the grace, or else the session ends.
 func (k *Kit) successor(ctx context.Context, s *StoredSession, presented refresh.Token) (refresh.Token, error) {
 	// A clock that is behind by more than the grace does not make it longer.
-	if s.ParentHash == presented.Hash() && k.sessions.grace > 0 && now().Sub(s.RotatedAt).Abs() <= k.sessions.grace {
+	if len(s.Successor) > 0 && s.ParentHash == presented.Hash() && k.sessions.grace > 0 && now().Sub(s.RotatedAt).Abs() <= k.sessions.grace {
 		next, err := presented.Open(s.Successor)
 		if err != nil || next.Hash() != s.TokenHash {
 			return refresh.Token{}, fmt.Errorf("authkit: the successor of a refresh token is not as it was stored: %w", cmp.Or(err, refresh.ErrSealed))

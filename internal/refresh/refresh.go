@@ -101,6 +101,40 @@ func Parse(text string) (Token, bool) {
 	return t, true
 }
 
+// The prefixes of session cookies: one that ends with the browser, and one that is kept.
+const (
+	CookiePrefix     = "aks_"
+	KeptCookiePrefix = "akp_"
+)
+
+// CookieText returns the token as a session cookie holds it. It is no refresh token: Parse
+// refuses it, and its hash is another one.
+func (t Token) CookieText(kept bool) string { return cookiePrefix(kept) + t.Text()[len(Prefix):] }
+
+// CookieHash returns the hash that a store keeps of the token of a session cookie.
+func (t Token) CookieHash(kept bool) [32]byte {
+	return sha256.Sum256(append([]byte("authkit session cookie "+cookiePrefix(kept)+"\x00"), t.bytes()...))
+}
+
+// ParseCookie reads the token of a session cookie. It takes exactly the texts that CookieText
+// writes.
+func ParseCookie(text string) (t Token, kept, ok bool) {
+	kept = strings.HasPrefix(text, KeptCookiePrefix)
+	rest, ok := strings.CutPrefix(text, cookiePrefix(kept))
+	if !ok {
+		return Token{}, false, false
+	}
+	t, ok = Parse(Prefix + rest)
+	return t, kept, ok
+}
+
+func cookiePrefix(kept bool) string {
+	if kept {
+		return KeptCookiePrefix
+	}
+	return CookiePrefix
+}
+
 // ErrSealed is returned by [Token.Open] for what was not sealed under the token.
 var ErrSealed = errors.New("refresh: not sealed under this token")
 

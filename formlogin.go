@@ -1,0 +1,140 @@
+package authkit
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// A LoginForm is the state of a login page, for the function that renders it.
+type LoginForm struct {
+	// Status is the status to answer with: 200 for a page that was just opened, or that of
+	// an error.
+	Status int
+
+	// Error is a text for the user; empty if there is no error. It is fixed and reveals
+	// nothing about accounts.
+	Error string
+
+	// Username and Remember are what the user sent. Escape Username, as html/template does.
+	Username string
+	Remember bool
+
+	// Return is the path to go to after the login. It is a path of this site. Send it
+	// along in a hidden field "return".
+	Return string
+
+	// MFAToken is set if the user must answer a second factor, one of MFAMethods. Send it
+	// along in a hidden field "mfa_token", and ask for "mfa_method" and "mfa_response"
+	// instead of the password.
+	MFAToken   string
+	MFAMethods []string
+}
+
+// loginParams are the fields of a login form.
+var loginParams = []string{"username", "password", "remember", "return", "mfa_token", "mfa_method", "mfa_response"}
+
+// FormLoginHandler returns a handler for a login page and its form. GET renders the page with
+// the function given, and POST logs in with the fields "username" and "password", sets a
+// session cookie (see [CookieConfig]), and redirects (303) to the path in "return", or to "/".
+// With a field "remember" the browser keeps the cookie. If the login fails, it renders the
+// page again.
+//
+// For a user with a second factor the page is rendered with MFAToken set, and the next POST
+// answers it with "mfa_token", "mfa_method" and "mfa_response".
+//
+// Requests of other origins are refused with 403, since a stranger could log a browser in to
+// an account of their own. It panics if session cookies are off, or if page is nil.
+//
+//	mux.Handle("/login", authkit.Public(), kit.FormLoginHandler(renderLogin))
+func (k *Kit) FormLoginHandler(page func(w http.ResponseWriter, r *http.Request, f LoginForm)) http.Handler {
+	k.needCookies("FormLoginHandler")
+	if page == nil {
+		panic("authkit: FormLoginHandler: a nil page")
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		switch r.Method {
+		case http.MethodGet, http.MethodHead:
+			page(w, r, LoginForm{Status: http.StatusOK, Return: localPath(r.URL.Query().Get("return"))})
+		case http.MethodPost:
+			k.formLogin(w, r, page)
+		default:
+			methodNotAllowed(w, "GET, HEAD, POST").ServeHTTP(w, r)
+		}
+	})
+}
+
+func (k *Kit) formLogin(w http.ResponseWriter, r *http.Request, page func(http.ResponseWriter, *http.Request, LoginForm)) {
+	if k.sessions.cookies.sameOrigin(r) != nil {
+		ProblemFor(errCrossOrigin).ServeHTTP(w, r)
+		return
+	}
+	form, problem := readForm(w, r, loginParams)
+	if problem != nil {
+		problem.ServeHTTP(w, r)
+		return
+	}
+	f := LoginForm{
+		Username: form.Get("username"), Remember: form.Get("remember") != "", Return: localPath(form.Get("return")),
+	}
+	token, err := k.formGrant(withClientOf(r), form)
+	if err == nil {
+		err = k.SetSessionCookie(w, r, token, f.Remember)
+	}
+	if err == nil {
+		seeOther(w, f.Return)
+		return
+	}
+	p := ProblemFor(err)
+	f.Status, f.Error = p.Status, p.Detail
+	if c, ok := errors.AsType[*ChallengeError](err); ok {
+		f.Status, f.Error, f.MFAToken, f.MFAMethods = http.StatusOK, "", c.Token, c.Methods
+	}
+	if err == errWrongCode { // the pending login may have attempts left
+		f.Error, f.MFAToken, f.MFAMethods = "Incorrect code", form.Get("mfa_token"), []string{form.Get("mfa_method")}
+	}
+	if p.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(p.RetryAfter))
+	}
+	page(w, r, f)
+}
+
+// formGrant logs in with a form: with the password, or with a second factor.
+func (k *Kit) formGrant(ctx context.Context, form url.Values) (Token, error) {
+	if token := form.Get("mfa_token"); token != "" {
+		return k.AnswerChallenge(ctx, token, form.Get("mfa_method"), form.Get("mfa_response"))
+	}
+	return k.Login(ctx, form.Get("username"), form.Get("password"))
+}
+
+// FormLogoutHandler returns a handler that ends the session of the session cookie, removes the
+// cookie, and redirects (303) to the path in the form field "return", or to "/". It takes POST
+// requests, with or without a session, and refuses those of other origins with 403. It panics
+// if session cookies are off.
+//
+//	mux.Handle("POST /logout", authkit.Public(), kit.FormLogoutHandler())
+func (k *Kit) FormLogoutHandler() http.Handler {
+	k.needCookies("FormLogoutHandler")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost && k.sessions.cookies.sameOrigin(r) != nil {
+			ProblemFor(errCrossOrigin).ServeHTTP(w, r)
+			return
+		}
+		form, problem := readForm(w, r, []string{"return"})
+		if problem != nil {
+			problem.ServeHTTP(w, r)
+			return
+		}
+		if err := k.endSessionCookie(withClientOf(r), r, ""); err != nil {
+			ProblemFor(err).ServeHTTP(w, r)
+			return
+		}
+		setSessionCookie(w, "", -time.Second)
+		w.Header().Set("Cache-Control", "no-store")
+		seeOther(w, localPath(form.Get("return")))
+	})
+}
