@@ -56,7 +56,7 @@ type Guard struct {
 
 	// bearer and credential return the account of a credential, or as much as is known of
 	// it, also with an error.
-	bearer     func(context.Context, *verified) (User, error)
+	bearer     func(context.Context, verified) (User, error)
 	credential func(context.Context, *Credential) (User, error)
 	accounts   bool // they come from a store
 
@@ -110,7 +110,7 @@ type claimed struct {
 	revoked func(context.Context, Claims) (bool, error)
 }
 
-func (c claimed) bearer(ctx context.Context, t *verified) (User, error) {
+func (c claimed) bearer(ctx context.Context, t verified) (User, error) {
 	u := User{ID: cmp.Or(t.UserID, t.Subject), Roles: t.Roles}
 	if t.UserID != "" {
 		u.Email = t.Subject

@@ -164,7 +164,7 @@ func (g *Guard) identifyToken(ctx context.Context, token string) (*requestContex
 	if err != nil {
 		return nil, err
 	}
-	user, err := g.bearer(ctx, &t)
+	user, err := g.bearer(ctx, t)
 	if err == nil {
 		g.good.Add()
 	}
@@ -207,7 +207,7 @@ var (
 
 // bearer returns the account of an access token. It also returns it with an error, once
 // it is known.
-func (k *Kit) bearer(ctx context.Context, t *verified) (User, error) {
+func (k *Kit) bearer(ctx context.Context, t verified) (User, error) {
 	if t.SessionID != "" && k.joined != nil {
 		s, u, err := k.joined.SessionUser(ctx, t.SessionID)
 		if !errors.Is(err, ErrSessionNotFound) {

@@ -288,7 +288,7 @@ func (k *Kit) IntrospectionHandler() http.Handler {
 			writeJSON(w, introspection{})
 			return
 		}
-		u, err := k.bearer(r.Context(), &t)
+		u, err := k.bearer(r.Context(), t)
 		switch {
 		case errors.Is(err, ErrInvalidToken) || errors.Is(err, ErrUserDisabled):
 			writeJSON(w, introspection{})

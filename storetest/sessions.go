@@ -64,9 +64,9 @@ func testSessionStore(t *testing.T, rounds int, open func(t *testing.T) authkit.
 		"ReadersSeeWholeRecords":   func(t *testing.T, s authkit.SessionStore) { testReadersSeeWholeSessions(t, s, max(20, rounds)) },
 		"CancelledInTheMiddleOfIt": func(t *testing.T, s authkit.SessionStore) { testCancelledInTheMiddle(t, s, min(rounds, 50)) },
 	}
-	if _, ok := open(t).(sessionUserStore); ok {
+	if _, ok := open(t).(joinedStore); ok {
 		for name, test := range sessionUserTests(rounds) {
-			tests[name] = func(t *testing.T, s authkit.SessionStore) { test(t, s.(sessionUserStore)) }
+			tests[name] = func(t *testing.T, s authkit.SessionStore) { test(t, s.(joinedStore)) }
 		}
 	}
 	for name, test := range tests {

@@ -11,26 +11,26 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// A sessionUserStore is an [authkit.SessionUserStore] as a Kit uses it.
-type sessionUserStore interface {
+// A joinedStore is an [authkit.SessionUserStore] with the accounts and sessions that it reads.
+type joinedStore interface {
 	authkit.UserStore
 	authkit.SessionStore
 	authkit.SessionUserStore
 }
 
 // sessionUserTests are the tests of an [authkit.SessionUserStore].
-func sessionUserTests(rounds int) map[string]func(*testing.T, sessionUserStore) {
-	return map[string]func(*testing.T, sessionUserStore){
+func sessionUserTests(rounds int) map[string]func(*testing.T, joinedStore) {
+	return map[string]func(*testing.T, joinedStore){
 		"SessionUser":               testSessionUser,
 		"SessionUserNotFound":       testSessionUserNotFound,
 		"SessionUserSharesNoMemory": testSessionUserSharesNoMemory,
 		"SessionUserCancelled":      testSessionUserCancelled,
-		"SessionUserSeesChanges":    func(t *testing.T, s sessionUserStore) { testSessionUserSeesChanges(t, s, rounds) },
+		"SessionUserSeesChanges":    func(t *testing.T, s joinedStore) { testSessionUserSeesChanges(t, s, rounds) },
 	}
 }
 
 // hasBoth checks that a session leads to an account, as the methods for each return them.
-func hasBoth(t *testing.T, s sessionUserStore, session authkit.StoredSession, user authkit.StoredUser) {
+func hasBoth(t *testing.T, s joinedStore, session authkit.StoredSession, user authkit.StoredUser) {
 	t.Helper()
 	gotSession, gotUser, err := s.SessionUser(t.Context(), session.ID)
 	if err != nil {
@@ -42,7 +42,7 @@ func hasBoth(t *testing.T, s sessionUserStore, session authkit.StoredSession, us
 	same(t, find(t, s, user.ID), user)
 }
 
-func testSessionUser(t *testing.T, s sessionUserStore) {
+func testSessionUser(t *testing.T, s joinedStore) {
 	ada, bob := newUser(1), newUser(2)
 	ada.EmailVerifiedAt, ada.LockedUntil, ada.ValidFrom = start, start.Add(time.Hour).In(elsewhere), wholeSecond
 	bob.FullName, bob.Roles, bob.Disabled, bob.PasswordHash = "", nil, true, ""
@@ -69,7 +69,7 @@ func testSessionUser(t *testing.T, s sessionUserStore) {
 	hasBoth(t, s, c, bob)
 }
 
-func testSessionUserNotFound(t *testing.T, s sessionUserStore) {
+func testSessionUserNotFound(t *testing.T, s joinedStore) {
 	ada, bob := newUser(1), newUser(2)
 	create(t, s, ada, bob)
 	a, b := newSession(ada.ID, 1), newSession(bob.ID, 2)
@@ -102,7 +102,7 @@ func testSessionUserNotFound(t *testing.T, s sessionUserStore) {
 	same(t, find(t, s, bob.ID), bob)
 }
 
-func testSessionUserSharesNoMemory(t *testing.T, s sessionUserStore) {
+func testSessionUserSharesNoMemory(t *testing.T, s joinedStore) {
 	ada := newUser(1)
 	a := newSession(ada.ID, 1)
 	a.Successor = []byte("a sealed token")
@@ -118,7 +118,7 @@ func testSessionUserSharesNoMemory(t *testing.T, s sessionUserStore) {
 	hasBoth(t, s, wanted, newUser(1))
 }
 
-func testSessionUserCancelled(t *testing.T, s sessionUserStore) {
+func testSessionUserCancelled(t *testing.T, s joinedStore) {
 	ada := newUser(1)
 	create(t, s, ada)
 	begin(t, s, newSession(ada.ID, 1), newSession("nobody", 2))
@@ -134,7 +134,7 @@ func testSessionUserCancelled(t *testing.T, s sessionUserStore) {
 
 // testSessionUserSeesChanges rotates a session and changes its account in turns, while others
 // look that both are whole, and no older than the last change that had returned.
-func testSessionUserSeesChanges(t *testing.T, s sessionUserStore, rounds int) {
+func testSessionUserSeesChanges(t *testing.T, s joinedStore, rounds int) {
 	ada := newUser(1)
 	a := newSession(ada.ID, 1)
 	a.Address, ada.FullName = "0", "0"
@@ -144,10 +144,11 @@ func testSessionUserSeesChanges(t *testing.T, s sessionUserStore, rounds int) {
 		_, _ = fmt.Sscan(text, &n)
 		return n
 	}
+	id := a.ID // the function that writes changes a
 	var rotations, updates atomic.Int64
 	besides(t, func() error {
 		rotated, updated := rotations.Load(), updates.Load()
-		session, user, err := s.SessionUser(t.Context(), a.ID)
+		session, user, err := s.SessionUser(t.Context(), id)
 		if err != nil {
 			return err
 		}

@@ -418,7 +418,7 @@ func testSeesItsChanges(t *testing.T, s TransactorStore) {
 		if err != nil || len(sessions) != 2 {
 			t.Errorf("SessionsByUser: %+v (%v), want 2", sessions, err)
 		}
-		if both, ok := s.(sessionUserStore); ok {
+		if both, ok := s.(authkit.SessionUserStore); ok {
 			got, user, err := both.SessionUser(ctx, w.first.ID)
 			if err != nil || !equalStored(&got, &rotated) || !user.Disabled {
 				t.Errorf("SessionUser: %s, %+v (%v)", show(&got), user, err)

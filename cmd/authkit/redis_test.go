@@ -36,7 +36,7 @@ func onRedis(t *testing.T) (*tool, *authkit.Kit) {
 			require.NoError(t, client.Del(context.Background(), keys...).Err())
 		}
 	})
-	sessions, err := redisstore.NewSessions(client, redisstore.Options{Prefix: prefix})
+	sessions, err := redisstore.New(client, redisstore.Options{Prefix: prefix})
 	require.NoError(t, err)
 	tl := onSQLite(t)
 	tl.env["REDIS_URL"], tl.prefix = "redis://"+addr, prefix
