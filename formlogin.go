@@ -167,10 +167,12 @@ func (g *Guard) toLogin(w http.ResponseWriter, r *http.Request) bool {
 	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" && mode != "navigate" {
 		return false
 	}
-	// Middleware such as http.StripPrefix changes the URL, and not the RequestURI.
-	back := returnPath(cmp.Or(r.RequestURI, r.URL.RequestURI()), g.login)
+	uri := r.RequestURI // middleware such as http.StripPrefix leaves it as it was
+	if !strings.HasPrefix(uri, "/") {
+		uri = r.URL.RequestURI() // of a request in absolute form
+	}
 	w.Header().Set("Cache-Control", "no-store")
-	seeOther(w, g.login+"?return="+url.QueryEscape(back))
+	seeOther(w, g.login+"?return="+url.QueryEscape(returnPath(uri, g.login)))
 	return true
 }
 

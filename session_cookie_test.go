@@ -63,6 +63,7 @@ func siteOf(kit *authkit.Kit) http.Handler {
 // empty value removes one.
 func (s *surfer) do(method, target, body string, headers ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, "https://example.com"+target, strings.NewReader(body))
+	r.RequestURI = target // as a server sets it
 	r.Header.Set("Accept", "text/html,application/xhtml+xml;q=0.9")
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
 	r.Header.Set("Sec-Fetch-Mode", "navigate")
@@ -484,10 +485,16 @@ func TestCookieConfigFaults(t *testing.T) {
 		"origin and path": {authkit.CookieConfig{TrustedOrigins: []string{"https://example.com/"}}, "Sessions.Cookies.TrustedOrigins"},
 	} {
 		store := authkit.NewMemoryStore()
-		_, err := authkit.New(authkit.Config{Secret: []byte(testSecret), Users: store, Sessions: authkit.SessionConfig{Store: store, Cookies: &c.cookies}})
+		_, err := authkit.New(authkit.Config{
+			Secret: []byte(testSecret), Passwords: authkit.PasswordConfig{Hasher: quickHasher()},
+			Users: store, Sessions: authkit.SessionConfig{Store: store, Cookies: &c.cookies},
+		})
 		require.ErrorContains(t, err, c.fault, name)
 	}
-	_, err := authkit.New(authkit.Config{Secret: []byte(testSecret), Sessions: authkit.SessionConfig{Cookies: &authkit.CookieConfig{}}})
+	_, err := authkit.New(authkit.Config{
+		Secret: []byte(testSecret), Passwords: authkit.PasswordConfig{Hasher: quickHasher()},
+		Sessions: authkit.SessionConfig{Cookies: &authkit.CookieConfig{}},
+	})
 	require.ErrorContains(t, err, "Sessions.Store")
 
 	// Where sessions are shorter than the defaults of cookies, so are cookies.
