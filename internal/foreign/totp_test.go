@@ -191,7 +191,10 @@ func TestTOTPOfAChangedAccount(t *testing.T) {
 			return k.SetPassword(ctx, id, "another horse")
 		},
 		"address verified": func(ctx context.Context, k *authkit.Kit, id string) error {
-			_, err := k.VerifyEmail(ctx, id)
+			u, err := k.User(ctx, id)
+			if err == nil {
+				_, err = k.VerifyEmail(ctx, id, u.Email)
+			}
 			return err
 		},
 		"disabled": func(ctx context.Context, k *authkit.Kit, id string) error { return k.DisableUser(ctx, id) },
