@@ -21,7 +21,7 @@ import (
 func TestStory(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		service := newNotes(t)
+		service := newNotebook(t)
 
 		// Ann signs up, and logs in.
 		require.Equal(t, 201, service.send("POST", "/signup", "", url.Values{"email": {"ann@example.com"}, "password": {"correct horse"}}).Code)
@@ -64,13 +64,13 @@ func TestStory(t *testing.T) {
 	})
 }
 
-// notes is a service that keeps notes.
-type notes struct {
+// A notebook is a service that keeps notes.
+type notebook struct {
 	t       *testing.T
 	handler http.Handler
 }
 
-func newNotes(t *testing.T) notes {
+func newNotebook(t *testing.T) notebook {
 	store := authkit.NewMemoryStore()
 	kit, err := authkit.New(authkit.Config{
 		Secret:    []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"),
@@ -106,11 +106,11 @@ func newNotes(t *testing.T) notes {
 		}
 		w.WriteHeader(http.StatusNoContent)
 	})
-	return notes{t, mux}
+	return notebook{t, mux}
 }
 
 // send sends a form, with an access token if there is one.
-func (n notes) send(method, path, token string, form url.Values) *httptest.ResponseRecorder {
+func (n notebook) send(method, path, token string, form url.Values) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, path, strings.NewReader(form.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	if token != "" {
@@ -122,13 +122,13 @@ func (n notes) send(method, path, token string, form url.Values) *httptest.Respo
 }
 
 // token returns the tokens that a form is answered with.
-func (n notes) token(form url.Values) (token authkit.Token) {
+func (n notebook) token(form url.Values) (token authkit.Token) {
 	w := n.send("POST", "/token", "", form)
 	require.Equal(n.t, 200, w.Code, w.Body.String())
 	require.NoError(n.t, json.Unmarshal(w.Body.Bytes(), &token))
 	return token
 }
 
-func (n notes) login(email, password string) authkit.Token {
+func (n notebook) login(email, password string) authkit.Token {
 	return n.token(url.Values{"username": {email}, "password": {password}})
 }

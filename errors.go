@@ -247,6 +247,8 @@ func ProblemFor(err error) Problem {
 		status, detail = http.StatusBadRequest, "The refresh token is not valid"
 	case errors.Is(err, ErrSessionNotFound):
 		status, detail = http.StatusNotFound, "Session not found"
+	case errors.Is(err, errCrossOrigin):
+		status, detail = http.StatusForbidden, "The request comes from another origin"
 	case errors.Is(err, ErrForbidden):
 		status, detail, challenge = http.StatusForbidden, "Not enough permissions", challengeScope
 	case errors.Is(err, ErrEmailTaken):

@@ -173,9 +173,6 @@ func actorOf(ctx context.Context, userID string) string {
 	return ""
 }
 
-// emit delivers an event.
-func (k *Kit) emit(ctx context.Context, e Event) { k.onEvent(ctx, e) }
-
 // Stats are how a [Kit] or a [Guard] is doing, for metrics. Counts are those since New; all
 // but Verified are zero for a Guard.
 type Stats struct {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"mime"
 	"mime/multipart"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -121,33 +120,6 @@ func grantProblem(err error, refresh bool) *Problem {
 		p.RetryAfter = 1
 	}
 	return p
-}
-
-// A clientContext is that of a request, with the client that sent it, unless the host has
-// put one there. Most are never asked, so that it is looked at only then.
-type clientContext struct {
-	context.Context
-	request *http.Request
-}
-
-// Value implements context.Context.
-func (c *clientContext) Value(key any) any {
-	v := c.Context.Value(key)
-	if v == nil && key == (clientKey{}) {
-		return clientOf(c.request)
-	}
-	return v
-}
-
-// withClientOf returns the context of a request, with the client that sent it.
-func withClientOf(r *http.Request) context.Context { return &clientContext{r.Context(), r} }
-
-func clientOf(r *http.Request) ClientInfo {
-	address, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		address = r.RemoteAddr
-	}
-	return ClientInfo{Address: address, Device: r.UserAgent()}
 }
 
 // writeToken writes the response of RFC 6749 section 5.1.

@@ -41,7 +41,11 @@ func (k *Kit) Guard() *Guard { return k.guard }
 
 // Identify authenticates a request by its credential, as the middleware does. It returns the
 // principal and a context that carries it. It answers nothing and emits no event. Use it in
-// handlers that are open to everyone and treat known users differently.
+// handlers that are open to everyone and treat known users differently. Set Cache-Control
+// there, which guards do.
+//
+// In a handler behind a guard it looks again whether the request is still good. Long-lived
+// streams do so every few seconds. That does not prolong the session of a cookie.
 //
 // The errors are:
 //   - ErrNoCredentials if the request has no credential.
@@ -165,7 +169,7 @@ func (g *Guard) identifyAny(r *http.Request, token string, bearerErr error) (*re
 // identifyToken returns the context of an access token; see identify.
 func (g *Guard) identifyToken(ctx context.Context, token string) (*requestContext, error) {
 	t, err := g.verifier.verify(token)
-	if err == errUnknownKey && g.verifier.keys.lapsed() {
+	if err == errUnknownKey && g.verifier.keys.unavailable() {
 		err = errNoKeys // other keys might have signed it
 	}
 	if err != nil {
@@ -376,6 +380,9 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, err error, c *req
 			e.Reason = why.reason
 		}
 		g.onEvent(ctx, e)
+		if err == errCrossOrigin {
+			break
+		}
 		answerForbidden.write(w)
 		return
 	case !broken && isStepUp(err):

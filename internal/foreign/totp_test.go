@@ -190,8 +190,11 @@ func TestTOTPOfAChangedAccount(t *testing.T) {
 		"password": func(ctx context.Context, k *authkit.Kit, id string) error {
 			return k.SetPassword(ctx, id, "another horse")
 		},
-		"name": func(ctx context.Context, k *authkit.Kit, id string) error {
-			_, err := k.RenameUser(ctx, id, "Ann")
+		"address verified": func(ctx context.Context, k *authkit.Kit, id string) error {
+			u, err := k.User(ctx, id)
+			if err == nil {
+				_, err = k.VerifyEmail(ctx, id, u.Email)
+			}
 			return err
 		},
 		"disabled": func(ctx context.Context, k *authkit.Kit, id string) error { return k.DisableUser(ctx, id) },
