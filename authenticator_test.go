@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -268,7 +269,7 @@ func TestHandlersRefuseForeignPrincipals(t *testing.T) {
 	token := begin(t, kit)
 	same := newKit(t, withSessions(store)) // the same key and accounts, and still another Kit
 	guard := newGuard(t)
-	for name, h := range foreignHandlers(kit) {
+	for name, h := range principalHandlers(kit) {
 		for _, protect := range []func(http.Handler) http.Handler{same.Authenticate, guard.Authenticate, func(h http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				h.ServeHTTP(w, r.WithContext(authkit.WithSystem(r.Context(), "job")))
@@ -279,7 +280,9 @@ func TestHandlersRefuseForeignPrincipals(t *testing.T) {
 				require.Contains(t, []int{401, 405}, w.Code, "%s %s", method, name)
 			}
 		}
-		require.Contains(t, []int{200, 204, 422}, do(kit.Authenticate(h), foreignMethods[name], "/", bearer(token)...).Code, name)
+		method, _, _ := strings.Cut(name, " ")
+		own := do(kit.Authenticate(h), method, "/", bearer(token)...)
+		require.NotContains(t, []int{401, 405, 500}, own.Code, name)
 		token = begin(t, kit)
 	}
 	sessions, err := kit.Sessions(t.Context(), user.ID)
@@ -294,15 +297,17 @@ func TestHandlersRefuseForeignPrincipals(t *testing.T) {
 	require.ErrorIs(t, kit.SetPassword(ctx, user.ID, "another horse"), authkit.ErrForbidden)
 }
 
-// foreignHandlers are the handlers that act for the principal of a request, and foreignMethods how
-// they are asked.
-func foreignHandlers(kit *authkit.Kit) map[string]http.Handler {
+// principalHandlers are the handlers that act for the principal of a request.
+func principalHandlers(kit *authkit.Kit) map[string]http.Handler {
 	return map[string]http.Handler{
-		"logout": kit.LogoutHandler(), "sessions": kit.SessionsHandler(), "introspection": kit.IntrospectionHandler(),
+		"POST logout":            kit.LogoutHandler(),
+		"GET sessions":           kit.SessionsHandler(),
+		"DELETE a session":       kit.EndSessionHandler(),
+		"DELETE other sessions":  kit.EndOtherSessionsHandler(),
+		"POST the introspection": kit.IntrospectionHandler(),
+		"POST a password":        kit.ChangePasswordHandler(),
 	}
 }
-
-var foreignMethods = map[string]string{"logout": "POST", "sessions": "GET", "introspection": "POST"}
 
 // FR-10: what was issued before the account was created belongs to another account, with the same ID or
 // address.

@@ -55,7 +55,7 @@ func TestStory(t *testing.T) {
 
 		// She changes her password: the laptop stays logged in, and the old password is useless.
 		phone = service.login("ann@example.com", "correct horse")
-		change := url.Values{"old": {"correct horse"}, "new": {"battery staple"}}
+		change := url.Values{"current_password": {"correct horse"}, "new_password": {"battery staple"}}
 		require.Equal(t, 204, service.send("POST", "/password", laptop.AccessToken, change).Code)
 		require.Equal(t, 200, service.send("GET", "/notes", laptop.AccessToken, nil).Code)
 		require.Equal(t, 401, service.send("GET", "/notes", phone.AccessToken, nil).Code)
@@ -85,6 +85,7 @@ func newNotebook(t *testing.T) notebook {
 	mux := kit.NewMux()
 	mux.Handle("POST /token", authkit.Public(), kit.TokenHandler())
 	mux.Handle("POST /logout", authkit.Authenticated(), kit.LogoutHandler())
+	mux.Handle("POST /password", authkit.Authenticated(), kit.ChangePasswordHandler())
 	mux.HandleFunc("POST /signup", authkit.Public(), func(w http.ResponseWriter, r *http.Request) {
 		u := authkit.User{Email: r.PostFormValue("email"), Roles: []string{"user"}}
 		if _, err := kit.CreateUser(r.Context(), u, r.PostFormValue("password")); err != nil {
@@ -98,14 +99,6 @@ func newNotebook(t *testing.T) notebook {
 		_, _ = fmt.Fprintf(w, "the notes of %s", p.Email)
 	})
 	mux.HandleFunc("DELETE /notes", authkit.Roles("admin"), func(http.ResponseWriter, *http.Request) {})
-	mux.HandleFunc("POST /password", authkit.Authenticated(), func(w http.ResponseWriter, r *http.Request) {
-		p, _ := authkit.PrincipalFrom(r.Context())
-		if err := kit.ChangePassword(r.Context(), p.UserID, r.PostFormValue("old"), r.PostFormValue("new")); err != nil {
-			authkit.ProblemFor(err).ServeHTTP(w, r)
-			return
-		}
-		w.WriteHeader(http.StatusNoContent)
-	})
 	return notebook{t, mux}
 }
 
