@@ -53,6 +53,7 @@ const (
 	ReasonLocked         Reason = "locked"          // the account is; see [Kit.LockUser]
 	ReasonUnverified     Reason = "unverified"      // the e-mail address is, and [Config].RequireVerifiedEmail is set
 	ReasonWrongCode      Reason = "wrong_code"      // of a second factor
+	ReasonWrongProof     Reason = "wrong_proof"     // refused by the function of a [Kit.LoginWith]
 	ReasonMissingFactor  Reason = "missing_factor"  // another factor, or a more recent login, is required
 	ReasonTooMany        Reason = "too_many"        // two credentials in one request
 	ReasonCrossOrigin    Reason = "cross_origin"    // a session cookie on a request of another origin
@@ -171,9 +172,6 @@ func actorOf(ctx context.Context, userID string) string {
 	}
 	return ""
 }
-
-// emit delivers an event.
-func (k *Kit) emit(ctx context.Context, e Event) { k.onEvent(ctx, e) }
 
 // Stats are how a [Kit] or a [Guard] is doing, for metrics. Counts are those since New; all
 // but Verified are zero for a Guard.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -56,11 +57,14 @@ type Guard struct {
 
 	// bearer and credential return the account of a credential, or as much as is known of
 	// it, also with an error.
-	bearer     func(context.Context, *verified) (User, error)
+	bearer     func(context.Context, verified) (User, error)
 	credential func(context.Context, *Credential) (User, error)
 	accounts   bool // they come from a store
 
-	login         string // the path of the login page for browsers; empty: none
+	login string // the path of the login page for browsers; empty: none
+
+	seed maphash.Seed // of the digests of headers
+
 	noCredentials *rendered
 	good          tally.Tally  // of credentials, for Stats
 	noKeys        atomic.Int64 // when OnEvent was last called for a lack of keys, in nanoseconds since 1970
@@ -94,6 +98,7 @@ func NewGuard(cfg GuardConfig) (*Guard, error) {
 
 // newGuard completes a Guard with the answer to requests without credentials.
 func newGuard(g *Guard) *Guard {
+	g.seed = maphash.MakeSeed()
 	p := ProblemFor(ErrNoCredentials)
 	g.noCredentials = p.render()
 	for _, a := range g.authenticators {
@@ -110,7 +115,7 @@ type claimed struct {
 	revoked func(context.Context, Claims) (bool, error)
 }
 
-func (c claimed) bearer(ctx context.Context, t *verified) (User, error) {
+func (c claimed) bearer(ctx context.Context, t verified) (User, error) {
 	u := User{ID: cmp.Or(t.UserID, t.Subject), Roles: t.Roles}
 	if t.UserID != "" {
 		u.Email = t.Subject

@@ -138,6 +138,7 @@ var (
 	errRefreshLocked    = &refusal{ErrInvalidRefreshToken, ReasonLocked, nil}
 
 	errRefreshUnverified = &refusal{ErrInvalidRefreshToken, ReasonUnverified, nil}
+	errRefreshOther      = &refusal{ErrInvalidRefreshToken, ReasonOtherAccount, nil}
 )
 
 // errNoSessions is returned by what needs sessions where there are none.
@@ -416,6 +417,9 @@ func (k *Kit) mayRefresh(ctx context.Context, s *Session, u *StoredUser) error {
 	if s.CreatedAt.Before(u.ValidFrom) {
 		return k.end(ctx, s, errRefreshCutOff)
 	}
+	if leeway := time.Duration(k.verifier.leeway) * time.Second; s.CreatedAt.Add(leeway).Before(u.CreatedAt) {
+		return k.end(ctx, s, errRefreshOther) // of the account that had the ID before (FR-10)
+	}
 	switch k.mayLogIn(u) {
 	case errUserDisabled:
 		return k.end(ctx, s, errRefreshDisabled)
@@ -535,31 +539,42 @@ func (k *Kit) Revocations(ctx context.Context, since time.Time) ([]Revocation, e
 	return revoked, nil
 }
 
-// Run deletes what has expired from the session store, now and every ten minutes, until
-// ctx is done; it returns the context's error. A store that fails is told to OnEvent, and
-// tried again. Several instances may run it on one store.
+// Run deletes expired sessions, revocations and tickets, now and every ten minutes, until ctx
+// is done; it returns the error of ctx. An error of a store is an event, and the next round
+// tries again. Several instances may run it on one store.
 func (k *Kit) Run(ctx context.Context) error {
-	if k.sessions == nil {
-		return errNoSessions
-	}
-	const every, batch = 10 * time.Minute, 1000
+	const every = 10 * time.Minute
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
-		for {
-			at := now()
-			n, err := k.sessions.store.DeleteExpired(ctx, at, at.Add(-RevocationLife), batch)
-			if err != nil {
-				_ = k.storeFailed(ctx, err)
-			}
-			if n == 0 || err != nil {
-				break
-			}
+		if k.sessions != nil {
+			k.deleteInBatches(ctx, func(at time.Time, batch int) (int, error) {
+				return k.sessions.store.DeleteExpired(ctx, at, at.Add(-RevocationLife), batch)
+			})
+		}
+		if k.tickets != nil {
+			k.deleteInBatches(ctx, func(at time.Time, batch int) (int, error) {
+				return k.tickets.DeleteExpiredTickets(ctx, at, batch)
+			})
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
+		}
+	}
+}
+
+// deleteInBatches calls a function that deletes a batch until nothing is left, or it fails.
+func (k *Kit) deleteInBatches(ctx context.Context, deleteBatch func(at time.Time, batch int) (int, error)) {
+	const batch = 1000
+	for {
+		n, err := deleteBatch(now(), batch)
+		if err != nil {
+			_ = k.storeFailed(ctx, err)
+		}
+		if n == 0 || err != nil {
+			return
 		}
 	}
 }

@@ -653,7 +653,7 @@ func TestSessionTokensNeedASessionStore(t *testing.T) {
 	_, err := without.Refresh(t.Context(), token.RefreshToken)
 	require.ErrorContains(t, err, "Config.Sessions.Store")
 	for _, err := range []error{
-		without.Logout(t.Context(), user.ID, "x"), without.LogoutOthers(t.Context(), user.ID, "x"), without.Run(t.Context()),
+		without.Logout(t.Context(), user.ID, "x"), without.LogoutOthers(t.Context(), user.ID, "x"),
 	} {
 		require.ErrorContains(t, err, "Config.Sessions.Store")
 	}

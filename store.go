@@ -44,9 +44,9 @@ var (
 //     change the same version, exactly one wins.
 //   - E-mails and IDs are compared byte by byte. The caller has put e-mails into
 //     the form of [NormalizeEmail].
-//   - A text that a backend could not store, with a NUL or bytes that are not UTF-8, is
-//     one that no account has, and no failure: clients choose the texts that are looked
-//     up.
+//   - Clients choose the IDs, e-mails and prefixes that are looked up. A look-up of a text
+//     that a backend cannot store, with a NUL or invalid UTF-8, finds no account and does
+//     not fail.
 //   - Arguments and results share no memory with the stored accounts.
 //   - Times come from the caller; a store has no clock. It keeps them to the
 //     microsecond or better. Zero times come back as zero.
@@ -171,7 +171,8 @@ type SessionUserStore interface {
 //   - Attempts are counted before they are decided: of any number of concurrent calls of
 //     AttemptTicket at most MaxAttempts return the ticket.
 //   - The Kind is a part of the key: a ticket is never found under another kind.
-//   - An ID that a backend could not store is one that it does not have, and no failure.
+//   - A look-up of a kind, ID or subject that a backend cannot store finds no ticket and
+//     does not fail.
 type TicketStore interface {
 	// PutTicket stores a new ticket. If t.Subject is not empty, it removes the other
 	// tickets of the same Kind and Subject, in the same change. A Kind and ID that exist
@@ -188,6 +189,7 @@ type TicketStore interface {
 	ConsumeTicket(ctx context.Context, kind, id string, at time.Time) error
 
 	// DeleteTickets removes the tickets of a subject, of all kinds. No ticket is no error.
+	// If the subject is empty, it removes none.
 	DeleteTickets(ctx context.Context, subject string) error
 
 	// DeleteExpiredTickets removes tickets whose ExpiresAt is not after at, limit at most
@@ -199,14 +201,27 @@ type TicketStore interface {
 // sqlstore.DB are. An implementation of your own is correct if it passes
 // storetest.TestTransactor.
 type Transactor interface {
-	// InTx calls f with a context that carries a transaction. Calls of the store with
-	// that context, or with one derived from it, are part of the transaction. It is
-	// committed if f returns nil; otherwise, or if f panics, it is rolled back and InTx
-	// returns the error of f unchanged.
+	// InTx calls f with a context that carries a transaction and the values of ctx. Calls
+	// of the store with that context, or with one derived from it, are part of the
+	// transaction and see its changes. If f returns nil, the transaction is committed. If
+	// f returns an error, it is rolled back and InTx returns that error unchanged. If f
+	// panics, it is rolled back and the panic goes on.
+	//
+	// A call within f that returns a sentinel error of this package, such as ErrEmailTaken
+	// or ErrConflict, has changed nothing. f may go on, and return nil.
 	//
 	// Called with the context of a transaction, InTx joins it: f runs within, and nothing
-	// is committed before the outer one is. If f fails then, the outer transaction can
-	// only be rolled back.
+	// is committed before the outer one is. If the inner f fails or panics, the outer
+	// transaction is rolled back, and the outer InTx returns an error even if its own f
+	// returns nil.
+	//
+	// Writes with other contexts wait for the transaction to end, or fail without an
+	// effect. No change is lost, on either side, whether the transaction is committed or
+	// rolled back. Within f, use the given context only: a call with another one may wait
+	// for the transaction that it is called from.
+	//
+	// If ctx is cancelled before the commit, the transaction is rolled back or wholly
+	// committed; InTx returns nil only if it is committed.
 	//
 	// A store may call f again after a deadlock, so f has no effect but on the store. The
 	// context is for one goroutine at a time, and is not to be used after f has returned.

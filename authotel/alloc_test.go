@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Metrics and an audit log cost a guarded request two allocations at most, and one that passes none.
-// AllocsPerRun rules out t.Parallel.
+// Metrics and an audit log cost a guarded request at most two allocations, and none if it passes.
+// AllocsPerRun does not allow t.Parallel.
 func TestGuardAllocations(t *testing.T) {
 	watched := newWatched(t)
 	for name, r := range watched.requests {

@@ -1,51 +1,67 @@
-// Package authotel tells OpenTelemetry what a service on authkit does: metrics for dashboards
-// and alerts, and spans for traces.
+// Package authotel reports metrics and traces of authkit to OpenTelemetry.
 //
 //	telemetry, err := authotel.New(authotel.Options{MeterProvider: meters, TracerProvider: traces})
-//	kit, err := authkit.New(authkit.Config{OnEvent: telemetry.OnEvent, Users: telemetry.Users(store), …})
+//	kit, err := authkit.New(authkit.Config{
+//		Users:    telemetry.Users(store),
+//		Sessions: authkit.SessionConfig{Store: telemetry.Sessions(store)},
+//		Tickets:  telemetry.Tickets(store),
+//		OnEvent:  []func(context.Context, authkit.Event){telemetry.OnEvent},
+//	})
 //	telemetry.Observe(kit)
 //
-// The providers are arguments, and never the global ones. Where OnEvent has several listeners,
-// such as an audit log, it is a function of the host's that calls each.
+// The providers are arguments. The package does not use the global ones.
 //
 // # Metrics
 //
-//	authkit.events                     {event, reason}  every event, by its kind and its private reason
-//	authkit.tokens.verified                             access tokens that a guard or Identify found good
-//	authkit.sessions.active            gauge            sessions that were begun or renewed in the last 30 to 60 minutes
-//	authkit.hash.running               gauge            password hashes that run now
-//	authkit.hash.waiting               gauge            callers that wait for their turn to hash
-//	authkit.hash.turns                                  turns that were had
-//	authkit.hash.wait                  seconds          what they waited in all
-//	authkit.failing.accounts           gauge            accounts with a failed login, in the last 5 to 10 minutes
-//	authkit.failing.addresses          gauge            addresses with a failed login, likewise
-//	authkit.audit.written, .lost                        entries that were written, events that were lost
+//	authkit.events                     {event, reason}  events by kind and private reason
+//	authkit.tokens.verified                             access tokens that a guard or Identify accepted
+//	authkit.sessions.active            gauge            sessions begun or renewed in the last 30 to 60 minutes
+//	authkit.hash.running               gauge            password hashes that are running
+//	authkit.hash.waiting               gauge            callers that wait for a hash
+//	authkit.hash.turns                                  hashes that were begun
+//	authkit.hash.wait                  seconds          total time that callers waited for a hash
+//	authkit.failing.accounts           gauge            accounts with a failed login in the last 5 to 10 minutes
+//	authkit.failing.addresses          gauge            addresses with a failed login in that time
+//	authkit.audit.written, .lost                        entries written, events lost
 //	authkit.audit.waiting, .failing    gauge            entries in the queue; 1 while the store fails
 //
-// Those without a word are counters. Logins by outcome are authkit.events of authn_login_success,
-// authn_login_fail and authn_login_fail_max, refusals those of authn_token_refused and
-// authz_fail, what is throttled those of authn_login_fail_max and excess_rate_limit_exceeded.
-// The pairs that authkit emits begin at zero, so that the first of them is an increase. A host's own
-// kinds are counted too, up to 512 pairs; the rest is event "other".
+// All metrics that are not gauges are counters.
 //
-// No metric and no span names a user, a session, an address, or anything that somebody typed. Active
-// sessions, failing accounts and failing addresses are estimates from bitmaps that cannot be read
-// back, within 2 % up to 100,000. Each instance has its own: in the sum of several instances, what was
-// seen at two counts twice. A session in use is renewed once in the life of an access token, an
-// hour at most; one that has ended since still counts.
+// These values of event are the most useful:
+//
+//   - authn_login_success, authn_login_fail, authn_login_challenge: logins by result
+//   - authn_login_fail_max, excess_rate_limit_exceeded: throttled attempts
+//   - authn_token_refused, authz_fail: refused requests
+//
+// The pairs of event and reason that authkit emits begin at zero, so that the first event is an
+// increase. Any other kind or reason is counted as well, such as those of your program. Beyond
+// 512 pairs, events are counted as event "other".
+//
+// No metric and no span contains a user, a session, an address or text that a client sent. The
+// numbers of active sessions, failing accounts and failing addresses are estimates from bitmaps.
+// Their error is below 2 % up to 100,000. The bitmaps cannot be read back.
+//
+// Each instance of a service has its bitmaps. In the sum of several instances, an account seen by
+// two of them counts twice. A session in use is renewed once in the lifetime of an access token,
+// which is an hour at most. A session that has ended still counts until its time is over.
 //
 // # Spans
 //
-// [Telemetry.Handler] puts a span around a handler, such as the token endpoint, and
-// [Telemetry.Users], [Telemetry.Sessions] and [Telemetry.Throttle] one around each call to a
-// store or a throttle. Every event is added to the span that is current. An error is in a span as a
-// fixed text: what a database writes may quote what it stores. The spans are internal ones: what reads
-// a traceparent header and makes the span of the request, such as otelhttp, belongs around them.
+// [Telemetry.Handler] makes a span around a handler, such as the token endpoint. [Telemetry.Users],
+// [Telemetry.Sessions], [Telemetry.Tickets] and [Telemetry.Throttle] make a span around each call to
+// a store or a throttle. Their names are those of the interface and the method, such as
+// "UserStore.UserByID".
 //
-// # What it costs
+// Each event is added to the current span. Errors are recorded as fixed texts, because the text of
+// a database error may contain stored data.
 //
-// A counter is an atomic number, and is read when metrics are collected. A guarded request
-// that passes emits no event, and one counter is added to, with metrics or without.
+// All spans are internal. A handler that reads the traceparent header and makes the span of the
+// request, such as otelhttp, belongs around them.
+//
+// # Cost
+//
+// A counter is one atomic number, which is read when metrics are collected. A guarded request that
+// passes emits no event and increments one counter, with or without metrics.
 package authotel
 
 import (
@@ -65,27 +81,28 @@ import (
 
 const scope = "github.com/authkit-go/authkit/authotel"
 
-// Options say where to. At least one must be set.
+// Options are the providers of a [Telemetry]. At least one must be set.
 type Options struct {
-	MeterProvider  metric.MeterProvider // nil: no metrics
-	TracerProvider trace.TracerProvider // nil: no spans
+	MeterProvider  metric.MeterProvider // if nil, there are no metrics
+	TracerProvider trace.TracerProvider // if nil, there are no spans
 }
 
-// A Telemetry tells OpenTelemetry of one service. It is safe for concurrent use.
+// A Telemetry reports one service to OpenTelemetry. It is safe for concurrent use. Make one with
+// [New].
 type Telemetry struct {
 	tracer trace.Tracer // nil: no spans
 	meter  bool
 	events events
 	active distinct                               // sessions
-	failed struct{ accounts, addresses distinct } // with a login
+	failed struct{ accounts, addresses distinct } // of failed logins
 
 	mu   sync.Mutex
 	kits []interface{ Stats() authkit.Stats }
 	logs []*audit.Log
 }
 
-// New returns a Telemetry that reports to the providers until they are shut down. Make one for each
-// MeterProvider: of the gauges of two, only one would be seen.
+// New returns a Telemetry that reports to the providers until they are shut down. Make only one for
+// each MeterProvider: the gauges of a second one would be ignored.
 func New(opts Options) (*Telemetry, error) {
 	if opts.MeterProvider == nil && opts.TracerProvider == nil {
 		return nil, errors.New("authotel: no provider; set Options.MeterProvider, Options.TracerProvider, or both")
@@ -105,21 +122,24 @@ func New(opts Options) (*Telemetry, error) {
 	return t, nil
 }
 
-// Observe reports the [authkit.Stats] of a Kit or a Guard from now on. Those of several are added up.
+// Observe adds the [authkit.Stats] of a Kit or a Guard to the metrics. The metrics are the sum of
+// all that were added.
 func (t *Telemetry) Observe(kit interface{ Stats() authkit.Stats }) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.kits = append(t.kits, kit)
 }
 
-// ObserveAudit reports the [audit.Stats] of a log from now on. Those of several are added up.
+// ObserveAudit adds the [audit.Stats] of a log to the metrics. The metrics are the sum of all that
+// were added.
 func (t *Telemetry) ObserveAudit(log *audit.Log) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.logs = append(t.logs, log)
 }
 
-// OnEvent is for [authkit.Config].OnEvent and the like, of a Kit, a Guard and a throttle alike.
+// OnEvent counts an event and adds it to the current span. Use it as the OnEvent of a Kit, a Guard or
+// a throttle.
 func (t *Telemetry) OnEvent(ctx context.Context, e authkit.Event) {
 	if t.meter {
 		t.events.count(pair{e.Kind, e.Reason})
@@ -151,8 +171,8 @@ func (t *Telemetry) OnEvent(ctx context.Context, e authkit.Event) {
 	}
 }
 
-// network returns what of an address is counted: an IPv4 address, or the /64 of an IPv6 one,
-// which is what one customer has.
+// network returns the part of an address that is counted: an IPv4 address, or the /64 of an IPv6
+// address, which is the network of one customer.
 func network(address string) string {
 	addr, err := netip.ParseAddr(address)
 	if addr = addr.Unmap().WithZone(""); err != nil || addr.Is4() {
@@ -162,10 +182,10 @@ func network(address string) string {
 	return prefix.String()
 }
 
-// guessed reports whether a login failed for what was typed.
+// guessed reports whether a login failed because of a wrong name, password or code.
 func guessed(reason authkit.Reason) bool {
 	switch reason {
-	case authkit.ReasonUnknownUser, authkit.ReasonWrongPassword, authkit.ReasonNoPassword:
+	case authkit.ReasonUnknownUser, authkit.ReasonWrongPassword, authkit.ReasonNoPassword, authkit.ReasonWrongCode:
 		return true
 	}
 	return false

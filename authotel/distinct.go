@@ -11,17 +11,17 @@ import (
 const (
 	bitmapBits   = 1 << 16
 	bitmapWords  = bitmapBits / 64
-	mostDistinct = bitmapBits * 11 // about what a bitmap can tell when one bit is left
+	mostDistinct = bitmapBits * 11 // the estimate if one bit is left
 )
 
-// A distinct estimates how many different texts it was given in the last one to two windows,
-// by linear counting: each sets a bit of a bitmap, and so many that are still zero tell how
-// many there were. Which those were, it does not know.
+// A distinct estimates the number of different texts in the last one to two windows. It uses
+// linear counting: each text sets a bit of a bitmap, and the number of zero bits gives the
+// estimate. The texts cannot be recovered.
 type distinct struct {
 	window       time.Duration // set before use
 	mu           sync.Mutex
-	seed         maphash.Seed // zero: none yet
-	began        time.Time    // of the window that goes on
+	seed         maphash.Seed // zero before the first call
+	began        time.Time    // of the current window
 	current, old *[bitmapWords]uint64
 }
 
@@ -40,7 +40,7 @@ func (d *distinct) add(text string) {
 	d.current[bit/64] |= 1 << (bit % 64)
 }
 
-// turn begins a new window when the last one is over.
+// turn begins a new window if the last one has ended.
 func (d *distinct) turn() {
 	at := time.Now()
 	if d.seed == (maphash.Seed{}) {
@@ -54,7 +54,7 @@ func (d *distinct) turn() {
 	}
 }
 
-// estimate returns about how many there were.
+// estimate returns the estimated number of texts.
 func (d *distinct) estimate() int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -34,7 +34,7 @@ func TestDistinctEstimates(t *testing.T) {
 	require.GreaterOrEqual(t, d.estimate(), int64(400_000), "more than it can tell apart")
 }
 
-// What was added is forgotten after one window at the earliest, and two at the latest.
+// A text is counted for at least one window and at most two.
 func TestDistinctForgets(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -62,9 +62,9 @@ func TestDistinctForgets(t *testing.T) {
 	})
 }
 
-// texts returns texts that have different bits.
+// texts returns texts with different bits.
 func texts(d *distinct) func() string {
-	d.turn() // makes the seed
+	d.turn() // sets the seed
 	n, taken := 0, map[uint64]bool{}
 	return func() string {
 		for {

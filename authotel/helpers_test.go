@@ -22,8 +22,8 @@ const (
 
 var quick = authkit.Schemes(authkit.Bcrypt{Cost: 4, InsecureLowCost: true})
 
-// newTelemetry returns a Telemetry with metrics, and a function that reads them: the value of
-// each time series by "name{event,reason}".
+// newTelemetry returns a Telemetry with metrics, and a function that reads them. The keys of its
+// result are "name{event,reason}".
 func newTelemetry(t testing.TB) (*authotel.Telemetry, func() map[string]float64) {
 	t.Helper()
 	reader := metric.NewManualReader()

@@ -12,16 +12,16 @@ import (
 	"go.opentelemetry.io/otel/metric"
 )
 
-// A pair is what events are counted by.
+// A pair is the kind and reason of events that are counted together.
 type pair struct {
 	kind   authkit.EventKind
 	reason authkit.Reason
 }
 
-// maxPairs bounds the time series that a host's own kinds and reasons can make.
+// maxPairs bounds the number of time series, because programs can define kinds and reasons.
 const maxPairs = 512
 
-// usual are the pairs that authkit and its packages emit.
+// usual returns the pairs that authkit and its packages emit.
 func usual() map[authkit.EventKind][]authkit.Reason {
 	none := []authkit.Reason{""}
 	return map[authkit.EventKind][]authkit.Reason{
@@ -29,31 +29,40 @@ func usual() map[authkit.EventKind][]authkit.Reason {
 		authkit.EventLoginFailure: {
 			authkit.ReasonUnknownUser, authkit.ReasonWrongPassword, authkit.ReasonNoPassword, authkit.ReasonUnreadableHash, authkit.ReasonDisabled,
 			authkit.ReasonOverloaded, authkit.ReasonStore, authkit.ReasonCanceled, authkit.ReasonTimeout, authkit.ReasonInternal, authkit.ReasonCutOff,
+			authkit.ReasonLocked, authkit.ReasonUnverified, authkit.ReasonWrongCode,
 		},
+		authkit.EventLoginChallenge: none,
 		authkit.EventLoginThrottled: {authkit.ReasonThrottled},
 		authkit.EventRateLimited:    {authkit.ReasonThrottled},
 		authkit.EventTokenRefused: {
 			authkit.ReasonMalformed, authkit.ReasonBadSignature, authkit.ReasonBadClaims, authkit.ReasonExpired, authkit.ReasonNotYetValid,
 			authkit.ReasonUnknownUser, authkit.ReasonOtherAccount, authkit.ReasonDisabled, authkit.ReasonRevoked, authkit.ReasonCutOff,
+			authkit.ReasonTooMany,
 		},
-		authkit.EventAccessDenied:   {authkit.ReasonMissingRole},
+		authkit.EventAccessDenied:   {authkit.ReasonMissingRole, authkit.ReasonMissingFactor, authkit.ReasonMachine, authkit.ReasonCrossOrigin},
 		authkit.EventSessionRenewed: none,
 		authkit.EventRefreshFailure: {
 			authkit.ReasonMalformed, authkit.ReasonRevoked, authkit.ReasonExpired, authkit.ReasonUnknownUser, authkit.ReasonDisabled, authkit.ReasonCutOff,
-			authkit.ReasonStore, authkit.ReasonCanceled, authkit.ReasonTimeout, authkit.ReasonInternal,
+			authkit.ReasonStore, authkit.ReasonCanceled, authkit.ReasonTimeout, authkit.ReasonInternal, authkit.ReasonLocked, authkit.ReasonUnverified,
 		},
 		authkit.EventTokenReuse:     {authkit.ReasonReused},
 		authkit.EventLogout:         none,
 		authkit.EventPasswordRehash: {"", authkit.ReasonStore, authkit.ReasonCanceled, authkit.ReasonTimeout, authkit.ReasonInternal},
+		authkit.EventPasswordCheck:  {"", authkit.ReasonWrongPassword},
 		authkit.EventPasswordChange: none,
 		authkit.EventUserCreated:    none,
+		authkit.EventUserUpdated:    none,
+		authkit.EventRolesChanged:   none,
+		authkit.EventUserLocked:     none,
+		authkit.EventUserUnlocked:   none,
 		authkit.EventUserDisabled:   none,
+		authkit.EventUserEnabled:    none,
 		authkit.EventUserDeleted:    none,
 		authkit.EventStoreFailure:   {authkit.ReasonStore},
 	}
 }
 
-// A counter is the number of events of a pair.
+// A counter counts the events of a pair.
 type counter struct {
 	n      atomic.Int64
 	labels metric.MeasurementOption
@@ -64,13 +73,13 @@ func newCounter(p pair) *counter {
 	return &counter{labels: metric.WithAttributeSet(set)}
 }
 
-// events counts events. Those of usual pairs need no lock.
+// events counts events. It takes no lock for the usual pairs.
 type events struct {
 	usual map[pair]*counter
 
 	mu    sync.RWMutex
 	other map[pair]*counter // guarded by mu
-	rest  *counter          // beyond maxPairs
+	rest  *counter          // all pairs beyond maxPairs
 }
 
 func (e *events) init() {
@@ -96,7 +105,7 @@ func (e *events) count(p pair) {
 	c.n.Add(1)
 }
 
-// make returns the counter of a pair that is not usual.
+// make returns the counter of a pair that is not usual. It makes one if needed.
 func (e *events) make(p pair) *counter {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -126,7 +135,7 @@ func (e *events) observe(report func(c *counter)) {
 	}
 }
 
-// register makes the instruments, all of which are read when somebody collects.
+// register makes the instruments. All of them are read when metrics are collected.
 func (t *Telemetry) register(m metric.Meter) error {
 	var errs []error
 	var all []metric.Observable
@@ -182,7 +191,7 @@ func (t *Telemetry) register(m metric.Meter) error {
 	return err
 }
 
-// stats adds up what Observe was given, if that is any.
+// stats adds up the Stats of all Kits and Guards, and reports whether there are any.
 func (t *Telemetry) stats() (sum authkit.Stats, any bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -197,7 +206,8 @@ func (t *Telemetry) stats() (sum authkit.Stats, any bool) {
 	return sum, len(t.kits) > 0
 }
 
-// auditStats adds up what ObserveAudit was given, and how many of those fail.
+// auditStats adds up the Stats of all audit logs, and counts those that fail. It reports whether
+// there are any.
 func (t *Telemetry) auditStats() (sum audit.Stats, failing int64, any bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -32,7 +32,7 @@ func TestNewNeedsAProvider(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// Every kind of event begins at zero, so that the first is an increase.
+// Every kind of event begins at zero, so that the first event is an increase.
 func TestKindsBeginAtZero(t *testing.T) {
 	t.Parallel()
 	_, read := newTelemetry(t)
@@ -51,7 +51,7 @@ func TestKindsBeginAtZero(t *testing.T) {
 	require.Less(t, len(values), 100, "time series")
 }
 
-// eventKinds returns the kinds that the root package declares.
+// eventKinds returns the event kinds of package authkit.
 func eventKinds(t *testing.T) (kinds []string) {
 	file, err := parser.ParseFile(token.NewFileSet(), "../event.go", nil, 0)
 	require.NoError(t, err)
@@ -69,7 +69,7 @@ func eventKinds(t *testing.T) (kinds []string) {
 	return kinds
 }
 
-// What happens to a Kit is in the metrics, by outcome and reason.
+// The events of a Kit are counted by kind and reason.
 func TestEvents(t *testing.T) {
 	t.Parallel()
 	telemetry, read := newTelemetry(t)
@@ -122,13 +122,15 @@ func TestEvents(t *testing.T) {
 	require.NotContains(t, values, "authkit.audit.written", "there is none")
 }
 
-// A session is active from its login on, and with each refresh, for half an hour to an hour.
+// A session is active for half an hour to an hour after its login and after each refresh.
 func TestActiveSessions(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		telemetry, read := newTelemetry(t)
 		store := authkit.NewMemoryStore()
-		kit := newKit(t, func(c *authkit.Config) { c.OnEvent, c.Users, c.Sessions.Store = telemetry.OnEvent, store, store })
+		kit := newKit(t, func(c *authkit.Config) {
+			c.OnEvent, c.Users, c.Sessions.Store = []func(context.Context, authkit.Event){telemetry.OnEvent}, store, store
+		})
 		_, err := kit.CreateUser(t.Context(), authkit.User{Email: "ann@example.com"}, password)
 		require.NoError(t, err)
 		active := func() float64 { return read()["authkit.sessions.active"] }
@@ -140,7 +142,7 @@ func TestActiveSessions(t *testing.T) {
 			tokens = append(tokens, token)
 		}
 		require.InDelta(t, 20, active(), 1)
-		for range 3 { // five of them go on
+		for range 3 { // five of them continue
 			time.Sleep(29 * time.Minute)
 			for i := range 5 {
 				tokens[i], err = kit.Refresh(t.Context(), tokens[i].RefreshToken)
@@ -153,7 +155,7 @@ func TestActiveSessions(t *testing.T) {
 	})
 }
 
-// A host's own kinds are counted, and cannot fill the memory of whoever collects.
+// Kinds that a program defines are counted. Their number is bounded.
 func TestPairsAreBounded(t *testing.T) {
 	t.Parallel()
 	telemetry, read := newTelemetry(t)
@@ -186,7 +188,7 @@ func TestPairsAreBounded(t *testing.T) {
 	require.Equal(t, 1.0, values["authkit.events{authn_logout,}"])
 }
 
-// Those of several Kits and Guards are added up.
+// The metrics of several Kits and Guards are added up.
 func TestObserveSeveral(t *testing.T) {
 	t.Parallel()
 	telemetry, read := newTelemetry(t)
@@ -206,7 +208,7 @@ type stats authkit.Stats
 
 func (s stats) Stats() authkit.Stats { return authkit.Stats(s) }
 
-// An audit log whose store fails shows, and so does what it lost.
+// The metrics show an audit log whose store fails, and the events that it lost.
 func TestAudit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

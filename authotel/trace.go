@@ -8,11 +8,10 @@ import (
 	"github.com/authkit-go/authkit"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/trace"
 )
 
-// Handler puts a span with a name around a handler, such as "login" around the token endpoint. It
-// returns the handler as it is where there are no spans.
+// Handler returns a handler that makes a span around each request, such as "login" around the
+// token endpoint. If t makes no spans, it returns next.
 func (t *Telemetry) Handler(name string, next http.Handler) http.Handler {
 	if t.tracer == nil {
 		return next
@@ -20,7 +19,7 @@ func (t *Telemetry) Handler(name string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, span := t.tracer.Start(r.Context(), "authkit "+name)
 		ended := false
-		defer func() { // not span.End itself, which would write down what a panic says
+		defer func() { // a deferred span.End would record the text of a panic
 			if !ended {
 				span.SetStatus(codes.Error, "a panic")
 			}
@@ -31,31 +30,46 @@ func (t *Telemetry) Handler(name string, next http.Handler) http.Handler {
 	})
 }
 
-// Users returns the store with a span around each call. A [authkit.MemoryStore] has nothing to
-// wait for, and comes back as it is, and so does every store where there are no spans. What a
-// store has beyond the interface, such as sqlstore's WithTx and audit log, is for the store itself.
+// Users returns a store that makes a span around each call of store.
+//
+// The result implements each of [authkit.UserStore], [authkit.SessionStore],
+// [authkit.SessionUserStore], [authkit.TicketStore] and [authkit.Transactor] that store
+// implements. For one store, Users, [Telemetry.Sessions] and [Telemetry.Tickets] return equal
+// values, so a Kit recognizes that its accounts and sessions are in one store. Call other
+// methods on the store itself.
+//
+// If t makes no spans, Users returns store. It also returns a [authkit.MemoryStore] as it is,
+// because that waits for nothing.
 func (t *Telemetry) Users(store authkit.UserStore) authkit.UserStore {
 	if t.plain(store) {
 		return store
 	}
-	return users{store, spans{t.tracer, "UserStore."}}
+	return t.wrap(store).(authkit.UserStore)
 }
 
-// Sessions is like [Telemetry.Users].
+// Sessions is like [Telemetry.Users] for a store of sessions.
 func (t *Telemetry) Sessions(store authkit.SessionStore) authkit.SessionStore {
 	if t.plain(store) {
 		return store
 	}
-	return sessions{store, spans{t.tracer, "SessionStore."}}
+	return t.wrap(store).(authkit.SessionStore)
 }
 
-// Throttle is like [Telemetry.Users]. Whatever else the throttle has, such as the Device of package
-// throttle, is called on itself.
+// Tickets is like [Telemetry.Users] for a store of tickets.
+func (t *Telemetry) Tickets(store authkit.TicketStore) authkit.TicketStore {
+	if t.plain(store) {
+		return store
+	}
+	return t.wrap(store).(authkit.TicketStore)
+}
+
+// Throttle returns a throttle that makes a span around each call of limits. Call other
+// methods, such as Device of package throttle, on limits itself.
 func (t *Telemetry) Throttle(limits authkit.Throttle) authkit.Throttle {
 	if t.plain(limits) {
 		return limits
 	}
-	return throttle{limits, spans{t.tracer, "Throttle."}}
+	return throttle{limits, t}
 }
 
 // plain reports whether a store gets no spans.
@@ -64,34 +78,43 @@ func (t *Telemetry) plain(store any) bool {
 	return t.tracer == nil || store == nil || memory
 }
 
-// spans begins the spans of a store.
-type spans struct {
-	tracer trace.Tracer
-	prefix string
+// results are the errors that are no failure of a store, and their attribute.
+var results = []struct {
+	err    error
+	result string
+}{
+	{authkit.ErrUserNotFound, "not_found"},
+	{authkit.ErrSessionNotFound, "not_found"},
+	{authkit.ErrTicketNotFound, "not_found"},
+	{authkit.ErrEmailTaken, "email_taken"},
+	{authkit.ErrConflict, "conflict"},
+	{authkit.ErrLastAdmin, "last_admin"},
+	{errRolledBack, "rolled_back"},
+	{context.Canceled, "canceled"},
 }
 
-// start begins a span of a call, which end ends.
-func (s spans) start(ctx context.Context, method string) (_ context.Context, end func(error)) {
-	ctx, span := s.tracer.Start(ctx, s.prefix+method)
+// start begins the span of a call. The function end ends it.
+func (t *Telemetry) start(ctx context.Context, name string) (_ context.Context, end func(error)) {
+	ctx, span := t.tracer.Start(ctx, name)
 	return ctx, func(err error) {
-		switch {
-		case err == nil:
-		case isThrottled(err):
-			span.SetAttributes(attribute.String("authkit.result", "throttled"))
-		case errors.Is(err, authkit.ErrUserNotFound), errors.Is(err, authkit.ErrSessionNotFound):
-			span.SetAttributes(attribute.String("authkit.result", "not_found"))
-		case errors.Is(err, authkit.ErrEmailTaken):
-			span.SetAttributes(attribute.String("authkit.result", "email_taken"))
-		case errors.Is(err, context.Canceled):
-			span.SetAttributes(attribute.String("authkit.result", "canceled"))
-		default:
+		if result := resultOf(err); result != "" {
+			span.SetAttributes(attribute.String("authkit.result", result))
+		} else if err != nil {
 			span.SetStatus(codes.Error, "the store failed")
 		}
 		span.End()
 	}
 }
 
-func isThrottled(err error) bool {
-	_, ok := errors.AsType[*authkit.ThrottledError](err)
-	return ok
+// resultOf returns the attribute for an error that is no failure of a store, or "".
+func resultOf(err error) string {
+	if _, throttled := errors.AsType[*authkit.ThrottledError](err); throttled {
+		return "throttled"
+	}
+	for _, r := range results {
+		if errors.Is(err, r.err) {
+			return r.result
+		}
+	}
+	return ""
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/authkit-go/authkit/throttle"
 )
 
-// The floor: a round trip, and the same fields read by a command of their own.
+// BenchmarkPing and BenchmarkHGetAll are the lower bounds: a round trip, and a plain read of the fields.
 func BenchmarkPing(b *testing.B) {
 	client := dial(b)
 	b.RunParallel(func(pb *testing.PB) {
@@ -39,7 +39,7 @@ func BenchmarkHGetAll(b *testing.B) {
 	})
 }
 
-// What each guarded request costs.
+// BenchmarkSessionByID is the cost of each guarded request.
 func BenchmarkSessionByID(b *testing.B) {
 	s := open(b, dial(b))
 	x := newSession("user-1", 1)
@@ -69,7 +69,7 @@ func BenchmarkRotateSession(b *testing.B) {
 	}
 }
 
-// A login of a user who has as many sessions as they can.
+// A user with the maximum number of sessions logs in.
 func BenchmarkCreateSession(b *testing.B) {
 	s := open(b, dial(b))
 	b.ReportAllocs()
@@ -80,7 +80,7 @@ func BenchmarkCreateSession(b *testing.B) {
 	}
 }
 
-// For how long Redis answers nobody, at the most that Kit.Run deletes at a time.
+// The time during which Redis is blocked by the largest batch of Kit.Run.
 func BenchmarkDeleteExpired1000(b *testing.B) {
 	s := open(b, dial(b))
 	for b.Loop() {
@@ -96,8 +96,8 @@ func BenchmarkDeleteExpired1000(b *testing.B) {
 	}
 }
 
-// BenchmarkTake is what each login costs before its hash: one that fails, by as many accounts and
-// addresses as there are runs, and one that is refused.
+// BenchmarkTake is the cost of a login before its hash. The failing logins are of different accounts
+// and addresses.
 func BenchmarkTake(b *testing.B) {
 	b.Run("failure", func(b *testing.B) {
 		s, _ := openThrottle(b, dial(b))

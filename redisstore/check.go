@@ -12,55 +12,56 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// maxSkew is how far the clock of a server may be from the program's before it is a fault.
+// maxSkew is the largest difference between the clocks of server and program that is no problem.
 const maxSkew = 5 * time.Second
 
-// Check looks how the server is set up that has the store, and returns an error that joins
-// what is to be mended, or says why it could not look. Call it when a program starts,
-// and log what it says: some hosted services cannot be set up otherwise, and a store works on them
-// until they lose something.
+// Check checks the configuration of the server. It returns an error that joins all problems,
+// or the error of the check. Call it when a program starts, and log the error. Do not stop the
+// program: some hosted services cannot be configured, and a store works on them until they
+// lose data.
 //
-// It finds a replica, a maxmemory-policy other than noeviction, an append-only file that is
-// off, a server that cannot write to its disk, and a clock that is not the program's.
-func (s *Sessions) Check(ctx context.Context) error { return s.check(ctx, sessionSettings) }
+// Check reports a replica, a maxmemory-policy other than noeviction, an append-only file that
+// is off, a server that cannot write to its disk, and a clock that differs from the program's.
+func (s *Store) Check(ctx context.Context) error { return s.check(ctx, sessionSettings) }
 
-// Doctor returns what [Sessions.Check] does, a finding each. [authkit.Kit.Doctor] calls it.
-func (s *Sessions) Doctor(ctx context.Context) []authkit.Finding {
+// Doctor returns the problems of [Store.Check] as findings. Package doctor calls it.
+func (s *Store) Doctor(ctx context.Context) []authkit.Finding {
 	return s.doctor(ctx, sessionSettings)
 }
 
-// Check is [Sessions.Check] for a throttle, which can bear to lose more: it does not ask for an
-// append-only file.
+// Check is like [Store.Check] for a throttle. It does not require an append-only file, because
+// a throttle can lose data.
 func (t *Throttle) Check(ctx context.Context) error { return t.check(ctx, throttleSettings) }
 
-// Doctor returns what [Throttle.Check] does, a finding each. The Doctor of package throttle calls it.
+// Doctor returns the problems of [Throttle.Check] as findings. The Doctor of package throttle
+// calls it.
 func (t *Throttle) Doctor(ctx context.Context) []authkit.Finding {
 	return t.doctor(ctx, throttleSettings)
 }
 
-// A setting is what a server says of itself in INFO, and what is wrong unless it says so.
+// A setting is a line of INFO with the value that it must have, and the harm if it has another.
 type setting struct {
 	name, want string
 	severity   slog.Level
-	harm, mend string
+	harm, fix  string
 }
 
 var sessionSettings = []setting{
-	{"role", "master", slog.LevelError, "it shows sessions that have ended", "connect to the master"},
-	{"maxmemory_policy", "noeviction", slog.LevelError, "sessions, or what finds them to end them, vanish when memory is short", "set maxmemory-policy noeviction"},
-	{"aof_enabled", "1", slog.LevelError, "a restart takes back logouts, and loses logins, since the last snapshot", "set appendonly yes"},
-	{"aof_last_write_status", "ok", slog.LevelError, "nothing is accepted that has to be written", "look at its disk"},
-	{"rdb_last_bgsave_status", "ok", slog.LevelError, "nothing is accepted that has to be written", "look at its disk"},
+	{"role", "master", slog.LevelError, "it returns sessions that have ended", "connect to the master"},
+	{"maxmemory_policy", "noeviction", slog.LevelError, "sessions, or the sets that find them to end them, vanish when memory is short", "set maxmemory-policy noeviction"},
+	{"aof_enabled", "1", slog.LevelError, "a restart undoes logouts, and loses logins, since the last snapshot", "set appendonly yes"},
+	{"aof_last_write_status", "ok", slog.LevelError, "all changes are refused", "look at its disk"},
+	{"rdb_last_bgsave_status", "ok", slog.LevelError, "all changes are refused", "look at its disk"},
 }
 
 var throttleSettings = []setting{
 	{"role", "master", slog.LevelError, "no attempt can be counted there", "connect to the master"},
-	{"maxmemory_policy", "noeviction", slog.LevelWarn, "what is counted is forgotten when memory is short, which whoever guesses can bring about", "set maxmemory-policy noeviction"},
+	{"maxmemory_policy", "noeviction", slog.LevelWarn, "counters vanish when memory is short, and an attacker can cause that", "set maxmemory-policy noeviction"},
 	{"aof_last_write_status", "ok", slog.LevelError, "no attempt can be counted", "look at its disk"},
 	{"rdb_last_bgsave_status", "ok", slog.LevelError, "no attempt can be counted", "look at its disk"},
 }
 
-// A fault is a setting that is not as it should be, or the clock.
+// A fault is a setting with the wrong value, or the clock.
 type fault struct {
 	setting
 	code, is string
@@ -70,7 +71,7 @@ func (s *server) check(ctx context.Context, settings []setting) error {
 	faults, err := s.faults(ctx, settings)
 	errs := []error{err}
 	for _, f := range faults {
-		errs = append(errs, fmt.Errorf("redisstore: the server's %s is %q: %s; %s", f.name, f.is, f.harm, f.mend))
+		errs = append(errs, fmt.Errorf("redisstore: the server's %s is %q: %s; %s", f.name, f.is, f.harm, f.fix))
 	}
 	return errors.Join(errs...)
 }
@@ -80,19 +81,19 @@ func (s *server) doctor(ctx context.Context, settings []setting) (found []authki
 	if err != nil {
 		return []authkit.Finding{{
 			Code: "unavailable", Severity: slog.LevelError,
-			Text: fmt.Sprintf("Redis cannot be asked about itself: %v", err), Mend: "see that it is up",
+			Text: fmt.Sprintf("Redis cannot be checked: %v", err), Fix: "see that it is up",
 		}}
 	}
 	for _, f := range faults {
 		found = append(found, authkit.Finding{
 			Code: f.code, Severity: f.severity,
-			Text: fmt.Sprintf("the Redis server's %s is %q: %s", f.name, f.is, f.harm), Mend: f.mend,
+			Text: fmt.Sprintf("the Redis server's %s is %q: %s", f.name, f.is, f.harm), Fix: f.fix,
 		})
 	}
 	return found
 }
 
-// faults asks the server about itself.
+// faults returns the problems of the server.
 func (s *server) faults(ctx context.Context, settings []setting) (found []fault, err error) {
 	before := time.Now()
 	reply, err := s.run(ctx, s.info, []string{s.prefix})
@@ -120,11 +121,11 @@ func (s *server) faults(ctx context.Context, settings []setting) (found []fault,
 		return nil, failed(ctx, "Check", errReply)
 	}
 	there := time.Unix(seconds, micros*int64(time.Microsecond))
-	// What the question took is no skew.
+	// The duration of the call is no skew.
 	if skew := min(0, there.Sub(before)) + max(0, there.Sub(after)); skew.Abs() > maxSkew {
 		found = append(found, fault{
-			setting{"clock", "", slog.LevelWarn, "that is how far it is ahead of the one here, so that one of the two is wrong",
-				"run NTP on both machines; the store itself goes by the clocks of the programs"},
+			setting{"clock", "", slog.LevelWarn, "it is ahead of the clock here by that much, so one of the two is wrong",
+				"run NTP on both machines; the store itself uses the clocks of the programs"},
 			"clock_skew", skew.Round(time.Second).String(),
 		})
 	}

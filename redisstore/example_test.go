@@ -11,7 +11,8 @@ import (
 	"github.com/authkit-go/authkit/throttle"
 )
 
-// Sessions of a tenant in Redis, and accounts elsewhere. Nothing is dialled before the first login.
+// The sessions and tickets of a tenant are in Redis, and its accounts elsewhere. No connection is opened before
+// the first login.
 func Example() {
 	options, err := redis.ParseURL("redis://127.0.0.1:6379/0")
 	if err != nil {
@@ -21,7 +22,7 @@ func Example() {
 	client := redis.NewClient(options)
 	defer func() { _ = client.Close() }()
 
-	store, err := redisstore.NewSessions(client, redisstore.Options{Prefix: "tenant-1"})
+	store, err := redisstore.New(client, redisstore.Options{Prefix: "tenant-1"})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -30,13 +31,14 @@ func Example() {
 	_, err = authkit.New(authkit.Config{
 		Secret:   []byte("a secret of 32 random bytes, or more"),
 		Sessions: authkit.SessionConfig{Store: store},
+		Tickets:  store,
 	})
 	fmt.Println(err)
 	// Output: <nil>
 }
 
-// Limits that several instances share: each makes its own, with the same secret, on one Redis. An account
-// that one of them refuses, all of them refuse.
+// Several instances share limits. Each instance makes its own Throttle with the same secret, on one
+// Redis. All of them refuse an account that one of them refuses.
 func ExampleNewThrottle() {
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:6379", ContextTimeoutEnabled: true})
 	defer func() { _ = client.Close() }()
@@ -59,11 +61,11 @@ func ExampleNewThrottle() {
 	// Output: <nil>
 }
 
-// The usual mistake: go-redis looks at the deadline of a context only if it is told to.
-func ExampleNewSessions_deadlines() {
+// The usual mistake: go-redis ignores the deadline of a context unless an option is set.
+func ExampleNew_deadlines() {
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:6379"})
 	defer func() { _ = client.Close() }()
-	_, err := redisstore.NewSessions(client, redisstore.Options{})
+	_, err := redisstore.New(client, redisstore.Options{})
 	fmt.Println(err)
 	// Output: redisstore: the client waits past the deadline of a context; set its option ContextTimeoutEnabled
 }

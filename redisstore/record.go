@@ -11,21 +11,22 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// errReply is what a script of this package never answers.
-var errReply = errors.New("what Redis has is not what was stored")
+// errReply is the error for a reply that no script of this package returns.
+var errReply = errors.New("the record in Redis is not one of this package")
 
 const callLen = 16
 
-// newCall returns what a call is known by. The client sends a script again whose answer
-// was lost, and the script must not take its own work for somebody else's.
+// newCall returns a random ID for a call. The client sends a script again if the reply was
+// lost. The script recognizes its own earlier work by the ID.
 func newCall() []byte {
 	call := make([]byte, callLen)
 	_, _ = rand.Read(call)
 	return call
 }
 
-// micros returns a time as it is stored: in microseconds since 1970, and in decimal, for a
-// number of a script would be a float64. The scores are: see the package comment.
+// micros returns a time as it is stored: microseconds since 1970, in decimal. It is not a
+// number, which a script would round to a float64. Scores are rounded; see the package
+// comment.
 func micros(t time.Time) string { return strconv.FormatInt(t.UnixMicro(), 10) }
 
 func parseMicros(text string) (time.Time, error) {
@@ -33,16 +34,47 @@ func parseMicros(text string) (time.Time, error) {
 	return time.UnixMicro(n).UTC(), err
 }
 
-// createArgs returns the fields of a session that lua/create.lua takes, beside ID and user.
+// createArgs returns the arguments of lua/create.lua for a session, without ID and user.
 func createArgs(s *authkit.StoredSession) []any {
 	return []any{
 		s.Device, s.Address, micros(s.CreatedAt), micros(s.LastUsedAt), micros(s.ExpiresAt), micros(s.EndsAt),
-		s.TokenHash[:], s.ParentHash[:], micros(s.RotatedAt), s.Successor, life(s.CreatedAt, s.ExpiresAt),
+		s.TokenHash[:], s.ParentHash[:], micros(s.RotatedAt), s.Successor, optionalMicros(s.AuthTime), joinMethods(s.Methods),
+		life(s.CreatedAt, s.ExpiresAt),
 	}
 }
 
-// parseSession reads what read of lua/common.lua returns. As the other parsers, it passes the
-// error of the call on.
+// optionalMicros is micros with the empty text for the zero time, as in a session that was
+// stored without the field.
+func optionalMicros(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return micros(t)
+}
+
+// joinMethods returns the methods as one text, each with its length in front.
+func joinMethods(methods []string) string {
+	var text strings.Builder
+	for _, m := range methods {
+		text.WriteString(entry(m, ""))
+	}
+	return text.String()
+}
+
+// splitMethods is the inverse of joinMethods. It returns nil for the empty text.
+func splitMethods(text string) (methods []string, ok bool) {
+	for text != "" {
+		var method string
+		if method, text, ok = parseEntry(text); !ok {
+			return nil, false
+		}
+		methods = append(methods, method)
+	}
+	return methods, true
+}
+
+// parseSession parses the reply of read in lua/common.lua. Like the other parsers, it returns
+// the error of the call, if there is one.
 func parseSession(id string, reply any, err error) (authkit.StoredSession, error) {
 	s := authkit.StoredSession{Session: authkit.Session{ID: id}}
 	fields, err := parseTexts(reply, err)
@@ -51,7 +83,7 @@ func parseSession(id string, reply any, err error) (authkit.StoredSession, error
 		return authkit.StoredSession{}, err
 	case len(fields) == 0:
 		return authkit.StoredSession{}, authkit.ErrSessionNotFound
-	case len(fields) != 11 || len(fields[7]) != len(s.TokenHash) || len(fields[8]) != len(s.ParentHash):
+	case len(fields) != 13 || len(fields[7]) != len(s.TokenHash) || len(fields[8]) != len(s.ParentHash):
 		return authkit.StoredSession{}, errReply
 	}
 	s.UserID, s.Device, s.Address = fields[0], fields[1], fields[2]
@@ -68,11 +100,23 @@ func parseSession(id string, reply any, err error) (authkit.StoredSession, error
 			return authkit.StoredSession{}, errReply
 		}
 	}
+	if fields[11] != "" {
+		if s.AuthTime, err = parseMicros(fields[11]); err != nil {
+			return authkit.StoredSession{}, errReply
+		}
+	}
+	var ok bool
+	if s.Methods, ok = splitMethods(fields[12]); !ok {
+		return authkit.StoredSession{}, errReply
+	}
 	return s, nil
 }
 
-// parseEntry reads what entry of lua/common.lua returns.
-func parseEntry(entry string) (id, userID string, ok bool) {
+// entry is entry of lua/common.lua.
+func entry(first, rest string) string { return strconv.Itoa(len(first)) + ":" + first + rest }
+
+// parseEntry is the inverse of entry.
+func parseEntry(entry string) (first, rest string, ok bool) {
 	length, rest, _ := strings.Cut(entry, ":")
 	n, err := strconv.Atoi(length)
 	if err != nil || n < 0 || n > len(rest) {
@@ -81,7 +125,7 @@ func parseEntry(entry string) (id, userID string, ok bool) {
 	return rest[:n], rest[n:], true
 }
 
-// parseRevocation reads what revocation of lua/common.lua returns.
+// parseRevocation is the inverse of revocation of lua/common.lua.
 func parseRevocation(member string) (r authkit.Revocation, err error) {
 	at, entry, ok := strings.Cut(member[min(callLen, len(member)):], ":")
 	if ok {
@@ -93,7 +137,7 @@ func parseRevocation(member string) (r authkit.Revocation, err error) {
 	return r, nil
 }
 
-// parsePair reads an answer of a number that is 0 or 1 and, as a rule, something else.
+// parsePair parses a reply of 0 or 1 that another value may follow.
 func parsePair(reply any, err error) (one bool, rest any, _ error) {
 	if err != nil {
 		return false, nil, err
@@ -108,7 +152,7 @@ func parsePair(reply any, err error) (one bool, rest any, _ error) {
 	return pair[0] == int64(1), rest, nil
 }
 
-// parseTexts reads an answer of texts.
+// parseTexts parses a reply that is a list of texts.
 func parseTexts(reply any, err error) ([]string, error) {
 	if err != nil {
 		return nil, err
@@ -126,7 +170,7 @@ func parseTexts(reply any, err error) ([]string, error) {
 	return texts, nil
 }
 
-// parseCount reads an answer of a number.
+// parseCount parses a reply that is a number.
 func parseCount(reply any, err error) (int, error) {
 	if err != nil {
 		return 0, err

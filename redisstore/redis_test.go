@@ -16,14 +16,14 @@ import (
 	"github.com/authkit-go/authkit/storetest"
 )
 
-// TestMain has go-redis say nothing about servers that tests stop.
+// TestMain turns off the log of go-redis, which would report servers that tests stop.
 func TestMain(m *testing.M) {
 	logging.Disable()
 	os.Exit(m.Run())
 }
 
-// dial returns a client of the Redis that AUTHKIT_TEST_REDIS names. Where CI is true it has
-// to be there.
+// dial returns a client of the Redis that AUTHKIT_TEST_REDIS names. If CI is true, it must be
+// available.
 func dial(tb testing.TB) *redis.Client {
 	tb.Helper()
 	addr := cmp.Or(os.Getenv("AUTHKIT_TEST_REDIS"), "127.0.0.1:6379")
@@ -38,24 +38,24 @@ func dial(tb testing.TB) *redis.Client {
 	return client
 }
 
-// open returns an empty store, and cleans up behind it.
-func open(tb testing.TB, client redis.UniversalClient) *redisstore.Sessions {
+// open returns an empty store. Its keys are deleted after the test.
+func open(tb testing.TB, client redis.UniversalClient) *redisstore.Store {
 	tb.Helper()
 	s, _ := openNamed(tb, client)
 	return s
 }
 
-// openNamed is open with the prefix of the store, which nobody else has.
-func openNamed(tb testing.TB, client redis.UniversalClient) (*redisstore.Sessions, string) {
+// openNamed is like open and also returns the prefix of the store, which is unique.
+func openNamed(tb testing.TB, client redis.UniversalClient) (*redisstore.Store, string) {
 	tb.Helper()
 	prefix := "test-" + rand.Text()
 	tb.Cleanup(func() { remove(tb, client, prefix) })
-	s, err := redisstore.NewSessions(client, redisstore.Options{Prefix: prefix})
+	s, err := redisstore.New(client, redisstore.Options{Prefix: prefix})
 	require.NoError(tb, err)
 	return s, prefix
 }
 
-// remove removes what is under a prefix.
+// remove deletes the keys with a prefix.
 func remove(tb testing.TB, client redis.UniversalClient, prefix string) {
 	tb.Helper()
 	for _, key := range keys(tb, client, prefix) {
@@ -88,4 +88,10 @@ func TestSessions(t *testing.T) {
 	t.Parallel()
 	client := dial(t)
 	storetest.TestSessionStore(t, func(t *testing.T) authkit.SessionStore { return open(t, client) })
+}
+
+func TestTickets(t *testing.T) {
+	t.Parallel()
+	client := dial(t)
+	storetest.TestTicketStore(t, func(t *testing.T) authkit.TicketStore { return open(t, client) })
 }

@@ -27,6 +27,18 @@ var (
 	luaExpired string
 	//go:embed lua/delete.lua
 	luaDelete string
+	//go:embed lua/ticket.lua
+	luaTicket string
+	//go:embed lua/ticketput.lua
+	luaTicketPut string
+	//go:embed lua/ticketattempt.lua
+	luaTicketAttempt string
+	//go:embed lua/ticketconsume.lua
+	luaTicketConsume string
+	//go:embed lua/ticketdelete.lua
+	luaTicketDelete string
+	//go:embed lua/ticketsweep.lua
+	luaTicketSweep string
 	//go:embed lua/throttle.lua
 	luaThrottle string
 	//go:embed lua/take.lua
@@ -39,21 +51,25 @@ var (
 	luaInfo string
 )
 
-// scripts are what of sessions runs in Redis, once it has been sent there.
+// scripts are the scripts of a Store. Redis keeps each once it has run.
 type scripts struct {
 	create, find, list, rotate, revoke, revokeAll, revocations, expired, delete *redis.Script
+	putTicket, attemptTicket, consumeTicket, deleteTickets, sweepTickets        *redis.Script
 }
 
 func newScripts() scripts {
 	script := func(source string) *redis.Script { return redis.NewScript(luaCommon + source) }
+	ticket := func(source string) *redis.Script { return script(luaTicket + source) }
 	return scripts{
 		create: script(luaCreate), find: script(luaFind), list: script(luaList),
 		rotate: script(luaRotate), revoke: script(luaRevoke), revokeAll: script(luaRevokeAll),
 		revocations: script(luaRevocations), expired: script(luaExpired), delete: script(luaDelete),
+		putTicket: ticket(luaTicketPut), attemptTicket: ticket(luaTicketAttempt), consumeTicket: ticket(luaTicketConsume),
+		deleteTickets: ticket(luaTicketDelete), sweepTickets: ticket(luaTicketSweep),
 	}
 }
 
-// throttleScripts are what of a throttle does.
+// throttleScripts are the scripts of a Throttle.
 type throttleScripts struct{ take, settle, clear *redis.Script }
 
 func newThrottleScripts() throttleScripts {

@@ -15,20 +15,21 @@ const defaultPrefix = "authkit"
 // Options are the options of a store.
 type Options struct {
 	// Prefix begins the names of all keys: "{prefix}:s:…". Stores with different prefixes
-	// have nothing in common; give each tenant its own. [Sessions] and a [Throttle] can have
-	// the same. It is 1 to 64 letters, digits and any of "._:-"; empty means "authkit".
+	// share no data, so give each tenant its own. A [Store] and a [Throttle] can have the
+	// same prefix. It consists of 1 to 64 letters, digits and "._:-". If empty, it is
+	// "authkit".
 	Prefix string
 }
 
-// A server is where a store keeps what it has.
+// A server is the Redis of a store.
 type server struct {
 	client redis.UniversalClient
-	prefix string // of all keys: with the hash tag
+	prefix string // of all keys, with the hash tag
 	info   *redis.Script
 }
 
-// newServer returns the server of a store, or an error that joins every fault of the
-// client's options and of opts.
+// newServer returns the server of a store. The error joins every problem of the client's
+// options and of opts.
 func newServer(client redis.UniversalClient, opts Options) (server, error) {
 	prefix := cmp.Or(opts.Prefix, defaultPrefix)
 	err := checkClient(client)
@@ -38,7 +39,7 @@ func newServer(client redis.UniversalClient, opts Options) (server, error) {
 	return server{client: client, prefix: "{" + prefix + "}:", info: redis.NewScript(luaInfo)}, err
 }
 
-// checkClient finds what a client must not do.
+// checkClient returns an error for a client that a store cannot use.
 func checkClient(client redis.UniversalClient) error {
 	var deadlines, replicas bool
 	switch c := client.(type) {
@@ -60,13 +61,13 @@ func checkClient(client redis.UniversalClient) error {
 		errs = append(errs, errors.New("redisstore: the client waits past the deadline of a context; set its option ContextTimeoutEnabled"))
 	}
 	if replicas {
-		errs = append(errs, errors.New("redisstore: the client reads from replicas, which are a moment behind; "+
-			"give the store a client of its own, without ReadOnly, RouteByLatency and RouteRandomly"))
+		errs = append(errs, errors.New("redisstore: the client reads from replicas, which lag behind the master; "+
+			"give the store a separate client without ReadOnly, RouteByLatency and RouteRandomly"))
 	}
 	return errors.Join(errs...)
 }
 
-// run runs a script, unless the context has ended.
+// run runs a script. It returns the error of the context if that has ended.
 func (s *server) run(ctx context.Context, script *redis.Script, keys []string, args ...any) (any, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

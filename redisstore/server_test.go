@@ -27,7 +27,7 @@ import (
 	"github.com/authkit-go/authkit/throttle"
 )
 
-// program returns the path of a program that the machine has to have where CI is true.
+// program returns the path of a program. If CI is true, the machine must have it.
 func program(tb testing.TB, name string) string {
 	tb.Helper()
 	path, err := exec.LookPath(name)
@@ -40,18 +40,18 @@ func program(tb testing.TB, name string) string {
 	return path
 }
 
-// A server is a redis-server of a test's own, which can be stopped and started.
+// A server is the redis-server of one test. It can be stopped and started.
 type server struct {
 	path, dir, addr string
 	args            []string
 	process         *exec.Cmd
 }
 
-// ports are those that tests have been given.
+// ports are the ports that freePort has returned.
 var ports sync.Map
 
-// freePort returns a port that nobody listens on and no other test is given, so that a server
-// can be started on it again. It is not one that systems choose by themselves.
+// freePort returns an unused port that no other test gets, so that a server can be started on
+// it again. It is outside the range from which systems choose ports.
 func freePort(tb testing.TB) int {
 	tb.Helper()
 	for range 1000 {
@@ -68,7 +68,7 @@ func freePort(tb testing.TB) int {
 	return 0
 }
 
-// newServer starts a server that keeps nothing on disk, but for the options given.
+// newServer starts a server. Unless args say otherwise, it writes no data to disk.
 func newServer(tb testing.TB, args ...string) *server {
 	tb.Helper()
 	port := freePort(tb)
@@ -79,7 +79,7 @@ func newServer(tb testing.TB, args ...string) *server {
 	return s
 }
 
-// start starts the server, and waits until it answers, and not another one.
+// start starts the server and waits until it answers. It fails if another server answers.
 func (s *server) start(tb testing.TB) {
 	tb.Helper()
 	s.process = exec.Command(s.path, s.args...)
@@ -95,7 +95,7 @@ func (s *server) start(tb testing.TB) {
 	require.Contains(tb, info, fmt.Sprintf("process_id:%d\r\n", s.process.Process.Pid))
 }
 
-// kill ends the server as kill -9 does, if it runs.
+// kill ends the server as kill -9 does, if it is running.
 func (s *server) kill(tb testing.TB) {
 	tb.Helper()
 	if s.process != nil {
@@ -105,7 +105,7 @@ func (s *server) kill(tb testing.TB) {
 	}
 }
 
-// client returns a client that does not wait long for a server that is gone.
+// client returns a client that fails soon if the server is gone.
 func (s *server) client(tb testing.TB) *redis.Client {
 	tb.Helper()
 	client := redis.NewClient(&redis.Options{Addr: s.addr, ContextTimeoutEnabled: true, MaxRetries: 1, DialerRetries: 1})
@@ -114,14 +114,14 @@ func (s *server) client(tb testing.TB) *redis.Client {
 }
 
 // sessionsOn returns the sessions of a client.
-func sessionsOn(tb testing.TB, client redis.UniversalClient) *redisstore.Sessions {
+func sessionsOn(tb testing.TB, client redis.UniversalClient) *redisstore.Store {
 	tb.Helper()
-	s, err := redisstore.NewSessions(client, redisstore.Options{})
+	s, err := redisstore.New(client, redisstore.Options{})
 	require.NoError(tb, err)
 	return s
 }
 
-// storeFails checks that every call fails, and none of them by saying that there is nothing.
+// storeFails checks that every method returns the error of a store that failed.
 func storeFails(t *testing.T, s authkit.SessionStore, x *authkit.StoredSession) {
 	t.Helper()
 	for method, err := range calls(t.Context(), s, x) {
@@ -131,8 +131,8 @@ func storeFails(t *testing.T, s authkit.SessionStore, x *authkit.StoredSession) 
 	}
 }
 
-// A Redis that is gone is a store that fails; one that comes back without its memory has no
-// session, and so nobody is logged in.
+// If Redis is gone, the store fails. If it returns without its data, there is no session and all
+// users are logged out.
 func TestServerLosesItsMemory(t *testing.T) {
 	t.Parallel()
 	srv := newServer(t)
@@ -159,7 +159,7 @@ func TestServerLosesItsMemory(t *testing.T) {
 	storeFails(t, store, newSession("user-1", 1))
 
 	srv.start(t)
-	// A client that could not dial tries again once a second.
+	// A client that could not connect retries once a second.
 	require.Eventually(t, func() bool { return status() != http.StatusServiceUnavailable }, 30*time.Second, 10*time.Millisecond)
 	require.Equal(t, http.StatusUnauthorized, status())
 	_, err = kit.Refresh(t.Context(), token.RefreshToken)
@@ -169,8 +169,8 @@ func TestServerLosesItsMemory(t *testing.T) {
 	require.Equal(t, http.StatusOK, status())
 }
 
-// With appendfsync always, what was acknowledged is there after a kill. With everysec it need not be:
-// Redis answers before it writes, while the sync before that is under way.
+// With appendfsync always, acknowledged changes survive a kill. With everysec they may not, because
+// Redis answers before it writes while an earlier sync is running.
 func TestServerIsKilled(t *testing.T) {
 	t.Parallel()
 	srv := newServer(t, "--appendonly", "yes", "--appendfsync", "always")
@@ -197,7 +197,7 @@ func TestServerIsKilled(t *testing.T) {
 	require.Equal(t, []authkit.Revocation{{UserID: ended.UserID, SessionID: ended.ID, At: start}}, list)
 }
 
-// A Redis that does not answer is waited for as long as the context says.
+// A call waits for a Redis that does not answer until its context ends.
 func TestServerHangs(t *testing.T) {
 	t.Parallel()
 	srv := newServer(t)
@@ -210,15 +210,15 @@ func TestServerHangs(t *testing.T) {
 	_, err := s.SessionByID(ctx, x.ID)
 	require.Error(t, err)
 	require.NotErrorIs(t, err, authkit.ErrSessionNotFound)
-	<-ctx.Done() // which the client's own deadline may be a moment before
+	<-ctx.Done() // the deadline of the client may be slightly earlier
 	require.NoError(t, srv.process.Process.Signal(syscall.SIGCONT))
 	got, err := s.SessionByID(t.Context(), x.ID)
 	require.NoError(t, err)
 	require.Equal(t, *x, got)
 }
 
-// A Redis without memory to spare takes no new sessions and no rotations, and changes
-// nothing by halves. What is there can be read and ended.
+// A full Redis refuses new sessions and rotations, and makes no partial change. Existing sessions
+// can be read and ended.
 func TestServerIsFull(t *testing.T) {
 	t.Parallel()
 	srv := newServer(t)
@@ -263,7 +263,7 @@ func TestServerIsFull(t *testing.T) {
 	begin(t, s, d)
 }
 
-// A replica is a moment behind: it is not asked.
+// A replica lags behind, so it is not used.
 func TestServerIsAReplica(t *testing.T) {
 	t.Parallel()
 	master, replica := newServer(t), newServer(t)
@@ -338,10 +338,14 @@ func TestCluster(t *testing.T) {
 	t.Run("Sessions", func(t *testing.T) {
 		storetest.TestSessionStore(t, func(t *testing.T) authkit.SessionStore { return open(t, client) })
 	})
+	t.Run("Tickets", func(t *testing.T) {
+		storetest.TestTicketStore(t, func(t *testing.T) authkit.TicketStore { return open(t, client) })
+	})
 	t.Run("Check", func(t *testing.T) {
 		require.ErrorContains(t, open(t, client).Check(t.Context()), "aof_enabled")
 	})
 	t.Run("SlotOnTheMove", func(t *testing.T) { testSlotOnTheMove(t, client, nodes) })
+	t.Run("TicketSlotOnTheMove", func(t *testing.T) { testTicketSlotOnTheMove(t, client, nodes) })
 	t.Run("Throttle", func(t *testing.T) {
 		storetest.TestThrottleStore(t, func(t *testing.T) throttle.Store {
 			s, _ := openThrottle(t, client)
@@ -351,8 +355,8 @@ func TestCluster(t *testing.T) {
 	t.Run("ThrottleSlotOnTheMove", func(t *testing.T) { testThrottleSlotOnTheMove(t, client, nodes) })
 }
 
-// moveSlot begins to move the slot of a store to another node. It returns what moves a key, and
-// what moves the rest of them and ends it.
+// moveSlot begins to move the slot of a store to another node. It returns a function that moves one
+// key, and a function that moves the rest and finishes.
 func moveSlot(t *testing.T, client *redis.ClusterClient, nodes []*server, prefix string) (move func(key string), finish func()) {
 	ctx := t.Context()
 	slot := int(client.ClusterKeySlot(ctx, "{"+prefix+"}").Val())
@@ -379,8 +383,8 @@ func moveSlot(t *testing.T, client *redis.ClusterClient, nodes []*server, prefix
 	}
 }
 
-// testSlotOnTheMove has half the keys of a store on one node and half on another: what
-// needs both fails, and changes nothing.
+// testSlotOnTheMove has half the keys of a store on one node and half on another. Calls that need
+// both fail, and change nothing.
 func testSlotOnTheMove(t *testing.T, client *redis.ClusterClient, nodes []*server) {
 	ctx := t.Context()
 	s, prefix := openNamed(t, client)
@@ -429,7 +433,7 @@ func testSlotOnTheMove(t *testing.T, client *redis.ClusterClient, nodes []*serve
 	require.Len(t, revoked, 3)
 }
 
-// A Redis that cannot save takes no changes; what is there can be read.
+// A Redis that cannot save refuses changes. Sessions can be read.
 func TestServerCannotSave(t *testing.T) {
 	t.Parallel()
 	srv := newServer(t, "--save", "3600 1")

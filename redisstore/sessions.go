@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -14,65 +12,38 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// keepBeyond is how long Redis keeps a session that has expired, unless DeleteExpired comes
-// first. It is by far longer than the clocks of instances differ.
-const keepBeyond = 24 * time.Hour
+var _ authkit.SessionStore = (*Store)(nil)
 
-// Sessions is an [authkit.SessionStore] on Redis. It is safe for concurrent use, by any
-// number of instances. Make it with [NewSessions].
-type Sessions struct {
-	server
-	scripts scripts
-}
+var errSessionExists = errors.New("the session ID is empty or exists")
 
-var _ authkit.SessionStore = (*Sessions)(nil)
-
-// NewSessions returns the sessions that are kept under a prefix. The error joins every
-// fault of the client's options and of opts.
-//
-// The client is a *redis.Client, to one server or made by redis.NewFailoverClient, or a
-// *redis.ClusterClient, with ContextTimeoutEnabled and without ReadOnly, RouteByLatency and
-// RouteRandomly. A *redis.Ring is refused: when a server leaves it and comes back, sessions
-// would that have been ended. The client stays the caller's, to be closed by them; nothing
-// is dialled here.
-func NewSessions(client redis.UniversalClient, opts Options) (*Sessions, error) {
-	on, err := newServer(client, opts)
-	if err != nil {
-		return nil, err
-	}
-	return &Sessions{server: on, scripts: newScripts()}, nil
-}
-
-func (s *Sessions) sessionKey(id string) string  { return s.prefix + "s:" + id }
-func (s *Sessions) userKey(userID string) string { return s.prefix + "u:" + userID } // the set of the user's IDs
-func (s *Sessions) expiryKey() string            { return s.prefix + "expiry" }      // entries by ExpiresAt
-func (s *Sessions) revokedKey() string           { return s.prefix + "revoked" }     // revocations by At
+func (s *Store) sessionKey(id string) string  { return s.prefix + "s:" + id }
+func (s *Store) userKey(userID string) string { return s.prefix + "u:" + userID } // the set of the user's IDs
+func (s *Store) expiryKey() string            { return s.prefix + "expiry" }      // entries by ExpiresAt
+func (s *Store) revokedKey() string           { return s.prefix + "revoked" }     // revocations by At
 
 // CreateSession implements [authkit.SessionStore].
-func (s *Sessions) CreateSession(ctx context.Context, session authkit.StoredSession, limit int) error {
+func (s *Store) CreateSession(ctx context.Context, session authkit.StoredSession, limit int) error {
 	if session.ID == "" {
-		return failed(ctx, "CreateSession", errExists)
+		return failed(ctx, "CreateSession", errSessionExists)
 	}
 	keys := []string{s.sessionKey(session.ID), s.userKey(session.UserID), s.expiryKey(), s.revokedKey()}
 	args := append([]any{newCall(), session.ID, session.UserID, max(1, limit)}, createArgs(&session)...)
 	_, created, err := s.ofUser(ctx, s.scripts.create, keys, args)
 	if err == nil && created != int64(1) {
-		err = errExists
+		err = errSessionExists
 	}
 	return failed(ctx, "CreateSession", err)
 }
 
-var errExists = errors.New("the session ID is empty or exists")
-
 // SessionByID implements [authkit.SessionStore]. It is one round trip.
-func (s *Sessions) SessionByID(ctx context.Context, id string) (authkit.StoredSession, error) {
+func (s *Store) SessionByID(ctx context.Context, id string) (authkit.StoredSession, error) {
 	reply, err := s.run(ctx, s.scripts.find, []string{s.sessionKey(id)})
 	session, err := parseSession(id, reply, err)
 	return session, failed(ctx, "SessionByID", err)
 }
 
 // SessionsByUser implements [authkit.SessionStore].
-func (s *Sessions) SessionsByUser(ctx context.Context, userID string) ([]authkit.Session, error) {
+func (s *Store) SessionsByUser(ctx context.Context, userID string) ([]authkit.Session, error) {
 	ids, reply, err := s.ofUser(ctx, s.scripts.list, []string{s.userKey(userID)}, nil)
 	if err != nil {
 		return nil, failed(ctx, "SessionsByUser", err)
@@ -85,7 +56,7 @@ func (s *Sessions) SessionsByUser(ctx context.Context, userID string) ([]authkit
 	for i, record := range records {
 		session, err := parseSession(ids[i], record, nil)
 		switch {
-		case errors.Is(err, authkit.ErrSessionNotFound): // Redis has dropped it; DeleteExpired tidies up
+		case errors.Is(err, authkit.ErrSessionNotFound): // expired by Redis; DeleteExpired deletes the rest
 		case err != nil:
 			return nil, failed(ctx, "SessionsByUser", err)
 		default:
@@ -99,7 +70,7 @@ func (s *Sessions) SessionsByUser(ctx context.Context, userID string) ([]authkit
 }
 
 // RotateSession implements [authkit.SessionStore].
-func (s *Sessions) RotateSession(ctx context.Context, id string, r authkit.Rotation) (authkit.StoredSession, bool, error) {
+func (s *Store) RotateSession(ctx context.Context, id string, r authkit.Rotation) (authkit.StoredSession, bool, error) {
 	reply, err := s.run(ctx, s.scripts.rotate, []string{s.sessionKey(id), s.expiryKey()},
 		newCall(), id, r.Old[:], r.New[:], r.Successor, micros(r.At), micros(r.ExpiresAt), r.Address, life(r.At, r.ExpiresAt))
 	rotated, record, err := parsePair(reply, err)
@@ -108,7 +79,7 @@ func (s *Sessions) RotateSession(ctx context.Context, id string, r authkit.Rotat
 }
 
 // RevokeSession implements [authkit.SessionStore].
-func (s *Sessions) RevokeSession(ctx context.Context, userID, id string, at time.Time) (bool, error) {
+func (s *Store) RevokeSession(ctx context.Context, userID, id string, at time.Time) (bool, error) {
 	reply, err := s.run(ctx, s.scripts.revoke, []string{s.sessionKey(id), s.userKey(userID), s.expiryKey(), s.revokedKey()},
 		newCall(), id, userID, micros(at))
 	n, err := parseCount(reply, err)
@@ -116,14 +87,14 @@ func (s *Sessions) RevokeSession(ctx context.Context, userID, id string, at time
 }
 
 // RevokeSessions implements [authkit.SessionStore].
-func (s *Sessions) RevokeSessions(ctx context.Context, userID, except string, at time.Time) error {
+func (s *Store) RevokeSessions(ctx context.Context, userID, except string, at time.Time) error {
 	keys := []string{s.userKey(userID), s.expiryKey(), s.revokedKey()}
 	_, _, err := s.ofUser(ctx, s.scripts.revokeAll, keys, []any{newCall(), userID, except, micros(at)})
 	return failed(ctx, "RevokeSessions", err)
 }
 
 // Revocations implements [authkit.SessionStore].
-func (s *Sessions) Revocations(ctx context.Context, since time.Time) ([]authkit.Revocation, error) {
+func (s *Store) Revocations(ctx context.Context, since time.Time) ([]authkit.Revocation, error) {
 	reply, err := s.run(ctx, s.scripts.revocations, []string{s.revokedKey()}, micros(since))
 	members, err := parseTexts(reply, err)
 	if err != nil {
@@ -138,12 +109,13 @@ func (s *Sessions) Revocations(ctx context.Context, since time.Time) ([]authkit.
 	return list, nil
 }
 
-// DeleteExpired implements [authkit.SessionStore]. A session that Redis dropped by itself
-// counts when what is left of it is deleted. Redis answers nobody else while it deletes a
-// batch, which takes a few milliseconds for 1000.
-func (s *Sessions) DeleteExpired(ctx context.Context, at, revokedBefore time.Time, limit int) (int, error) {
+// DeleteExpired implements [authkit.SessionStore].
+//
+// It also deletes and counts the index entries of sessions that Redis has expired. Redis
+// serves no other client while it deletes a batch: a few milliseconds for 1000 sessions.
+func (s *Store) DeleteExpired(ctx context.Context, at, revokedBefore time.Time, limit int) (int, error) {
 	limit = max(0, limit)
-	reply, err := s.run(ctx, s.scripts.expired, []string{s.expiryKey()}, micros(at), limit)
+	reply, err := s.run(ctx, s.scripts.expired, []string{s.expiryKey()}, "("+micros(at), limit)
 	entries, err := parseTexts(reply, err)
 	if err != nil {
 		return 0, failed(ctx, "DeleteExpired", err)
@@ -163,10 +135,10 @@ func (s *Sessions) DeleteExpired(ctx context.Context, at, revokedBefore time.Tim
 	return n, failed(ctx, "DeleteExpired", err)
 }
 
-// ofUser runs a script that takes the keys of all sessions of a user. Which those are, the
-// script says itself: it returns them until it was given the right ones. The IDs are
-// returned with the rest of its answer.
-func (s *Sessions) ofUser(ctx context.Context, script *redis.Script, keys []string, args []any) (ids []string, answer any, err error) {
+// ofUser runs a script that takes the keys of all sessions of a user. The script returns
+// their IDs until it is called with the right ones. ofUser returns these IDs and the rest of
+// the script's reply.
+func (s *Store) ofUser(ctx context.Context, script *redis.Script, keys []string, args []any) (ids []string, answer any, err error) {
 	for {
 		k, a := slices.Clip(keys), append([]any{len(ids)}, args...)
 		for _, id := range ids {
@@ -181,22 +153,4 @@ func (s *Sessions) ofUser(ctx context.Context, script *redis.Script, keys []stri
 			return nil, nil, err
 		}
 	}
-}
-
-// failed returns the error of a method. ErrSessionNotFound comes from what a script answers:
-// all that a server or a connection says is a failure, a nil reply too.
-func failed(ctx context.Context, method string, err error) error {
-	if err == nil || errors.Is(err, authkit.ErrSessionNotFound) {
-		return err
-	}
-	if ended := ctx.Err(); ended != nil && !errors.Is(err, ended) {
-		err = fmt.Errorf("%w: %w", ended, err)
-	}
-	return fmt.Errorf("redisstore: %s: %w", method, err)
-}
-
-// life returns for how many milliseconds Redis keeps a session that expires at a time.
-func life(now, expires time.Time) int64 {
-	left := min(max(0, expires.Sub(now)), math.MaxInt64-keepBeyond)
-	return (left + keepBeyond).Milliseconds()
 }

@@ -48,7 +48,7 @@ func begin(t *testing.T, s authkit.SessionStore, sessions ...*authkit.StoredSess
 	}
 }
 
-// calls calls every method with what belongs to a session, and returns their errors.
+// calls calls every method with the values of a session, and returns the errors.
 func calls(ctx context.Context, s authkit.SessionStore, x *authkit.StoredSession) map[string]error {
 	errs := make(map[string]error)
 	errs["CreateSession"] = s.CreateSession(ctx, *x, 1)
@@ -63,13 +63,13 @@ func calls(ctx context.Context, s authkit.SessionStore, x *authkit.StoredSession
 	return errs
 }
 
-// instances takes turns: what one does, the next sees.
+// instances calls each of its stores in turn. Each store sees the changes of the others.
 type instances struct {
-	all  []*redisstore.Sessions
+	all  []*redisstore.Store
 	turn atomic.Int64
 }
 
-func (i *instances) next() *redisstore.Sessions { return i.all[int(i.turn.Add(1))%len(i.all)] }
+func (i *instances) next() *redisstore.Store { return i.all[int(i.turn.Add(1))%len(i.all)] }
 
 func (i *instances) CreateSession(ctx context.Context, s authkit.StoredSession, limit int) error {
 	return i.next().CreateSession(ctx, s, limit)
@@ -103,32 +103,39 @@ func (i *instances) DeleteExpired(ctx context.Context, at, revokedBefore time.Ti
 	return i.next().DeleteExpired(ctx, at, revokedBefore, limit)
 }
 
-// Each call of the suite goes to another of three instances, with connections of their own.
-func TestSessionsOfManyInstances(t *testing.T) {
-	t.Parallel()
+// manyInstances returns a function that makes three instances of one store. Each instance has its
+// own client.
+func manyInstances(t *testing.T) func(*testing.T) *instances {
 	a, b := dial(t), dial(t)
 	c := redis.NewClient(&redis.Options{Addr: a.Options().Addr, ContextTimeoutEnabled: true, Protocol: 2})
 	t.Cleanup(func() { _ = c.Close() })
-	storetest.TestSessionStore(t, func(t *testing.T) authkit.SessionStore {
+	return func(t *testing.T) *instances {
 		first, prefix := openNamed(t, a)
-		all := &instances{all: []*redisstore.Sessions{first}}
+		all := &instances{all: []*redisstore.Store{first}}
 		for _, client := range []*redis.Client{b, c} {
-			s, err := redisstore.NewSessions(client, redisstore.Options{Prefix: prefix})
+			s, err := redisstore.New(client, redisstore.Options{Prefix: prefix})
 			require.NoError(t, err)
 			all.all = append(all.all, s)
 		}
 		return all
-	})
+	}
 }
 
-func TestNewSessionsFaults(t *testing.T) {
+// Each call of the suite goes to another of three instances.
+func TestSessionsOfManyInstances(t *testing.T) {
+	t.Parallel()
+	open := manyInstances(t)
+	storetest.TestSessionStore(t, func(t *testing.T) authkit.SessionStore { return open(t) })
+}
+
+func TestNewFaults(t *testing.T) {
 	t.Parallel()
 	good := redis.NewClient(&redis.Options{ContextTimeoutEnabled: true})
 	defer func() { _ = good.Close() }()
 	for name, test := range map[string]struct {
 		client redis.UniversalClient
 		prefix string
-		want   []string // none: no fault
+		want   []string // nil if New succeeds
 	}{
 		"good":                 {good, "", nil},
 		"good prefix":          {good, "tenant-1.a_b:c", nil},
@@ -150,7 +157,7 @@ func TestNewSessionsFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, err := redisstore.NewSessions(test.client, redisstore.Options{Prefix: test.prefix})
+			s, err := redisstore.New(test.client, redisstore.Options{Prefix: test.prefix})
 			if test.want == nil {
 				require.NoError(t, err)
 				return
@@ -163,8 +170,7 @@ func TestNewSessionsFaults(t *testing.T) {
 	}
 }
 
-// What is under one prefix no method shows or changes under another, one that begins alike
-// included.
+// No method reads or changes the sessions of another prefix, even if the prefixes begin alike.
 func TestPrefixesAreApart(t *testing.T) {
 	t.Parallel()
 	client := dial(t)
@@ -177,7 +183,7 @@ func TestPrefixesAreApart(t *testing.T) {
 
 	for _, other := range []string{prefix + "x", prefix[:len(prefix)-1], "s:" + prefix, prefix + ":s"} {
 		t.Cleanup(func() { remove(t, client, other) })
-		theirs, err := redisstore.NewSessions(client, redisstore.Options{Prefix: other})
+		theirs, err := redisstore.New(client, redisstore.Options{Prefix: other})
 		require.NoError(t, err)
 		_, err = theirs.SessionByID(t.Context(), a.ID)
 		require.ErrorIs(t, err, authkit.ErrSessionNotFound)
@@ -196,7 +202,7 @@ func TestPrefixesAreApart(t *testing.T) {
 		n, err := theirs.DeleteExpired(t.Context(), start.Add(1000*time.Hour), start.Add(1000*time.Hour), 10)
 		require.NoError(t, err)
 		require.Zero(t, n)
-		same := newSession("user-1", 1) // is another session there
+		same := newSession("user-1", 1) // is another session under this prefix
 		same.Device = other
 		require.NoError(t, theirs.CreateSession(t.Context(), *same, 1))
 		require.NoError(t, theirs.RevokeSessions(t.Context(), "user-1", "", start))
@@ -209,7 +215,7 @@ func TestPrefixesAreApart(t *testing.T) {
 	require.Equal(t, []authkit.Revocation{{UserID: "user-1", SessionID: b.ID, At: start}}, revocations)
 }
 
-// Whatever bytes are in an ID, it is found by them, and tells no other apart.
+// An ID of any bytes finds its own session and no other.
 func TestIDsOfAnyBytes(t *testing.T) {
 	t.Parallel()
 	s := open(t, dial(t))
@@ -241,7 +247,7 @@ func TestIDsOfAnyBytes(t *testing.T) {
 	require.Equal(t, n-len(texts)-1, deleted)
 }
 
-// A store has few keys, all in one slot, and in the end none.
+// A store has few keys. All are in one slot, and none is left in the end.
 func TestKeys(t *testing.T) {
 	t.Parallel()
 	client := dial(t)
@@ -269,7 +275,7 @@ func TestKeys(t *testing.T) {
 	require.Empty(t, keys(t, client, prefix))
 }
 
-// Redis deletes a session a day after it has expired, whatever the clock of who stored it.
+// Redis expires a session a day after its ExpiresAt, whatever the clock of the caller.
 func TestTimeToLive(t *testing.T) {
 	t.Parallel()
 	client := dial(t)
@@ -297,8 +303,8 @@ func TestTimeToLive(t *testing.T) {
 	require.Equal(t, 8*24*time.Hour, left(long))
 }
 
-// A session that Redis has deleted by itself is gone for every method, and what is left of it
-// goes with DeleteExpired, or when the user's others are counted.
+// A session that Redis has expired is gone for every method. Its index entries are deleted by
+// DeleteExpired, or when the sessions of the user are counted.
 func TestDroppedByRedis(t *testing.T) {
 	t.Parallel()
 	client := dial(t)
@@ -320,7 +326,7 @@ func TestDroppedByRedis(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []authkit.Session{a.Session}, list)
 
-	// It does not take the place of another.
+	// It does not count as a session of the user.
 	require.NoError(t, s.CreateSession(t.Context(), *b, 2))
 	list, err = s.SessionsByUser(t.Context(), "user-1")
 	require.NoError(t, err)
@@ -345,8 +351,8 @@ func TestDroppedByRedis(t *testing.T) {
 	require.Empty(t, keys(t, client, prefix))
 }
 
-// twice sends every script a second time, as a client does whose connection broke before the
-// answer came.
+// twice sends every script a second time, as a client does if the connection broke before the
+// reply.
 type twice struct{}
 
 func (twice) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -366,7 +372,7 @@ func (twice) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// RF-05: a script that is sent again does not take its own work for that of another caller.
+// RF-05: a script that is sent again recognizes its own earlier change.
 func TestSentTwice(t *testing.T) {
 	t.Parallel()
 	client := dial(t)
@@ -398,7 +404,7 @@ func TestSentTwice(t *testing.T) {
 	}, list)
 }
 
-// What is not as this package stores it is a failure, and neither a session nor none.
+// A record that this package did not store is a failure, and not a missing session.
 func TestNotAsItWasStored(t *testing.T) {
 	t.Parallel()
 	client := dial(t)
@@ -433,7 +439,7 @@ func TestNotAsItWasStored(t *testing.T) {
 		for _, member := range []string{"x", "9:x", "-1:x", strings.Repeat("x", 20), strings.Repeat("x", 16) + "1:9:y", strings.Repeat("x", 16) + "y:0:z"} {
 			require.NoError(t, client.ZAdd(ctx, key, redis.Z{Score: 1, Member: member}).Err())
 			if strings.HasSuffix(key, "expiry") && strings.Count(member, ":") == 2 {
-				continue // is the entry of a session, if a strange one
+				continue // is a valid entry of a session
 			}
 			require.Error(t, call(), "%q", member)
 			require.NoError(t, client.ZRem(ctx, key, member).Err())

@@ -9,12 +9,13 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Throttle is a [throttle.Store] on Redis: on one, any number of instances count as one. It is
-// safe for concurrent use. Make it with [NewThrottle].
+// A Throttle keeps the counters of a throttle in Redis. It implements [throttle.Store]. All
+// instances of a service that use one Throttle share its limits. It is safe for concurrent use.
+// Make one with [NewThrottle].
 //
-// Each method is one script, and one round trip. The client sends a script again whose answer was
-// lost. Then a Take counts twice, which lets in less; a Settle or a Clear, which would let in more,
-// has no effect the second time, unless that is more than a minute after the first.
+// Each method is one script and one round trip. If its reply is lost, the client sends it again.
+// A repeated Take counts twice, which admits fewer attempts. A repeated Settle or Clear has no
+// effect within a minute, because it would admit more.
 type Throttle struct {
 	server
 	scripts throttleScripts
@@ -22,8 +23,8 @@ type Throttle struct {
 
 var _ throttle.Store = (*Throttle)(nil)
 
-// NewThrottle returns the counters that are kept under a prefix. Client and error are as those of
-// [NewSessions]; one client can serve both.
+// NewThrottle returns the throttle with the prefix of opts. The client and the error are like
+// those of [New]. One client can serve both.
 //
 //	store, err := redisstore.NewThrottle(client, redisstore.Options{})
 //	limits, err := throttle.New(throttle.Config{Store: store, Secret: secret})
@@ -40,7 +41,7 @@ const (
 	bucketKind  = "b"
 	counterKind = "c"
 	pardonKind  = "p"
-	doneKind    = "d" // a call that is done
+	doneKind    = "d" // a call that was made
 )
 
 func (t *Throttle) key(kind string, key []byte) string {
@@ -69,7 +70,7 @@ func (t *Throttle) Clear(ctx context.Context, a throttle.Take) error {
 	return failed(ctx, "Clear", err)
 }
 
-// records returns what lua/throttle.lua takes of an attempt.
+// records returns the keys and arguments of lua/throttle.lua for an attempt.
 func (t *Throttle) records(a *throttle.Take, mark string) (keys []string, args []any) {
 	keys, args = append(keys, mark), append(args, micros(a.At), len(a.Buckets))
 	for _, b := range a.Buckets {
@@ -85,7 +86,7 @@ func (t *Throttle) records(a *throttle.Take, mark string) (keys []string, args [
 	return keys, append(args, c.Free, c.First.Microseconds(), c.Most.Microseconds(), c.Disable, c.Forget.Microseconds(), c.Known.Microseconds())
 }
 
-// parseVerdict reads what lua/take.lua returns.
+// parseVerdict parses the reply of lua/take.lua.
 func parseVerdict(reply any, err error) (throttle.Verdict, error) {
 	if err != nil {
 		return throttle.Verdict{}, err

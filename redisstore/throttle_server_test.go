@@ -15,19 +15,20 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/doctor"
 	"github.com/authkit-go/authkit/redisstore"
 	"github.com/authkit-go/authkit/throttle"
 )
 
-// settleAndClear calls what a store does beside Take, and returns their errors.
+// settleAndClear calls the methods other than Take, and returns the errors.
 func settleAndClear(ctx context.Context, s throttle.Store, a throttle.Take) map[string]error {
 	return map[string]error{
 		"Settle, a success": s.Settle(ctx, a, true), "Settle, undecided": s.Settle(ctx, a, false), "Clear": s.Clear(ctx, a),
 	}
 }
 
-// A Redis that is gone or hangs is a store that fails: instances count by themselves, or refuse with
-// FailClosed. When it is back, what it had counted holds.
+// If Redis is gone or hangs, the store fails. Instances then count in memory, or refuse all attempts
+// with FailClosed. When Redis is back, its counts still hold.
 func TestThrottleServerIsDown(t *testing.T) {
 	t.Parallel()
 	for name, how := range map[string]struct{ down, up func(*testing.T, *server) }{
@@ -56,7 +57,7 @@ func TestThrottleServerIsDown(t *testing.T) {
 
 			how.down(t, srv)
 			require.ErrorIs(t, login(closed), authkit.ErrUnavailable)
-			for range 5 { // this instance has counted nothing of its own
+			for range 5 { // this instance has no counts in memory
 				begun := time.Now()
 				require.ErrorIs(t, login(open), authkit.ErrInvalidCredentials)
 				require.Less(t, time.Since(begun), 10*time.Second)
@@ -82,7 +83,7 @@ func TestThrottleServerIsDown(t *testing.T) {
 	}
 }
 
-// A replica is a moment behind: it decides nothing.
+// A replica lags behind, so it decides nothing.
 func TestThrottleServerIsAReplica(t *testing.T) {
 	t.Parallel()
 	master, replica := newServer(t), newServer(t)
@@ -108,8 +109,8 @@ func TestThrottleServerIsAReplica(t *testing.T) {
 	require.Equal(t, throttle.Verdict{Counter: time.Second}, v)
 }
 
-// LO-10: a flood of names fills a Redis, and pushes out nothing: who is refused stays refused. Others
-// get the store's failure, nothing is done by halves, and who has set a new password is let in.
+// LO-10: a flood of names fills Redis, but no record is dropped. Refused accounts stay refused. Others
+// get the error of a store that failed, and no change is partial. A new password still clears a counter.
 func TestThrottleServerIsFull(t *testing.T) {
 	t.Parallel()
 	srv := newServer(t, "--maxmemory-policy", "noeviction")
@@ -158,7 +159,7 @@ func TestThrottleServerIsFull(t *testing.T) {
 	letIn(t, s, a)
 }
 
-// skewed moves the clock of a server, as far as it tells.
+// skewed changes the time that a server reports.
 type skewed struct{ by time.Duration }
 
 func (skewed) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -183,7 +184,7 @@ func (h skewed) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// A throttle can bear to lose more than sessions, and says so; the clock is the same for both.
+// A throttle may lose more data than sessions, so its check is less strict. The clock is checked for both.
 func TestThrottleCheck(t *testing.T) {
 	t.Parallel()
 	srv := newServer(t, "--maxmemory-policy", "noeviction")
@@ -199,7 +200,7 @@ func TestThrottleCheck(t *testing.T) {
 		got := codes{}
 		for _, f := range found {
 			require.NotEmpty(t, f.Text)
-			require.NotEmpty(t, f.Mend)
+			require.NotEmpty(t, f.Fix)
 			got[f.Code] = f.Severity
 		}
 		return got
@@ -211,12 +212,12 @@ func TestThrottleCheck(t *testing.T) {
 		Secret: testSecret, Passwords: authkit.PasswordConfig{Hasher: authkit.Bcrypt{Cost: 4, InsecureLowCost: true}}, Throttle: limits,
 	})
 	require.NoError(t, err)
-	require.Contains(t, ask(kit.Doctor(t.Context())), "redis_maxmemory_policy", "through the throttle")
+	require.Contains(t, ask(doctor.Check(t.Context(), kit)), "redis_maxmemory_policy", "through the throttle")
 
 	for by, found := range map[time.Duration]bool{4 * time.Second: false, -4 * time.Second: false, time.Minute: true, -time.Minute: true} {
 		off := srv.client(t)
 		off.AddHook(skewed{by})
-		sessions, err := redisstore.NewSessions(off, redisstore.Options{})
+		sessions, err := redisstore.New(off, redisstore.Options{})
 		require.NoError(t, err)
 		for _, d := range []interface {
 			Doctor(context.Context) []authkit.Finding
@@ -238,7 +239,7 @@ func TestThrottleCheck(t *testing.T) {
 	require.Equal(t, codes{"unavailable": slog.LevelError}, ask(s.Doctor(t.Context())))
 }
 
-// testThrottleSlotOnTheMove has the keys of a throttle on two nodes: then it fails, and counts nothing.
+// testThrottleSlotOnTheMove has the keys of a throttle on two nodes. Then it fails and counts nothing.
 func testThrottleSlotOnTheMove(t *testing.T, client *redis.ClusterClient, nodes []*server) {
 	s, prefix := openThrottle(t, client)
 	a := guess("a", "near", 0)

@@ -22,7 +22,7 @@ import (
 	"github.com/authkit-go/authkit/throttle"
 )
 
-// openThrottle returns an empty throttle and its prefix, and cleans up behind it.
+// openThrottle returns an empty throttle and its prefix. Its keys are deleted after the test.
 func openThrottle(tb testing.TB, client redis.UniversalClient) (*redisstore.Throttle, string) {
 	tb.Helper()
 	prefix := "test-" + rand.Text()
@@ -46,7 +46,7 @@ func TestThrottle(t *testing.T) {
 	})
 }
 
-// throttleInstances takes turns: what one counts, the next knows.
+// throttleInstances calls each of its throttles in turn. Each sees the counts of the others.
 type throttleInstances struct {
 	all  []*redisstore.Throttle
 	turn atomic.Int64
@@ -68,7 +68,7 @@ func (i *throttleInstances) Clear(ctx context.Context, a throttle.Take) error {
 	return i.next().Clear(ctx, a)
 }
 
-// Each call of the suite goes to another of three instances, with connections of their own.
+// Each call of the suite goes to another of three instances. Each instance has its own client.
 func TestThrottleOfManyInstances(t *testing.T) {
 	t.Parallel()
 	a, b := dial(t), dial(t)
@@ -111,7 +111,7 @@ func guess(account, address string, after time.Duration) throttle.Take {
 	}
 }
 
-// letIn asserts that an attempt is let in.
+// letIn checks that an attempt is admitted.
 func letIn(tb testing.TB, s throttle.Store, a throttle.Take) {
 	tb.Helper()
 	v, err := s.Take(tb.Context(), a)
@@ -119,8 +119,8 @@ func letIn(tb testing.TB, s throttle.Store, a throttle.Take) {
 	require.Equal(tb, throttle.Verdict{}, v)
 }
 
-// failures makes an account fail so many times on end, as early as may be, and returns when the
-// next attempt would be let in.
+// failures makes an account fail n times in a row, each time as early as possible. It returns the
+// time at which the next attempt would be admitted.
 func failures(tb testing.TB, s throttle.Store, account string, n int) (after time.Duration) {
 	tb.Helper()
 	for i := range n {
@@ -130,8 +130,8 @@ func failures(tb testing.TB, s throttle.Store, account string, n int) (after tim
 	return after
 }
 
-// lives returns for how long Redis keeps each key of a store, by its name without the prefix;
-// -1 ns is for ever.
+// lives returns the time to live of each key of a store, by its name without the prefix. It is
+// -1 ns for a key that does not expire.
 func lives(tb testing.TB, client redis.UniversalClient, prefix string) map[string]time.Duration {
 	tb.Helper()
 	found := map[string]time.Duration{}
@@ -143,15 +143,15 @@ func lives(tb testing.TB, client redis.UniversalClient, prefix string) map[strin
 	return found
 }
 
-// Every key expires a minute after it stops to count, by the caller's clock, which may be years
-// from that of Redis; but for an account that is at its end.
+// Every key expires a minute after it stops to count. The caller's clock decides, and may differ
+// from that of Redis by years. The counter of an account at its limit does not expire.
 func TestThrottleTimeToLive(t *testing.T) {
 	t.Parallel()
 	client := dial(t)
 	s, prefix := openThrottle(t, client)
 	const day = 24 * time.Hour
 	name := func(kind, text string) string { k := throttleKey(text); return fmt.Sprintf("%s:%x", kind, k[:]) }
-	// expect asserts what there is, beside the marks of calls that are done.
+	// expect checks the keys, without the marks of calls that were made.
 	expect := func(want map[string]time.Duration) {
 		t.Helper()
 		got := lives(t, client, prefix)
@@ -182,7 +182,7 @@ func TestThrottleTimeToLive(t *testing.T) {
 	expect(map[string]time.Duration{bucket: 2 * time.Second, counter: day})
 	require.NoError(t, s.Settle(t.Context(), guess("a", "near", time.Second), true))
 	expect(map[string]time.Duration{bucket: 0, source: 90 * day})
-	letIn(t, s, guess("a", "near", day)) // is known, and no longer for that
+	letIn(t, s, guess("a", "near", day)) // is known, but not for longer
 	expect(map[string]time.Duration{bucket: 3 * time.Second, source: 89*day + time.Second})
 	require.NoError(t, s.Clear(t.Context(), guess("a", "near", day)))
 	expect(map[string]time.Duration{bucket: 3 * time.Second, source: 89*day + time.Second, name("p", "pa"): 100 * day})
@@ -197,7 +197,7 @@ func TestThrottleTimeToLive(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, time.Hour, v.Counter)
 	}
-	require.NoError(t, s.Settle(t.Context(), guess("b", "near", after), false)) // that was no failure
+	require.NoError(t, s.Settle(t.Context(), guess("b", "near", after), false)) // which was no failure
 	require.Positive(t, lives(t, client, prefix)[name("c", "cb")])
 	letIn(t, s, guess("b", "near", after+time.Hour))
 	require.Equal(t, time.Duration(-1), lives(t, client, prefix)[name("c", "cb")])
@@ -205,13 +205,13 @@ func TestThrottleTimeToLive(t *testing.T) {
 	require.NotContains(t, lives(t, client, prefix), name("c", "cb"))
 }
 
-// All keys of a throttle are in one slot, apart from those of sessions; and one Key may stand for
-// a bucket, a counter and a pardon.
+// All keys of a throttle are in one slot and differ from those of sessions. One Key can name a
+// bucket, a counter and a pardon.
 func TestThrottleKeys(t *testing.T) {
 	t.Parallel()
 	client := dial(t)
 	s, prefix := openThrottle(t, client)
-	sessions, err := redisstore.NewSessions(client, redisstore.Options{Prefix: prefix})
+	sessions, err := redisstore.New(client, redisstore.Options{Prefix: prefix})
 	require.NoError(t, err)
 	x := newSession("user-1", 1)
 	begin(t, sessions, x)
@@ -238,8 +238,7 @@ func TestThrottleKeys(t *testing.T) {
 	require.Equal(t, *x, got)
 }
 
-// A script that is sent again gives nothing back a second time. A Take counts twice, which
-// refuses more.
+// A Settle that is sent again has no second effect. A Take counts twice, which refuses more.
 func TestThrottleSentTwice(t *testing.T) {
 	t.Parallel()
 	client := dial(t)
@@ -251,7 +250,7 @@ func TestThrottleSentTwice(t *testing.T) {
 	for range 20 {
 		letIn(t, s, bucket)
 	}
-	for _, succeeded := range []bool{true, false} { // gives one back, and no more
+	for _, succeeded := range []bool{true, false} { // gives back one attempt
 		require.NoError(t, resent.Settle(t.Context(), bucket, succeeded))
 		letIn(t, s, bucket)
 		v, err := s.Take(t.Context(), bucket)
@@ -268,7 +267,7 @@ func TestThrottleSentTwice(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, curve.Wait(7), v.Counter)
 
-	// Between the two times others fail: those failures stay.
+	// Other logins fail between the two calls. Their failures still count.
 	between := sentTwice(t, client, prefix)
 	for method, call := range map[string]func(*redisstore.Throttle, throttle.Take) error{
 		"Settle": func(s *redisstore.Throttle, a throttle.Take) error { return s.Settle(t.Context(), a, true) },
@@ -299,7 +298,7 @@ func TestThrottleSentTwice(t *testing.T) {
 	require.Equal(t, curve.First, v.Counter)
 }
 
-// sentTwice returns a throttle whose scripts are sent a second time, and between the two something is done.
+// sentTwice returns a throttle whose scripts are sent twice, with a call of between in the middle.
 func sentTwice(tb testing.TB, client *redis.Client, prefix string) func(between func()) *redisstore.Throttle {
 	return func(between func()) *redisstore.Throttle {
 		c := redis.NewClient(client.Options())
@@ -329,7 +328,7 @@ func (b inBetween) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// What is not as this package stores it is a failure, and not as if nothing had been counted.
+// A record that this package did not store is a failure, and not a counter of zero.
 func TestThrottleNotAsItWasStored(t *testing.T) {
 	t.Parallel()
 	client := dial(t)
@@ -356,7 +355,7 @@ func TestThrottleNotAsItWasStored(t *testing.T) {
 // testSecret is the secret of all instances.
 var testSecret = []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352")
 
-// An instance is a service with a throttle on Redis, as one of several.
+// An instance is one of several services with a throttle on the same Redis.
 type instance struct {
 	kit    *authkit.Kit
 	limits *throttle.Throttle
@@ -374,8 +373,8 @@ func newInstance(tb testing.TB, store throttle.Store, failClosed bool) *instance
 	})
 	require.NoError(tb, err)
 	i.kit, err = authkit.New(authkit.Config{
-		Secret: testSecret, Passwords: authkit.PasswordConfig{Hasher: authkit.Bcrypt{Cost: 4, InsecureLowCost: true}},
-		MaxConcurrentHashes: 64, Throttle: i.limits, OnEvent: listen,
+		Secret: testSecret, Throttle: i.limits, OnEvent: []func(context.Context, authkit.Event){listen},
+		Passwords: authkit.PasswordConfig{Hasher: authkit.Bcrypt{Cost: 4, InsecureLowCost: true}, MaxConcurrentHashes: 64},
 	})
 	require.NoError(tb, err)
 	return i
@@ -386,8 +385,8 @@ func (i *instance) login(ctx context.Context, email, address string) error {
 	return err
 }
 
-// LO-08: two instances with clients of their own let in no more than one would, of anything
-// at once: attempts from one address, and guesses at one account from many.
+// LO-08: two instances with separate clients admit no more concurrent attempts than one would. This
+// holds for attempts from one address, and for guesses at one account from many addresses.
 func TestThrottleTwoInstances(t *testing.T) {
 	t.Parallel()
 	a, b := dial(t), dial(t)
@@ -422,7 +421,7 @@ func TestThrottleTwoInstances(t *testing.T) {
 	require.EqualValues(t, 5, guesses.Load())
 }
 
-// ST-08: what is stored names nobody: no account, no address.
+// ST-08: the stored keys contain no account and no address.
 func TestThrottleDumpNamesNobody(t *testing.T) {
 	t.Parallel()
 	client := dial(t)

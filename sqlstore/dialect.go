@@ -15,7 +15,8 @@ const (
 	MySQL                       // 8 or later, and MariaDB 10.6 or later
 )
 
-// String returns the name of the database, which is also the folder of its [Migrations].
+// String returns the name of the database, which is also the name of its folder in
+// [Migrations].Files.
 func (d Dialect) String() string {
 	switch d {
 	case SQLite:
@@ -28,7 +29,7 @@ func (d Dialect) String() string {
 	return "Dialect(" + strconv.Itoa(int(d)) + ")"
 }
 
-// returning reports whether an UPDATE can return what it made.
+// returning reports whether an UPDATE can return the row that it changed.
 func (d Dialect) returning() bool { return d != MySQL }
 
 // greatest is the function that returns the greater of two values.
@@ -39,7 +40,7 @@ func (d Dialect) greatest() string {
 	return "GREATEST"
 }
 
-// forUpdate is what locks the rows of a SELECT. SQLite has one writer at a time anyway.
+// forUpdate ends a SELECT that locks its rows. SQLite has one writer at a time anyway.
 func (d Dialect) forUpdate() string {
 	if d == SQLite {
 		return ""
@@ -47,13 +48,25 @@ func (d Dialect) forUpdate() string {
 	return " FOR UPDATE"
 }
 
-// unlessThere ends an INSERT that does nothing where the key exists, and is no error, which in
-// Postgres would end the transaction. In MySQL it is one, and only ends itself.
+// unlessThere ends an INSERT that does nothing if the key exists. In MySQL that is an
+// error, which ends the statement but not the transaction.
 func (d Dialect) unlessThere() string {
 	if d == MySQL {
 		return ""
 	}
 	return " ON CONFLICT DO NOTHING"
+}
+
+// contains is the condition that a text has another in it, compared byte by byte. LIKE
+// ignores case in SQLite and MySQL.
+func (d Dialect) contains(column string) string {
+	switch d {
+	case Postgres:
+		return "strpos(" + column + ", ?) > 0"
+	case MySQL:
+		return "INSTR(CAST(" + column + " AS BINARY), ?) > 0"
+	}
+	return "instr(" + column + ", ?) > 0"
 }
 
 // bind writes placeholders as the database wants them.

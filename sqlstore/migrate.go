@@ -7,67 +7,107 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"strings"
 )
 
 //go:embed migrations
 var migrations embed.FS
 
-// Migrations returns the files that make the schema, in the order of their names: 0001_users.sql
-// and so on. They read like those of goose, and each statement ends at the end of a line. The
-// names in them begin with authkit_; whoever has another prefix and another tool replaces that.
+// Migrations are the tables of one package: numbered files such as 0001_users.sql, in a
+// folder per dialect. Packages such as auditsql have their own, for [DB.Migrate].
 //
-// A file never changes once it was released, and only adds: a program that knows fewer of them
-// runs on a database that has more.
-func Migrations(d Dialect) fs.FS {
-	sub, err := fs.Sub(migrations, "migrations/"+d.String())
+// The files read like those of goose. Each statement ends at the end of a line. The names
+// in them begin with authkit_; replace that if you have another prefix and another tool.
+//
+// A file never changes once it was released, and only adds: a program that knows fewer of
+// them runs on a database that has more.
+type Migrations struct {
+	// Package names the package, so that its files cannot be taken for those of another. It
+	// consists of a to z, 0 to 9 and the underscore.
+	Package string
+
+	Files fs.FS // with the folders sqlite, postgres and mysql
+}
+
+// Schema returns the migrations of this package, for another migration tool. [DB.Migrate]
+// runs them without being asked to.
+func Schema() Migrations {
+	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
-		return embed.FS{} // of no dialect there are none
+		files = embed.FS{} // the path is a constant
 	}
-	return sub
+	return Migrations{Files: files}
+}
+
+// For returns the files of a dialect, or none if there is no such folder.
+func (m Migrations) For(d Dialect) fs.FS {
+	if d != SQLite && d != Postgres && d != MySQL || m.Files == nil {
+		return embed.FS{}
+	}
+	files, err := fs.Sub(m.Files, d.String())
+	if err != nil {
+		return embed.FS{}
+	}
+	return files
 }
 
 // A migration is one of the files.
 type migration struct {
-	name       string
+	name       string // in the table of migrations
 	statements []string
 }
 
-// migrations returns those of the store, with its own names in them.
-func (s *Store) migrations() ([]migration, error) {
-	files := Migrations(s.d)
-	names, err := fs.Glob(files, "*.sql")
-	if err != nil {
-		return nil, err
+// migrations returns those of the store and of others, with the prefix of this DB.
+func (db *DB) migrations(more []Migrations) (all []migration, err error) {
+	packages := map[string]bool{}
+	for _, m := range more {
+		if !validName(m.Package) || packages[m.Package] {
+			return nil, fmt.Errorf("migrations of the package %q: the name is not valid, or given twice", m.Package)
+		}
+		packages[m.Package] = true
 	}
-	var all []migration
-	for _, name := range names { // sorted
-		text, err := fs.ReadFile(files, name)
+	for _, m := range append([]Migrations{Schema()}, more...) {
+		files := m.For(db.d)
+		names, err := fs.Glob(files, "*.sql") // sorted
 		if err != nil {
 			return nil, err
 		}
-		m := migration{name: name}
-		for statement := range strings.SplitSeq(strings.TrimPrefix(string(text), "-- +goose Up\n"), ";\n") {
-			if statement = strings.TrimSpace(statement); statement != "" {
-				m.statements = append(m.statements, strings.ReplaceAll(statement, defaultPrefix, s.opts.TablePrefix))
-			}
+		if len(names) == 0 {
+			return nil, fmt.Errorf("migrations of the package %q: no files for %v", m.Package, db.d)
 		}
-		all = append(all, m)
+		for _, name := range names {
+			text, err := fs.ReadFile(files, name)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, migration{name: path.Join(m.Package, name), statements: db.statements(string(text))})
+		}
 	}
 	return all, nil
 }
 
-// Pending returns the names of the migrations that the database does not have yet, in their
-// order. It changes nothing.
-func (s *Store) Pending(ctx context.Context) ([]string, error) {
-	all, err := s.migrations()
+// statements returns the statements of a file.
+func (db *DB) statements(text string) (statements []string) {
+	for statement := range strings.SplitSeq(strings.TrimPrefix(text, "-- +goose Up\n"), ";\n") {
+		if statement = strings.TrimSpace(statement); statement != "" {
+			statements = append(statements, strings.ReplaceAll(statement, defaultPrefix, db.opts.TablePrefix))
+		}
+	}
+	return statements
+}
+
+// Pending returns the names of the migrations that the database does not have yet, in
+// their order: those of this package, and then those of more. It changes nothing.
+func (db *DB) Pending(ctx context.Context, more ...Migrations) ([]string, error) {
+	all, err := db.migrations(more)
 	if err != nil {
 		return nil, failure(err)
 	}
 	var pending []string
-	err = s.single(ctx, func(w work) error {
+	err = db.run(ctx, func(c conn) error {
 		pending = nil
-		done, err := w.done(ctx)
+		done, err := c.done(ctx)
 		for _, m := range all {
 			if err == nil && !done[m.name] {
 				pending = append(pending, m.name)
@@ -79,15 +119,15 @@ func (s *Store) Pending(ctx context.Context) ([]string, error) {
 }
 
 // done returns the names of the migrations that were run.
-func (w work) done(ctx context.Context) (map[string]bool, error) {
+func (c conn) done(ctx context.Context) (map[string]bool, error) {
 	where := map[Dialect]string{
 		SQLite:   `SELECT name FROM sqlite_master WHERE type = 'table' AND name = ?`,
 		Postgres: `SELECT table_name FROM information_schema.tables WHERE table_schema = COALESCE(NULLIF(?, ''), current_schema()) AND table_name = ?`,
 		MySQL:    `SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?`,
-	}[w.d]
-	args := []any{w.opts.TablePrefix + "migrations"}
-	if w.d == Postgres {
-		args = []any{w.opts.Schema, args[0]}
+	}[c.d]
+	args := []any{c.opts.TablePrefix + "migrations"}
+	if c.d == Postgres {
+		args = []any{c.opts.Schema, args[0]}
 	}
 	names := make(map[string]bool)
 	var name string
@@ -96,48 +136,54 @@ func (w work) done(ctx context.Context) (map[string]bool, error) {
 		names[name] = true
 		return err
 	}
-	if err := w.query(ctx, collect, where, args...); err != nil || len(names) == 0 {
+	if err := c.query(ctx, collect, where, args...); err != nil || len(names) == 0 {
 		return nil, err
 	}
 	clear(names)
-	err := w.query(ctx, collect, `SELECT name FROM {migrations}`)
+	err := c.query(ctx, collect, `SELECT name FROM {migrations}`)
 	return names, err
 }
 
-// Migrate makes the schema, or brings it up to date: it runs what is [Store.Pending]. Several
-// programs can do so at once; one does it, and the others wait. What fails leaves the database
-// as it was, but in MySQL, which cannot: there the next call goes on from where it stopped.
+// Migrate makes the tables, or brings them up to date: it runs the migrations that
+// [DB.Pending] returns. Several programs can do so at once: one does it, and the others
+// wait. A failure leaves the database as it was. MySQL cannot do that: the next call goes
+// on where the failed one stopped.
 //
-// It has a connection for itself as long as it takes, and is not for a store of WithTx.
-func (s *Store) Migrate(ctx context.Context) (err error) {
-	if s.tx != nil {
-		return failure(errors.New("a migration within a transaction of the host's; call Migrate on the store itself"))
+// It needs a connection for itself, and cannot run in a transaction.
+func (db *DB) Migrate(ctx context.Context, more ...Migrations) (err error) {
+	if db.current(ctx) != nil {
+		return failure(errors.New("the context of Migrate carries a transaction"))
 	}
-	all, err := s.migrations()
+	all, err := db.migrations(more)
 	if err != nil {
 		return failure(err)
 	}
-	conn, err := s.db.Conn(ctx)
+	unlock, err := db.lockWriter(ctx)
 	if err != nil {
 		return failure(err)
 	}
-	defer func() { _ = conn.Close() }()
-	end, err := s.begin(ctx, conn)
+	defer unlock()
+	c, err := db.pool.Conn(ctx)
+	if err != nil {
+		return failure(err)
+	}
+	defer func() { _ = c.Close() }()
+	end, err := db.beginMigration(ctx, c)
 	if err != nil {
 		return failure(err)
 	}
 	defer func() { err = failure(errors.Join(err, end(err == nil))) }()
-	return s.migrate(ctx, conn, all)
+	return db.migrate(ctx, c, all)
 }
 
-// migrate runs what is missing.
-func (s *Store) migrate(ctx context.Context, conn *sql.Conn, all []migration) error {
-	w := work{s, conn}
-	name := map[Dialect]string{SQLite: "text", Postgres: "text", MySQL: "varchar(190)"}[s.d]
-	if _, err := w.exec(ctx, `CREATE TABLE IF NOT EXISTS {migrations} (name `+name+` PRIMARY KEY)`); err != nil {
+// migrate runs the migrations that are missing.
+func (db *DB) migrate(ctx context.Context, on *sql.Conn, all []migration) error {
+	c := conn{db, &transaction{q: on}}
+	name := map[Dialect]string{SQLite: "text", Postgres: "text", MySQL: "varchar(190)"}[db.d]
+	if _, err := c.exec(ctx, `CREATE TABLE IF NOT EXISTS {migrations} (name `+name+` PRIMARY KEY)`); err != nil {
 		return err
 	}
-	done, err := w.done(ctx)
+	done, err := c.done(ctx)
 	if err != nil {
 		return err
 	}
@@ -146,20 +192,23 @@ func (s *Store) migrate(ctx context.Context, conn *sql.Conn, all []migration) er
 			continue
 		}
 		for i, statement := range m.statements {
-			if _, err := conn.ExecContext(ctx, statement); err != nil {
+			if _, err := on.ExecContext(ctx, statement); err != nil && !(db.d == MySQL && columnExists(err)) {
 				return fmt.Errorf("%s, statement %d: %w", m.name, i+1, err)
 			}
 		}
-		if _, err := w.exec(ctx, `INSERT INTO {migrations} (name) VALUES (?)`, m.name); err != nil {
+		if _, err := c.exec(ctx, `INSERT INTO {migrations} (name) VALUES (?)`, m.name); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// begin locks out other migrations, and returns what ends that: with a commit, where the
-// database can take back what it does to a schema.
-func (s *Store) begin(ctx context.Context, conn *sql.Conn) (end func(commit bool) error, err error) {
+// columnExists reports whether MySQL has made a column in a migration that was cut off.
+func columnExists(err error) bool { return strings.Contains(err.Error(), "Error 1060") }
+
+// beginMigration locks out other migrations. The function that it returns unlocks them, and
+// commits or rolls back if the database can do that to a schema.
+func (db *DB) beginMigration(ctx context.Context, conn *sql.Conn) (end func(commit bool) error, err error) {
 	run := func(ctx context.Context, queries ...string) error {
 		for _, q := range queries {
 			if _, err := conn.ExecContext(ctx, q); err != nil {
@@ -169,8 +218,8 @@ func (s *Store) begin(ctx context.Context, conn *sql.Conn) (end func(commit bool
 		return nil
 	}
 	after := context.WithoutCancel(ctx)
-	if s.d == MySQL {
-		name := s.opts.TablePrefix + "migrations"
+	if db.d == MySQL {
+		name := db.opts.TablePrefix + "migrations"
 		var locked sql.NullBool
 		if err := conn.QueryRowContext(ctx, `SELECT GET_LOCK(CONCAT(DATABASE(), '.', ?), 60)`, name).Scan(&locked); err != nil {
 			return nil, err
@@ -184,10 +233,10 @@ func (s *Store) begin(ctx context.Context, conn *sql.Conn) (end func(commit bool
 		}, nil
 	}
 	first := []string{`BEGIN IMMEDIATE`}
-	if s.d == Postgres {
+	if db.d == Postgres {
 		first = []string{`BEGIN`, `SELECT pg_advisory_xact_lock(7310284650192837)`}
-		if s.opts.Schema != "" {
-			first = append(first, `SET LOCAL search_path TO `+s.opts.Schema)
+		if db.opts.Schema != "" {
+			first = append(first, `SET LOCAL search_path TO `+db.opts.Schema)
 		}
 	}
 	if err := run(ctx, first...); err != nil {

@@ -2,125 +2,146 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
-	"time"
 
 	"github.com/authkit-go/authkit"
 )
 
-// errSessionID and errSessionText are for what no session can be stored with.
+// errSessionID and errSessionText are for sessions that cannot be stored.
 var (
 	errSessionID   = errors.New("the session ID is empty or exists")
 	errSessionText = errors.New("a text of the session has a NUL in it or is not UTF-8")
 )
 
 const (
-	listColumns    = `id, user_id, device, address, created_at, last_used_at, expires_at, ends_at`
+	listColumns    = `id, user_id, device, address, created_at, last_used_at, expires_at, ends_at, auth_time, methods`
 	sessionColumns = listColumns + `, token_hash, parent_hash, rotated_at, successor`
+
+	sessionByID = `SELECT ` + sessionColumns + ` FROM {sessions} WHERE tenant = ? AND id = ?`
 )
 
-// scanSession reads the columns of sessionColumns, or of listColumns alone.
-func scanSession(s *authkit.StoredSession, stored bool) func(scan func(...any) error) error {
+// A sessionRow is a row of sessionColumns, or of listColumns.
+type sessionRow struct {
+	x                                           *authkit.StoredSession
+	created, used, expires, ends, auth, rotated int64
+	methods, token, parent                      []byte
+}
+
+// into returns the destinations of a scan of listColumns.
+func (r *sessionRow) into() []any {
+	x := r.x
+	return []any{&x.ID, &x.UserID, &x.Device, &x.Address, &r.created, &r.used, &r.expires, &r.ends, &r.auth, &r.methods}
+}
+
+// intoStored returns those of sessionColumns.
+func (r *sessionRow) intoStored() []any {
+	return append(r.into(), &r.token, &r.parent, &r.rotated, &r.x.Successor)
+}
+
+// read finishes a session after a scan of listColumns.
+func (r *sessionRow) read() {
+	x := r.x
+	x.CreatedAt, x.LastUsedAt, x.ExpiresAt, x.EndsAt = fromMicros(r.created), fromMicros(r.used), fromMicros(r.expires), fromMicros(r.ends)
+	x.AuthTime, x.Methods = fromMicros(r.auth), decodeList(r.methods)
+}
+
+// readStored finishes a session after a scan of sessionColumns.
+func (r *sessionRow) readStored() error {
+	r.read()
+	x := r.x
+	x.RotatedAt = fromMicros(r.rotated)
+	if len(r.token) != 32 || len(r.parent) != 32 {
+		return fmt.Errorf("session %s: a hash that does not have 32 bytes", x.ID)
+	}
+	copy(x.TokenHash[:], r.token)
+	copy(x.ParentHash[:], r.parent)
+	return nil
+}
+
+// scanSession reads the columns of sessionColumns.
+func scanSession(x *authkit.StoredSession) func(scan func(...any) error) error {
 	return func(scan func(...any) error) error {
-		var created, used, expires, ends, rotated int64
-		var token, parent []byte
-		into := []any{&s.ID, &s.UserID, &s.Device, &s.Address, &created, &used, &expires, &ends}
-		if stored {
-			into = append(into, &token, &parent, &rotated, &s.Successor)
-		}
-		if err := scan(into...); err != nil {
+		r := sessionRow{x: x}
+		if err := scan(r.intoStored()...); err != nil {
 			return err
 		}
-		s.CreatedAt, s.LastUsedAt, s.ExpiresAt, s.EndsAt = fromMicros(created), fromMicros(used), fromMicros(expires), fromMicros(ends)
-		if !stored {
-			return nil
-		}
-		s.RotatedAt = fromMicros(rotated)
-		if copy(s.TokenHash[:], token) != len(token) || copy(s.ParentHash[:], parent) != len(parent) || len(token) != 32 || len(parent) != 32 {
-			return fmt.Errorf("session %s: a hash that is not of 32 bytes", s.ID)
-		}
-		return nil
+		return r.readStored()
 	}
+}
+
+// encodeMethods returns methods as they are stored.
+func encodeMethods(methods []string) string {
+	if len(methods) == 0 {
+		return ""
+	}
+	text, _ := json.Marshal(methods) // strings never fail
+	return string(text)
 }
 
 // bytesOf returns bytes that are not nil, which a database would take for NULL.
 func bytesOf(b []byte) []byte { return append([]byte{}, b...) }
 
-// CreateSession implements [authkit.SessionStore].
-func (s *Store) CreateSession(ctx context.Context, x authkit.StoredSession, limit int) error {
+// sessionArgs returns a session as the arguments of sessionColumns.
+func sessionArgs(x *authkit.StoredSession) []any {
+	return []any{
+		x.ID, x.UserID, x.Device, x.Address, micros(x.CreatedAt), micros(x.LastUsedAt), micros(x.ExpiresAt), micros(x.EndsAt),
+		micros(x.AuthTime), encodeMethods(x.Methods), x.TokenHash[:], x.ParentHash[:], micros(x.RotatedAt), bytesOf(x.Successor),
+	}
+}
+
+// CreateSession implements [authkit.SessionStore]. In Postgres it is one statement.
+func (db *DB) CreateSession(ctx context.Context, x authkit.StoredSession, limit int) error {
 	if x.ID == "" {
 		return failure(errSessionID)
 	}
-	if !storable(x.ID, x.UserID, x.Device, x.Address) {
+	if !storable(x.ID, x.UserID, x.Device, x.Address) || !storable(x.Methods...) {
 		return failure(errSessionText)
 	}
-	return s.together(ctx, func(w work) error {
-		if err := w.lockOwner(ctx, x.UserID); err != nil {
-			return err
-		}
-		n, err := w.exec(ctx, `INSERT INTO {sessions} (tenant, `+sessionColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`+w.d.unlessThere(),
-			w.opts.Tenant, x.ID, x.UserID, x.Device, x.Address, micros(x.CreatedAt), micros(x.LastUsedAt), micros(x.ExpiresAt), micros(x.EndsAt),
-			x.TokenHash[:], x.ParentHash[:], micros(x.RotatedAt), bytesOf(x.Successor))
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return errSessionID
-		}
-		var over []string
-		err = w.query(ctx, func(scan func(...any) error) error {
-			over = append(over, "")
-			return scan(&over[len(over)-1])
-		}, `SELECT id FROM {sessions} WHERE tenant = ? AND user_id = ? AND id <> ? ORDER BY last_used_at DESC, id LIMIT 1000000 OFFSET ?`,
-			w.opts.Tenant, x.UserID, x.ID, max(0, limit-1))
-		if err != nil {
-			return err
-		}
-		slices.Sort(over) // whoever locks several sessions does it in this order
-		for _, id := range over {
-			if _, err := w.revoke(ctx, x.UserID, id, x.CreatedAt); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// lockOwner lets one transaction at a time add to the sessions of a user, or end all of them.
-// There may be no row to lock yet, so that it makes one, which stays.
-func (w work) lockOwner(ctx context.Context, userID string) error {
-	upsert := ` ON CONFLICT (tenant, user_id) DO UPDATE SET version = {session_owners}.version + 1`
-	if w.d == MySQL {
-		upsert = ` ON DUPLICATE KEY UPDATE version = version + 1`
+	if db.d == Postgres {
+		return db.inTurn(ctx, x.UserID, func(c conn) (bool, error) { return c.createInTurn(ctx, &x, limit) })
 	}
-	_, err := w.exec(ctx, `INSERT INTO {session_owners} (tenant, user_id, version) VALUES (?, ?, 1)`+upsert, w.opts.Tenant, userID)
-	return err
+	return db.atomic(ctx, sql.LevelDefault, func(c conn) error { return c.createSession(ctx, &x, limit) })
 }
 
-// revoke removes a session of a user and adds its revocation, if it is there.
-func (w work) revoke(ctx context.Context, userID, id string, at time.Time) (revoked bool, err error) {
-	n, err := w.exec(ctx, `DELETE FROM {sessions} WHERE tenant = ? AND id = ? AND user_id = ?`, w.opts.Tenant, id, userID)
-	if err != nil || n == 0 {
-		return false, err
+// createSession creates a session and revokes those over the limit.
+func (c conn) createSession(ctx context.Context, x *authkit.StoredSession, limit int) error {
+	if err := c.lockOwner(ctx, x.UserID); err != nil {
+		return err
 	}
-	return true, w.addRevocation(ctx, userID, id, at)
+	n, err := c.exec(ctx, `INSERT INTO {sessions} (tenant, `+sessionColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`+c.d.unlessThere(),
+		append([]any{c.opts.Tenant}, sessionArgs(x)...)...)
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return errSessionID
+	}
+	over, err := c.sessionIDs(ctx, ` AND id <> ? ORDER BY last_used_at DESC, id LIMIT 1000000 OFFSET ?`, x.UserID, x.ID, max(0, limit-1))
+	if err != nil {
+		return err
+	}
+	return c.revokeEach(ctx, x.UserID, over, x.CreatedAt)
 }
 
-func (w work) addRevocation(ctx context.Context, userID, id string, at time.Time) error {
-	_, err := w.exec(ctx, `INSERT INTO {revocations} (tenant, revoked_at, user_id, session_id) VALUES (?, ?, ?, ?)`, w.opts.Tenant, micros(at), userID, id)
-	return err
+// sessionIDs returns the IDs of sessions of a user.
+func (c conn) sessionIDs(ctx context.Context, rest, userID string, args ...any) (ids []string, err error) {
+	err = c.query(ctx, func(scan func(...any) error) error {
+		ids = append(ids, "")
+		return scan(&ids[len(ids)-1])
+	}, `SELECT id FROM {sessions} WHERE tenant = ? AND user_id = ?`+rest, append([]any{c.opts.Tenant, userID}, args...)...)
+	return ids, err
 }
 
 // SessionByID implements [authkit.SessionStore].
-func (s *Store) SessionByID(ctx context.Context, id string) (authkit.StoredSession, error) {
+func (db *DB) SessionByID(ctx context.Context, id string) (authkit.StoredSession, error) {
 	if !storable(id) {
 		return authkit.StoredSession{}, unstorable(ctx, authkit.ErrSessionNotFound)
 	}
 	var x authkit.StoredSession
-	err := s.single(ctx, func(w work) error { return w.session(ctx, id, "", &x) })
+	err := db.run(ctx, func(c conn) error { return c.session(ctx, id, "", &x) })
 	if err != nil {
 		return authkit.StoredSession{}, err
 	}
@@ -128,25 +149,62 @@ func (s *Store) SessionByID(ctx context.Context, id string) (authkit.StoredSessi
 }
 
 // session reads a session, and locks it if asked to.
-func (w work) session(ctx context.Context, id, lock string, x *authkit.StoredSession) error {
-	return w.one(ctx, authkit.ErrSessionNotFound, scanSession(x, true),
-		`SELECT `+sessionColumns+` FROM {sessions} WHERE tenant = ? AND id = ?`+lock, w.opts.Tenant, id)
+func (c conn) session(ctx context.Context, id, lock string, x *authkit.StoredSession) error {
+	return c.queryRow(ctx, authkit.ErrSessionNotFound, scanSession(x), sessionByID+lock, c.opts.Tenant, id)
+}
+
+// sessionUser is the query of SessionUser. An account that is not there has an empty ID.
+const sessionUser = `SELECT s.id, s.user_id, s.device, s.address, s.created_at, s.last_used_at, s.expires_at, s.ends_at, s.auth_time, s.methods,
+	s.token_hash, s.parent_hash, s.rotated_at, s.successor,
+	COALESCE(u.id, ''), COALESCE(u.email, ''), COALESCE(u.full_name, ''), COALESCE(u.roles, ''), COALESCE(u.disabled, false),
+	COALESCE(u.password_hash, ''), COALESCE(u.valid_from, 0), COALESCE(u.created_at, 0), COALESCE(u.updated_at, 0),
+	COALESCE(u.email_verified_at, 0), COALESCE(u.locked_until, 0), COALESCE(u.version, 0)
+	FROM {sessions} AS s LEFT JOIN {users} AS u ON u.tenant = s.tenant AND u.id = s.user_id WHERE s.tenant = ? AND s.id = ?`
+
+// SessionUser implements [authkit.SessionUserStore] by one statement.
+func (db *DB) SessionUser(ctx context.Context, sessionID string) (authkit.StoredSession, authkit.StoredUser, error) {
+	if !storable(sessionID) {
+		return authkit.StoredSession{}, authkit.StoredUser{}, unstorable(ctx, authkit.ErrSessionNotFound)
+	}
+	var x authkit.StoredSession
+	var u authkit.StoredUser
+	err := db.run(ctx, func(c conn) error {
+		return c.queryRow(ctx, authkit.ErrSessionNotFound, func(scan func(...any) error) error {
+			session, user := sessionRow{x: &x}, userRow{u: &u}
+			if err := scan(append(session.intoStored(), user.into()...)...); err != nil {
+				return err
+			}
+			user.read()
+			return session.readStored()
+		}, sessionUser, c.opts.Tenant, sessionID)
+	})
+	if err != nil {
+		return authkit.StoredSession{}, authkit.StoredUser{}, err
+	}
+	if u.ID == "" {
+		return x, authkit.StoredUser{}, authkit.ErrUserNotFound
+	}
+	return x, u, nil
 }
 
 // SessionsByUser implements [authkit.SessionStore].
-func (s *Store) SessionsByUser(ctx context.Context, userID string) ([]authkit.Session, error) {
+func (db *DB) SessionsByUser(ctx context.Context, userID string) ([]authkit.Session, error) {
 	if !storable(userID) {
 		return nil, ctx.Err()
 	}
 	var list []authkit.Session
-	err := s.single(ctx, func(w work) error {
+	err := db.run(ctx, func(c conn) error {
 		list = nil
-		return w.query(ctx, func(scan func(...any) error) error {
+		return c.query(ctx, func(scan func(...any) error) error {
 			var x authkit.StoredSession
-			err := scanSession(&x, false)(scan)
+			r := sessionRow{x: &x}
+			if err := scan(r.into()...); err != nil {
+				return err
+			}
+			r.read()
 			list = append(list, x.Session)
-			return err
-		}, `SELECT `+listColumns+` FROM {sessions} WHERE tenant = ? AND user_id = ? ORDER BY last_used_at DESC, id`, w.opts.Tenant, userID)
+			return nil
+		}, `SELECT `+listColumns+` FROM {sessions} WHERE tenant = ? AND user_id = ? ORDER BY last_used_at DESC, id`, c.opts.Tenant, userID)
 	})
 	if err != nil {
 		return nil, err
@@ -154,168 +212,50 @@ func (s *Store) SessionsByUser(ctx context.Context, userID string) ([]authkit.Se
 	return list, nil
 }
 
-// RotateSession implements [authkit.SessionStore]. It is one statement, or in MySQL three: of
-// several callers, one finds the token that it wants to replace (RF-03).
-func (s *Store) RotateSession(ctx context.Context, id string, r authkit.Rotation) (authkit.StoredSession, bool, error) {
+// RotateSession implements [authkit.SessionStore]. One UPDATE finds the token that is to be
+// replaced: of several callers one succeeds (RF-03).
+func (db *DB) RotateSession(ctx context.Context, id string, r authkit.Rotation) (authkit.StoredSession, bool, error) {
 	if !storable(id) {
 		return authkit.StoredSession{}, false, unstorable(ctx, authkit.ErrSessionNotFound)
 	}
 	if !storable(r.Address) {
 		return authkit.StoredSession{}, false, failure(errSessionText)
 	}
-	const update = `UPDATE {sessions} SET parent_hash = token_hash, token_hash = ?, successor = ?, rotated_at = ?, last_used_at = ?, expires_at = ?, address = ?
+	const rotate = `UPDATE {sessions} SET parent_hash = token_hash, token_hash = ?, successor = ?, rotated_at = ?, last_used_at = ?, expires_at = ?, address = ?
 		WHERE tenant = ? AND id = ? AND token_hash = ?`
-	args := []any{r.New[:], bytesOf(r.Successor), micros(r.At), micros(r.At), micros(r.ExpiresAt), r.Address, s.opts.Tenant, id, r.Old[:]}
+	args := []any{r.New[:], bytesOf(r.Successor), micros(r.At), micros(r.At), micros(r.ExpiresAt), r.Address, db.opts.Tenant, id, r.Old[:]}
 	var x authkit.StoredSession
 	var rotated bool
-	var err error
-	if s.d.returning() {
-		err = s.single(ctx, func(w work) error {
-			err := w.one(ctx, authkit.ErrSessionNotFound, scanSession(&x, true), update+` RETURNING `+sessionColumns, args...)
-			if rotated = err == nil; rotated || !errors.Is(err, authkit.ErrSessionNotFound) {
-				return err
-			}
-			return w.session(ctx, id, "", &x)
-		})
-	} else {
-		err = s.together(ctx, func(w work) error {
-			err := w.session(ctx, id, w.d.forUpdate(), &x)
-			if rotated = err == nil && x.TokenHash == r.Old; !rotated {
-				return err
-			}
-			x = r.Apply(x)
-			_, err = w.exec(ctx, update, args...)
+	err := db.run(ctx, func(c conn) error {
+		if !c.d.returning() {
+			n, err := c.exec(ctx, rotate, args...)
+			rotated = n > 0
 			return err
+		}
+		err := c.queryRow(ctx, authkit.ErrSessionNotFound, scanSession(&x), rotate+` RETURNING `+sessionColumns, args...)
+		if rotated = err == nil; errors.Is(err, authkit.ErrSessionNotFound) {
+			return nil
+		}
+		return err
+	})
+	if err == nil && !(rotated && db.d.returning()) {
+		// Not in the same run: if this has to be tried again, the rotation has been made.
+		err = db.run(ctx, func(c conn) error {
+			lock := ""
+			if c.d == MySQL && c.t != nil {
+				lock = c.d.forUpdate() // the program's transaction may have an old view
+			}
+			return c.session(ctx, id, lock, &x)
 		})
+		if rotated { // and since then somebody may have rotated it again
+			x.TokenHash = r.Old
+			x = r.Apply(x)
+			x.LastUsedAt, x.RotatedAt, x.ExpiresAt = fromMicros(micros(r.At)), fromMicros(micros(r.At)), fromMicros(micros(r.ExpiresAt))
+			x.Successor = bytesOf(r.Successor)
+		}
 	}
 	if err != nil {
 		return authkit.StoredSession{}, false, err
 	}
 	return x, rotated, nil
-}
-
-// RevokeSession implements [authkit.SessionStore].
-func (s *Store) RevokeSession(ctx context.Context, userID, id string, at time.Time) (bool, error) {
-	if !storable(userID, id) {
-		return false, ctx.Err()
-	}
-	revoked := false
-	err := s.together(ctx, func(w work) (err error) {
-		revoked, err = w.revoke(ctx, userID, id, at)
-		return err
-	})
-	return revoked && err == nil, err
-}
-
-// RevokeSessions implements [authkit.SessionStore].
-func (s *Store) RevokeSessions(ctx context.Context, userID, except string, at time.Time) error {
-	if !storable(userID) {
-		return unstorable(ctx, failure(errSessionText))
-	}
-	if !storable(except) {
-		except = " " // which no session has, and which keeps none
-	}
-	return s.together(ctx, func(w work) error {
-		if err := w.lockOwner(ctx, userID); err != nil {
-			return err
-		}
-		var ids []string
-		err := w.query(ctx, func(scan func(...any) error) error {
-			ids = append(ids, "")
-			return scan(&ids[len(ids)-1])
-		}, `SELECT id FROM {sessions} WHERE tenant = ? AND user_id = ? AND id <> ?`, w.opts.Tenant, userID, except)
-		if err != nil {
-			return err
-		}
-		slices.Sort(ids)
-		for _, id := range ids {
-			if _, err := w.revoke(ctx, userID, id, at); err != nil {
-				return err
-			}
-		}
-		if except == "" {
-			return w.addRevocation(ctx, userID, "", at)
-		}
-		return nil
-	})
-}
-
-// Revocations implements [authkit.SessionStore].
-func (s *Store) Revocations(ctx context.Context, since time.Time) ([]authkit.Revocation, error) {
-	var list []authkit.Revocation
-	err := s.single(ctx, func(w work) error {
-		list = nil
-		return w.query(ctx, func(scan func(...any) error) error {
-			var r authkit.Revocation
-			var at int64
-			err := scan(&r.UserID, &r.SessionID, &at)
-			r.At = fromMicros(at)
-			list = append(list, r)
-			return err
-		}, `SELECT user_id, session_id, revoked_at FROM {revocations} WHERE tenant = ? AND revoked_at >= ?`, w.opts.Tenant, micros(since))
-	})
-	if err != nil {
-		return nil, err
-	}
-	return list, nil
-}
-
-// DeleteExpired implements [authkit.SessionStore].
-func (s *Store) DeleteExpired(ctx context.Context, at, revokedBefore time.Time, limit int) (int, error) {
-	if limit <= 0 {
-		return 0, ctx.Err()
-	}
-	var deleted int64
-	err := s.together(ctx, func(w work) error {
-		n, err := w.deleteSessions(ctx, at, limit)
-		if err != nil {
-			return err
-		}
-		deleted, err = w.deleteOldest(ctx, "{revocations}", "seq", "revoked_at", revokedBefore, limit)
-		deleted += n
-		return err
-	})
-	if err != nil {
-		return 0, err
-	}
-	return int(deleted), nil
-}
-
-// deleteSessions deletes sessions that have expired.
-func (w work) deleteSessions(ctx context.Context, at time.Time, limit int) (int64, error) {
-	if w.d != MySQL {
-		return w.deleteOldest(ctx, "{sessions}", "id", "expires_at", at, limit)
-	}
-	// By the index of their expiry they would be locked the other way round than by a rotation,
-	// and one of the two fail.
-	args := []any{w.opts.Tenant, micros(at)}
-	err := w.query(ctx, func(scan func(...any) error) error {
-		var id string
-		err := scan(&id)
-		args = append(args, id)
-		return err
-	}, `SELECT id FROM {sessions} WHERE tenant = ? AND expires_at < ? ORDER BY expires_at LIMIT ?`, w.opts.Tenant, micros(at), limit)
-	if err != nil || len(args) == 2 {
-		return 0, err
-	}
-	return w.exec(ctx, `DELETE FROM {sessions} WHERE tenant = ? AND expires_at < ? AND id IN (?`+strings.Repeat(`, ?`, len(args)-3)+`)`, args...)
-}
-
-// deleteOldest deletes the rows of a table that are from before a time.
-func (w work) deleteOldest(ctx context.Context, table, key, column string, before time.Time, limit int) (int64, error) {
-	old := ` WHERE tenant = ? AND ` + column + ` < ? ORDER BY ` + column + ` LIMIT ?`
-	args := []any{w.opts.Tenant, micros(before), limit}
-	query := `DELETE FROM ` + table + old
-	if w.d != MySQL { // the others have no limit there
-		in := ` IN (`
-		if w.d == Postgres {
-			in = ` = ANY (ARRAY(` // what is IN may be asked for anew for each row, and has other rows then
-		}
-		query = `DELETE FROM ` + table + ` WHERE tenant = ? AND ` + key + in + `SELECT ` + key + ` FROM ` + table + old + w.d.forUpdate() + `)`
-		if w.d == Postgres {
-			query += `)`
-		}
-		args = append([]any{w.opts.Tenant}, args...)
-	}
-	return w.exec(ctx, query, args...)
 }

@@ -8,13 +8,14 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/authkit-go/authkit/sqlstore"
 )
 
-// noDatabase is a connector that is never asked to connect: New dials nothing.
+// noDatabase is a connector that is never asked to connect: Open dials nothing.
 type noDatabase struct{ t *testing.T }
 
 func (c noDatabase) Connect(context.Context) (driver.Conn, error) {
@@ -23,17 +24,19 @@ func (c noDatabase) Connect(context.Context) (driver.Conn, error) {
 }
 func (c noDatabase) Driver() driver.Driver { return nil }
 
-func TestNewFaults(t *testing.T) {
+func TestOpenProblems(t *testing.T) {
 	t.Parallel()
 	db := sql.OpenDB(noDatabase{t})
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	for _, d := range []sqlstore.Dialect{sqlstore.SQLite, sqlstore.Postgres, sqlstore.MySQL} {
-		_, err := sqlstore.New(db, d, nil)
+		_, err := sqlstore.Open(db, d, nil)
 		require.NoError(t, err)
-		_, err = sqlstore.New(db, d, &sqlstore.Options{TablePrefix: "my_2_", Tenant: strings.Repeat("ä", 32)})
+		got, err := sqlstore.Open(db, d, &sqlstore.Options{TablePrefix: "my_2_", Tenant: strings.Repeat("ä", 32)})
 		require.NoError(t, err)
+		require.Equal(t, d, got.Dialect())
+		require.Equal(t, strings.Repeat("ä", 32), got.Tenant())
 	}
-	_, err := sqlstore.New(db, sqlstore.Postgres, &sqlstore.Options{Schema: "auth"})
+	_, err := sqlstore.Open(db, sqlstore.Postgres, &sqlstore.Options{Schema: "auth"})
 	require.NoError(t, err)
 
 	for name, tc := range map[string]struct {
@@ -54,7 +57,7 @@ func TestNewFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := sqlstore.New(tc.db, tc.d, &tc.opts)
+			_, err := sqlstore.Open(tc.db, tc.d, &tc.opts)
 			for _, want := range tc.want {
 				require.ErrorContains(t, err, want)
 			}
@@ -66,11 +69,11 @@ func TestNewFaults(t *testing.T) {
 // key.
 func TestMigrations(t *testing.T) {
 	t.Parallel()
-	names, err := fs.Glob(sqlstore.Migrations(sqlstore.SQLite), "*")
+	names, err := fs.Glob(sqlstore.Schema().For(sqlstore.SQLite), "*")
 	require.NoError(t, err)
 	require.NotEmpty(t, names)
 	for _, d := range []sqlstore.Dialect{sqlstore.SQLite, sqlstore.Postgres, sqlstore.MySQL} {
-		files := sqlstore.Migrations(d)
+		files := sqlstore.Schema().For(d)
 		got, err := fs.Glob(files, "*")
 		require.NoError(t, err)
 		require.Equal(t, names, got)
@@ -79,15 +82,46 @@ func TestMigrations(t *testing.T) {
 			text, err := fs.ReadFile(files, name)
 			require.NoError(t, err)
 			require.True(t, strings.HasPrefix(string(text), "-- +goose Up\n"), name)
-			require.NotRegexp(t, `(?i)\b(DROP|DELETE|RENAME|goose Down)\b`, string(text), "files only add")
+			require.NotRegexp(t, `(?i)\b(DROP|DELETE|RENAME|MODIFY|goose Down)\b`, string(text), "files only add")
 			for _, key := range regexp.MustCompile(`(?i)KEY[a-z_ ]*\(([a-z_]+)`).FindAllStringSubmatch(string(text), -1) {
 				require.Contains(t, []string{"tenant", "seq"}, key[1], "%s: %s", name, key[0])
 			}
 		}
 	}
-	none, err := fs.Glob(sqlstore.Migrations(0), "*")
+	other := sqlstore.Migrations{Package: "other", Files: fstest.MapFS{"sqlite/0001_a.sql": {}, "sqlite/0002_b.sql": {}, "mysql/0001_a.sql": {}}}
+	for d, want := range map[sqlstore.Dialect]int{sqlstore.SQLite: 2, sqlstore.MySQL: 1, sqlstore.Postgres: 0, 0: 0} {
+		got, err := fs.Glob(other.For(d), "*.sql")
+		require.NoError(t, err)
+		require.Len(t, got, want, d)
+	}
+	none, err := fs.Glob(sqlstore.Schema().For(0), "*")
 	require.NoError(t, err)
 	require.Empty(t, none)
 	require.Equal(t, "sqlite postgres mysql Dialect(0)", strings.Join([]string{
 		sqlstore.SQLite.String(), sqlstore.Postgres.String(), sqlstore.MySQL.String(), sqlstore.Dialect(0).String()}, " "))
+}
+
+// TestMigrationsOfOthers asserts which further migrations are refused before the database
+// is asked.
+func TestMigrationsOfOthers(t *testing.T) {
+	t.Parallel()
+	pool := sql.OpenDB(noDatabase{t})
+	t.Cleanup(func() { require.NoError(t, pool.Close()) })
+	db, err := sqlstore.Open(pool, sqlstore.MySQL, nil)
+	require.NoError(t, err)
+	file := fstest.MapFS{"mysql/0001_a.sql": {}}
+	for name, more := range map[string][]sqlstore.Migrations{
+		"no name":             {{Files: file}},
+		"a name with a slash": {{Package: "a/b", Files: file}},
+		"twice":               {{Package: "a", Files: file}, {Package: "a", Files: file}},
+		"no files":            {{Package: "a"}},
+		"another database's":  {{Package: "a", Files: fstest.MapFS{"sqlite/0001_a.sql": {}}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			require.ErrorContains(t, db.Migrate(t.Context(), more...), "sqlstore: migrations of the package")
+			_, err := db.Pending(t.Context(), more...)
+			require.ErrorContains(t, err, "sqlstore: migrations of the package")
+		})
+	}
 }

@@ -17,7 +17,8 @@ import (
 // TestSessionStore tests an implementation of [authkit.SessionStore] against the contract
 // in that interface's comment. The function open returns an empty store that no other test
 // uses; it may register a cleanup. The subtests run in parallel, some of them with 64
-// goroutines. With -short the races have fewer rounds.
+// goroutines. With -short the races have fewer rounds. If the store is an
+// [authkit.SessionUserStore], the subtests of that interface run as well.
 func TestSessionStore(t *testing.T, open func(t *testing.T) authkit.SessionStore) {
 	rounds := 50
 	if testing.Short() {
@@ -28,13 +29,14 @@ func TestSessionStore(t *testing.T, open func(t *testing.T) authkit.SessionStore
 
 // testSessionStore is TestSessionStore with the number of rounds that a race has.
 func testSessionStore(t *testing.T, rounds int, open func(t *testing.T) authkit.SessionStore) {
-	for name, test := range map[string]func(*testing.T, authkit.SessionStore){
+	tests := map[string]func(*testing.T, authkit.SessionStore){
 		"CreateAndRead":            testCreateAndRead,
 		"NotFound":                 testSessionNotFound,
 		"IDIsUnique":               testSessionIDIsUnique,
 		"ComparesBytes":            testSessionComparesBytes,
 		"KeepsText":                testSessionKeepsText,
 		"KeepsTimes":               testSessionKeepsTimes,
+		"KeepsProof":               testSessionKeepsProof,
 		"SharesNoMemory":           testSessionSharesNoMemory,
 		"ListsLastUsedFirst":       testListsLastUsedFirst,
 		"LimitPerUser":             testLimitPerUser,
@@ -61,7 +63,13 @@ func testSessionStore(t *testing.T, rounds int, open func(t *testing.T) authkit.
 		"EndIsOneChange":           func(t *testing.T, s authkit.SessionStore) { testEndIsOneChange(t, s, rounds) },
 		"ReadersSeeWholeRecords":   func(t *testing.T, s authkit.SessionStore) { testReadersSeeWholeSessions(t, s, max(20, rounds)) },
 		"CancelledInTheMiddleOfIt": func(t *testing.T, s authkit.SessionStore) { testCancelledInTheMiddle(t, s, min(rounds, 50)) },
-	} {
+	}
+	if _, ok := open(t).(joinedStore); ok {
+		for name, test := range sessionUserTests(rounds) {
+			tests[name] = func(t *testing.T, s authkit.SessionStore) { test(t, s.(joinedStore)) }
+		}
+	}
+	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test(t, open(t))
@@ -87,6 +95,7 @@ func newSession(userID string, n int) authkit.StoredSession {
 			UserID: userID,
 			Device: fmt.Sprintf("Browser %d", n), Address: fmt.Sprintf("192.0.2.%d", n),
 			CreatedAt: at, LastUsedAt: at, ExpiresAt: at.Add(time.Hour), EndsAt: at.Add(24 * time.Hour),
+			AuthTime: at.Add(-time.Duration(n+1) * time.Microsecond), Methods: []string{"pwd", fmt.Sprint("otp-", n)},
 		},
 		TokenHash: hashOf(fmt.Sprint("token ", n)),
 	}
@@ -126,7 +135,8 @@ func findSession(t *testing.T, s authkit.SessionStore, id string) authkit.Stored
 
 func equalSessions(a, b authkit.Session) bool {
 	return a.ID == b.ID && a.UserID == b.UserID && a.Device == b.Device && a.Address == b.Address && a.CreatedAt.Equal(b.CreatedAt) &&
-		a.LastUsedAt.Equal(b.LastUsedAt) && a.ExpiresAt.Equal(b.ExpiresAt) && a.EndsAt.Equal(b.EndsAt)
+		a.LastUsedAt.Equal(b.LastUsedAt) && a.ExpiresAt.Equal(b.ExpiresAt) && a.EndsAt.Equal(b.EndsAt) &&
+		a.AuthTime.Equal(b.AuthTime) && slices.Equal(a.Methods, b.Methods)
 }
 
 // equalStored takes a nil Successor for an empty one.
@@ -223,10 +233,14 @@ func testCreateAndRead(t *testing.T, s authkit.SessionStore) {
 		full.Successor = append(full.Successor, byte(i*8), byte(255-i*8))
 	}
 	bare.Device, bare.Address, bare.Successor = "", "", []byte{}
+	bare.AuthTime, bare.Methods = time.Time{}, []string{}
 	begin(t, s, plain, full, bare)
 	holds(t, s, plain, full, bare)
 	if got := findSession(t, s, plain.ID); !got.RotatedAt.IsZero() || got.ParentHash != ([32]byte{}) || len(got.Successor) != 0 {
 		t.Fatalf("a session that was never rotated: %s", show(&got))
+	}
+	if got := findSession(t, s, bare.ID); !got.AuthTime.IsZero() || len(got.Methods) != 0 {
+		t.Fatalf("a session without a proof: %s", show(&got))
 	}
 	wantRevocations(t, s, time.Time{})
 }
@@ -320,6 +334,7 @@ func testSessionKeepsTimes(t *testing.T, s authkit.SessionStore) {
 	} {
 		x := newSession("user-1", i)
 		x.CreatedAt, x.LastUsedAt, x.RotatedAt = at, at.Add(time.Microsecond), at.Add(2*time.Microsecond)
+		x.AuthTime = at.Add(-time.Microsecond)
 		x.ExpiresAt, x.EndsAt = at.Add(time.Hour+3*time.Microsecond), at.AddDate(1, 0, 0).Add(4*time.Microsecond)
 		all = append(all, x)
 	}
@@ -341,18 +356,66 @@ func testSessionKeepsTimes(t *testing.T, s authkit.SessionStore) {
 	wantRevocations(t, s, time.Time{}, want...)
 }
 
+// testSessionKeepsProof changes sessions in every way, which leaves how and when the user
+// authenticated.
+func testSessionKeepsProof(t *testing.T, s authkit.SessionStore) {
+	var all []authkit.StoredSession
+	for i, methods := range [][]string{nil, {}, {"pwd"}, {"pwd", "otp", "mfa"}, {"otp", "pwd"}, {"pwd", "pwd"}, {"x:y", "u_v", "a-b", "c.d"}} {
+		x := newSession("user-1", i)
+		x.Methods = methods
+		if i%3 == 0 {
+			x.AuthTime = time.Time{} // one without the other
+		}
+		all = append(all, x)
+	}
+	begin(t, s, all...)
+	holds(t, s, all...)
+	for round := range 3 {
+		for i := range all {
+			x := &all[i]
+			r := newRotation(x, fmt.Sprintf("round %d session %d", round, i), time.Duration(round)*time.Hour)
+			r.ExpiresAt = x.EndsAt
+			want := r.Apply(*x)
+			got, rotated, err := s.RotateSession(t.Context(), x.ID, r)
+			if err != nil || !rotated {
+				t.Fatalf("rotated %v (%v)", rotated, err)
+			}
+			sameSession(t, got, want)
+			got, rotated, err = s.RotateSession(t.Context(), x.ID, r)
+			if err != nil || rotated {
+				t.Fatalf("rotated %v (%v) a second time", rotated, err)
+			}
+			sameSession(t, got, want)
+			all[i] = want
+			if got := findSession(t, s, x.ID); got.AuthTime.IsZero() != (i%3 == 0) {
+				t.Fatalf("a session that has no time of its proof: %s", show(&got))
+			}
+		}
+		holds(t, s, all...)
+	}
+	if _, err := s.RevokeSession(t.Context(), "user-1", all[2].ID, start); err != nil {
+		t.Fatal(err)
+	}
+	deleteExpired(t, s, start, start, unlimited, 0)
+	holds(t, s, append(all[:2:2], all[3:]...)...)
+}
+
 func testSessionSharesNoMemory(t *testing.T, s authkit.SessionStore) {
 	scribble := func(what []byte) {
 		copy(what, "scribbled")
 		_ = append(what[:min(1, len(what))], "scribbled"...)
 	}
 	want := newSession("user-1", 1)
-	given := want
+	given := newSession("user-1", 1)
 	want.Successor, given.Successor = []byte("a sealed token"), []byte("a sealed token")
 	begin(t, s, given)
 	scribble(given.Successor)
+	given.Methods[0] = "scribbled"
 	holds(t, s, want)
-	scribble(findSession(t, s, want.ID).Successor)
+	found := findSession(t, s, want.ID)
+	scribble(found.Successor)
+	found.Methods[0] = "scribbled"
+	_ = append(found.Methods[:1], "scribbled")
 	holds(t, s, want)
 
 	r := newRotation(&want, "next", time.Minute)
@@ -364,18 +427,21 @@ func testSessionSharesNoMemory(t *testing.T, s authkit.SessionStore) {
 	scribble(r.Successor)
 	holds(t, s, want)
 	scribble(got.Successor)
+	got.Methods[0] = "scribbled"
 	holds(t, s, want)
 	got, _, err = s.RotateSession(t.Context(), want.ID, r) // which is not the current one any more
 	if err != nil {
 		t.Fatal(err)
 	}
 	scribble(got.Successor)
+	got.Methods[0] = "scribbled"
 	holds(t, s, want)
 
 	list, err := s.SessionsByUser(t.Context(), "user-1")
 	if err != nil || len(list) != 1 {
 		t.Fatalf("SessionsByUser: %+v, %v", list, err)
 	}
+	list[0].Methods[0] = "scribbled"
 	list[0] = authkit.Session{ID: "scribbled"}
 	holds(t, s, want)
 	if err := s.RevokeSessions(t.Context(), "user-2", "", start); err != nil {

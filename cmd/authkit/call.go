@@ -14,6 +14,7 @@ import (
 
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/audit"
+	"github.com/authkit-go/authkit/audit/auditsql"
 	"github.com/authkit-go/authkit/sqlstore"
 )
 
@@ -122,7 +123,7 @@ func (c *call) kit(cfg authkit.Config) (*authkit.Kit, error) {
 	}
 	cfg.Passwords.MinLength = c.minPassword
 	if cfg.OnEvent == nil {
-		cfg.OnEvent = func(context.Context, authkit.Event) {} // what fails is an error, too
+		cfg.OnEvent = []func(context.Context, authkit.Event){func(context.Context, authkit.Event) {}} // what fails is an error, too
 	}
 	kit, err := authkit.New(cfg)
 	if err != nil {
@@ -133,7 +134,7 @@ func (c *call) kit(cfg authkit.Config) (*authkit.Kit, error) {
 
 // An operation is what a command that changes something works with.
 type operation struct {
-	store *sqlstore.Store
+	store *sqlstore.DB
 	kit   *authkit.Kit
 	log   *audit.Log // nil: none
 }
@@ -151,7 +152,7 @@ func (c *call) operation(ctx context.Context) (context.Context, *operation, erro
 	}
 	cfg := authkit.Config{Users: store, Sessions: authkit.SessionConfig{Store: sessions}}
 	if c.auditKey != "" {
-		if op.log, err = openLog(ctx, store, c.auditKey); err != nil {
+		if op.log, err = openLog(ctx, auditsql.New(store), c.auditKey); err != nil {
 			return ctx, nil, err
 		}
 		cfg.OnEvent = []func(context.Context, authkit.Event){op.tell}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/audit"
+	"github.com/authkit-go/authkit/audit/auditsql"
 	"github.com/authkit-go/authkit/audit/trail"
 )
 
@@ -183,8 +184,8 @@ func TestDoctor(t *testing.T) {
 	onEach(t, func(t *testing.T, tl *tool) {
 		r := tl.run("", "doctor")
 		require.Equal(t, 0, r.code)
-		require.Equal(t, "severity\tcode\ttext\tmend\n", r.stdout)
-		require.Contains(t, r.stderr, "authkit.Kit.Doctor")
+		require.Equal(t, "severity\tcode\ttext\tfix\n", r.stdout)
+		require.Contains(t, r.stderr, "doctor.Check")
 
 		tl.ok(accounts(20), "import")
 		r = tl.run("", "doctor")
@@ -255,7 +256,7 @@ func TestAudit(t *testing.T) {
 		require.NoError(t, err)
 		defer func() { require.NoError(t, c.close()) }()
 		var kinds []string
-		for e, err := range audit.All(t.Context(), store) {
+		for e, err := range audit.All(t.Context(), auditsql.New(store)) {
 			require.NoError(t, err)
 			kinds = append(kinds, string(e.Kind))
 			require.Equal(t, ann, e.TargetID)
@@ -284,7 +285,7 @@ func TestAudit(t *testing.T) {
 		require.Equal(t, 1, r.code)
 		require.Contains(t, r.stderr, "use 32 random ones")
 
-		entries, err := store.EraseAudit(t.Context(), ann)
+		entries, err := auditsql.New(store).EraseAudit(t.Context(), ann)
 		require.NoError(t, err)
 		require.Equal(t, 10, entries)
 		require.Contains(t, tl.ok("", "audit", "verify", "-audit-key", key), "\tfalse\t10\t0\t\n")

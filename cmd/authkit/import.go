@@ -116,13 +116,13 @@ func (c *call) importBatch(ctx context.Context, op *operation, users []authkit.S
 	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
 	var events []authkit.Event           // of what may yet be taken back
 	kit, err := c.kit(authkit.Config{
-		Users:   op.store.WithTx(tx),
-		OnEvent: func(_ context.Context, e authkit.Event) { events = append(events, e) },
+		Users:   op.store,
+		OnEvent: []func(context.Context, authkit.Event){func(_ context.Context, e authkit.Event) { events = append(events, e) }},
 	})
 	if err != nil {
 		return err
 	}
-	if err := kit.ImportUsers(ctx, users); err != nil {
+	if err := kit.ImportUsers(op.store.WithTx(ctx, tx), users); err != nil {
 		return err
 	}
 	if err := tx.Commit(); err != nil {

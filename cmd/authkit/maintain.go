@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/authkit-go/authkit/audit"
+	"github.com/authkit-go/authkit/audit/auditsql"
 	"github.com/authkit-go/authkit/audit/trail"
 )
 
@@ -21,12 +22,12 @@ func migrate(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	pending, err := store.Pending(ctx)
+	pending, err := store.Pending(ctx, auditsql.Migrations())
 	if err != nil {
 		return err
 	}
 	if !*only {
-		if err := store.Migrate(ctx); err != nil {
+		if err := store.Migrate(ctx, auditsql.Migrations()); err != nil {
 			return fmt.Errorf("%w; does the user of the database have the right to create tables?", err)
 		}
 	}
@@ -86,7 +87,7 @@ func auditVerify(ctx context.Context, c *call) error {
 		if err != nil {
 			return err
 		}
-		entries = audit.All(ctx, store)
+		entries = audit.All(ctx, auditsql.New(store))
 	}
 	report, err := trail.Verify(entries, key, kept...)
 	if err != nil && !errors.Is(err, trail.ErrBroken) {

@@ -7,30 +7,34 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
-	"net/url"
 	"os"
 	"strings"
 
-	"github.com/go-sql-driver/mysql"
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/audit/auditsql"
 	"github.com/authkit-go/authkit/redisstore"
 	"github.com/authkit-go/authkit/sqlstore"
 
-	_ "modernc.org/sqlite" // driver
+	// The drivers that sqlstore.ParseURL names.
+	_ "github.com/go-sql-driver/mysql"
+	_ "github.com/jackc/pgx/v5/stdlib"
+	_ "modernc.org/sqlite"
 )
 
-// open opens the database, whose schema has to be up to date.
-func (c *call) open(ctx context.Context) (*sqlstore.Store, error) {
+// open opens the database, whose schema has to be up to date. Without an audit log it need
+// not have the tables of one.
+func (c *call) open(ctx context.Context) (*sqlstore.DB, error) {
 	store, err := c.connect(ctx, false)
 	if err != nil {
 		return nil, err
 	}
-	pending, err := store.Pending(ctx)
+	var more []sqlstore.Migrations
+	if c.auditKey != "" {
+		more = append(more, auditsql.Migrations())
+	}
+	pending, err := store.Pending(ctx, more...)
 	if err != nil {
 		return nil, fmt.Errorf("the database cannot be used: %w", err)
 	}
@@ -41,28 +45,24 @@ func (c *call) open(ctx context.Context) (*sqlstore.Store, error) {
 }
 
 // connect opens the database. A file that is not there is made only if that is meant.
-func (c *call) connect(ctx context.Context, create bool) (*sqlstore.Store, error) {
+func (c *call) connect(ctx context.Context, create bool) (*sqlstore.DB, error) {
 	address := cmp.Or(c.address, c.env("DATABASE_URL"))
-	var db *sql.DB
-	var dialect sqlstore.Dialect
-	var err error
-	switch scheme, rest, _ := strings.Cut(address, ":"); scheme {
-	case "":
-		err = usagef("no database; set DATABASE_URL, or -db, to sqlite:FILE, postgres://… or mysql://…")
-	case "sqlite":
-		dialect = sqlstore.SQLite
-		db, err = openSQLite(rest, create)
-	case "postgres", "postgresql":
-		dialect = sqlstore.Postgres
-		db, err = openPostgres(address)
-	case "mysql":
-		dialect = sqlstore.MySQL
-		db, err = openMySQL(address)
-	default: // the text may be a password in the wrong place
-		err = usagef("an address of no known kind; the database is sqlite:FILE, postgres://… or mysql://…")
+	if address == "" {
+		return nil, usagef("no database; set DATABASE_URL, or -db, to sqlite:FILE, postgres://… or mysql://…")
 	}
+	driver, dsn, dialect, err := sqlstore.ParseURL(address)
 	if err != nil {
-		return nil, err
+		return nil, usagef("%s", strings.TrimPrefix(err.Error(), "sqlstore: "))
+	}
+	if dialect == sqlstore.SQLite {
+		if err := checkFile(strings.TrimPrefix(address, "sqlite:"), create); err != nil {
+			return nil, err
+		}
+		dsn += "&mode=rw"
+	}
+	db, err := sql.Open(driver, dsn)
+	if err != nil { // its text may quote the password
+		return nil, usagef("the driver cannot read the address of the database")
 	}
 	c.db = db
 	c.closers = append(c.closers, db.Close)
@@ -71,7 +71,7 @@ func (c *call) connect(ctx context.Context, create bool) (*sqlstore.Store, error
 	if err := db.PingContext(ctx); err != nil {
 		return nil, fmt.Errorf("the database does not answer: %w", err)
 	}
-	store, err := sqlstore.New(db, dialect, &sqlstore.Options{TablePrefix: c.prefix, Tenant: c.tenant})
+	store, err := sqlstore.Open(db, dialect, &sqlstore.Options{TablePrefix: c.prefix, Tenant: c.tenant})
 	if err != nil {
 		return nil, usagef("%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
@@ -80,7 +80,7 @@ func (c *call) connect(ctx context.Context, create bool) (*sqlstore.Store, error
 
 // sessions returns where sessions are: in Redis, if an address is given to a command that asks for
 // one, or else with the accounts.
-func (c *call) sessions(ctx context.Context, store *sqlstore.Store) (authkit.SessionStore, error) {
+func (c *call) sessions(ctx context.Context, store *sqlstore.DB) (authkit.SessionStore, error) {
 	if c.flags.Lookup("redis") == nil {
 		return store, nil
 	}
@@ -101,7 +101,7 @@ func (c *call) sessions(ctx context.Context, store *sqlstore.Store) (authkit.Ses
 	if err := client.Ping(ctx).Err(); err != nil {
 		return nil, fmt.Errorf("nothing was done, since the Redis server does not answer: %w; without REDIS_URL and -redis, what is in the account (disable, enable, set-password, revoke -all) is done and holds", err)
 	}
-	sessions, err := redisstore.NewSessions(client, redisstore.Options{Prefix: c.redisPrefix})
+	sessions, err := redisstore.New(client, redisstore.Options{Prefix: c.redisPrefix})
 	if err != nil {
 		return nil, usagef("%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
@@ -113,60 +113,21 @@ type quiet struct{}
 
 func (quiet) Printf(context.Context, string, ...any) {}
 
-// openSQLite opens a file. One that it makes is for its owner alone.
-func openSQLite(file string, create bool) (*sql.DB, error) {
-	if file == "" {
-		return nil, usagef("sqlite: without a file; write it like sqlite:auth.db")
-	}
+// checkFile looks for the file of a database. One that it makes is for its owner alone.
+func checkFile(file string, create bool) error {
 	_, err := os.Stat(file)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && create:
-		made, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-		if err == nil {
-			err = made.Close()
-		}
-		if err != nil {
-			return nil, err
-		}
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("there is no file %s; to make it, run: authkit migrate", printable(file))
-	case err != nil:
-		return nil, err
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	return sql.Open("sqlite", "file:"+(&url.URL{Path: file}).EscapedPath()+
-		"?mode=rw&_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=synchronous(FULL)&_txlock=immediate")
+	if !create {
+		return fmt.Errorf("there is no file %s; to make it, run: authkit migrate", printable(file))
+	}
+	made, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	return made.Close()
 }
 
-// The errors of what reads addresses may quote the password, so theirs are fixed texts.
-var (
-	errPostgres = usageError{"not like postgres://user:password@127.0.0.1:5432/database"}
-	errMySQL    = usageError{"not like mysql://user:password@127.0.0.1:3306/database"}
-	errRedis    = usageError{"not like redis://user:password@127.0.0.1:6379/0"}
-)
-
-func openPostgres(address string) (*sql.DB, error) {
-	cfg, err := pgx.ParseConfig(address)
-	if err != nil {
-		return nil, errPostgres
-	}
-	return stdlib.OpenDB(*cfg), nil
-}
-
-func openMySQL(address string) (*sql.DB, error) {
-	u, err := url.Parse(address)
-	if err != nil || u.Hostname() == "" || len(u.Path) < 2 {
-		return nil, errMySQL
-	}
-	cfg, err := mysql.ParseDSN("tcp(" + net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "3306")) + ")/?" + u.RawQuery)
-	if err != nil {
-		return nil, errMySQL
-	}
-	cfg.DBName = u.Path[1:]
-	cfg.User = u.User.Username()
-	cfg.Passwd, _ = u.User.Password()
-	connector, err := mysql.NewConnector(cfg)
-	if err != nil {
-		return nil, errMySQL
-	}
-	return sql.OpenDB(connector), nil
-}
+// The error of what reads addresses may quote the password, so this is a fixed text.
+var errRedis = usageError{"not like redis://user:password@127.0.0.1:6379/0"}

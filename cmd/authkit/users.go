@@ -160,7 +160,7 @@ func listUsers(ctx context.Context, c *call) error {
 // eachPage calls do with all accounts, page by page, for as long as it returns true.
 func eachPage(ctx context.Context, store authkit.UserStore, after string, do func([]authkit.User) (bool, error)) error {
 	for {
-		page, err := store.ListUsers(ctx, after, pageSize)
+		page, err := store.ListUsers(ctx, authkit.UserQuery{After: after, Limit: pageSize})
 		if err != nil || len(page) == 0 {
 			return err
 		}

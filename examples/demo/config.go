@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/sqlstore"
 )
 
 // A config is what the flags and the environment say, checked.
@@ -113,8 +114,8 @@ func loadConfig(args []string, lookup func(string) (string, bool), help io.Write
 	}
 	cfg.generateHash = !noGenerateHash
 	if cfg.db != inMemory {
-		if _, _, _, err := parseDatabase(cfg.db); err != nil {
-			return config{}, err
+		if _, _, _, err := sqlstore.ParseURL(cfg.db); err != nil {
+			return config{}, fmt.Errorf("-db: %w", err)
 		}
 	}
 	if (cfg.certFile == "") != (cfg.keyFile == "") {

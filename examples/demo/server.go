@@ -116,7 +116,7 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 		mux.Handle("POST /logout"+slash, authkit.Authenticated(), kit.LogoutHandler())
 		mux.HandleFunc("GET /users/me"+slash, authkit.Authenticated(), s.me)
 		mux.Handle("GET /users/me/sessions"+slash, authkit.Authenticated(), kit.SessionsHandler())
-		mux.Handle("DELETE /users/me/sessions/{id}"+slash, authkit.Authenticated(), kit.SessionsHandler())
+		mux.Handle("DELETE /users/me/sessions/{id}"+slash, authkit.Authenticated(), kit.EndSessionHandler())
 		mux.HandleFunc("GET /users/items"+slash, authkit.Authenticated(), s.items)
 		mux.HandleFunc("GET /admin/users"+slash, authkit.Roles("admin"), s.listUsers)
 		mux.Handle("GET /admin/audit"+slash, authkit.Roles("admin"), auditLog.Handler())
@@ -128,8 +128,8 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 		mux.HandleFunc("GET /healthz"+slash, authkit.Public(), s.health)
 	}
 
-	// But this one, or an empty ID would end all other sessions.
-	mux.Handle("DELETE /users/me/sessions", authkit.Authenticated(), kit.SessionsHandler())
+	// This path has no trailing slash: with one it would look like an empty ID.
+	mux.Handle("DELETE /users/me/sessions", authkit.Authenticated(), kit.EndOtherSessionsHandler())
 
 	document, err := openAPIDocument(slices.Sorted(maps.Keys(roleTable())), cfg.generateHash)
 	if err != nil {

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
-	"strings"
 
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/redisstore"
@@ -59,9 +57,9 @@ func openStorage(ctx context.Context, cfg config) (*storage, error) {
 
 // openSQL opens a database, for accounts and sessions.
 func (s *storage) openSQL(ctx context.Context, address string, log *slog.Logger) error {
-	driver, dsn, dialect, err := parseDatabase(address)
+	driver, dsn, dialect, err := sqlstore.ParseURL(address)
 	if err != nil {
-		return err
+		return fmt.Errorf("-db: %w", err)
 	}
 	db, err := sql.Open(driver, dsn)
 	if err != nil {
@@ -70,7 +68,7 @@ func (s *storage) openSQL(ctx context.Context, address string, log *slog.Logger)
 	s.closers = append(s.closers, db.Close)
 	db.SetMaxOpenConns(10)
 	db.SetMaxIdleConns(10)
-	store, err := sqlstore.New(db, dialect, nil)
+	store, err := sqlstore.Open(db, dialect, nil)
 	if err != nil {
 		return err
 	}
@@ -99,7 +97,7 @@ func (s *storage) openRedis(ctx context.Context, address string, log *slog.Logge
 		return fmt.Errorf("-redis: %w", err)
 	}
 	prefix := redisstore.Options{Prefix: "authkit-demo"}
-	sessions, err := redisstore.NewSessions(client, prefix)
+	sessions, err := redisstore.New(client, prefix)
 	if err != nil {
 		return err
 	}
@@ -112,30 +110,4 @@ func (s *storage) openRedis(ctx context.Context, address string, log *slog.Logge
 	}
 	s.sessions, s.attempts = sessions, attempts
 	return nil
-}
-
-// parseDatabase reads the address of a database.
-func parseDatabase(address string) (driver, dsn string, dialect sqlstore.Dialect, err error) {
-	switch scheme, rest, _ := strings.Cut(address, ":"); scheme {
-	case "sqlite":
-		if rest == "" {
-			return "", "", 0, errors.New("-db: sqlite: and no file; write it like sqlite:auth.db")
-		}
-		dsn = "file:" + (&url.URL{Path: rest}).EscapedPath() +
-			"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=synchronous(FULL)&_txlock=immediate"
-		return "sqlite", dsn, sqlstore.SQLite, nil
-	case "postgres", "postgresql":
-		return "pgx", address, sqlstore.Postgres, nil
-	case "mysql":
-		u, err := url.Parse(address)
-		if err != nil || u.Host == "" || len(u.Path) < 2 {
-			return "", "", 0, errors.New("-db: not like mysql://user:password@127.0.0.1:3306/database")
-		}
-		if u.User != nil {
-			password, _ := u.User.Password()
-			dsn = u.User.Username() + ":" + password + "@"
-		}
-		return "mysql", dsn + "tcp(" + u.Host + ")" + u.Path + "?" + u.RawQuery, sqlstore.MySQL, nil
-	}
-	return "", "", 0, errors.New("-db: use memory:, sqlite:FILE, postgres://… or mysql://…")
 }

@@ -115,16 +115,16 @@ func BenchmarkMillionUsers(b *testing.B) {
 	ctx := b.Context()
 	n := 0
 	next := func(of int) int { n = (n*1103515245 + 12345) & 0x7fffffff; return n % of }
-	lookUp := func(s *sqlstore.Store, of int) func() {
+	lookUp := func(s *sqlstore.DB, of int) func() {
 		return func() {
 			if _, err := s.UserByEmail(ctx, fmt.Sprintf("user%d@example.com", next(of))); err != nil {
 				b.Fatal(err)
 			}
 		}
 	}
-	page := func(s *sqlstore.Store, of int) func() {
+	page := func(s *sqlstore.DB, of int) func() {
 		return func() {
-			list, err := s.ListUsers(ctx, fmt.Sprintf("id-%08d", next(of-200)), 100)
+			list, err := s.ListUsers(ctx, authkit.UserQuery{After: fmt.Sprintf("id-%08d", next(of-200)), Limit: 100})
 			if err != nil || len(list) != 100 {
 				b.Fatal(len(list), err)
 			}
@@ -135,7 +135,7 @@ func BenchmarkMillionUsers(b *testing.B) {
 }
 
 // filled returns a store with as many accounts.
-func filled(b *testing.B, d database, n int) *sqlstore.Store {
+func filled(b *testing.B, d database, n int) *sqlstore.DB {
 	b.Helper()
 	db, _ := d.open(b)
 	s := storeOn(b, db, d, nil)

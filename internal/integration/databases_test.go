@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/authkit-go/authkit/audit/auditsql"
 	"github.com/authkit-go/authkit/sqlstore"
 
 	_ "github.com/go-sql-driver/mysql"
@@ -58,11 +59,14 @@ func onEach(t *testing.T, test func(t *testing.T, d database)) {
 	}
 }
 
-func createSQLite(t testing.TB) string { return sqliteDSN(filepath.Join(t.TempDir(), "auth.db")) }
+func createSQLite(t testing.TB) string { return sqliteDSN(t, filepath.Join(t.TempDir(), "auth.db")) }
 
-// sqliteDSN is ST-06: a log that readers are not locked out by, patience, and nothing lost.
-func sqliteDSN(file string) string {
-	return "file:" + file + "?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_txlock=immediate"
+// sqliteDSN returns the data source name of a file.
+func sqliteDSN(t testing.TB, file string) string {
+	t.Helper()
+	_, dsn, _, err := sqlstore.ParseURL("sqlite:" + file)
+	require.NoError(t, err)
+	return dsn
 }
 
 func createPostgres(t testing.TB) string {
@@ -85,7 +89,10 @@ func createMariaDB(t testing.TB) string {
 	name := "authkit_" + strings.ToLower(rand.Text()[:12])
 	mustExec(t, admin, "CREATE DATABASE "+name)
 	t.Cleanup(func() { mustExec(t, admin, "DROP DATABASE "+name) })
-	return address[:strings.LastIndexByte(address, '/')+1] + name
+	user, host, _ := strings.Cut(strings.TrimSuffix(address, "/"), "@tcp(")
+	_, dsn, _, err := sqlstore.ParseURL("mysql://" + user + "@" + strings.TrimSuffix(host, ")") + "/" + name)
+	require.NoError(t, err)
+	return dsn
 }
 
 // server opens a server, or skips the test if it is not up.
@@ -123,16 +130,16 @@ func mustExec(t testing.TB, db *sql.DB, query string, args ...any) {
 }
 
 // newStore returns a store on a database of its own, with its schema.
-func newStore(t testing.TB, d database) *sqlstore.Store {
+func newStore(t testing.TB, d database) *sqlstore.DB {
 	t.Helper()
 	db, _ := d.open(t)
 	return storeOn(t, db, d, nil)
 }
 
-func storeOn(t testing.TB, db *sql.DB, d database, opts *sqlstore.Options) *sqlstore.Store {
+func storeOn(t testing.TB, db *sql.DB, d database, opts *sqlstore.Options) *sqlstore.DB {
 	t.Helper()
-	s, err := sqlstore.New(db, d.dialect, opts)
+	s, err := sqlstore.Open(db, d.dialect, opts)
 	require.NoError(t, err)
-	require.NoError(t, s.Migrate(t.Context()))
+	require.NoError(t, s.Migrate(t.Context(), auditsql.Migrations()))
 	return s
 }

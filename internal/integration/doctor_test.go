@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/doctor"
 	"github.com/authkit-go/authkit/sqlstore"
 )
 
@@ -16,7 +17,7 @@ func TestDoctor(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, d database) {
 		db, _ := d.open(t)
-		s, err := sqlstore.New(db, d.dialect, nil)
+		s, err := sqlstore.Open(db, d.dialect, nil)
 		require.NoError(t, err)
 
 		found := s.Doctor(t.Context())
@@ -34,9 +35,9 @@ func TestDoctor(t *testing.T) {
 			Users:     s, Sessions: authkit.SessionConfig{Store: s},
 		})
 		require.NoError(t, err)
-		mustExec(t, db, "DELETE FROM authkit_migrations WHERE name = '0003_audit.sql'")
+		mustExec(t, db, "DELETE FROM authkit_migrations WHERE name = '0004_tickets.sql'")
 		count := 0
-		for _, f := range kit.Doctor(t.Context()) {
+		for _, f := range doctor.Check(t.Context(), kit) {
 			if f.Code == "pending_migrations" {
 				count++
 			}
@@ -55,7 +56,7 @@ func TestDoctor(t *testing.T) {
 // TestDoctorClock: MariaDB can be told what time to think it is, for a connection.
 func TestDoctorClock(t *testing.T) {
 	t.Parallel()
-	s, err := sqlstore.New(pool(t, "mysql", createMariaDB(t)+"?timestamp=1700000000"), sqlstore.MySQL, nil)
+	s, err := sqlstore.Open(pool(t, "mysql", createMariaDB(t)+"&timestamp=1700000000"), sqlstore.MySQL, nil)
 	require.NoError(t, err)
 	require.NoError(t, s.Migrate(t.Context()))
 	found := s.Doctor(t.Context())

@@ -134,7 +134,7 @@ func (l *line) release() {
 }
 
 // behind returns a database as it is reached through a line.
-func behind(t *testing.T, d database) (*sqlstore.Store, *line) {
+func behind(t *testing.T, d database) (*sqlstore.DB, *line) {
 	t.Helper()
 	dsn := d.create(t)
 	var l *line
@@ -170,14 +170,14 @@ type failing struct {
 	events chan authkit.Event
 }
 
-func newFailing(t *testing.T, s *sqlstore.Store) failing {
+func newFailing(t *testing.T, s *sqlstore.DB) failing {
 	t.Helper()
 	f := failing{events: make(chan authkit.Event, 1000)}
 	kit, err := authkit.New(authkit.Config{
 		Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), Users: s, StoreTimeout: time.Second,
 		Sessions:  authkit.SessionConfig{Store: s},
 		Passwords: authkit.PasswordConfig{Hasher: authkit.Bcrypt{Cost: 4, InsecureLowCost: true}},
-		OnEvent:   func(_ context.Context, e authkit.Event) { f.events <- e },
+		OnEvent:   []func(context.Context, authkit.Event){func(_ context.Context, e authkit.Event) { f.events <- e }},
 	})
 	require.NoError(t, err)
 	f.kit = kit

@@ -41,7 +41,7 @@ func writeUntilKilled(driver, dsn string) error {
 		return err
 	}
 	d := map[string]sqlstore.Dialect{"sqlite": sqlstore.SQLite, "pgx": sqlstore.Postgres, "mysql": sqlstore.MySQL}[driver]
-	s, err := sqlstore.New(db, d, nil)
+	s, err := sqlstore.Open(db, d, nil)
 	if err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func (l *ledger) note(what string, done bool) {
 	}
 }
 
-func (l *ledger) check(t *testing.T, s *sqlstore.Store) {
+func (l *ledger) check(t *testing.T, s *sqlstore.DB) {
 	t.Helper()
 	for id := range l.users {
 		u, err := s.UserByID(t.Context(), id)

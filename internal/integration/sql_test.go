@@ -18,6 +18,7 @@ import (
 
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/audit"
+	"github.com/authkit-go/authkit/audit/auditsql"
 	"github.com/authkit-go/authkit/sqlstore"
 )
 
@@ -35,6 +36,10 @@ func sessionNamed(name, userID string) authkit.StoredSession {
 		Session:   authkit.Session{ID: name, UserID: userID, CreatedAt: start, LastUsedAt: start, ExpiresAt: start.Add(time.Hour), EndsAt: start.Add(time.Hour)},
 		TokenHash: [32]byte{1},
 	}
+}
+
+func ticketNamed(name, subject string) authkit.Ticket {
+	return authkit.Ticket{Kind: "test", ID: name, Subject: subject, Hash: [32]byte{2}, Body: []byte(name), MaxAttempts: 1000, CreatedAt: start, ExpiresAt: start.Add(time.Hour)}
 }
 
 // An account and a row of the host's are committed together and rolled back together, and what
@@ -60,11 +65,11 @@ func TestHostTransaction(t *testing.T) {
 			u := userNamed(fmt.Sprint("user", time.Now().UnixNano()))
 			tx, err := db.BeginTx(ctx, nil)
 			require.NoError(t, err)
-			in := store.WithTx(tx)
-			require.NoError(t, in.CreateUser(ctx, u))
+			ctx := store.WithTx(ctx, tx)
+			require.NoError(t, store.CreateUser(ctx, u))
 			require.NoError(t, profile(tx, u.ID))
-			require.NoError(t, in.CreateSession(ctx, sessionNamed("s"+u.ID, u.ID), 5))
-			got, err := in.UserByID(ctx, u.ID)
+			require.NoError(t, store.CreateSession(ctx, sessionNamed("s"+u.ID, u.ID), 5))
+			got, err := store.UserByID(ctx, u.ID)
 			require.NoError(t, err, "what the transaction wrote, it sees")
 			require.Equal(t, u.Email, got.Email)
 			require.NoError(t, end(tx))
@@ -87,22 +92,22 @@ func TestHostTransaction(t *testing.T) {
 
 		tx, err := db.BeginTx(ctx, nil)
 		require.NoError(t, err)
-		in := store.WithTx(tx)
+		in := store.WithTx(ctx, tx)
 		second := userNamed("second")
 		second.Email = kept.Email
-		require.ErrorIs(t, in.CreateUser(ctx, second), authkit.ErrEmailTaken)
+		require.ErrorIs(t, store.CreateUser(in, second), authkit.ErrEmailTaken)
 		other := userNamed("other")
-		require.NoError(t, in.CreateUser(ctx, other))
-		_, err = in.UpdateUser(ctx, other.ID, authkit.UserUpdate{Email: &kept.Email, FullName: new("Not kept")}, start)
+		require.NoError(t, store.CreateUser(in, other))
+		_, err = store.UpdateUser(in, other.ID, authkit.UserUpdate{Email: &kept.Email, FullName: new("Not kept")}, start)
 		require.ErrorIs(t, err, authkit.ErrEmailTaken)
-		_, err = in.UpdateUser(ctx, other.ID, authkit.UserUpdate{Email: new("new@example.com")}, start)
+		_, err = store.UpdateUser(in, other.ID, authkit.UserUpdate{Email: new("new@example.com")}, start)
 		require.NoError(t, err)
-		_, err = in.UserByID(ctx, "nobody")
+		_, err = store.UserByID(in, "nobody")
 		require.ErrorIs(t, err, authkit.ErrUserNotFound)
-		require.Error(t, in.CreateSession(ctx, sessionNamed("s"+kept.ID, other.ID), 1), "the ID exists")
-		require.NoError(t, in.RevokeSessions(ctx, kept.ID, "", start))
+		require.Error(t, store.CreateSession(in, sessionNamed("s"+kept.ID, other.ID), 1), "the ID exists")
+		require.NoError(t, store.RevokeSessions(in, kept.ID, "", start))
 		require.NoError(t, profile(tx, other.ID))
-		require.ErrorContains(t, in.Migrate(ctx), "transaction of the host's")
+		require.ErrorContains(t, store.Migrate(in), "carries a transaction")
 		require.NoError(t, tx.Commit())
 		got, err := store.UserByEmail(ctx, "new@example.com")
 		require.NoError(t, err)
@@ -113,7 +118,7 @@ func TestHostTransaction(t *testing.T) {
 	})
 }
 
-// A Kit logs in, and registers, on a store that is in the host's transaction.
+// A Kit logs in, and registers, in a transaction of the host's.
 func TestKitInHostTransaction(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, d database) {
@@ -121,14 +126,17 @@ func TestKitInHostTransaction(t *testing.T) {
 		store := storeOn(t, db, d, nil)
 		tx, err := db.BeginTx(t.Context(), nil)
 		require.NoError(t, err)
-		kit := newKit(t, store.WithTx(tx), store.WithTx(tx))
-		u, err := kit.CreateUser(t.Context(), authkit.User{Email: "ann@example.com"}, password)
+		ctx := store.WithTx(t.Context(), tx)
+		kit := newKit(t, store, store)
+		u, err := kit.CreateUser(ctx, authkit.User{Email: "ann@example.com"}, password)
 		require.NoError(t, err)
-		_, err = kit.Login(t.Context(), u.Email, password)
+		_, err = kit.Login(ctx, u.Email, password)
 		require.NoError(t, err)
 		require.NoError(t, tx.Rollback())
 		_, err = store.UserByID(t.Context(), u.ID)
 		require.ErrorIs(t, err, authkit.ErrUserNotFound)
+		_, err = store.UserByID(ctx, u.ID)
+		require.ErrorIs(t, err, sql.ErrTxDone)
 	})
 }
 
@@ -155,21 +163,24 @@ func TestTenants(t *testing.T) {
 		none := storeOn(t, db, d, nil)
 		ctx := t.Context()
 		u, x := userNamed("ann"), sessionNamed("session", "id-ann")
-		fill := func(s *sqlstore.Store, name string) {
+		fill := func(s *sqlstore.DB, name string) {
 			mine, session := u, x
 			mine.FullName, session.Device = name, name
 			require.NoError(t, s.CreateUser(ctx, mine), "the same ID and e-mail, of another tenant")
 			require.NoError(t, s.CreateSession(ctx, session, 1))
 			require.NoError(t, s.RevokeSessions(ctx, "someone of "+name, "", start))
-			require.NoError(t, s.AppendAudit(ctx, []audit.Entry{{Seq: 1, ActorID: u.ID, ClientSalt: []byte("salt"), Route: name}}))
+			require.NoError(t, s.PutTicket(ctx, ticketNamed("ticket", name)))
+			require.NoError(t, auditsql.New(s).AppendAudit(ctx, []audit.Entry{{Seq: 1, ActorID: u.ID, ClientSalt: []byte("salt"), Route: name}}))
 		}
 		fill(b, "b")
 		fill(none, "none")
 
+		attempts := map[string]int{}
+
 		// b's are as they were, after everything that a does.
 		untouched := func(t *testing.T) {
 			t.Helper()
-			for name, s := range map[string]*sqlstore.Store{"b": b, "none": none} {
+			for name, s := range map[string]*sqlstore.DB{"b": b, "none": none} {
 				got, err := s.UserByID(ctx, u.ID)
 				require.NoError(t, err)
 				require.Equal(t, name, got.FullName)
@@ -181,7 +192,12 @@ func TestTenants(t *testing.T) {
 				revoked, err := s.Revocations(ctx, time.Time{})
 				require.NoError(t, err)
 				require.Len(t, revoked, 1)
-				entries, err := s.AuditEntries(ctx, audit.Query{Limit: 10})
+				ticket, err := s.AttemptTicket(ctx, "test", "ticket", start)
+				require.NoError(t, err)
+				attempts[name]++
+				require.Equal(t, attempts[name], ticket.Attempts)
+				require.Equal(t, name, ticket.Subject)
+				entries, err := auditsql.New(s).AuditEntries(ctx, audit.Query{Limit: 10})
 				require.NoError(t, err)
 				require.Len(t, entries, 1)
 				require.Equal(t, name+" of "+u.ID, entries[0].Route+" of "+entries[0].ActorID)
@@ -194,26 +210,48 @@ func TestTenants(t *testing.T) {
 				require.ErrorIs(t, err, authkit.ErrUserNotFound)
 			},
 			"ListUsers": func(t *testing.T) {
-				list, err := a.ListUsers(ctx, "", 10)
+				list, err := a.ListUsers(ctx, authkit.UserQuery{Limit: 10})
 				require.NoError(t, err)
 				require.Empty(t, list)
+			},
+			"CountUsers": func(t *testing.T) {
+				n, err := a.CountUsers(ctx, authkit.UserQuery{})
+				require.NoError(t, err)
+				require.Zero(t, n)
 			},
 			"UpdateUser": func(t *testing.T) {
 				_, err := a.UpdateUser(ctx, u.ID, authkit.UserUpdate{FullName: new("of a")}, start)
 				require.ErrorIs(t, err, authkit.ErrUserNotFound)
 			},
-			"SwapPasswordHash": func(t *testing.T) {
-				_, err := a.SwapPasswordHash(ctx, u.ID, u.PasswordHash, "of a", start)
-				require.ErrorIs(t, err, authkit.ErrUserNotFound)
-			},
-			"DeleteUser": func(t *testing.T) { require.ErrorIs(t, a.DeleteUser(ctx, u.ID), authkit.ErrUserNotFound) },
+			"DeleteUser": func(t *testing.T) { require.ErrorIs(t, a.DeleteUser(ctx, u.ID, ""), authkit.ErrUserNotFound) },
 			"CreateUser": func(t *testing.T) {
 				require.NoError(t, a.CreateUser(ctx, u), "taken by another tenant is not taken")
-				require.NoError(t, a.DeleteUser(ctx, u.ID))
+				require.NoError(t, a.DeleteUser(ctx, u.ID, ""))
 			},
 			"SessionByID": func(t *testing.T) {
 				_, err := a.SessionByID(ctx, x.ID)
 				require.ErrorIs(t, err, authkit.ErrSessionNotFound)
+			},
+			"SessionUser": func(t *testing.T) {
+				_, _, err := a.SessionUser(ctx, x.ID)
+				require.ErrorIs(t, err, authkit.ErrSessionNotFound)
+			},
+			"PutTicket": func(t *testing.T) {
+				require.NoError(t, a.PutTicket(ctx, ticketNamed("ticket", "b")), "and voids no ticket of another tenant")
+				require.NoError(t, a.DeleteTickets(ctx, "b"))
+			},
+			"AttemptTicket": func(t *testing.T) {
+				_, err := a.AttemptTicket(ctx, "test", "ticket", start)
+				require.ErrorIs(t, err, authkit.ErrTicketNotFound)
+			},
+			"ConsumeTicket": func(t *testing.T) {
+				require.ErrorIs(t, a.ConsumeTicket(ctx, "test", "ticket", start), authkit.ErrTicketNotFound)
+			},
+			"DeleteTickets": func(t *testing.T) { require.NoError(t, a.DeleteTickets(ctx, "b")) },
+			"DeleteExpiredTickets": func(t *testing.T) {
+				n, err := a.DeleteExpiredTickets(ctx, start.AddDate(1, 0, 0), 1000)
+				require.NoError(t, err)
+				require.Zero(t, n)
 			},
 			"SessionsByUser": func(t *testing.T) {
 				list, err := a.SessionsByUser(ctx, u.ID)
@@ -247,11 +285,11 @@ func TestTenants(t *testing.T) {
 				}
 			},
 			"AppendAudit": func(t *testing.T) {
-				require.NoError(t, a.AppendAudit(ctx, []audit.Entry{{Seq: 1, ActorID: u.ID}}), "taken by another tenant is not taken")
+				require.NoError(t, auditsql.New(a).AppendAudit(ctx, []audit.Entry{{Seq: 1, ActorID: u.ID}}), "taken by another tenant is not taken")
 			},
 			"AuditEntries": func(t *testing.T) {
 				for _, q := range []audit.Query{{Limit: 10}, {Limit: 10, UserID: u.ID}} {
-					list, err := a.AuditEntries(ctx, q)
+					list, err := auditsql.New(a).AuditEntries(ctx, q)
 					require.NoError(t, err)
 					for _, e := range list {
 						require.Empty(t, e.Route, "an entry of another tenant")
@@ -259,7 +297,7 @@ func TestTenants(t *testing.T) {
 				}
 			},
 			"EraseAudit": func(t *testing.T) {
-				_, err := a.EraseAudit(ctx, u.ID)
+				_, err := auditsql.New(a).EraseAudit(ctx, u.ID)
 				require.NoError(t, err)
 			},
 			"DeleteExpired": func(t *testing.T) {
@@ -267,7 +305,10 @@ func TestTenants(t *testing.T) {
 				require.NoError(t, err)
 			},
 		}
-		for _, of := range []reflect.Type{reflect.TypeFor[authkit.UserStore](), reflect.TypeFor[authkit.SessionStore](), reflect.TypeFor[audit.Store]()} {
+		for _, of := range []reflect.Type{
+			reflect.TypeFor[authkit.UserStore](), reflect.TypeFor[authkit.SessionStore](), reflect.TypeFor[authkit.SessionUserStore](),
+			reflect.TypeFor[authkit.TicketStore](), reflect.TypeFor[audit.Store](),
+		} {
 			for m := range of.NumMethod() {
 				name := of.Method(m).Name
 				try := methods[name]
@@ -287,11 +328,11 @@ func TestMigrate(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, d database) {
 		db, again := d.open(t)
-		s, err := sqlstore.New(db, d.dialect, nil)
+		s, err := sqlstore.Open(db, d.dialect, nil)
 		require.NoError(t, err)
 		pending, err := s.Pending(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, []string{"0001_users.sql", "0002_sessions.sql", "0003_audit.sql"}, pending)
+		require.Equal(t, []string{"0001_users.sql", "0002_sessions.sql", "0003_proofs.sql", "0004_tickets.sql"}, pending)
 		_, err = s.UserByID(t.Context(), "x")
 		require.Error(t, err, "no schema yet")
 		require.NotErrorIs(t, err, authkit.ErrUserNotFound)
@@ -299,7 +340,7 @@ func TestMigrate(t *testing.T) {
 		var starters sync.WaitGroup
 		errs := make([]error, 8)
 		for i := range errs {
-			other, err := sqlstore.New(again(t), d.dialect, nil)
+			other, err := sqlstore.Open(again(t), d.dialect, nil)
 			require.NoError(t, err)
 			starters.Go(func() { errs[i] = other.Migrate(context.Background()) })
 		}
@@ -342,7 +383,7 @@ func TestPrefixAndSchema(t *testing.T) {
 		plain, prefixed := storeOn(t, db, d, nil), storeOn(t, db, d, &sqlstore.Options{TablePrefix: "other_"})
 		require.NoError(t, plain.CreateUser(t.Context(), userNamed("ann")))
 		require.NoError(t, prefixed.CreateUser(t.Context(), userNamed("ann")))
-		require.NoError(t, prefixed.DeleteUser(t.Context(), "id-ann"))
+		require.NoError(t, prefixed.DeleteUser(t.Context(), "id-ann", ""))
 		_, err := plain.UserByID(t.Context(), "id-ann")
 		require.NoError(t, err)
 		if d.dialect != sqlstore.Postgres {
@@ -456,7 +497,7 @@ func TestStoredTexts(t *testing.T) {
 		}
 		require.Error(t, s.CreateUser(ctx, authkit.StoredUser{}))
 		require.Error(t, s.CreateSession(ctx, authkit.StoredSession{}, 1))
-		list, err := s.ListUsers(ctx, "", 10)
+		list, err := s.ListUsers(ctx, authkit.UserQuery{Limit: 10})
 		require.NoError(t, err)
 		require.Empty(t, list)
 
@@ -469,7 +510,7 @@ func TestStoredTexts(t *testing.T) {
 			ids = append(ids, id)
 		}
 		slices.Sort(ids)
-		list, err = s.ListUsers(ctx, "", 100)
+		list, err = s.ListUsers(ctx, authkit.UserQuery{Limit: 100})
 		require.NoError(t, err)
 		for i, u := range list {
 			require.Equal(t, ids[i], u.ID)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/audit"
+	"github.com/authkit-go/authkit/audit/auditsql"
 	"github.com/authkit-go/authkit/storetest"
 )
 
@@ -28,6 +29,22 @@ func TestSessionStore(t *testing.T) {
 func TestAuditStore(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, d database) {
-		storetest.TestAuditStore(t, func(t *testing.T) audit.Store { return newStore(t, d) })
+		storetest.TestAuditStore(t, func(t *testing.T) audit.Store { return auditsql.New(newStore(t, d)) })
+	})
+}
+
+// ST-03: likewise.
+func TestTicketStore(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, d database) {
+		storetest.TestTicketStore(t, func(t *testing.T) authkit.TicketStore { return newStore(t, d) })
+	})
+}
+
+// What several calls change is one change: likewise.
+func TestTransactor(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, d database) {
+		storetest.TestTransactor(t, func(t *testing.T) storetest.TransactorStore { return newStore(t, d) })
 	})
 }

@@ -8,21 +8,23 @@ import (
 	"strings"
 )
 
-// The budgets. They are there to start the talk about splitting, merging or leaving out.
+// Sizes above which a reviewer asks about splitting, merging or leaving out. They are
+// reported (go test -v -run Layout ./internal/layout) and fail no test: a design must not bend
+// to fit a number.
 const (
 	maxFileLines = 500 // of any file that is not a test, in any module
 
-	maxRootTypes      = 45
-	maxRootInterfaces = 8
+	maxRootTypes      = 60
+	maxRootInterfaces = 12
 
 	maxFeatureTypes  = 12
-	maxFeatureLines  = 900 // tests apart
+	maxFeatureLines  = 1000 // tests apart
 	maxFeatureStores = 1
 
-	maxSQLStoreLines = 1600 // sqlstore implements the stores of all features, on three databases
+	maxSQLStoreLines = 2800 // sqlstore implements the stores of the root and the kernel of all others, on three databases
 )
 
-// checkFileSizes holds every file to its budget.
+// checkFileSizes reports long files.
 func checkFileSizes(t *tree) (faults []string) {
 	for _, f := range t.files {
 		if !f.test && f.lines > maxFileLines {
@@ -32,8 +34,8 @@ func checkFileSizes(t *tree) (faults []string) {
 	return faults
 }
 
-// checkRootBudget holds the root package to its size: it is the default path and no more.
-func checkRootBudget(t *tree) (faults []string) {
+// checkRootSize reports the size of the root package: it is the default path and no more.
+func checkRootSize(t *tree) (faults []string) {
 	var types, interfaces, stores int
 	for _, f := range t.library() {
 		if f.dir == "." {
@@ -45,15 +47,13 @@ func checkRootBudget(t *tree) (faults []string) {
 		over(".", "exported interfaces", interfaces, maxRootInterfaces))
 }
 
-// checkFeatureBudgets holds each feature to its size, and to an example that runs.
-func checkFeatureBudgets(t *tree) (faults []string) {
+// checkFeatureSizes reports the size of each feature.
+func checkFeatureSizes(t *tree) (faults []string) {
 	features := t.features()
 	for _, dir := range sorted(features) {
 		var types, interfaces, stores, lines int
-		var tests []*ast.File
 		for _, f := range features[dir] {
 			if f.test {
-				tests = append(tests, f.File)
 				continue
 			}
 			countTypes(f, &types, &interfaces, &stores)
@@ -67,6 +67,20 @@ func checkFeatureBudgets(t *tree) (faults []string) {
 			over(dir, "exported types", types, maxFeatureTypes),
 			over(dir, "lines", lines, budget),
 			over(dir, "exported store interfaces", stores, maxFeatureStores))
+	}
+	return faults
+}
+
+// checkExamples holds each feature to an example that runs.
+func checkExamples(t *tree) (faults []string) {
+	features := t.features()
+	for _, dir := range sorted(features) {
+		var tests []*ast.File
+		for _, f := range features[dir] {
+			if f.test {
+				tests = append(tests, f.File)
+			}
+		}
 		runs := func(ex *doc.Example) bool { return ex.Output != "" || ex.EmptyOutput }
 		if !slices.ContainsFunc(doc.Examples(tests...), runs) {
 			faults = append(faults, fmt.Sprintf("%s: has no Example with an Output comment", dir))

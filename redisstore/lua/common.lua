@@ -1,23 +1,25 @@
--- What all the scripts begin with.
+-- All scripts begin with this file.
 --
--- Every key is in KEYS, none is made here: so a cluster refuses a script while its slot is on the
--- move and the keys are on two nodes, in place of running it on half of them. A script looks first
--- and writes then, and its first write is what a full Redis refuses, or frees memory: a
--- script that has begun to write is not refused any more.
+-- Every key is in KEYS. No script makes a key: a cluster would then run it on half of the keys
+-- while a slot moves between two nodes. With all keys in KEYS, it refuses the script.
+--
+-- A script reads first and writes then. Its first write is one that a full Redis refuses, or one
+-- that frees memory. Redis does not refuse the later writes of a script that has begun to write.
 
 -- read returns the fields of a session in the order of record.go, or an empty table.
 local function read(key)
 	local fields = redis.call('HMGET', key, 'user', 'device', 'address', 'created', 'used', 'expires', 'ends',
-		'token', 'parent', 'rotated', 'successor')
+		'token', 'parent', 'rotated', 'successor', 'auth', 'methods')
 	if not fields[1] then
 		return {}
 	end
+	fields[12], fields[13] = fields[12] or '', fields[13] or '' -- sessions of older versions have neither
 	return fields
 end
 
--- current returns the answer of a script that writes nothing, if it is up to date: a replica fails
--- at a write, which is one without an effect here. (It is also what fails on a master that cannot save
--- or has no replicas, which is asked all the same.)
+-- current returns the answer of a script that writes nothing, or the error of a replica, which
+-- may lag behind. It tries a write without effect, which a replica refuses. The write also fails
+-- on a master that cannot save or has too few replicas. That is ignored: its data is current.
 local function current(write, answer)
 	local result = redis.pcall(write, KEYS[1], '')
 	if type(result) == 'table' and result.err and string.find(result.err, 'READONLY', 1, true) then
@@ -26,18 +28,20 @@ local function current(write, answer)
 	return answer
 end
 
--- entry is what a session is in the index of expiry: DeleteExpired has to find its user.
-local function entry(id, user)
-	return #id .. ':' .. id .. user
+-- entry returns two texts as one: the length of the first, ":", the first and the second. In the
+-- index of expiry, a session is the entry of its ID and user, so that DeleteExpired finds the user.
+local function entry(first, second)
+	return #first .. ':' .. first .. second
 end
 
--- revocation is what is stored of a Revocation: who wrote it, when, and the rest as in entry.
+-- revocation returns a Revocation as it is stored: the call that made it, its time, and the entry
+-- of its session and user.
 local function revocation(call, at, id, user)
 	return call .. at .. ':' .. entry(id, user)
 end
 
--- named reports whether the last n arguments are the IDs of all sessions in a user's set. If they are
--- not, the script returns that set, and is called again with their keys as the last n of KEYS.
+-- named reports whether the last n arguments are the IDs of all sessions in a user's set. If not,
+-- the script returns the set, and is called again with the keys of its sessions as the last of KEYS.
 local function named(set, n)
 	if redis.call('SCARD', set) ~= n then
 		return false

@@ -1,18 +1,18 @@
 -- KEYS: the session, its user's set, expiry, revocations, the other sessions of the user.
--- ARGV: how many those are, call, id, user, limit, device, address, created, used, expires, ends, token, parent,
--- rotated, successor, milliseconds to live, the IDs of the others.
+-- ARGV: the number of the others, call, id, user, limit, device, address, created, used, expires, ends, token, parent,
+-- rotated, successor, auth, methods, milliseconds to live, the IDs of the others.
 local session, set, expiry, revoked = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local n, call, id, user, limit = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local created, expires = ARGV[8], ARGV[10]
 
 if redis.call('EXISTS', session) == 1 then
 	if redis.call('HGET', session, 'call') == call then
-		return {done, 1} -- by this call, which the client has sent again
+		return {done, 1} -- by this call, which the client sent again
 	end
 	return {done, 0}
 end
 
--- before is the order of SessionsByUser. The < of strings would be that of a locale.
+-- before is the order of SessionsByUser. The operator < of strings depends on the locale.
 local function before(a, b)
 	if a.used ~= b.used then
 		return a.used > b.used
@@ -37,7 +37,7 @@ if redis.call('SCARD', set) >= limit then
 		if used then
 			other.used = tonumber(used)
 			table.insert(live, other)
-		else -- Redis has dropped it; only the indexes have it still
+		else -- expired by Redis; it is in the indexes only
 			table.insert(dropped, other)
 		end
 	end
@@ -46,8 +46,8 @@ end
 
 redis.call('HSET', session, 'call', call, 'user', user, 'device', ARGV[6], 'address', ARGV[7], 'created', created,
 	'used', ARGV[9], 'expires', expires, 'ends', ARGV[11], 'token', ARGV[12], 'parent', ARGV[13], 'rotated', ARGV[14],
-	'successor', ARGV[15])
-redis.call('PEXPIRE', session, ARGV[16])
+	'successor', ARGV[15], 'auth', ARGV[16], 'methods', ARGV[17])
+redis.call('PEXPIRE', session, ARGV[18])
 
 for _, other in ipairs(dropped) do
 	redis.call('SREM', set, other.id)

@@ -4,7 +4,7 @@ local expiry, revoked, at = KEYS[1], KEYS[2], tonumber(ARGV[1])
 local deleted = 0
 for i = 4, #ARGV, 2 do
 	local expires = redis.call('ZSCORE', expiry, ARGV[i + 1])
-	if expires and tonumber(expires) < at then -- nobody has rotated or deleted it since
+	if expires and tonumber(expires) < at then -- no other call has rotated or deleted it since
 		redis.call('DEL', KEYS[i - 1])
 		redis.call('SREM', KEYS[i], ARGV[i])
 		redis.call('ZREM', expiry, ARGV[i + 1])

@@ -1,3 +1,3 @@
--- KEYS: any of the store, which says what server is asked.
+-- KEYS: any key of the store; it selects the server.
 local time = redis.call('TIME')
 return {redis.call('INFO', 'replication'), redis.call('INFO', 'memory'), redis.call('INFO', 'persistence'), time[1], time[2]}

@@ -1,4 +1,4 @@
--- KEYS: the user's set, its sessions. ARGV: how many, their IDs.
+-- KEYS: the user's set, its sessions. ARGV: the number of sessions, their IDs.
 local n = tonumber(ARGV[1])
 if not named(KEYS[1], n) then
 	return {again, redis.call('SMEMBERS', KEYS[1])}

@@ -4,7 +4,7 @@ local ended = revocation(call, at, id, user)
 local owner = redis.call('HGET', KEYS[1], 'user')
 if owner ~= user then
 	if not owner and redis.call('ZSCORE', KEYS[4], ended) then
-		return 1 -- by this call, which the client has sent again
+		return 1 -- by this call, which the client sent again
 	end
 	return current('HDEL', 0)
 end

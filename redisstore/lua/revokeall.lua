@@ -1,4 +1,4 @@
--- KEYS: the user's set, expiry, revocations, the sessions. ARGV: how many, call, user, except, at, their IDs.
+-- KEYS: the user's set, expiry, revocations, the sessions. ARGV: the number of sessions, call, user, except, at, their IDs.
 local set, expiry, revoked = KEYS[1], KEYS[2], KEYS[3]
 local n, call, user, except, at = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 if not named(set, n) then

@@ -7,7 +7,7 @@ if not user then
 	return current('HDEL', {0, {}})
 end
 if token == new and now[3] == call then
-	return {1, read(session)} -- by this call, which the client has sent again
+	return {1, read(session)} -- by this call, which the client sent again
 end
 if token ~= old then
 	return current('HDEL', {0, read(session)})

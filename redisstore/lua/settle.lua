@@ -1,4 +1,4 @@
--- KEYS and ARGV: see throttle.lua; and last whether it succeeded, 1 or 0.
+-- KEYS and ARGV: see throttle.lua. The last of ARGV is 1 if the attempt succeeded, and otherwise 0.
 if repeated() then
 	return 1
 end
@@ -10,7 +10,7 @@ local c = counterKey and counting()
 
 remember()
 for _, b in ipairs(buckets) do
-	if b.tat > at then -- or it is full, which is as if there were none
+	if b.tat > at then -- otherwise it is full, which equals no record
 		keep(b.key, text(b.tat - b.every), b.tat - b.every)
 	end
 end

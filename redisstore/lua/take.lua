@@ -1,6 +1,6 @@
--- KEYS and ARGV: see throttle.lua; the mark is never there. It returns the waits for the buckets and for the counter.
+-- KEYS and ARGV: see throttle.lua. The mark never exists. It returns the waits for the buckets and for the counter.
 --
--- A call that the client has sent again counts twice: a mark of each would be one more key for every guess.
+-- A call that the client sends again counts twice. To recognize it would take one more key for every guess.
 local forBuckets, forCounter, c = 0, 0, nil
 for _, b in ipairs(buckets) do
 	local full, tat = at + b.burst * b.every, time(b.key)

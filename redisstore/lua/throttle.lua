@@ -1,10 +1,10 @@
 
--- What take, settle and clear begin with, after common.lua. Times and durations are in microseconds, and
--- exact: a Lua number is, up to the year 2255.
+-- The scripts of a throttle begin with this file, after common.lua. Times and durations are in microseconds.
+-- They are exact, as a Lua number is up to the year 2255.
 --
--- KEYS: mark, the buckets; and if there is a counter, it, its pardon and, if there is one, the source.
--- ARGV: at, how many buckets, of each its burst and every; of the curve free, first, most, disable,
--- forget and known. The mark is a key that nothing else has.
+-- KEYS: mark, the buckets; if there is a counter, the counter, its pardon and, if there is one, the source.
+-- ARGV: at, the number of buckets, burst and every of each; of the curve free, first, most, disable,
+-- forget and known. The mark is a key that is used by one call only.
 local mark, at, minute = KEYS[1], tonumber(ARGV[1]), 60000000
 
 local buckets = {}
@@ -18,13 +18,13 @@ for i, name in ipairs({'free', 'first', 'most', 'disable', 'forget', 'known'}) d
 	curve[name] = tonumber(ARGV[2 + 2 * #buckets + i])
 end
 
--- text is a number in decimal: tostring would make it 1.7673230456789e+15.
+-- text returns a number in decimal. The function tostring would return 1.7673230456789e+15.
 local function text(number)
 	return string.format('%.0f', number)
 end
 
--- keep stores a record until it expires, and a minute longer: for so long it is not over by a clock that is
--- behind the caller's.
+-- keep stores a record until it expires, and a minute longer. The minute allows for a clock that is behind
+-- the caller's.
 local function keep(key, value, expiry)
 	redis.call('SET', key, value, 'PX', text(math.ceil((math.max(0, expiry - at) + minute) / 1000)))
 end
@@ -45,7 +45,7 @@ local function counter(key)
 	return {key = key, n = tonumber(n), at = tonumber(last), known = tonumber(known)}
 end
 
--- counting returns the counter that an attempt is counted on, with the failures that count.
+-- counting returns the counter of an attempt, with the failures that still count.
 local function counting()
 	local c = sourceKey and counter(sourceKey)
 	if c and c.known > at then
@@ -61,8 +61,8 @@ local function counting()
 	return c
 end
 
--- count stores a counter. That of a source is kept while the source is known, and another until its
--- failures are forgotten: for ever, if there are enough.
+-- count stores a counter. That of a source is kept while the source is known. Another one is kept until its
+-- failures are forgotten, or without limit if it has reached disable.
 local function count(c)
 	local value = text(c.n) .. ' ' .. text(c.at) .. ' ' .. text(c.known)
 	if c.source then
@@ -74,8 +74,8 @@ local function count(c)
 	end
 end
 
--- repeated reports whether the client has sent a call again that was done, which remember marks: for a
--- minute, by far longer than a client tries.
+-- repeated reports whether remember has marked the call, so that the client is sending it again. A mark lasts
+-- a minute, which is far longer than a client retries.
 local function repeated()
 	return redis.call('EXISTS', mark) == 1
 end

@@ -1,0 +1,7 @@
+-- +goose Up
+ALTER TABLE authkit_users
+	ADD COLUMN email_verified_at bigint NOT NULL DEFAULT -62135596800000000,
+	ADD COLUMN locked_until bigint NOT NULL DEFAULT -62135596800000000;
+ALTER TABLE authkit_sessions
+	ADD COLUMN auth_time bigint NOT NULL DEFAULT -62135596800000000,
+	ADD COLUMN methods varbinary(1024) NOT NULL DEFAULT '';
