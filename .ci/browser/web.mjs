@@ -1,6 +1,6 @@
 // Drives examples/web in a real browser: node web.mjs BASE_URL
 //
-// What is looked at:
+// It checks:
 //
 //   logging in   wrong and right password, the way back to the page that was asked for, all of
 //                it without JavaScript too

@@ -49,7 +49,7 @@ Log in as %s with the password %q.
 	log.Fatal(harden.Server("", h).Serve(listener))
 }
 
-// A site is the pages, and what they need.
+// A site has the handlers of the pages.
 type site struct {
 	kit   *authkit.Kit
 	every time.Duration // between two checks of a stream
