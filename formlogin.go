@@ -158,7 +158,7 @@ func (k *Kit) FormLogoutHandler() http.Handler {
 }
 
 // toLogin redirects a browser to the login page, and reports whether it did. It does not for
-// requests of scripts, which could not make use of a page, and not on the login page itself.
+// requests of scripts, which cannot use a page, and not on the login page.
 func (g *Guard) toLogin(w http.ResponseWriter, r *http.Request) bool {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead || r.Header["Upgrade"] != nil ||
 		!strings.Contains(r.Header.Get("Accept"), "text/html") || r.URL.Path == g.login {
@@ -184,7 +184,7 @@ func seeOther(w http.ResponseWriter, path string) {
 
 const maxReturnBytes = 2048
 
-// returnPath is localPath, with "/" for the login pages: nobody wants to return to them.
+// returnPath is localPath with "/" for the login pages, so that a login leads away from them.
 func returnPath(text string, logins ...string) string {
 	local := localPath(text)
 	if path, _, _ := strings.Cut(local, "?"); slices.Contains(logins, path) {

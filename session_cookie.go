@@ -122,8 +122,8 @@ func (c *cookies) sameOrigin(r *http.Request) error {
 	return nil
 }
 
-// plainOrigin reports whether the page that sent an unsafe request came without TLS: somebody
-// on the network may have written it. The protection compares only the host then, if the
+// plainOrigin reports whether the page that sent an unsafe request came without TLS: an
+// attacker on the network may have written it. The protection compares only the host then, if the
 // browser does not send Sec-Fetch-Site, as for WebSockets in some. Browsers keep Secure
 // cookies without TLS for loopback addresses only.
 func (c *cookies) plainOrigin(r *http.Request) bool {
@@ -167,7 +167,7 @@ func (k *Kit) SetSessionCookie(w http.ResponseWriter, r *http.Request, t Token, 
 		err = k.replaceCookie(ctx, w, &s, presented.Hash(), presented.Next(), remember)
 	}
 	if err != nil {
-		return k.end(ctx, &s.Session, err) // nobody has its cookie
+		return k.end(ctx, &s.Session, err) // no browser has its cookie
 	}
 	return nil
 }

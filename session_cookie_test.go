@@ -112,7 +112,7 @@ func surf(t testing.TB, h http.Handler, fields ...string) *surfer {
 	return s
 }
 
-// MW-03, TR-06: the cookie, and what it opens.
+// MW-03, TR-06: the cookie opens guarded pages.
 func TestSessionCookie(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -182,7 +182,7 @@ func TestSessionCookiesAreOff(t *testing.T) {
 	}
 }
 
-// RF-01: a token is good as what it was issued, to the letter, and for nothing else.
+// RF-01: a token is good only in the form and for the purpose that it was issued.
 func TestForgedSessionCookies(t *testing.T) {
 	t.Parallel()
 	kit, h, user := newSite(t)
@@ -228,7 +228,7 @@ func TestForgedSessionCookies(t *testing.T) {
 	require.Equal(t, 200, s.status("/me"), "nothing of this ends the session")
 	require.Equal(t, 200, kept.status("/me"))
 
-	// A cookie is no refresh token. Whoever tries that has the cookie, and loses the session.
+	// A cookie is no refresh token. A client that tries that has the cookie, and loses the session.
 	_, err := kit.Refresh(t.Context(), good)
 	require.ErrorIs(t, err, authkit.ErrInvalidRefreshToken)
 	require.Equal(t, 200, s.status("/me"))
@@ -310,7 +310,7 @@ func TestSessionCookieTouch(t *testing.T) {
 		require.Zero(t, rotations)
 		time.Sleep(time.Second)
 		require.Equal(t, 200, s.status("/stream"))
-		require.Equal(t, 1, rotations, "the guard notes it, and not what is within")
+		require.Equal(t, 1, rotations, "the guard notes it, and not the handler")
 		require.Equal(t, 200, s.status("/me"))
 		require.Equal(t, 1, rotations)
 		list, err := kit.Sessions(t.Context(), user.ID)
