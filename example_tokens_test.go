@@ -130,7 +130,7 @@ func ExampleKeyRing_Replace() {
 func ExampleClaims_Decode() {
 	type team struct {
 		Team string `json:"team"`
-		Plan   string `json:"plan"`
+		Plan string `json:"plan"`
 	}
 	cfg := authkit.TokenConfig{Keys: []authkit.Key{{Algorithm: authkit.HS256, Secret: []byte("5fd1c0a3729be84610d3f7c2ab95e86d")}}}
 	issuer, err := authkit.NewTokenIssuer(cfg)
