@@ -13,7 +13,7 @@ import (
 //
 // The errors are:
 //   - ErrLastAdmin if no enabled account would have [Config].AdminRole any more.
-//   - ErrForbidden as in [Kit.RenameUser].
+//   - ErrForbidden as in [Kit.SetFullName].
 //   - ErrUserNotFound, or ErrConflict if the account keeps changing.
 //   - Any error of the UserData.
 //   - ErrUnavailable, or the error of ctx. Call DeleteUser again.

@@ -61,7 +61,7 @@ func ExampleKit_FormLoginHandler() {
 	kit, err := authkit.New(authkit.Config{
 		Secret:    []byte("a secret of 32 random bytes, or more"),
 		Users:     store,
-		Sessions:  authkit.SessionConfig{Store: store, Cookies: &authkit.CookieConfig{LoginPath: "/login"}},
+		Sessions:  authkit.SessionConfig{Store: store, Cookies: &authkit.SessionCookieConfig{LoginPath: "/login"}},
 		Passwords: authkit.PasswordConfig{Hasher: authkit.Bcrypt{Cost: 4, InsecureLowCost: true}}, // quick, for an example
 		Logger:    slog.New(slog.DiscardHandler),
 	})

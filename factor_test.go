@@ -289,7 +289,7 @@ func TestMFAGrant(t *testing.T) {
 	require.Equal(t, "temporarily_unavailable", p.Code)
 	factor.err = nil
 
-	b := &browser{h: kit.CookieHandler()}
+	b := &browser{h: kit.RefreshCookieHandler()}
 	require.Empty(t, asToken(t, b.do("POST", answer("1"), "same-origin")).RefreshToken)
 	require.NotEmpty(t, b.cookie)
 	require.Equal(t, 401, b.do("POST", answer("2"), "same-origin").Code)
@@ -297,5 +297,5 @@ func TestMFAGrant(t *testing.T) {
 
 	plain, _, _ := newSessionKit(t)
 	require.Equal(t, "unsupported_grant_type", problem(t, post(plain.TokenHandler(), "/", formType, answer("1")), 400, "").Code)
-	require.Equal(t, 401, post(plain.CookieHandler(), "/", formType, answer("1")).Code)
+	require.Equal(t, 401, post(plain.RefreshCookieHandler(), "/", formType, answer("1")).Code)
 }

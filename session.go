@@ -51,7 +51,7 @@ type SessionConfig struct {
 	// Cookies turns on session cookies, for pages that are rendered on the server, for
 	// EventSource and for WebSocket. If nil, they are off, and no cookie authenticates a
 	// request.
-	Cookies *CookieConfig
+	Cookies *SessionCookieConfig
 
 	// PerUser is how many sessions a user can have, beyond which a login ends the one that
 	// was used longest ago; zero means 50, which is also the most.
