@@ -30,8 +30,8 @@ type Config struct {
 	// Sessions turns on refresh tokens, logout, and the list of a user's sessions.
 	Sessions SessionConfig
 
-	// Tickets keeps pending logins. If nil, Users keeps them, which must be a
-	// [TicketStore] then if SecondFactors is set.
+	// Tickets keeps pending logins, and the tickets of features. If nil, it is Users, if
+	// that is a [TicketStore]. SecondFactors need one.
 	Tickets TicketStore
 
 	// SecondFactors are asked by every login. A login of a user who has enrolled one of
