@@ -492,3 +492,47 @@ func TestLongImport(t *testing.T) {
 		require.NoError(t, kit.ImportUsers(t.Context(), rows))
 	})
 }
+
+// RG-15: an account that is reset keeps nothing that lets anyone act as its user.
+func TestResetUser(t *testing.T) {
+	t.Parallel()
+	for name, stores := range map[string]func(*authkit.Config){"one store": together, "two stores": apart} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			features := &notes{wiped: map[string]authkit.Wipe{}}
+			var events recorder
+			kit := newKit(t, stores, events.listen, func(c *authkit.Config) { c.UserData = []authkit.UserData{features} })
+			u := addUser(t, kit, "u@example.com", password, "user")
+			token, err := kit.Login(t.Context(), u.Email, password)
+			require.NoError(t, err)
+			ticket, text := authkit.NewTicket("link", u.ID, time.Hour)
+			require.NoError(t, kit.Tickets().PutTicket(t.Context(), ticket))
+
+			require.NoError(t, kit.ResetUser(t.Context(), u.ID))
+			require.Equal(t, map[string]authkit.Wipe{u.ID: authkit.WipeCredentials}, features.wiped)
+			require.Equal(t, authkit.EventPasswordChange, events.last().Kind)
+			_, err = kit.Login(t.Context(), u.Email, password)
+			require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
+			_, err = kit.Refresh(t.Context(), token.RefreshToken)
+			require.ErrorIs(t, err, authkit.ErrInvalidRefreshToken)
+			_, _, err = kit.IdentifyToken(t.Context(), token.AccessToken)
+			require.ErrorIs(t, err, authkit.ErrInvalidToken)
+			_, err = authkit.RedeemTicket(t.Context(), kit.Tickets(), "link", text)
+			require.ErrorIs(t, err, authkit.ErrInvalidTicket)
+			after, err := kit.User(t.Context(), u.ID)
+			require.NoError(t, err)
+			require.Equal(t, []string{"user"}, after.Roles)
+
+			require.NoError(t, kit.SetPassword(t.Context(), u.ID, newPassword))
+			require.ErrorIs(t, kit.ResetUser(t.Context(), "no such account"), authkit.ErrUserNotFound)
+			features.err = errors.New("down")
+			require.ErrorIs(t, kit.ResetUser(t.Context(), u.ID), features.err)
+			_, err = kit.Login(t.Context(), u.Email, newPassword)
+			if name == "one store" {
+				require.NoError(t, err, "nothing has changed")
+			} else {
+				require.ErrorIs(t, err, authkit.ErrInvalidCredentials, "what could be removed is")
+			}
+		})
+	}
+}
