@@ -20,8 +20,8 @@ type Authenticator interface {
 	// neither the body nor the query.
 	//
 	// A request with two credentials is refused. An authenticator may read the
-	// Authorization header, bearer tokens included, but leaves tokens with two dots, which
-	// are the access tokens of the guard.
+	// Authorization header, with [BearerToken] for instance, but leaves tokens with two dots,
+	// which are the access tokens of the guard.
 	Authenticate(r *http.Request) (Credential, error)
 
 	// Challenge returns the WWW-Authenticate value for requests without credentials, such

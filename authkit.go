@@ -218,7 +218,7 @@ type Kit struct {
 	check          func(context.Context, string, User) error
 	extraClaims    func(context.Context, User) (any, error)
 	onEvent        func(context.Context, Event)
-	settings       []slog.Attr // see Settings
+	settings       Settings // without the keys
 }
 
 // New returns a Kit, or an error that joins all problems of cfg, each with the name of the
@@ -238,7 +238,7 @@ func New(cfg Config) (*Kit, error) {
 		minPassword: cmp.Or(cfg.Passwords.MinLength, minPasswordLength), adminRole: cmp.Or(cfg.AdminRole, defaultAdminRole),
 		check: cfg.Passwords.Check, extraClaims: cfg.ExtraClaims, onEvent: listeners(cfg.Logger, cfg.OnEvent, fault),
 	}
-	k.bindStores(cfg, fault)
+	users, tickets := k.bindStores(cfg, fault)
 	if k.hasher == nil {
 		k.hasher = Schemes(Bcrypt{}, PBKDF2SHA256{}, Argon2id{})
 	}
@@ -299,13 +299,13 @@ func New(cfg Config) (*Kit, error) {
 		k.guard.login = k.sessions.cookies.loginPath
 	}
 	newGuard(k.guard)
-	k.settings = k.effective(cfg)
+	k.settings = k.effective(cfg, users, tickets, running)
 	return k, nil
 }
 
 // bindStores puts the stores in place, each with a timeout, and finds their optional
-// capabilities.
-func (k *Kit) bindStores(cfg Config, fault func(field string, err error)) {
+// capabilities. It returns the stores of accounts and tickets without the timeout.
+func (k *Kit) bindStores(cfg Config, fault func(field string, err error)) (UserStore, TicketStore) {
 	timeout := cmp.Or(cfg.StoreTimeout, defaultStoreTimeout)
 	if timeout < 0 {
 		fault("StoreTimeout", fmt.Errorf("%v; use a positive one, or 0 for %v", timeout, defaultStoreTimeout))
@@ -335,6 +335,7 @@ func (k *Kit) bindStores(cfg Config, fault func(field string, err error)) {
 			k.joined = timedJoinedStore(joined, timeout)
 		}
 	}
+	return users, tickets
 }
 
 // A Token is the answer to a login: the access token response of RFC 6749 section

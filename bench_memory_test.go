@@ -63,7 +63,7 @@ func BenchmarkMemoryDeleteExpiredHalfDue(b *testing.B) {
 	}
 }
 
-// BenchmarkMemoryRotate is one rotation of a session of a million, without and with others
+// BenchmarkMemoryRotate is one rotation of a session of a hundred thousand, without and with others
 // beside it.
 func BenchmarkMemoryRotate(b *testing.B) {
 	at := time.Now()
@@ -153,4 +153,48 @@ func BenchmarkMemoryInTx(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkMemoryQuery looks for one account of a million by its role, and counts it.
+func BenchmarkMemoryQuery(b *testing.B) {
+	store := authkit.NewMemoryStore()
+	for i := range 1_000_000 {
+		u := authkit.User{ID: fmt.Sprintf("user-%07d", i), Email: fmt.Sprintf("user%d@example.com", i), Roles: []string{"user"}}
+		if i == 900_000 {
+			u.Roles = []string{"user", "admin"}
+		}
+		if err := store.CreateUser(b.Context(), authkit.StoredUser{User: u}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.Run("list", func(b *testing.B) {
+		for b.Loop() {
+			if list, err := store.ListUsers(b.Context(), authkit.UserQuery{Role: "admin", Limit: 2}); err != nil || len(list) != 1 {
+				b.Fatal(list, err)
+			}
+		}
+	})
+	b.Run("count", func(b *testing.B) {
+		for b.Loop() {
+			if n, err := store.CountUsers(b.Context(), authkit.UserQuery{Role: "admin"}); err != nil || n != 1 {
+				b.Fatal(n, err)
+			}
+		}
+	})
+	b.Run("demote the last administrator", func(b *testing.B) {
+		for b.Loop() {
+			_, err := store.UpdateUser(b.Context(), "user-0900000", authkit.UserUpdate{Disabled: new(true), KeepRole: "admin"}, time.Time{})
+			if !errors.Is(err, authkit.ErrLastAdmin) {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("update", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			if _, err := store.UpdateUser(b.Context(), fmt.Sprintf("user-%07d", i*7919%1_000_000), authkit.UserUpdate{FullName: new("x")}, time.Time{}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

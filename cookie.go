@@ -15,7 +15,8 @@ const refreshCookie = "__Host-refresh"
 // that no script can read. The access token is in the answers, for the page to keep in
 // memory. By method:
 //
-//	POST    logs in with a form of username and password, as [Kit.TokenHandler] does
+//	POST    logs in with a form of username and password, or answers a second factor
+//	        with a form of grant_type=mfa, as [Kit.TokenHandler] does
 //	PUT     refreshes with the cookie: the page does it when it loads, and before the token expires
 //	DELETE  ends the session, and removes the cookie: 204
 //
@@ -55,15 +56,19 @@ func (k *Kit) CookieHandler(trustedOrigins ...string) http.Handler {
 
 func (k *Kit) cookieLogin(w http.ResponseWriter, r *http.Request) {
 	form, problem := readForm(w, r, tokenParams)
-	if problem == nil {
-		problem = require(form, "username", "password")
+	var token Token
+	switch {
+	case problem != nil:
+	case form.Get("grant_type") == grantMFA:
+		token, problem = k.grantAnswer(withClientOf(r), form)
+	default:
+		token, problem = k.grantPassword(withClientOf(r), form)
 	}
 	if problem != nil {
 		problem.ServeHTTP(w, r)
 		return
 	}
-	token, err := k.Login(withClientOf(r), form.Get("username"), form.Get("password"))
-	k.answerWithCookie(w, r, token, err, false)
+	k.answerWithCookie(w, token)
 }
 
 func (k *Kit) cookieRefresh(w http.ResponseWriter, r *http.Request) {
@@ -73,15 +78,15 @@ func (k *Kit) cookieRefresh(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	token, err := k.Refresh(withClientOf(r), cookies[0].Value)
-	k.answerWithCookie(w, r, token, err, true)
+	if err != nil {
+		grantProblem(err, true).ServeHTTP(w, r)
+		return
+	}
+	k.answerWithCookie(w, token)
 }
 
 // answerWithCookie moves the refresh token from the answer to the cookie.
-func (k *Kit) answerWithCookie(w http.ResponseWriter, r *http.Request, token Token, err error, refresh bool) {
-	if err != nil {
-		grantProblem(err, refresh).ServeHTTP(w, r)
-		return
-	}
+func (k *Kit) answerWithCookie(w http.ResponseWriter, token Token) {
 	setRefreshCookie(w, token.RefreshToken, k.sessions.idle)
 	token.RefreshToken = ""
 	writeToken(w, token)

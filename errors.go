@@ -71,6 +71,8 @@ func reasonOf(ctx context.Context, err error) (Reason, error) {
 		return ReasonStore, err
 	case errors.Is(err, ErrUserNotFound):
 		return ReasonUnknownUser, err
+	case isWrongProof(err):
+		return ReasonWrongProof, nil
 	case hasLeft(ctx):
 		return ReasonCanceled, err
 	case errors.Is(err, context.DeadlineExceeded):
@@ -88,6 +90,11 @@ func failureOf(ctx context.Context, kind EventKind, err error) Event {
 	}
 	e.Reason, e.Err = reasonOf(ctx, err)
 	return e
+}
+
+// isWrongProof reports whether an error means that a user did not prove to be one.
+func isWrongProof(err error) bool {
+	return errors.Is(err, ErrInvalidCredentials) || errors.Is(err, ErrInvalidTicket) || errors.Is(err, ErrInvalidCode)
 }
 
 func isThrottled(err error) bool {
@@ -193,15 +200,21 @@ const (
 // status, and a text that says no more than a client may know. Any other error, those of
 // a [Hasher] among them, becomes a 500 without detail.
 func ProblemFor(err error) Problem {
+	_, hook := errors.AsType[*hookError](err)
+	switch { // whatever the store or the hook wrapped
+	case errors.Is(err, ErrUnavailable):
+		p := NewProblem(http.StatusServiceUnavailable, "Temporarily unavailable")
+		p.RetryAfter = 5
+		return p
+	case hook:
+		return NewProblem(http.StatusInternalServerError, "Internal error")
+	}
 	if v, ok := errors.AsType[*ValidationError](err); ok {
 		p := NewProblem(http.StatusUnprocessableEntity, "The input is not valid")
 		p.Errors = v.Fields
 		return p
 	}
 	status, detail, challenge, retry := http.StatusInternalServerError, "Internal error", "", 0
-	if _, ok := errors.AsType[*hookError](err); ok && !errors.Is(err, ErrUnavailable) {
-		return NewProblem(status, detail)
-	}
 	if c, ok := errors.AsType[*ChallengeError](err); ok {
 		p := NewProblem(http.StatusBadRequest, "A second factor is required")
 		p.Code, p.Description, p.MFAToken, p.MFAMethods = codeMFARequired, p.Detail, c.Token, c.Methods
@@ -226,12 +239,16 @@ func ProblemFor(err error) Problem {
 		status, detail = http.StatusBadRequest, "Inactive user"
 	case errors.Is(err, ErrEmailUnverified):
 		status, detail = http.StatusBadRequest, "The e-mail address is not verified"
+	case errors.Is(err, ErrInvalidCode):
+		status, detail = http.StatusBadRequest, "The code is not valid"
 	case errors.Is(err, ErrInvalidTicket):
 		status, detail = http.StatusBadRequest, "The link or code is not valid any more"
 	case errors.Is(err, ErrInvalidRefreshToken):
 		status, detail = http.StatusBadRequest, "The refresh token is not valid"
 	case errors.Is(err, ErrSessionNotFound):
 		status, detail = http.StatusNotFound, "Session not found"
+	case errors.Is(err, errCrossOrigin):
+		status, detail = http.StatusForbidden, "The request comes from another origin"
 	case errors.Is(err, ErrForbidden):
 		status, detail, challenge = http.StatusForbidden, "Not enough permissions", challengeScope
 	case errors.Is(err, ErrEmailTaken):
@@ -244,7 +261,7 @@ func ProblemFor(err error) Problem {
 		status, detail = http.StatusNotFound, "User not found"
 	case errors.Is(err, ErrOverloaded):
 		status, detail, retry = http.StatusServiceUnavailable, "Too busy at the moment", 2
-	case errors.Is(err, ErrUnavailable), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		status, detail, retry = http.StatusServiceUnavailable, "Temporarily unavailable", 5
 	case errors.Is(err, ErrPasswordTooLong):
 		status, detail = http.StatusUnprocessableEntity, "The password has too many bytes"

@@ -53,6 +53,7 @@ const (
 	ReasonLocked         Reason = "locked"          // the account is; see [Kit.LockUser]
 	ReasonUnverified     Reason = "unverified"      // the e-mail address is, and [Config].RequireVerifiedEmail is set
 	ReasonWrongCode      Reason = "wrong_code"      // of a second factor
+	ReasonWrongProof     Reason = "wrong_proof"     // refused by the function of a [Kit.LoginWith]
 	ReasonMissingFactor  Reason = "missing_factor"  // another factor, or a more recent login, is required
 	ReasonTooMany        Reason = "too_many"        // two credentials in one request
 	ReasonCrossOrigin    Reason = "cross_origin"    // a session cookie on a request of another origin

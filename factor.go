@@ -42,7 +42,8 @@ type SecondFactor interface {
 
 // A ChallengeError is returned for a login that needs a second factor. Pass its Token and
 // the user's response to [Kit.AnswerChallenge]. [Kit.TokenHandler] answers it with 400 and
-// the members "error": "mfa_required", "mfa_token" and "mfa_methods".
+// the members "error": "mfa_required", "mfa_token" and "mfa_methods", and takes the
+// response in a second form.
 type ChallengeError struct {
 	Token     string    // names the pending login; opaque
 	Methods   []string  // the factors that the user can answer with
@@ -61,7 +62,12 @@ type pendingLogin struct {
 	Methods  []string  `json:"methods"`
 	AuthTime time.Time `json:"auth_time"`
 	Version  int64     `json:"version"`
-	Device   string    `json:"device"` // of the client that began it
+	Missing  []string  `json:"missing"` // the methods that can complete it
+	Device   string    `json:"device"`  // of the client that began it
+
+	// The attempt that the throttle counts as a failure until the login is complete.
+	Action  string `json:"action"`
+	Account string `json:"account"`
 }
 
 // checkFactors returns why the second factors of a configuration cannot be used, or nil.
@@ -111,7 +117,7 @@ func (k *Kit) challenge(ctx context.Context, l *login, missing []string) error {
 	t, token := NewTicket(ticketLogin, l.user.ID, challengeLife)
 	body, err := json.Marshal(pendingLogin{
 		UserID: l.user.ID, Methods: l.proof.Methods, AuthTime: l.proof.AuthTime, Version: l.proof.Version,
-		Device: ClientFrom(ctx).Device,
+		Missing: missing, Device: ClientFrom(ctx).Device, Action: l.attempt.Action, Account: l.attempt.Account,
 	})
 	if err != nil {
 		return fmt.Errorf("authkit: encoding a pending login: %w", err)
@@ -146,13 +152,13 @@ func (k *Kit) answer(ctx context.Context, l *login, token, method, response stri
 	case errors.Is(err, ErrInvalidTicket):
 		return errNoChallenge
 	case err != nil:
-		return unavailable(ctx, err)
+		return err
 	}
 	var p pendingLogin
 	if err := json.Unmarshal(ticket.Body, &p); err != nil {
 		return fmt.Errorf("authkit: decoding a pending login: %w", err)
 	}
-	if p.Device != ClientFrom(ctx).Device || slices.Contains(p.Methods, method) {
+	if p.Device != ClientFrom(ctx).Device || !slices.Contains(p.Missing, method) {
 		return errNoChallenge
 	}
 	l.proof = Proof{UserID: p.UserID, Methods: p.Methods, AuthTime: p.AuthTime, Version: p.Version}
@@ -193,7 +199,7 @@ func (k *Kit) answer(ctx context.Context, l *login, token, method, response stri
 			_ = k.storeFailed(ctx, err)
 		}
 	case err == nil:
-		k.succeeded(ctx, Attempt{Action: ActionLogin, Account: l.user.Email})
+		k.succeeded(ctx, Attempt{Action: p.Action, Account: p.Account})
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -60,7 +61,10 @@ type Guard struct {
 	credential func(context.Context, *Credential) (User, error)
 	accounts   bool // they come from a store
 
-	login         string // the path of the login page for browsers; empty: none
+	login string // the path of the login page for browsers; empty: none
+
+	seed maphash.Seed // of the digests of headers
+
 	noCredentials *rendered
 	good          tally.Tally  // of credentials, for Stats
 	noKeys        atomic.Int64 // when OnEvent was last called for a lack of keys, in nanoseconds since 1970
@@ -94,6 +98,7 @@ func NewGuard(cfg GuardConfig) (*Guard, error) {
 
 // newGuard completes a Guard with the answer to requests without credentials.
 func newGuard(g *Guard) *Guard {
+	g.seed = maphash.MakeSeed()
 	p := ProblemFor(ErrNoCredentials)
 	g.noCredentials = p.render()
 	for _, a := range g.authenticators {

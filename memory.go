@@ -20,8 +20,8 @@ type MemoryStore struct {
 	tickets       memoryTickets
 	byID, byEmail *shards[StoredUser]
 
-	mu    sync.Mutex // held by everything that writes or lists accounts
-	order []string   // the IDs, sorted
+	mu    sync.Mutex    // held by everything that writes or lists accounts
+	order []*StoredUser // all accounts, in the order of their IDs
 
 	tx   atomic.Pointer[memoryTx] // the transaction that runs, or nil
 	turn chan struct{}            // has room for one: a transaction, or a writer that waited for one
@@ -65,17 +65,22 @@ func (s *MemoryStore) replace(old, new *StoredUser, tx *memoryTx) {
 	for _, sh := range locked {
 		sh.Unlock()
 	}
-	switch {
+	switch at, _ := s.place(cmp.Or(old, new).ID); {
 	case old == nil:
-		at, _ := slices.BinarySearch(s.order, new.ID)
-		s.order = slices.Insert(s.order, at, new.ID)
+		s.order = slices.Insert(s.order, at, new)
 	case new == nil:
-		at, _ := slices.BinarySearch(s.order, old.ID)
 		s.order = slices.Delete(s.order, at, at+1)
+	default:
+		s.order[at] = new
 	}
 	if tx != nil {
 		tx.onRollback(func() { s.replace(new, old, nil) })
 	}
+}
+
+// place returns the place of an ID among all accounts, and whether there is one. s.mu is held.
+func (s *MemoryStore) place(id string) (at int, found bool) {
+	return slices.BinarySearchFunc(s.order, id, func(u *StoredUser, id string) int { return strings.Compare(u.ID, id) })
 }
 
 // clone returns a copy of u that shares no memory with it.
@@ -128,16 +133,16 @@ func (s *MemoryStore) ListUsers(ctx context.Context, q UserQuery) ([]User, error
 		return nil, err
 	}
 	defer h.release()
-	at, found := slices.BinarySearch(s.order, q.After)
+	at, found := s.place(q.After)
 	if found {
 		at++
 	}
 	var users []User
-	for _, id := range s.order[at:] {
+	for _, u := range s.order[at:] {
 		if len(users) >= q.Limit {
 			break
 		}
-		if u := s.byID.latest(id); q.selects(&u.User) {
+		if q.selects(&u.User) {
 			users = append(users, u.clone().User)
 		}
 	}
@@ -155,8 +160,8 @@ func (s *MemoryStore) CountUsers(ctx context.Context, q UserQuery) (int, error) 
 		return len(s.order), nil
 	}
 	n := 0
-	for _, id := range s.order {
-		if u := s.byID.latest(id); q.selects(&u.User) {
+	for _, u := range s.order {
+		if q.selects(&u.User) {
 			n++
 		}
 	}
@@ -212,12 +217,7 @@ func (u *User) holds(role string) bool { return !u.Disabled && slices.Contains(u
 
 // held reports whether another account holds a role. s.mu is held.
 func (s *MemoryStore) held(role, otherThan string) bool {
-	for _, id := range s.order {
-		if id != otherThan && s.byID.latest(id).holds(role) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.order, func(u *StoredUser) bool { return u.ID != otherThan && u.holds(role) })
 }
 
 // DeleteUser implements [UserStore].

@@ -11,8 +11,8 @@ import (
 )
 
 // memorySessions is the part of a [MemoryStore] that keeps sessions. A rotation locks
-// just the shard of its session. What adds, removes or lists sessions holds mu and then the
-// shards of all of them, so that readers see one change, and no rotation comes in between.
+// just the shard of its session. Calls that add, remove or list sessions hold mu and then the
+// shards of all of them, so that readers see one change and no rotation comes in between.
 type memorySessions struct {
 	byID *shards[memorySession]
 
@@ -110,13 +110,7 @@ func (m *memorySessions) revoke(r Revocation, tx *memoryTx) {
 	})
 	m.revoked = slices.Insert(m.revoked, at, r)
 	if tx != nil {
-		tx.onRollback(func() {
-			at := m.revokedBefore(r.At)
-			for m.revoked[at] != r {
-				at++
-			}
-			m.revoked = slices.Delete(m.revoked, at, at+1)
-		})
+		tx.onRollback(func() { m.revoked = slices.Delete(m.revoked, at, at+1) })
 	}
 }
 

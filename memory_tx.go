@@ -24,8 +24,8 @@ type touchedShard interface {
 	publish()
 }
 
-// onRollback adds a function that undoes a change. The locks of all parts are held when it is
-// called, but not those of shards.
+// onRollback adds a function that undoes a change. It is called when everything that changed
+// later is undone. The locks of all parts are held then, but not those of shards.
 func (tx *memoryTx) onRollback(f func()) { tx.undo = append(tx.undo, f) }
 
 type memoryTxKey struct{ store *MemoryStore }
@@ -88,9 +88,9 @@ func (m *MemoryStore) await(ctx context.Context) error {
 	}
 }
 
-// InTx implements [Transactor]. Transactions run one after the other. Look-ups by ID or
-// e-mail with other contexts return what was committed last. Everything else waits for the
-// end of the transaction, or of its own context.
+// InTx implements [Transactor]. Transactions run one after the other. With other contexts,
+// look-ups by ID or e-mail return the record that was committed last. All other calls wait
+// until the transaction ends, or return an error when their contexts do.
 func (m *MemoryStore) InTx(ctx context.Context, f func(ctx context.Context) error) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -79,6 +79,7 @@ const bearerKind = "bearer"
 type requestContext struct {
 	context.Context
 	request   *http.Request // as it came in; nil for a token without a request
+	digest    uint64        // of its header, behind a guard with authenticators
 	guard     *Guard        // nil for the system
 	token     string        // the access token that was verified; empty for another credential
 	user      User

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/authkit-go/authkit/internal/claims"
 	"github.com/authkit-go/authkit/internal/refresh"
 )
 
@@ -258,6 +259,8 @@ type introspection struct {
 	SessionID string   `json:"sid,omitempty"`
 	IssuedAt  int64    `json:"iat,omitempty"`
 	ExpiresAt int64    `json:"exp,omitempty"`
+	AuthTime  int64    `json:"auth_time,omitempty"` // RFC 9470 section 6.2
+	Methods   []string `json:"amr,omitempty"`
 }
 
 // IntrospectionHandler returns the introspection endpoint of RFC 7662. It takes POST
@@ -298,6 +301,7 @@ func (k *Kit) IntrospectionHandler() http.Handler {
 			writeJSON(w, introspection{
 				Active: true, TokenType: "Bearer", Subject: t.Subject, Username: u.Email, Roles: slices.Clone(u.Roles), ClientID: t.ClientID,
 				Issuer: t.Issuer, Audience: t.Audience, ID: t.ID, SessionID: t.SessionID, IssuedAt: t.IssuedAt, ExpiresAt: t.ExpiresAt,
+				AuthTime: t.AuthTime, Methods: claims.MethodsOf(t.Methods),
 			})
 		}
 	})

@@ -184,8 +184,8 @@ func TestDoctor(t *testing.T) {
 	onEach(t, func(t *testing.T, tl *tool) {
 		r := tl.run("", "doctor")
 		require.Equal(t, 0, r.code)
-		require.Equal(t, "severity\tcode\ttext\tmend\n", r.stdout)
-		require.Contains(t, r.stderr, "authkit.Kit.Doctor")
+		require.Equal(t, "severity\tcode\ttext\tfix\n", r.stdout)
+		require.Contains(t, r.stderr, "doctor.Check")
 
 		tl.ok(accounts(20), "import")
 		r = tl.run("", "doctor")
