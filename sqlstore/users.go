@@ -1,11 +1,13 @@
 package sqlstore
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -32,10 +34,10 @@ type userRow struct {
 	from, created, updated, verified, locked int64
 }
 
-// into returns the destinations of a scan.
-func (r *userRow) into() []any {
-	return []any{&r.u.ID, &r.u.Email, &r.u.FullName, &r.roles, &r.u.Disabled, &r.hash, &r.from, &r.created, &r.updated,
-		&r.verified, &r.locked, &r.u.Version}
+// into adds the destinations of a scan.
+func (r *userRow) into(to []any) []any {
+	return append(to, &r.u.ID, &r.u.Email, &r.u.FullName, &r.roles, &r.u.Disabled, &r.hash, &r.from, &r.created, &r.updated,
+		&r.verified, &r.locked, &r.u.Version)
 }
 
 // read finishes the account after a scan. An account whose roles cannot be read has none:
@@ -52,7 +54,7 @@ func (r *userRow) read() {
 func scanUser(u *authkit.StoredUser) func(scan func(...any) error) error {
 	return func(scan func(...any) error) error {
 		r := userRow{u: u}
-		err := scan(r.into()...)
+		err := scan(r.into(nil)...)
 		if err == nil {
 			r.read()
 		}
@@ -62,11 +64,26 @@ func scanUser(u *authkit.StoredUser) func(scan func(...any) error) error {
 
 // decodeList returns a list that was stored as JSON, or nil if it is none.
 func decodeList(text []byte) []string {
+	if list, ok := decodePlain(text); ok {
+		return list
+	}
 	var list []string
-	if json.Unmarshal(text, &list) != nil {
+	if len(text) == 0 || json.Unmarshal(text, &list) != nil {
 		return nil
 	}
 	return list
+}
+
+// decodePlain is decodeList for texts that need no escapes, as those of roles. Every
+// guarded request decodes one.
+func decodePlain(text []byte) (list []string, ok bool) {
+	inner, opens := bytes.CutPrefix(text, []byte(`["`))
+	inner, closes := bytes.CutSuffix(inner, []byte(`"]`))
+	if !opens || !closes || bytes.ContainsFunc(inner, func(r rune) bool { return r < ' ' || r == '\\' || r > '~' }) {
+		return nil, false
+	}
+	list = strings.Split(string(inner), `","`)
+	return list, !slices.ContainsFunc(list, func(s string) bool { return strings.Contains(s, `"`) })
 }
 
 // encodeRoles returns roles as they are stored.
