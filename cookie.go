@@ -11,11 +11,12 @@ import (
 // set by this host, over HTTPS, and for this host alone.
 const refreshCookie = "__Host-refresh"
 
-// CookieHandler returns a handler for browsers, which keeps the refresh token in a cookie
+// RefreshCookieHandler returns a handler for browsers, which keeps the refresh token in a cookie
 // that no script can read. The access token is in the answers, for the page to keep in
 // memory. By method:
 //
-//	POST    logs in with a form of username and password, as [Kit.TokenHandler] does
+//	POST    logs in with a form of username and password, or answers a second factor
+//	        with a form of grant_type=mfa, as [Kit.TokenHandler] does
 //	PUT     refreshes with the cookie: the page does it when it loads, and before the token expires
 //	DELETE  ends the session, and removes the cookie: 204
 //
@@ -26,18 +27,18 @@ const refreshCookie = "__Host-refresh"
 // only where CORS with credentials allows that origin, which is for the host to add around the
 // handler. It panics if one is not an origin, and if sessions are off.
 //
-//	mux.Handle("/session", authkit.Public(), kit.CookieHandler())
+//	mux.Handle("/session", authkit.Public(), kit.RefreshCookieHandler())
 //
 // A refresh that fails leaves the cookie alone: of two tabs that race, the one that loses must
 // not log out the one that wins. No guard reads the cookie: it is good for this handler only.
-func (k *Kit) CookieHandler(trustedOrigins ...string) http.Handler {
+func (k *Kit) RefreshCookieHandler(trustedOrigins ...string) http.Handler {
 	protection := http.NewCrossOriginProtection()
 	for _, origin := range trustedOrigins {
 		if err := protection.AddTrustedOrigin(origin); err != nil {
-			panic(fmt.Sprintf("authkit: CookieHandler: %v", err))
+			panic(fmt.Sprintf("authkit: RefreshCookieHandler: %v", err))
 		}
 	}
-	k.needSessions("CookieHandler")
+	k.needSessions("RefreshCookieHandler")
 	protection.SetDenyHandler(NewProblem(http.StatusForbidden, "The request comes from another origin"))
 	return protection.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.Method {
@@ -55,15 +56,19 @@ func (k *Kit) CookieHandler(trustedOrigins ...string) http.Handler {
 
 func (k *Kit) cookieLogin(w http.ResponseWriter, r *http.Request) {
 	form, problem := readForm(w, r, tokenParams)
-	if problem == nil {
-		problem = require(form, "username", "password")
+	var token Token
+	switch {
+	case problem != nil:
+	case form.Get("grant_type") == grantMFA:
+		token, problem = k.grantAnswer(withClientOf(r), form)
+	default:
+		token, problem = k.grantPassword(withClientOf(r), form)
 	}
 	if problem != nil {
 		problem.ServeHTTP(w, r)
 		return
 	}
-	token, err := k.Login(withClientOf(r), form.Get("username"), form.Get("password"))
-	k.answerWithCookie(w, r, token, err, false)
+	k.answerWithCookie(w, token)
 }
 
 func (k *Kit) cookieRefresh(w http.ResponseWriter, r *http.Request) {
@@ -73,15 +78,15 @@ func (k *Kit) cookieRefresh(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	token, err := k.Refresh(withClientOf(r), cookies[0].Value)
-	k.answerWithCookie(w, r, token, err, true)
+	if err != nil {
+		grantProblem(err, true).ServeHTTP(w, r)
+		return
+	}
+	k.answerWithCookie(w, token)
 }
 
 // answerWithCookie moves the refresh token from the answer to the cookie.
-func (k *Kit) answerWithCookie(w http.ResponseWriter, r *http.Request, token Token, err error, refresh bool) {
-	if err != nil {
-		grantProblem(err, refresh).ServeHTTP(w, r)
-		return
-	}
+func (k *Kit) answerWithCookie(w http.ResponseWriter, token Token) {
 	setRefreshCookie(w, token.RefreshToken, k.sessions.idle)
 	token.RefreshToken = ""
 	writeToken(w, token)

@@ -12,38 +12,37 @@ import (
 )
 
 var (
-	// ErrInvalidCredentials is returned by [Kit.Login] for every login that fails
-	// for a reason of the caller's: unknown user, wrong password, an account
-	// without a password. They are not told apart, and cost the same work.
+	// ErrInvalidCredentials is returned by logins, and by [Kit.VerifyPassword], for every
+	// refusal: unknown user, wrong password, an account without a password, a locked
+	// account. It does not say which, and all take the same time.
 	ErrInvalidCredentials = errors.New("authkit: incorrect username or password")
 
-	// ErrUserDisabled is returned by [Kit.Login] when the password is right but the
-	// account is disabled, and by [Kit.Identify] for a token of such an account.
+	// ErrUserDisabled is returned by logins if the user is authenticated but the account
+	// is disabled, and by [Kit.Identify] for a credential of such an account.
 	ErrUserDisabled = errors.New("authkit: account disabled")
 
-	// ErrEmailUnverified is returned by [Kit.Login] when the password is right, the
-	// e-mail address of the account was never verified, and
-	// [Config].RequireVerifiedEmail is set.
+	// ErrEmailUnverified is returned by logins if the user is authenticated, the e-mail
+	// address of the account was never verified, and [Config].RequireVerifiedEmail is set.
 	ErrEmailUnverified = errors.New("authkit: e-mail address not verified")
 
-	// ErrOverloaded is returned where a password would be hashed and too many
-	// others are waiting already; see [Config].MaxConcurrentHashes.
+	// ErrOverloaded is returned if a password is to be hashed and too many others are
+	// waiting already; see [PasswordConfig].MaxConcurrentHashes.
 	ErrOverloaded = errors.New("authkit: too many password hashes at once")
 
-	// ErrUnavailable is returned when a store fails, or whatever else has to be asked. It wraps
-	// that one's error.
+	// ErrUnavailable is returned if a store, a throttle or an authenticator fails. It wraps
+	// the error of that part.
 	ErrUnavailable = errors.New("authkit: store unavailable")
 
-	// ErrNoCredentials is returned by [Kit.Identify] for a request without a
-	// bearer token, and by [Policy.Check] for the zero Principal.
+	// ErrNoCredentials is returned by [Kit.Identify] for a request without a credential,
+	// and by [Policy.Check] for the zero Principal.
 	ErrNoCredentials = errors.New("authkit: not authenticated")
 
-	// ErrForbidden is returned by [Policy.Check] for a principal that lacks a role
-	// or a permission.
+	// ErrForbidden is returned by [Policy.Check] for a principal that lacks a role or a
+	// permission, and by methods of a [Kit] for a principal that may not make the change.
 	ErrForbidden = errors.New("authkit: not enough permissions")
 
-	// ErrPasswordRefused is returned by [Config].CheckPassword for a password that
-	// must not be used.
+	// ErrPasswordRefused is returned by [PasswordConfig].Check for a password that must not
+	// be used.
 	ErrPasswordRefused = errors.New("authkit: password refused")
 )
 
@@ -71,6 +70,8 @@ func reasonOf(ctx context.Context, err error) (Reason, error) {
 		return ReasonStore, err
 	case errors.Is(err, ErrUserNotFound):
 		return ReasonUnknownUser, err
+	case isWrongProof(err):
+		return ReasonWrongProof, nil
 	case hasLeft(ctx):
 		return ReasonCanceled, err
 	case errors.Is(err, context.DeadlineExceeded):
@@ -88,6 +89,11 @@ func failureOf(ctx context.Context, kind EventKind, err error) Event {
 	}
 	e.Reason, e.Err = reasonOf(ctx, err)
 	return e
+}
+
+// isWrongProof reports whether an error means that a user did not prove to be one.
+func isWrongProof(err error) bool {
+	return errors.Is(err, ErrInvalidCredentials) || errors.Is(err, ErrInvalidTicket) || errors.Is(err, ErrInvalidCode)
 }
 
 func isThrottled(err error) bool {
@@ -193,15 +199,21 @@ const (
 // status, and a text that says no more than a client may know. Any other error, those of
 // a [Hasher] among them, becomes a 500 without detail.
 func ProblemFor(err error) Problem {
+	_, hook := errors.AsType[*hookError](err)
+	switch { // whatever the store or the hook wrapped
+	case errors.Is(err, ErrUnavailable):
+		p := NewProblem(http.StatusServiceUnavailable, "Temporarily unavailable")
+		p.RetryAfter = 5
+		return p
+	case hook:
+		return NewProblem(http.StatusInternalServerError, "Internal error")
+	}
 	if v, ok := errors.AsType[*ValidationError](err); ok {
 		p := NewProblem(http.StatusUnprocessableEntity, "The input is not valid")
 		p.Errors = v.Fields
 		return p
 	}
 	status, detail, challenge, retry := http.StatusInternalServerError, "Internal error", "", 0
-	if _, ok := errors.AsType[*hookError](err); ok && !errors.Is(err, ErrUnavailable) {
-		return NewProblem(status, detail)
-	}
 	if c, ok := errors.AsType[*ChallengeError](err); ok {
 		p := NewProblem(http.StatusBadRequest, "A second factor is required")
 		p.Code, p.Description, p.MFAToken, p.MFAMethods = codeMFARequired, p.Detail, c.Token, c.Methods
@@ -226,12 +238,16 @@ func ProblemFor(err error) Problem {
 		status, detail = http.StatusBadRequest, "Inactive user"
 	case errors.Is(err, ErrEmailUnverified):
 		status, detail = http.StatusBadRequest, "The e-mail address is not verified"
+	case errors.Is(err, ErrInvalidCode):
+		status, detail = http.StatusBadRequest, "The code is not valid"
 	case errors.Is(err, ErrInvalidTicket):
 		status, detail = http.StatusBadRequest, "The link or code is not valid any more"
 	case errors.Is(err, ErrInvalidRefreshToken):
 		status, detail = http.StatusBadRequest, "The refresh token is not valid"
 	case errors.Is(err, ErrSessionNotFound):
 		status, detail = http.StatusNotFound, "Session not found"
+	case errors.Is(err, errCrossOrigin):
+		status, detail = http.StatusForbidden, "The request comes from another origin"
 	case errors.Is(err, ErrForbidden):
 		status, detail, challenge = http.StatusForbidden, "Not enough permissions", challengeScope
 	case errors.Is(err, ErrEmailTaken):
@@ -244,7 +260,7 @@ func ProblemFor(err error) Problem {
 		status, detail = http.StatusNotFound, "User not found"
 	case errors.Is(err, ErrOverloaded):
 		status, detail, retry = http.StatusServiceUnavailable, "Too busy at the moment", 2
-	case errors.Is(err, ErrUnavailable), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		status, detail, retry = http.StatusServiceUnavailable, "Temporarily unavailable", 5
 	case errors.Is(err, ErrPasswordTooLong):
 		status, detail = http.StatusUnprocessableEntity, "The password has too many bytes"

@@ -53,6 +53,7 @@ const (
 	ReasonLocked         Reason = "locked"          // the account is; see [Kit.LockUser]
 	ReasonUnverified     Reason = "unverified"      // the e-mail address is, and [Config].RequireVerifiedEmail is set
 	ReasonWrongCode      Reason = "wrong_code"      // of a second factor
+	ReasonWrongProof     Reason = "wrong_proof"     // refused by the function of a [Kit.LoginWith]
 	ReasonMissingFactor  Reason = "missing_factor"  // another factor, or a more recent login, is required
 	ReasonTooMany        Reason = "too_many"        // two credentials in one request
 	ReasonCrossOrigin    Reason = "cross_origin"    // a session cookie on a request of another origin
@@ -98,7 +99,7 @@ func (e Event) level() slog.Level {
 	switch {
 	case e.Kind == EventStoreFailure || e.Reason == ReasonStore || e.Reason == ReasonUnreadableHash:
 		return slog.LevelError
-	case e.Kind == EventTokenRefused, e.Kind == EventRefreshFailure, e.Reason == ReasonOverloaded, e.Reason == ReasonThrottled: // anyone can cause any number of them
+	case e.Kind == EventTokenRefused, e.Kind == EventRefreshFailure, e.Reason == ReasonOverloaded, e.Reason == ReasonThrottled, e.Reason == ReasonMalformed: // anyone can cause any number of them
 		return slog.LevelDebug
 	case e.Reason != "" || e.Err != nil:
 		return slog.LevelWarn
@@ -111,7 +112,7 @@ func (e Event) level() slog.Level {
 // logger is slog.Default() at the time of the event.
 //
 // It logs errors of a store at level Error; failed
-// logins, denied requests and reused refresh tokens at Warn; refused tokens, throttled
+// logins, denied requests and reused refresh tokens at Warn; refused tokens of all kinds, throttled
 // attempts and logins that found the gate full at Debug, since clients can cause any number
 // of them; all others at Info.
 func LogEvents(configured *slog.Logger) func(context.Context, Event) {
@@ -171,9 +172,6 @@ func actorOf(ctx context.Context, userID string) string {
 	}
 	return ""
 }
-
-// emit delivers an event.
-func (k *Kit) emit(ctx context.Context, e Event) { k.onEvent(ctx, e) }
 
 // Stats are how a [Kit] or a [Guard] is doing, for metrics. Counts are those since New; all
 // but Verified are zero for a Guard.

@@ -128,9 +128,9 @@ func ExampleKeyRing_Replace() {
 
 // A host's own claims go in as a struct or a map, and come out of a token that was verified.
 func ExampleClaims_Decode() {
-	type tenant struct {
-		Tenant string `json:"tenant"`
-		Plan   string `json:"plan"`
+	type team struct {
+		Team string `json:"team"`
+		Plan string `json:"plan"`
 	}
 	cfg := authkit.TokenConfig{Keys: []authkit.Key{{Algorithm: authkit.HS256, Secret: []byte("5fd1c0a3729be84610d3f7c2ab95e86d")}}}
 	issuer, err := authkit.NewTokenIssuer(cfg)
@@ -141,7 +141,7 @@ func ExampleClaims_Decode() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	token, err := issuer.Issue(authkit.Claims{Subject: "ada", Extra: tenant{Tenant: "acme", Plan: "pro"}})
+	token, err := issuer.Issue(authkit.Claims{Subject: "ada", Extra: team{Team: "acme", Plan: "pro"}})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -149,11 +149,11 @@ func ExampleClaims_Decode() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	var t tenant
+	var t team
 	if err := claims.Decode(&t); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(claims.Subject, t.Tenant, t.Plan)
+	fmt.Println(claims.Subject, t.Team, t.Plan)
 	// Output: ada acme pro
 }
 

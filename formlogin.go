@@ -1,11 +1,14 @@
 package authkit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -29,19 +32,20 @@ type LoginForm struct {
 
 	// MFAToken is set if the user must answer a second factor, one of MFAMethods. Send it
 	// along in a hidden field "mfa_token", and ask for "mfa_method" and "mfa_response"
-	// instead of the password.
+	// instead of the password. Send Remember along too, in a hidden field "remember".
 	MFAToken   string
 	MFAMethods []string
 }
 
-// loginParams are the fields of a login form.
-var loginParams = []string{"username", "password", "remember", "return", "mfa_token", "mfa_method", "mfa_response"}
+// loginParams are the fields of a login form that must not be in the URL. The field "return"
+// may be: a form without an action is sent to the URL of its page.
+var loginParams = []string{"username", "password", "remember", "mfa_token", "mfa_method", "mfa_response"}
 
 // FormLoginHandler returns a handler for a login page and its form. GET renders the page with
 // the function given, and POST logs in with the fields "username" and "password", sets a
-// session cookie (see [CookieConfig]), and redirects (303) to the path in "return", or to "/".
+// session cookie (see [SessionCookieConfig]), and redirects (303) to the path in "return", or to "/".
 // With a field "remember" the browser keeps the cookie. If the login fails, it renders the
-// page again.
+// page again. The path in "return" may also be in the query.
 //
 // For a user with a second factor the page is rendered with MFAToken set, and the next POST
 // answers it with "mfa_token", "mfa_method" and "mfa_response".
@@ -59,7 +63,7 @@ func (k *Kit) FormLoginHandler(page func(w http.ResponseWriter, r *http.Request,
 		w.Header().Set("Cache-Control", "no-store")
 		switch r.Method {
 		case http.MethodGet, http.MethodHead:
-			page(w, r, LoginForm{Status: http.StatusOK, Return: localPath(r.URL.Query().Get("return"))})
+			page(w, r, LoginForm{Status: http.StatusOK, Return: k.returnOf(r, nil)})
 		case http.MethodPost:
 			k.formLogin(w, r, page)
 		default:
@@ -69,8 +73,7 @@ func (k *Kit) FormLoginHandler(page func(w http.ResponseWriter, r *http.Request,
 }
 
 func (k *Kit) formLogin(w http.ResponseWriter, r *http.Request, page func(http.ResponseWriter, *http.Request, LoginForm)) {
-	if k.sessions.cookies.sameOrigin(r) != nil {
-		ProblemFor(errCrossOrigin).ServeHTTP(w, r)
+	if k.refuseCrossOrigin(w, r) {
 		return
 	}
 	form, problem := readForm(w, r, loginParams)
@@ -79,7 +82,7 @@ func (k *Kit) formLogin(w http.ResponseWriter, r *http.Request, page func(http.R
 		return
 	}
 	f := LoginForm{
-		Username: form.Get("username"), Remember: form.Get("remember") != "", Return: localPath(form.Get("return")),
+		Username: form.Get("username"), Remember: form.Get("remember") != "", Return: k.returnOf(r, form),
 	}
 	token, err := k.formGrant(withClientOf(r), form)
 	if err == nil {
@@ -111,30 +114,106 @@ func (k *Kit) formGrant(ctx context.Context, form url.Values) (Token, error) {
 	return k.Login(ctx, form.Get("username"), form.Get("password"))
 }
 
+// returnOf returns the path to go to after a login: that of the form or of the query, but never
+// the login page again.
+func (k *Kit) returnOf(r *http.Request, form url.Values) string {
+	return returnPath(cmp.Or(form.Get("return"), r.URL.Query().Get("return")), k.sessions.cookies.loginPath, r.URL.Path)
+}
+
+// refuseCrossOrigin answers a POST of another origin, and reports whether it was one.
+func (k *Kit) refuseCrossOrigin(w http.ResponseWriter, r *http.Request) bool {
+	if k.sessions.cookies.sameOrigin(r) == nil {
+		return false
+	}
+	k.emit(withClientOf(r), Event{Kind: EventAccessDenied, Reason: ReasonCrossOrigin, Route: r.Pattern})
+	ProblemFor(errCrossOrigin).ServeHTTP(w, r)
+	return true
+}
+
 // FormLogoutHandler returns a handler that ends the session of the session cookie, removes the
 // cookie, and redirects (303) to the path in the form field "return", or to "/". It takes POST
-// requests, with or without a session, and refuses those of other origins with 403. It panics
-// if session cookies are off.
+// requests, with or without a session, and refuses those of other origins with 403. If a store
+// fails, it answers with 503 and leaves the cookie. It panics if session cookies are off.
 //
 //	mux.Handle("POST /logout", authkit.Public(), kit.FormLogoutHandler())
 func (k *Kit) FormLogoutHandler() http.Handler {
 	k.needCookies("FormLogoutHandler")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodPost && k.sessions.cookies.sameOrigin(r) != nil {
-			ProblemFor(errCrossOrigin).ServeHTTP(w, r)
+		if r.Method == http.MethodPost && k.refuseCrossOrigin(w, r) {
 			return
 		}
-		form, problem := readForm(w, r, []string{"return"})
+		form, problem := readForm(w, r, nil)
 		if problem != nil {
 			problem.ServeHTTP(w, r)
 			return
 		}
-		if err := k.endSessionCookie(withClientOf(r), r, ""); err != nil {
+		if err := k.endSessionCookies(withClientOf(r), r, ""); err != nil {
 			ProblemFor(err).ServeHTTP(w, r)
 			return
 		}
 		setSessionCookie(w, "", -time.Second)
 		w.Header().Set("Cache-Control", "no-store")
-		seeOther(w, localPath(form.Get("return")))
+		seeOther(w, localPath(cmp.Or(form.Get("return"), r.URL.Query().Get("return"))))
 	})
+}
+
+// toLogin redirects a browser to the login page, and reports whether it did. It does not for
+// requests of scripts, which cannot use a page, and not on the login page.
+func (g *Guard) toLogin(w http.ResponseWriter, r *http.Request) bool {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead || r.Header["Upgrade"] != nil ||
+		!strings.Contains(r.Header.Get("Accept"), "text/html") || r.URL.Path == g.login {
+		return false
+	}
+	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" && mode != "navigate" {
+		return false
+	}
+	uri := r.RequestURI // middleware such as http.StripPrefix leaves it as it was
+	if !strings.HasPrefix(uri, "/") {
+		uri = r.URL.RequestURI() // of a request in absolute form
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	seeOther(w, g.login+"?return="+url.QueryEscape(returnPath(uri, g.login)))
+	return true
+}
+
+// seeOther redirects to a path after a POST, or to a login page.
+func seeOther(w http.ResponseWriter, path string) {
+	w.Header().Set("Location", path)
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+const maxReturnBytes = 2048
+
+// returnPath is localPath with "/" for the login pages, so that a login leads away from them.
+func returnPath(text string, logins ...string) string {
+	local := localPath(text)
+	if path, _, _ := strings.Cut(local, "?"); slices.Contains(logins, path) {
+		return "/"
+	}
+	return local
+}
+
+// localPath returns a path of this site, with its query, or "/" for any other text. Browsers
+// read two slashes, and backslashes, as the beginning of another site's address. They must not
+// be in the path even if they are escaped, or after dots: a router, a proxy or a program might
+// clean the path and redirect to the result.
+func localPath(text string) string {
+	if !strings.HasPrefix(text, "/") || len(text) > maxReturnBytes {
+		return "/"
+	}
+	for i := range len(text) {
+		if c := text[i]; c <= ' ' || c >= 0x7f || c == '\\' {
+			return "/"
+		}
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || strings.Contains(u.Path, "//") {
+		return "/"
+	}
+	for i := range len(u.Path) {
+		if c := u.Path[i]; c < ' ' || c == 0x7f || c == '\\' {
+			return "/"
+		}
+	}
+	return text
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -43,11 +44,12 @@ func (GuardConfig) Format(f fmt.State, _ rune) {
 }
 
 // A Guard is the middleware of this package. It authenticates requests and decides by a
-// [Policy]. That of a [Kit] looks up the account of every request. One made with [NewGuard]
-// is for services that verify tokens but do not issue them. It has no account store: roles
-// come from the token, so a role that was taken away, or a session that was ended, stays
-// good until the token expires, unless [GuardConfig].Revoked refuses it. A Guard is safe for
-// concurrent use.
+// [Policy]. It is safe for concurrent use.
+//
+// The guard of a [Kit] looks up the account of every request. A guard made with [NewGuard]
+// has no account store. It is for services that verify tokens but do not issue them. Roles
+// come from the token there: a role that was removed, or a session that has ended, stays
+// good until the token expires, unless [GuardConfig].Revoked refuses it.
 type Guard struct {
 	verifier       *TokenVerifier
 	roles          roleTable
@@ -60,7 +62,10 @@ type Guard struct {
 	credential func(context.Context, *Credential) (User, error)
 	accounts   bool // they come from a store
 
-	login         string // the path of the login page for browsers; empty: none
+	login string // the path of the login page for browsers; empty: none
+
+	seed maphash.Seed // of the digests of headers
+
 	noCredentials *rendered
 	good          tally.Tally  // of credentials, for Stats
 	noKeys        atomic.Int64 // when OnEvent was last called for a lack of keys, in nanoseconds since 1970
@@ -94,6 +99,7 @@ func NewGuard(cfg GuardConfig) (*Guard, error) {
 
 // newGuard completes a Guard with the answer to requests without credentials.
 func newGuard(g *Guard) *Guard {
+	g.seed = maphash.MakeSeed()
 	p := ProblemFor(ErrNoCredentials)
 	g.noCredentials = p.render()
 	for _, a := range g.authenticators {

@@ -100,12 +100,14 @@ func TestGuardWithoutKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var events recorder
 		key := ringKey(authkit.EdDSA, "a")
-		ring := ringOf(t, key)
-		token := tokIssue(t, tokIssuer(t, key), authkit.Claims{Subject: "u", ExpiresAt: time.Now().Add(time.Hour)})
+		source := &keySource{keys: []authkit.Key{key}, maxAge: time.Hour}
+		ring := fetchedRing(t, source)
+		token := tokIssue(t, tokIssuer(t, key), authkit.Claims{Subject: "u", ExpiresAt: time.Now().Add(48 * time.Hour)})
 		guard, err := authkit.NewGuard(authkit.GuardConfig{Tokens: authkit.TokenConfig{Ring: ring}, OnEvent: []func(context.Context, authkit.Event){events.record}})
 		require.NoError(t, err)
 		h := guard.Authenticate(whoami)
-		ring.Expire(time.Time{}, time.Now())
+		source.set(errors.New("down"))
+		time.Sleep(24 * time.Hour)
 		ask := func() {
 			for range 100 {
 				require.Equal(t, 503, do(h, "GET", "/", "Authorization", "Bearer "+token).Code)

@@ -7,7 +7,6 @@ import (
 	"io"
 	"mime"
 	"mime/multipart"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -18,7 +17,13 @@ const maxFormBytes = 16 << 10
 
 // tokenParams are the parameters of the token request (RFC 6749 sections 2.3.1, 4.3.2 and
 // 6). Others are ignored, as section 3.2 says.
-var tokenParams = []string{"grant_type", "username", "password", "refresh_token", "scope", "client_id", "client_secret"}
+var tokenParams = []string{
+	"grant_type", "username", "password", "refresh_token", "scope", "client_id", "client_secret",
+	"mfa_token", "mfa_method", "mfa_response",
+}
+
+// grantMFA is the grant type of an answer to a [ChallengeError].
+const grantMFA = "mfa"
 
 // TokenHandler returns the token endpoint: it takes POST requests with a form of
 // username and password, as in the password grant of RFC 6749 section 4.3, and
@@ -26,8 +31,20 @@ var tokenParams = []string{"grant_type", "username", "password", "refresh_token"
 // are on, the answer also has a refresh token, and a form with grant_type=refresh_token
 // and refresh_token exchanges it (section 6).
 //
+// If the user must answer a second factor, the answer is 400 with a JSON object:
+//
+//	{"error": "mfa_required", "mfa_token": "...", "mfa_methods": ["otp"], ...}
+//
+// The client then sends a second form to the same endpoint, and receives what a login without
+// a second factor returns at once; see [Kit.AnswerChallenge]:
+//
+//	grant_type=mfa&mfa_token=...&mfa_method=otp&mfa_response=123456
+//
+// A wrong response is answered with 401 and "error": "invalid_grant". The client may send
+// another one with the same mfa_token, up to five in all.
+//
 // The password grant is for first-party clients, which see the password anyway; RFC 9700
-// section 2.4 rules it out for all others. For a browser, see [Kit.CookieHandler].
+// section 2.4 rules it out for all others. For a browser, see [Kit.RefreshCookieHandler].
 //
 // Credentials are read from the body alone; a request that carries them in its URL
 // is refused.
@@ -49,26 +66,50 @@ func (k *Kit) TokenHandler() http.Handler {
 
 // grant answers a token request.
 func (k *Kit) grant(ctx context.Context, form url.Values) (Token, *Problem) {
-	var token Token
-	var err error
 	switch grant := form.Get("grant_type"); {
 	case grant == "" || grant == "password":
-		if problem := require(form, "username", "password"); problem != nil {
-			return Token{}, problem
-		}
-		token, err = k.Login(ctx, form.Get("username"), form.Get("password"))
+		return k.grantPassword(ctx, form)
+	case grant == grantMFA && len(k.factors) > 0:
+		return k.grantAnswer(ctx, form)
 	case grant == "refresh_token" && k.sessions != nil:
 		if problem := require(form, "refresh_token"); problem != nil {
 			return Token{}, problem
 		}
-		token, err = k.Refresh(ctx, form.Get("refresh_token"))
-	default:
-		return Token{}, oauthProblem(NewProblem(http.StatusBadRequest, "The grant type is not supported"), codeUnsupportedGrant)
+		token, err := k.Refresh(ctx, form.Get("refresh_token"))
+		if err != nil {
+			return Token{}, grantProblem(err, true)
+		}
+		return token, nil
 	}
+	return Token{}, oauthProblem(NewProblem(http.StatusBadRequest, "The grant type is not supported"), codeUnsupportedGrant)
+}
+
+// grantPassword answers a form with a username and a password.
+func (k *Kit) grantPassword(ctx context.Context, form url.Values) (Token, *Problem) {
+	if problem := require(form, "username", "password"); problem != nil {
+		return Token{}, problem
+	}
+	token, err := k.Login(ctx, form.Get("username"), form.Get("password"))
 	if err != nil {
-		return Token{}, grantProblem(err, form.Get("grant_type") == "refresh_token")
+		return Token{}, grantProblem(err, false)
 	}
 	return token, nil
+}
+
+// grantAnswer answers a form with the response to a second factor.
+func (k *Kit) grantAnswer(ctx context.Context, form url.Values) (Token, *Problem) {
+	if problem := require(form, "mfa_token", "mfa_method", "mfa_response"); problem != nil {
+		return Token{}, problem
+	}
+	token, err := k.AnswerChallenge(ctx, form.Get("mfa_token"), form.Get("mfa_method"), form.Get("mfa_response"))
+	if err == nil {
+		return token, nil
+	}
+	p := ProblemFor(err)
+	if errors.Is(err, ErrInvalidCredentials) {
+		p.Detail = "The response is wrong, or the login has expired"
+	}
+	return Token{}, oauthProblem(p, oauthCode(err))
 }
 
 // grantProblem returns the answer to a grant that failed. Who refreshes tries again soon,
@@ -79,33 +120,6 @@ func grantProblem(err error, refresh bool) *Problem {
 		p.RetryAfter = 1
 	}
 	return p
-}
-
-// A clientContext is that of a request, with the client that sent it, unless the host has
-// put one there. Most are never asked, so that it is looked at only then.
-type clientContext struct {
-	context.Context
-	request *http.Request
-}
-
-// Value implements context.Context.
-func (c *clientContext) Value(key any) any {
-	v := c.Context.Value(key)
-	if v == nil && key == (clientKey{}) {
-		return clientOf(c.request)
-	}
-	return v
-}
-
-// withClientOf returns the context of a request, with the client that sent it.
-func withClientOf(r *http.Request) context.Context { return &clientContext{r.Context(), r} }
-
-func clientOf(r *http.Request) ClientInfo {
-	address, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		address = r.RemoteAddr
-	}
-	return ClientInfo{Address: address, Device: r.UserAgent()}
 }
 
 // writeToken writes the response of RFC 6749 section 5.1.

@@ -212,7 +212,7 @@ func TestTokenWithoutSession(t *testing.T) {
 	kit = newKit(t, func(c *authkit.Config) { c.Users, c.Sessions.Store = store, store })
 	mux := kit.NewMux()
 	mux.Handle("POST /logout", authkit.Authenticated(), kit.LogoutHandler())
-	mux.Handle("DELETE /sessions", authkit.Authenticated(), kit.SessionsHandler())
+	mux.Handle("DELETE /sessions", authkit.Authenticated(), kit.EndOtherSessionsHandler())
 	for _, route := range []string{"POST /logout", "DELETE /sessions"} {
 		method, path, _ := strings.Cut(route, " ")
 		r := httptest.NewRequest(method, path, nil)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -48,7 +49,7 @@ func newKit(t testing.TB, change ...func(*authkit.Config)) *authkit.Kit {
 // token, a refresh token, and the passwords that the tests log in with. The ID of a session, which
 // is 22 letters, may begin as a token does.
 var secretTexts = regexp.MustCompile(`\$2[abxy]\$\d\d\$|\$pbkdf2-sha256\$|\$argon2id\$|pbkdf2_sha256\$` +
-	`|(?:^|[^A-Za-z0-9_-])(?:eyJ[A-Za-z0-9_-]{20}|akr_[A-Za-z0-9_-]{19})` +
+	`|(?:^|[^A-Za-z0-9_-])(?:eyJ[A-Za-z0-9_-]{20}|ak[rsp]_[A-Za-z0-9_-]{19})` +
 	`|(?:^|[^a-z])(?:` + regexp.QuoteMeta(password) + `|` + regexp.QuoteMeta(loginPassword) + `)(?:[^a-z]|$)|` + testSecret)
 
 // scanned returns a listener that looks at every event of a test, as it is logged and in all of
@@ -70,7 +71,7 @@ func TestScannedFindsSecrets(t *testing.T) {
 	u := addUser(t, kit, "scan@example.com", password)
 	token, err := kit.Login(t.Context(), u.Email, password)
 	require.NoError(t, err)
-	for _, secret := range []string{token.AccessToken, token.AccessToken[:30], "the password " + password, string(bcryptHash(t, "x", 4)), testSecret, refresh.New().Text()} {
+	for _, secret := range []string{token.AccessToken, token.AccessToken[:30], "the password " + password, string(bcryptHash(t, "x", 4)), testSecret, refresh.New().Text(), refresh.New().CookieText(false), refresh.New().CookieText(true)} {
 		require.NotEmpty(t, secretTexts.FindString("error="+secret))
 	}
 	for _, fine := range []string{u.ID, token.User.ID, "authn_login_fail", "q-eyJabc", "eyJmHURntxbsLj5Ry1_nVg", "akr_HURntxbsLj5Ry1_nVg", "wrong_password"} {
@@ -171,4 +172,9 @@ func (s *hookStore) CreateUser(ctx context.Context, u authkit.StoredUser) error 
 
 func (s *hookStore) UpdateUser(ctx context.Context, id string, change authkit.UserUpdate, at time.Time) (authkit.User, error) {
 	return s.update(ctx, id, change, at)
+}
+
+// noted returns a handler that keeps the principal of each request.
+func noted(p *authkit.Principal) http.Handler {
+	return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { *p, _ = authkit.PrincipalFrom(r.Context()) })
 }

@@ -25,13 +25,12 @@ import (
 	"github.com/authkit-go/authkit/internal/entropy"
 )
 
-// An Algorithm is a JWS signature algorithm, by its name in RFC 7518 section 3.1
-// and RFC 8037. It is bound to a [Key]; no token ever picks one.
+// An Algorithm is a JWS signature algorithm, by its name in RFC 7518 section 3.1 and RFC
+// 8037. Each [Key] has one. Tokens do not choose it.
 type Algorithm string
 
-// The algorithms that a [Key] can have. HS256 is for one service, or a few that
-// trust each other with the secret; the asymmetric ones let others verify without
-// being able to sign.
+// The algorithms of a [Key]. Use HS256 for one service, or for a few that share the secret.
+// With the asymmetric algorithms, other services can verify tokens but not sign them.
 const (
 	HS256 Algorithm = "HS256" // HMAC, Secret of 32 bytes or more
 	HS384 Algorithm = "HS384" // HMAC, Secret of 48 bytes or more
@@ -42,27 +41,27 @@ const (
 	EdDSA Algorithm = "EdDSA" // Ed25519
 )
 
-// A Key signs tokens, verifies them, or both, with one algorithm. It redacts
-// itself wherever it is formatted, logged or encoded as JSON.
+// A Key signs tokens, verifies them, or both, with one algorithm. Formatting or logging a
+// Key does not reveal it.
 type Key struct {
-	// ID is the "kid" that the tokens carry, at most 128 bytes. It may be empty
-	// for one key, which then signs and verifies tokens without a kid.
+	// ID is the "kid" of the tokens, at most 128 bytes. One key may have an empty ID. It
+	// signs and verifies tokens without a kid.
 	ID string
 
 	// Algorithm must be set.
 	Algorithm Algorithm
 
-	// Secret is the secret of HS256, HS384 and HS512: random bytes, as many as
-	// the hash has or more.
+	// Secret is the secret of HS256, HS384 and HS512: random bytes, at least as many as
+	// the hash has.
 	Secret []byte
 
 	// Private signs with the asymmetric algorithms: an *rsa.PrivateKey,
-	// *ecdsa.PrivateKey or ed25519.PrivateKey. A key that only verifies leaves
-	// it nil and sets Public.
+	// *ecdsa.PrivateKey or ed25519.PrivateKey. If nil, the key only verifies, and Public
+	// must be set.
 	Private crypto.Signer
 
-	// Public verifies: an *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey.
-	// With Private set it may be nil.
+	// Public verifies: an *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey. If nil,
+	// it is that of Private.
 	Public crypto.PublicKey
 }
 
@@ -70,24 +69,23 @@ func (k Key) describe() string {
 	return fmt.Sprintf("authkit.Key{ID: %q, Algorithm: %q, %s}", k.ID, string(k.Algorithm), redacted)
 }
 
-// String returns the ID and the algorithm, never key material.
+// String returns the ID and the algorithm, without key material.
 func (k Key) String() string { return k.describe() }
 
-// Format writes what String returns, for every verb but %T, %p and %w, which fmt does
-// not ask about.
+// Format implements fmt.Formatter. It prints the text of String for every verb, so that
+// logging a Key does not reveal it.
 func (k Key) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(k.describe())) }
 
-// LogValue returns what String returns.
+// LogValue implements slog.LogValuer. It returns the text of String.
 func (k Key) LogValue() slog.Value { return slog.StringValue(k.describe()) }
 
-// MarshalJSON always fails: a Key has no JSON form, so that no secret is written
-// by accident.
+// MarshalJSON returns an error, so that no secret is written by accident.
 func (k Key) MarshalJSON() ([]byte, error) {
 	return nil, errors.New("authkit: a Key is not encoded as JSON")
 }
 
-// tutorialSecrets are secrets printed in tutorials and documentation; whoever
-// reads those can sign for a service that uses them.
+// tutorialSecrets are secrets printed in tutorials and documentation. An attacker who has
+// read those can sign tokens for a service that uses them.
 var tutorialSecrets = []string{
 	"09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7", // FastAPI's security tutorial
 	"your-256-bit-secret",
@@ -96,64 +94,64 @@ var tutorialSecrets = []string{
 	"change-me", "changeme", "changeit",
 }
 
-// checkSecret returns why a secret cannot be used, or nil.
+// checkSecret returns an error if a secret is too short, too regular or public.
 func checkSecret(secret []byte, atLeast int) error {
-	const mend = "make one with: openssl rand -hex 32"
+	const fix = "make one with: openssl rand -hex 32"
 	for _, known := range tutorialSecrets {
 		if len(secret) > 0 && bytes.Contains(secret, []byte(known)) {
-			return fmt.Errorf("the secret is one that tutorials print; %s", mend)
+			return fmt.Errorf("the secret is one that tutorials print; %s", fix)
 		}
 	}
 	if len(secret) < atLeast {
-		return fmt.Errorf("the secret has %d bytes and needs at least %d; %s", len(secret), atLeast, mend)
+		return fmt.Errorf("the secret has %d bytes and needs at least %d; %s", len(secret), atLeast, fix)
 	}
 	distinct := slices.Clone(secret)
 	slices.Sort(distinct)
 	if n := len(slices.Compact(distinct)); n < 8 {
-		return fmt.Errorf("the secret has only %d different bytes; %s", n, mend)
+		return fmt.Errorf("the secret has only %d different bytes; %s", n, fix)
 	}
 	return nil
 }
 
-// methodPS256 is PS256 as RFC 7518 section 3.5 has it: the salt is as long as the hash.
-// golang-jwt's own takes any salt.
+// methodPS256 is PS256 with a salt as long as the hash, as RFC 7518 section 3.5 requires.
+// The method of golang-jwt accepts salts of any length.
 var methodPS256 = &jwt.SigningMethodRSAPSS{
 	SigningMethodRSA: jwt.SigningMethodPS256.SigningMethodRSA,
 	Options:          &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash},
 }
 
-// A boundKey is a Key that was checked, with all that signing and verifying need
-// worked out. Algorithm and key material are bound here, once.
-type boundKey struct {
+// A signingKey is a Key that was checked and bound to its algorithm, with all that signing
+// and verifying need computed in advance.
+type signingKey struct {
 	id      string
 	alg     Algorithm
 	headers [profiles]string // the header segments of the tokens it signs, and the dot
 	sigLen  int              // of the signature's segment, in base64 letters
 
 	newMAC func() hash.Hash // for the HS algorithms
-	index  int              // of its keyed hash in a scratch
-	bits   float64          // that its secret may hold, as a guess
+	index  int              // of its keyed hash in buffers
+	bits   float64          // estimated random bits of its secret
 
 	method jwt.SigningMethod // for the others
 	public crypto.PublicKey
 
-	// sign is nil for a key that only verifies. It is a function and not a key so that
-	// fmt, which looks into structs, has nothing to show.
+	// sign is nil for a key that only verifies. It is a function, because fmt would print a
+	// key in an unexported field.
 	sign func(input string) ([]byte, error)
 }
 
-// A scratch is what signing or verifying one token needs for the moment. It keeps the
-// keyed hashes: making one costs as much as hashing a short token.
-type scratch struct {
+// The buffers are the memory for signing or verifying one token. They keep the keyed
+// hashes, since making one costs as much as hashing a short token.
+type buffers struct {
 	buf  [maxTokenLen]byte
-	macs []hash.Hash // by boundKey.index
+	macs []hash.Hash // by signingKey.index
 	sum  [64]byte
 	text [86]byte // the sum in base64
 }
 
 // mac returns the signature segment of an HS key for a signing input. It is valid until
 // the next call.
-func (s *scratch) mac(b *boundKey, input []byte) []byte {
+func (s *buffers) mac(b *signingKey, input []byte) []byte {
 	h := s.macs[b.index]
 	if h == nil {
 		h = b.newMAC()
@@ -165,8 +163,8 @@ func (s *scratch) mac(b *boundKey, input []byte) []byte {
 }
 
 // bindKey checks a key and binds it to its algorithm.
-func bindKey(k Key) (*boundKey, error) {
-	b := &boundKey{id: k.ID, alg: k.Algorithm}
+func bindKey(k Key) (*signingKey, error) {
+	b := &signingKey{id: k.ID, alg: k.Algorithm}
 	if len(k.ID) > maxIDLen || !utf8.ValidString(k.ID) {
 		return nil, fmt.Errorf("the ID is not UTF-8 of at most %d bytes", maxIDLen)
 	}
@@ -204,9 +202,9 @@ func bindKey(k Key) (*boundKey, error) {
 	return b, nil
 }
 
-// bindAsymmetric takes copies of the keys, so that they cannot change later, and looks
-// that they are whole: a broken key must not wait for the first token.
-func (b *boundKey) bindAsymmetric(k Key) (sigBytes int, err error) {
+// bindAsymmetric copies the keys, so that they cannot change later. It checks that they are
+// complete, so that a broken key is found before the first token.
+func (b *signingKey) bindAsymmetric(k Key) (sigBytes int, err error) {
 	var kind string
 	switch k.Algorithm {
 	case RS256:
@@ -271,15 +269,15 @@ func (b *boundKey) bindAsymmetric(k Key) (sigBytes int, err error) {
 	return 0, wrong
 }
 
-// wholePrivate returns a copy of a private key, or nil if it is broken or of no kind
-// that is known.
+// wholePrivate returns a copy of a private key. It returns nil if the key is broken or its
+// type unknown.
 func wholePrivate(k crypto.Signer) crypto.Signer {
 	switch k := k.(type) {
 	case *rsa.PrivateKey:
 		if k == nil || k.N == nil || k.D == nil || len(k.Primes) < 2 || slices.Contains(k.Primes, nil) {
 			return nil
 		}
-		k = &rsa.PrivateKey{PublicKey: k.PublicKey, D: k.D, Primes: k.Primes} // what follows writes into it
+		k = &rsa.PrivateKey{PublicKey: k.PublicKey, D: k.D, Primes: k.Primes} // Validate writes to it
 		if k.Validate() != nil {
 			return nil
 		}
@@ -309,7 +307,7 @@ func wholePrivate(k crypto.Signer) crypto.Signer {
 	return nil
 }
 
-// samePublic reports whether a public key that was given is the one of a private key.
+// samePublic reports whether a given public key equals one derived from a private key.
 func samePublic(derived, given crypto.PublicKey) bool {
 	switch given := given.(type) {
 	case *rsa.PublicKey:
@@ -325,15 +323,15 @@ func samePublic(derived, given crypto.PublicKey) bool {
 	return ok && key.Equal(given)
 }
 
-// filled reports whether an ECDSA key has coordinates at all.
+// filled reports whether an ECDSA key has coordinates.
 func filled(k *ecdsa.PublicKey) bool {
 	//lint:ignore SA1019 a key made by hand may lack them, and every method then panics
 	return k != nil && k.X != nil && k.Y != nil
 }
 
 // smallOrder reports whether an Ed25519 public key is one of the few points under which
-// anybody can sign, such as a slice that was never filled. There are five such
-// values of y, two of which have a second spelling, and x may have either sign.
+// anyone can sign, such as a slice of zeros. There are five such values of y, two of them
+// with a second encoding. The sign of x does not matter.
 func smallOrder(pub ed25519.PublicKey) bool {
 	for _, y := range []string{
 		"0000000000000000000000000000000000000000000000000000000000000000",
@@ -353,12 +351,22 @@ func smallOrder(pub ed25519.PublicKey) bool {
 	return false
 }
 
-// canSign reports whether the key can sign.
-func (b *boundKey) canSign() bool { return b.newMAC != nil || b.sign != nil }
+// equal reports whether two keys are the same key, with the same abilities.
+func (b *signingKey) equal(other *signingKey) bool {
+	switch {
+	case b.id != other.id || b.alg != other.alg || b.canSign() != other.canSign():
+		return false
+	case b.newMAC != nil:
+		return hmac.Equal(b.newMAC().Sum(nil), other.newMAC().Sum(nil))
+	}
+	return samePublic(b.public, other.public)
+}
 
-// appendSignature appends a dot and the signature segment to dst, which is the
-// signing input.
-func (b *boundKey) appendSignature(s *scratch, dst []byte) ([]byte, error) {
+// canSign reports whether the key can sign.
+func (b *signingKey) canSign() bool { return b.newMAC != nil || b.sign != nil }
+
+// appendSignature appends a dot and the signature segment to the signing input.
+func (b *signingKey) appendSignature(s *buffers, dst []byte) ([]byte, error) {
 	if b.newMAC != nil {
 		sig := s.mac(b, dst)
 		return append(append(dst, '.'), sig...), nil

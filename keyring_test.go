@@ -13,7 +13,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -59,7 +58,7 @@ func TestKeyRingReplaceFaults(t *testing.T) {
 		{"none", nil, nil},
 		{"one", []authkit.Key{b}, nil},
 		{"16", many[:16], nil},
-		{"17", many, []string{"authkit: KeyRing: 17 keys"}},
+		{"17", many, []string{"authkit: KeyRing: 17 keys; use at most 16"}},
 		{"an ID twice", []authkit.Key{a, b, a}, []string{`authkit: KeyRing[2]: the ID "a"`}},
 		{"all faults at once", []authkit.Key{{}, b, b, {Algorithm: "none"}}, []string{"KeyRing[0]: no Algorithm", "KeyRing[2]: ", "KeyRing[3]: unknown"}},
 		{"a first key that cannot sign", []authkit.Key{verifying, a}, nil},
@@ -220,6 +219,8 @@ func TestKeyRingForgets(t *testing.T) {
 	}
 	require.NoError(t, ring.Replace(b))
 	tokRefused(t, verifier, token)
+	require.NoError(t, ring.Replace(b)) // the same key, which changes nothing
+	tokRefused(t, verifier, token)
 	require.NoError(t, ring.Replace(b, a))
 	tokAccepted(t, verifier, token)
 	// Another key under the same ID is another key.
@@ -227,129 +228,6 @@ func TestKeyRingForgets(t *testing.T) {
 	other.ID = "a"
 	require.NoError(t, ring.Replace(other))
 	tokRefused(t, verifier, token)
-}
-
-// TK-14: what calls for a refresh, how often, and with what effect.
-func TestKeyRingRefresh(t *testing.T) {
-	t.Parallel()
-	a, b, c := ringKey(authkit.EdDSA, "a"), ringKey(authkit.EdDSA, "b"), ringKey(authkit.HS256, "c")
-	good := tokIssue(t, tokIssuer(t, a), authkit.Claims{Subject: "u"})
-	fresh := tokIssue(t, tokIssuer(t, b), authkit.Claims{Subject: "u"})
-	cut := strings.LastIndexByte(good, '.')
-	for _, tc := range []struct {
-		name, token string
-		finds       []authkit.Key // what Refresh puts into the ring; nil: it does nothing
-		calls       int
-		accepted    bool
-	}{
-		{"a known key", good, nil, 0, true},
-		{"a known header with a bad signature", good[:cut] + fresh[strings.LastIndexByte(fresh, '.'):], nil, 0, false},
-		{"a known header with no signature", good[:cut+1], nil, 0, false},
-		{"a known header with another payload", good[:strings.IndexByte(good, '.')] + ".e30" + good[cut:], nil, 0, false},
-		{"a header of another spelling", tokSign(t, a, `{"alg": "EdDSA", "kid":"a"}`, tokPayload), nil, 0, true},
-		{"another type", tokSign(t, a, `{"alg":"EdDSA","kid":"a","typ":"at+jwt"}`, tokPayload), nil, 0, false},
-		{"another kid by a known key", tokSign(t, a, `{"alg":"EdDSA","kid":"z"}`, tokPayload), nil, 0, false},
-		{"no token", "x", nil, 0, false},
-		{"letters that no token has", "e30=.e30.x", nil, 0, false},
-		{"too long", fresh + strings.Repeat("A", 8192), nil, 0, false},
-		{"an unknown key that is not found", fresh, nil, 1, false},
-		{"an unknown key, and others are found", fresh, []authkit.Key{a, c}, 1, false},
-		{"an unknown key that is found", fresh, []authkit.Key{a, b}, 1, true},
-		{"an unknown key that is found, with a bad signature", fresh[:len(fresh)-4] + "AAAA", []authkit.Key{a, b}, 1, false},
-		{"a header that is none", "AAAA.AAAA.AAAA", nil, 1, false},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			calls := 0
-			ring := ringOf(t, a)
-			ring.Refresh = func(unknown bool) {
-				require.True(t, unknown)
-				calls++
-				if tc.finds != nil {
-					require.NoError(t, ring.Replace(tc.finds...))
-				}
-			}
-			verifier := tokVerifierFor(t, authkit.TokenConfig{Ring: ring})
-			if tc.accepted {
-				tokAccepted(t, verifier, tc.token)
-			} else {
-				tokRefused(t, verifier, tc.token) // which verifies it once
-			}
-			require.Equal(t, tc.calls, calls)
-		})
-	}
-}
-
-func TestKeyRingExpire(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		key := ringKey(authkit.EdDSA, "a")
-		ring := ringOf(t, key)
-		var calls []bool
-		ring.Refresh = func(unknown bool) { calls = append(calls, unknown) }
-		issuer := tokIssuer(t, key)
-		verifier := tokVerifierFor(t, authkit.TokenConfig{Ring: ring, CacheSize: 4})
-		token := tokIssue(t, issuer, authkit.Claims{Subject: "u", ExpiresAt: time.Now().Add(9 * time.Hour)})
-		start := time.Now()
-		at := func(d time.Duration) { time.Sleep(time.Until(start.Add(d))) }
-
-		ring.Expire(start.Add(time.Minute), start.Add(time.Hour))
-		at(time.Minute - 1)
-		tokAccepted(t, verifier, token)
-		require.Empty(t, calls)
-		at(time.Minute)
-		for range 3 {
-			tokAccepted(t, verifier, token)
-		}
-		require.Equal(t, []bool{false}, calls, "once")
-
-		require.NoError(t, ring.Replace(key)) // the times stay
-		at(time.Hour - 1)
-		tokAccepted(t, verifier, token)
-		require.Len(t, ring.PublicKeys(), 1)
-		at(time.Hour)
-		tokRefused(t, verifier, token) // though it is remembered
-		require.Empty(t, ring.PublicKeys())
-		_, err := ring.Sign("x", nil)
-		require.NoError(t, err)
-		require.Equal(t, []bool{false, true}, calls, "an expired key is unknown")
-
-		ring.Expire(time.Time{}, time.Now().Add(time.Second))
-		tokAccepted(t, verifier, token)
-		ring.Expire(time.Time{}, time.Time{})
-		at(8 * time.Hour)
-		tokAccepted(t, verifier, token)
-		require.Len(t, calls, 2)
-
-		// The refresh that is due may bring other keys: the token sees those.
-		ring.Refresh = func(bool) { require.NoError(t, ring.Replace()) }
-		ring.Expire(time.Now(), time.Time{})
-		tokRefused(t, verifier, token)
-	})
-}
-
-// Of many who verify when a refresh is due, one has it done.
-func TestKeyRingRefreshOnce(t *testing.T) {
-	t.Parallel()
-	key := ringKey(authkit.HS256, "a")
-	ring := ringOf(t, key)
-	var calls atomic.Int64
-	ring.Refresh = func(bool) { calls.Add(1) }
-	issuer, verifier := ringTokens(t, ring)
-	token := tokIssue(t, issuer, authkit.Claims{Subject: "u"})
-	for n := range 50 {
-		ring.Expire(time.Now(), time.Time{})
-		var all sync.WaitGroup
-		for range 8 {
-			all.Go(func() {
-				if _, err := verifier.Verify(token); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		all.Wait()
-		require.EqualValues(t, n+1, calls.Load())
-	}
 }
 
 // TK-15: what is published does not sign, and is a copy.
@@ -490,26 +368,6 @@ func TestKeyRingStatementIsNoToken(t *testing.T) {
 			}
 		}
 	}
-}
-
-// A statement of a key that is not known yet has the keys refreshed, as a token has.
-func TestKeyRingOpenRefreshes(t *testing.T) {
-	t.Parallel()
-	a, b := ringKey(authkit.EdDSA, "a"), ringKey(authkit.EdDSA, "b")
-	ring, calls := ringOf(t, a), 0
-	ring.Refresh = func(unknown bool) {
-		require.True(t, unknown)
-		calls++
-		require.NoError(t, ring.Replace(a, b))
-	}
-	jws, err := ringOf(t, b).Sign("x", []byte("payload"))
-	require.NoError(t, err)
-	payload, err := ring.Open("x", jws, 1000)
-	require.NoError(t, err)
-	require.Equal(t, "payload", string(payload))
-	_, err = ring.Open("x", jws[:len(jws)-2]+"AA", 1000)
-	require.Error(t, err)
-	require.Equal(t, 1, calls)
 }
 
 func TestKitKeyRing(t *testing.T) {

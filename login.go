@@ -22,10 +22,12 @@ type Proof struct {
 
 	// Methods are the methods used, in names of RFC 8176 such as "pwd", "otp" and "hwk". At
 	// least one is required. "mfa" among them means that they are several factors at once,
-	// as a passkey with user verification is.
+	// as a passkey with user verification is. The method of a [SecondFactor] means that the
+	// factor has been answered: a code sent by mail is not "otp" but "email".
 	Methods []string
 
-	// AuthTime is when the user authenticated. If zero, it is now.
+	// AuthTime is when the user authenticated. If zero, it is now. A second factor that is
+	// answered later sets it to that time.
 	AuthTime time.Time
 
 	// Version is the [User].Version of the account when the proof began, such as when a
@@ -45,10 +47,15 @@ var (
 
 	// errAccountChanged refuses a login whose account has changed since it was proved.
 	errAccountChanged = &refusal{ErrInvalidCredentials, ReasonCutOff, nil}
+
+	// errOtherName refuses a login whose attempt names another account than its proof: its
+	// failures would count against that one.
+	errOtherName = &refusal{ErrInvalidCredentials, ReasonOtherAccount, nil}
 )
 
 // A login is a login in progress.
 type login struct {
+	attempt Attempt
 	user    StoredUser // as it was when proved; also set with an error, once it is known
 	proof   Proof
 	token   Token
@@ -87,11 +94,17 @@ func (k *Kit) Login(ctx context.Context, email, password string) (Token, error) 
 // about a, calls prove, checks that the account may log in, asks for a second factor, begins
 // the session, issues the tokens and emits the events.
 //
-// The function prove is called at most once. It returns ErrInvalidCredentials, or an error
-// that wraps it, if the user could not be authenticated; such an attempt counts as a
-// failure. It takes the same time whether or not the account exists.
+// The function prove is called at most once. If the user could not be authenticated, it
+// returns ErrInvalidCredentials, ErrInvalidTicket, ErrInvalidCode, or an error that wraps one
+// of them. Such an attempt counts as a failure. It takes the same time whether or not the
+// account exists. If a store failed, it returns an error that wraps ErrUnavailable.
 //
-// The errors are those of [Kit.Login], and any other error of prove.
+// If a.Account is not empty, it must be the e-mail of the user whom prove authenticates;
+// otherwise the login fails.
+//
+// The errors are those of [Kit.Login], and any other error of prove. A handler answers an
+// error with [ProblemFor], which keeps the token of a *ChallengeError, and a Token as JSON
+// with "Cache-Control: no-store", or with [Kit.SetSessionCookie].
 func (k *Kit) LoginWith(ctx context.Context, a Attempt, prove func(context.Context) (Proof, error)) (Token, error) {
 	return k.logIn(ctx, a, 1, func(ctx context.Context, l *login) error {
 		proof, err := prove(ctx)
@@ -110,6 +123,8 @@ func (k *Kit) LoginWith(ctx context.Context, a Attempt, prove func(context.Conte
 		case err != nil:
 			l.user = StoredUser{}
 			return unavailable(ctx, err)
+		case a.Account != "" && a.Account != l.user.Email:
+			return errOtherName
 		case proof.Version == 0:
 			l.proof.Version = l.user.Version
 		case proof.Version != l.user.Version:
@@ -125,7 +140,7 @@ func (k *Kit) logIn(ctx context.Context, a Attempt, tries int, prove func(contex
 	var l login
 	err := k.throttled(ctx, a, func() error {
 		for try := 1; ; try++ {
-			l = login{}
+			l = login{attempt: a}
 			err := prove(ctx, &l)
 			if err == nil {
 				err = k.proceed(ctx, &l)

@@ -4,94 +4,83 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"hash/maphash"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// MemoryStore is a [UserStore] and a [SessionStore] that keeps accounts and sessions in
-// memory, for tests, demos and single programs that may forget. Look-ups lock one of 256
-// shards for reading, so they scale with the cores, and up to millions of accounts.
+// MemoryStore is a [UserStore], a [SessionStore], a [TicketStore] and a [Transactor] that
+// keeps everything in memory, for tests, demos and single programs that may forget. Look-ups
+// lock one of 256 shards for reading, so they scale with the cores, and up to millions of
+// accounts.
 type MemoryStore struct {
 	sessions      memorySessions
+	tickets       memoryTickets
 	byID, byEmail *shards[StoredUser]
 
-	mu    sync.Mutex // held by everything that writes or lists
-	order []string   // the IDs, sorted
+	mu    sync.Mutex    // held by everything that writes or lists accounts
+	order []*StoredUser // all accounts, in the order of their IDs
 
-	tickets memoryTickets
+	tx   atomic.Pointer[memoryTx] // the transaction that runs, or nil
+	turn chan struct{}            // has room for one: a transaction, or a writer that waited for one
 }
+
+var (
+	_ SessionUserStore = (*MemoryStore)(nil)
+	_ TicketStore      = (*MemoryStore)(nil)
+	_ Transactor       = (*MemoryStore)(nil)
+)
 
 // NewMemoryStore returns an empty MemoryStore.
 func NewMemoryStore() *MemoryStore {
-	return &MemoryStore{byID: newShards[StoredUser](), byEmail: newShards[StoredUser](), sessions: newMemorySessions(), tickets: newMemoryTickets()}
-}
-
-// shards is a map in pieces, each behind a lock of its own. The records in it are
-// never written to, only replaced.
-type shards[V any] struct {
-	seed  maphash.Seed
-	shard [256]shard[V]
-}
-
-type shard[V any] struct {
-	sync.RWMutex
-	records map[string]*V
-	_       [32]byte // the rest of a cache line, so that neighbours do not share one
-}
-
-func newShards[V any]() *shards[V] {
-	s := &shards[V]{seed: maphash.MakeSeed()}
-	for i := range s.shard {
-		s.shard[i].records = make(map[string]*V)
-	}
-	return s
-}
-
-func (s *shards[V]) of(key string) *shard[V] {
-	return &s.shard[maphash.String(s.seed, key)%uint64(len(s.shard))]
-}
-
-// load returns a record, or the error given if there is none.
-func (s *shards[V]) load(ctx context.Context, key string, missing error) (*V, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	sh := s.of(key)
-	sh.RLock()
-	r := sh.records[key]
-	sh.RUnlock()
-	if r == nil {
-		return nil, missing
-	}
-	return r, nil
+	m := &MemoryStore{turn: make(chan struct{}, 1)}
+	m.byID, m.byEmail = newShards[StoredUser](m), newShards[StoredUser](m)
+	m.sessions.byID, m.sessions.byUser = newShards[memorySession](m), make(map[string][]string)
+	m.tickets.byID, m.tickets.bySubject = make(map[ticketKey]memoryTicket), make(map[string][]ticketKey)
+	return m
 }
 
 // replace puts the record new in the place of old; either may be nil. Readers by ID
 // and by e-mail see the change at the same moment. s.mu is held, so no other writer
 // can be locking shards.
-func (s *MemoryStore) replace(old, new *StoredUser) {
+func (s *MemoryStore) replace(old, new *StoredUser, tx *memoryTx) {
 	var locked []*shard[StoredUser]
-	lock := func(sh *shard[StoredUser]) map[string]*StoredUser {
+	lock := func(sh *shard[StoredUser]) *shard[StoredUser] {
 		if !slices.Contains(locked, sh) {
 			sh.Lock()
 			locked = append(locked, sh)
 		}
-		return sh.records
+		return sh
 	}
 	if old != nil {
-		delete(lock(s.byID.of(old.ID)), old.ID)
-		delete(lock(s.byEmail.of(old.Email)), old.Email)
+		lock(s.byID.of(old.ID)).set(old.ID, nil, tx)
+		lock(s.byEmail.of(old.Email)).set(old.Email, nil, tx)
 	}
 	if new != nil {
-		lock(s.byID.of(new.ID))[new.ID] = new
-		lock(s.byEmail.of(new.Email))[new.Email] = new
+		lock(s.byID.of(new.ID)).set(new.ID, new, tx)
+		lock(s.byEmail.of(new.Email)).set(new.Email, new, tx)
 	}
 	for _, sh := range locked {
 		sh.Unlock()
 	}
+	switch at, _ := s.place(cmp.Or(old, new).ID); {
+	case old == nil:
+		s.order = slices.Insert(s.order, at, new)
+	case new == nil:
+		s.order = slices.Delete(s.order, at, at+1)
+	default:
+		s.order[at] = new
+	}
+	if tx != nil {
+		tx.onRollback(func() { s.replace(new, old, nil) })
+	}
+}
+
+// place returns the place of an ID among all accounts, and whether there is one. s.mu is held.
+func (s *MemoryStore) place(id string) (at int, found bool) {
+	return slices.BinarySearchFunc(s.order, id, func(u *StoredUser, id string) int { return strings.Compare(u.ID, id) })
 }
 
 // clone returns a copy of u that shares no memory with it.
@@ -103,18 +92,19 @@ func (u *StoredUser) clone() StoredUser {
 
 // CreateUser implements [UserStore].
 func (s *MemoryStore) CreateUser(ctx context.Context, u StoredUser) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, err := s.byEmail.load(ctx, u.Email, ErrUserNotFound); !errors.Is(err, ErrUserNotFound) {
-		return cmp.Or(err, ErrEmailTaken)
+	h, err := s.hold(ctx, &s.mu)
+	if err != nil {
+		return err
 	}
-	at, exists := slices.BinarySearch(s.order, u.ID)
-	if exists || u.ID == "" {
+	defer h.release()
+	if s.byEmail.latest(u.Email) != nil {
+		return ErrEmailTaken
+	}
+	if u.ID == "" || s.byID.latest(u.ID) != nil {
 		return errors.New("authkit: MemoryStore: the user ID is empty or exists")
 	}
-	s.order = slices.Insert(s.order, at, u.ID)
 	u.Version = 1
-	s.replace(nil, new(u.clone()))
+	s.replace(nil, new(u.clone()), h.tx)
 	return nil
 }
 
@@ -138,20 +128,19 @@ func (s *MemoryStore) UserByEmail(ctx context.Context, email string) (StoredUser
 
 // ListUsers implements [UserStore].
 func (s *MemoryStore) ListUsers(ctx context.Context, q UserQuery) ([]User, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	at, found := slices.BinarySearch(s.order, q.After)
+	h, err := s.hold(ctx, &s.mu)
+	if err != nil {
+		return nil, err
+	}
+	defer h.release()
+	at, found := s.place(q.After)
 	if found {
 		at++
 	}
 	var users []User
-	for _, id := range s.order[at:] {
+	for _, u := range s.order[at:] {
 		if len(users) >= q.Limit {
 			break
-		}
-		u, err := s.byID.load(ctx, id, ErrUserNotFound)
-		if err != nil {
-			return nil, err
 		}
 		if q.selects(&u.User) {
 			users = append(users, u.clone().User)
@@ -162,14 +151,16 @@ func (s *MemoryStore) ListUsers(ctx context.Context, q UserQuery) ([]User, error
 
 // CountUsers implements [UserStore].
 func (s *MemoryStore) CountUsers(ctx context.Context, q UserQuery) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	h, err := s.hold(ctx, &s.mu)
+	if err != nil {
+		return 0, err
+	}
+	defer h.release()
+	if q.EmailPrefix == "" && q.Role == "" && q.Disabled == nil {
+		return len(s.order), nil
+	}
 	n := 0
-	for _, id := range s.order {
-		u, err := s.byID.load(ctx, id, ErrUserNotFound)
-		if err != nil {
-			return 0, err
-		}
+	for _, u := range s.order {
 		if q.selects(&u.User) {
 			n++
 		}
@@ -186,11 +177,14 @@ func (q *UserQuery) selects(u *User) bool {
 
 // UpdateUser implements [UserStore].
 func (s *MemoryStore) UpdateUser(ctx context.Context, id string, change UserUpdate, at time.Time) (User, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	old, err := s.byID.load(ctx, id, ErrUserNotFound)
+	h, err := s.hold(ctx, &s.mu)
 	if err != nil {
 		return User{}, err
+	}
+	defer h.release()
+	old := s.byID.latest(id)
+	if old == nil {
+		return User{}, ErrUserNotFound
 	}
 	if change.IfVersion != 0 && change.IfVersion != old.Version {
 		return User{}, ErrConflict
@@ -208,15 +202,13 @@ func (s *MemoryStore) UpdateUser(ctx context.Context, id string, change UserUpda
 	}
 	u.UpdatedAt = at
 	u.Version++
-	if u.Email != old.Email {
-		if _, err := s.byEmail.load(ctx, u.Email, ErrUserNotFound); !errors.Is(err, ErrUserNotFound) {
-			return User{}, cmp.Or(err, ErrEmailTaken)
-		}
+	if u.Email != old.Email && s.byEmail.latest(u.Email) != nil {
+		return User{}, ErrEmailTaken
 	}
 	if change.KeepRole != "" && !u.holds(change.KeepRole) && !s.held(change.KeepRole, id) {
 		return User{}, ErrLastAdmin
 	}
-	s.replace(old, &u)
+	s.replace(old, &u, h.tx)
 	return u.clone().User, nil
 }
 
@@ -225,29 +217,24 @@ func (u *User) holds(role string) bool { return !u.Disabled && slices.Contains(u
 
 // held reports whether another account holds a role. s.mu is held.
 func (s *MemoryStore) held(role, otherThan string) bool {
-	for _, id := range s.order {
-		if u, err := s.byID.load(context.Background(), id, ErrUserNotFound); id != otherThan && err == nil && u.holds(role) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.order, func(u *StoredUser) bool { return u.ID != otherThan && u.holds(role) })
 }
 
 // DeleteUser implements [UserStore].
 func (s *MemoryStore) DeleteUser(ctx context.Context, id, keepRole string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	u, err := s.byID.load(ctx, id, ErrUserNotFound)
+	h, err := s.hold(ctx, &s.mu)
 	if err != nil {
 		return err
+	}
+	defer h.release()
+	u := s.byID.latest(id)
+	if u == nil {
+		return ErrUserNotFound
 	}
 	if keepRole != "" && !s.held(keepRole, id) {
 		return ErrLastAdmin
 	}
-	if at, found := slices.BinarySearch(s.order, id); found {
-		s.order = slices.Delete(s.order, at, at+1)
-	}
-	s.replace(u, nil)
+	s.replace(u, nil, h.tx)
 	return nil
 }
 

@@ -10,19 +10,23 @@ import (
 	"time"
 )
 
-// memorySessions is the half of a [MemoryStore] that keeps sessions. A rotation locks
-// just the shard of its session; what adds, removes or lists sessions holds mu and then the
-// shards of all of them, so that readers see one change, and no rotation comes in between.
+// memorySessions is the part of a [MemoryStore] that keeps sessions. A rotation locks
+// just the shard of its session. Calls that add, remove or list sessions hold mu and then the
+// shards of all of them, so that readers see one change and no rotation comes in between.
 type memorySessions struct {
-	byID *shards[StoredSession]
+	byID *shards[memorySession]
 
 	mu      sync.Mutex
 	byUser  map[string][]string // IDs
-	revoked []Revocation
+	revoked []Revocation        // in the order of their times
+	due     deadlines[string]   // of IDs; see memorySession
 }
 
-func newMemorySessions() memorySessions {
-	return memorySessions{byID: newShards[StoredSession](), byUser: make(map[string][]string)}
+// A memorySession is a session and its place among those that expire. It is due when it
+// expires or, after rotations, before that: a clean-up that finds it too early moves it.
+type memorySession struct {
+	StoredSession
+	due *deadline[string]
 }
 
 // clone returns a copy of s that shares no memory with it.
@@ -32,10 +36,10 @@ func (s *StoredSession) clone() StoredSession {
 	return c
 }
 
-// lock locks the shards of sessions, and returns what unlocks them. m.mu is held, so nobody
-// else can be locking more than one.
+// lock locks the shards of sessions, and returns a function that unlocks them. m.mu is held,
+// so no other caller can be locking more than one.
 func (m *memorySessions) lock(ids ...string) (unlock func()) {
-	var locked []*shard[StoredSession]
+	var locked []*shard[memorySession]
 	for _, id := range ids {
 		if sh := m.byID.of(id); !slices.Contains(locked, sh) {
 			sh.Lock()
@@ -49,23 +53,101 @@ func (m *memorySessions) lock(ids ...string) (unlock func()) {
 	}
 }
 
+// insert stores a session that is not there. m.mu is held, and the shard of the session is
+// locked, as for remove.
+func (m *memorySessions) insert(s StoredSession, tx *memoryTx) {
+	id := s.ID
+	m.byID.of(id).set(id, &memorySession{s, m.due.add(id, s.ExpiresAt)}, tx)
+	m.byUser[s.UserID] = append(m.byUser[s.UserID], id)
+	if tx != nil {
+		tx.onRollback(func() {
+			defer m.lock(id)()
+			m.remove(id, nil)
+		})
+	}
+}
+
+// remove removes a session that is there.
+func (m *memorySessions) remove(id string, tx *memoryTx) {
+	sh := m.byID.of(id)
+	s := sh.records[id]
+	sh.set(id, nil, tx)
+	m.due.remove(s.due)
+	if rest := slices.DeleteFunc(m.byUser[s.UserID], func(other string) bool { return other == id }); len(rest) > 0 {
+		m.byUser[s.UserID] = rest
+	} else {
+		delete(m.byUser, s.UserID)
+	}
+	if tx != nil {
+		tx.onRollback(func() {
+			defer m.lock(id)()
+			m.insert(s.StoredSession, nil)
+		})
+	}
+}
+
+// replace replaces a session that is there by one with the same ID and user. The shard of the
+// session is locked.
+func (m *memorySessions) replace(s StoredSession, tx *memoryTx) {
+	sh := m.byID.of(s.ID)
+	old := sh.records[s.ID]
+	sh.set(s.ID, &memorySession{s, old.due}, tx)
+	if s.ExpiresAt.Before(old.ExpiresAt) {
+		m.due.advance(old.due, s.ExpiresAt)
+	}
+	if tx != nil {
+		tx.onRollback(func() {
+			defer m.lock(old.ID)()
+			m.replace(old.StoredSession, nil)
+		})
+	}
+}
+
+// revoke adds a revocation, after those that are not later. m.mu is held, as for forget.
+func (m *memorySessions) revoke(r Revocation, tx *memoryTx) {
+	at, _ := slices.BinarySearchFunc(m.revoked, r.At, func(r Revocation, at time.Time) int {
+		return cmp.Or(r.At.Compare(at), -1)
+	})
+	m.revoked = slices.Insert(m.revoked, at, r)
+	if tx != nil {
+		tx.onRollback(func() { m.revoked = slices.Delete(m.revoked, at, at+1) })
+	}
+}
+
+// revokedBefore returns how many revocations are before a time.
+func (m *memorySessions) revokedBefore(at time.Time) int {
+	n, _ := slices.BinarySearchFunc(m.revoked, at, func(r Revocation, at time.Time) int { return r.At.Compare(at) })
+	return n
+}
+
+// forget removes the first n revocations.
+func (m *memorySessions) forget(n int, tx *memoryTx) {
+	if tx != nil {
+		forgotten := slices.Clone(m.revoked[:n])
+		tx.onRollback(func() { m.revoked = slices.Concat(forgotten, m.revoked) })
+	}
+	clear(m.revoked[:n]) // so that their texts are freed
+	m.revoked = m.revoked[n:]
+}
+
 // CreateSession implements [SessionStore].
 func (m *MemoryStore) CreateSession(ctx context.Context, s StoredSession, limit int) error {
-	m.sessions.mu.Lock()
-	defer m.sessions.mu.Unlock()
-	if err := ctx.Err(); err != nil {
+	h, err := m.hold(ctx, &m.sessions.mu)
+	if err != nil {
 		return err
 	}
+	defer h.release()
 	defer m.sessions.lock(append(slices.Clone(m.sessions.byUser[s.UserID]), s.ID)...)()
-	records := m.sessions.byID.of(s.ID).records
-	if s.ID == "" || records[s.ID] != nil {
+	if s.ID == "" || m.sessions.byID.of(s.ID).records[s.ID] != nil {
 		return errors.New("authkit: MemoryStore: the session ID is empty or exists")
 	}
-	for old := m.sessions.list(s.UserID); len(old) > 0 && len(old) >= limit; old = old[:len(old)-1] {
-		m.sessions.remove(&old[len(old)-1], s.CreatedAt, true)
+	if len(m.sessions.byUser[s.UserID]) >= limit {
+		old := m.sessions.list(s.UserID)
+		for ; len(old) > 0 && len(old) >= limit; old = old[:len(old)-1] {
+			m.sessions.end(&old[len(old)-1], s.CreatedAt, h.tx)
+		}
 	}
-	records[s.ID] = new(s.clone())
-	m.sessions.byUser[s.UserID] = append(m.sessions.byUser[s.UserID], s.ID)
+	m.sessions.insert(s.clone(), h.tx)
 	return nil
 }
 
@@ -83,17 +165,11 @@ func (m *memorySessions) list(userID string) []Session {
 	return sessions
 }
 
-// remove removes a session. m.mu is held, and the shard of the session is locked.
-func (m *memorySessions) remove(s *Session, at time.Time, revoke bool) {
-	delete(m.byID.of(s.ID).records, s.ID)
-	if rest := slices.DeleteFunc(m.byUser[s.UserID], func(id string) bool { return id == s.ID }); len(rest) > 0 {
-		m.byUser[s.UserID] = rest
-	} else {
-		delete(m.byUser, s.UserID)
-	}
-	if revoke {
-		m.revoked = append(m.revoked, Revocation{UserID: s.UserID, SessionID: s.ID, At: at})
-	}
+// end removes a session and adds a revocation of it. m.mu is held, and the shard of the
+// session is locked.
+func (m *memorySessions) end(s *Session, at time.Time, tx *memoryTx) {
+	m.remove(s.ID, tx)
+	m.revoke(Revocation{UserID: s.UserID, SessionID: s.ID, At: at}, tx)
 }
 
 // SessionByID implements [SessionStore].
@@ -107,11 +183,11 @@ func (m *MemoryStore) SessionByID(ctx context.Context, id string) (StoredSession
 
 // SessionsByUser implements [SessionStore].
 func (m *MemoryStore) SessionsByUser(ctx context.Context, userID string) ([]Session, error) {
-	m.sessions.mu.Lock()
-	defer m.sessions.mu.Unlock()
-	if err := ctx.Err(); err != nil {
+	h, err := m.hold(ctx, &m.sessions.mu)
+	if err != nil {
 		return nil, err
 	}
+	defer h.release()
 	defer m.sessions.lock(m.sessions.byUser[userID]...)()
 	return m.sessions.list(userID), nil
 }
@@ -123,8 +199,23 @@ func (m *MemoryStore) RotateSession(ctx context.Context, id string, r Rotation) 
 	}
 	sh := m.sessions.byID.of(id)
 	sh.Lock()
-	defer sh.Unlock()
-	s := sh.records[id]
+	if m.tx.Load() == nil {
+		defer sh.Unlock()
+		return m.sessions.rotate(id, r, nil)
+	}
+	sh.Unlock()
+	h, err := m.hold(ctx, &m.sessions.mu)
+	if err != nil {
+		return StoredSession{}, false, err
+	}
+	defer h.release()
+	defer m.sessions.lock(id)()
+	return m.sessions.rotate(id, r, h.tx)
+}
+
+// rotate is RotateSession with the shard of the session locked.
+func (m *memorySessions) rotate(id string, r Rotation, tx *memoryTx) (StoredSession, bool, error) {
+	s := m.byID.of(id).records[id]
 	if s == nil {
 		return StoredSession{}, false, ErrSessionNotFound
 	}
@@ -132,85 +223,84 @@ func (m *MemoryStore) RotateSession(ctx context.Context, id string, r Rotation) 
 		return s.clone(), false, nil
 	}
 	r.Successor = slices.Clone(r.Successor)
-	rotated := r.Apply(*s)
-	sh.records[id] = &rotated
+	rotated := r.Apply(s.StoredSession)
+	m.replace(rotated, tx)
 	return rotated.clone(), true, nil
 }
 
 // RevokeSession implements [SessionStore].
 func (m *MemoryStore) RevokeSession(ctx context.Context, userID, id string, at time.Time) (bool, error) {
-	m.sessions.mu.Lock()
-	defer m.sessions.mu.Unlock()
-	if err := ctx.Err(); err != nil {
+	h, err := m.hold(ctx, &m.sessions.mu)
+	if err != nil {
 		return false, err
 	}
+	defer h.release()
 	defer m.sessions.lock(id)()
 	s := m.sessions.byID.of(id).records[id]
 	if s == nil || s.UserID != userID {
 		return false, nil
 	}
-	m.sessions.remove(&s.Session, at, true)
+	m.sessions.end(&s.Session, at, h.tx)
 	return true, nil
 }
 
 // RevokeSessions implements [SessionStore].
 func (m *MemoryStore) RevokeSessions(ctx context.Context, userID, except string, at time.Time) error {
-	m.sessions.mu.Lock()
-	defer m.sessions.mu.Unlock()
-	if err := ctx.Err(); err != nil {
+	h, err := m.hold(ctx, &m.sessions.mu)
+	if err != nil {
 		return err
 	}
+	defer h.release()
 	defer m.sessions.lock(m.sessions.byUser[userID]...)()
 	for _, s := range m.sessions.list(userID) {
 		if s.ID != except || except == "" {
-			m.sessions.remove(&s, at, true)
+			m.sessions.end(&s, at, h.tx)
 		}
 	}
 	if except == "" {
-		m.sessions.revoked = append(m.sessions.revoked, Revocation{UserID: userID, At: at})
+		m.sessions.revoke(Revocation{UserID: userID, At: at}, h.tx)
 	}
 	return nil
 }
 
 // Revocations implements [SessionStore].
 func (m *MemoryStore) Revocations(ctx context.Context, since time.Time) ([]Revocation, error) {
-	m.sessions.mu.Lock()
-	defer m.sessions.mu.Unlock()
-	var found []Revocation
-	for _, r := range m.sessions.revoked {
-		if !r.At.Before(since) {
-			found = append(found, r)
-		}
+	h, err := m.hold(ctx, &m.sessions.mu)
+	if err != nil {
+		return nil, err
 	}
-	return found, ctx.Err()
+	defer h.release()
+	return slices.Clone(m.sessions.revoked[m.sessions.revokedBefore(since):]), nil
 }
 
-// DeleteExpired implements [SessionStore].
+// DeleteExpired implements [SessionStore]. It takes the sessions in the order in which they
+// are due.
 func (m *MemoryStore) DeleteExpired(ctx context.Context, at, revokedBefore time.Time, limit int) (int, error) {
-	m.sessions.mu.Lock()
-	defer m.sessions.mu.Unlock()
-	if err := ctx.Err(); err != nil {
-		return 0, err
-	}
-	expired := 0
-	for i := range m.sessions.byID.shard {
-		sh := &m.sessions.byID.shard[i]
-		sh.Lock()
-		for _, s := range sh.records {
-			if s.ExpiresAt.Before(at) && expired < limit {
-				m.sessions.remove(&s.Session, at, false)
-				expired++
-			}
+	forgotten := -1
+	expired, err := m.inSteps(ctx, &m.sessions.mu, limit, func(tx *memoryTx) (deleted, more bool) {
+		if forgotten < 0 {
+			forgotten = min(m.sessions.revokedBefore(revokedBefore), limit)
+			m.sessions.forget(forgotten, tx)
 		}
-		sh.Unlock()
-	}
-	deleted := 0
-	m.sessions.revoked = slices.DeleteFunc(m.sessions.revoked, func(r Revocation) bool {
-		old := r.At.Before(revokedBefore) && deleted < limit
-		if old {
-			deleted++
-		}
-		return old
+		return m.sessions.expire(at, tx)
 	})
-	return expired + deleted, nil
+	return expired + max(0, forgotten), err
+}
+
+// expire looks at the session that is due first, and deletes it if it has expired. m.mu is
+// held.
+func (m *memorySessions) expire(at time.Time, tx *memoryTx) (deleted, more bool) {
+	d, due := m.due.first()
+	if d == nil || !due.Before(at) {
+		return false, false
+	}
+	sh := m.byID.of(d.key)
+	sh.Lock()
+	defer sh.Unlock()
+	if s := sh.records[d.key]; !s.ExpiresAt.Before(at) {
+		m.due.move(d, s.ExpiresAt) // it was rotated
+		return false, true
+	}
+	m.remove(d.key, tx)
+	return true, true
 }

@@ -10,103 +10,133 @@ import (
 
 // memoryTickets is the part of a [MemoryStore] that keeps tickets.
 type memoryTickets struct {
-	mu   *sync.Mutex
-	byID map[ticketKey]*Ticket
+	mu        sync.Mutex
+	byID      map[ticketKey]memoryTicket
+	bySubject map[string][]ticketKey // one of each kind; not those of no subject
+	due       deadlines[ticketKey]
 }
 
 type ticketKey struct{ kind, id string }
 
-func newMemoryTickets() memoryTickets {
-	return memoryTickets{mu: new(sync.Mutex), byID: make(map[ticketKey]*Ticket)}
+// A memoryTicket is never written to, only replaced.
+type memoryTicket struct {
+	*Ticket
+	due *deadline[ticketKey]
+}
+
+// insert stores a ticket that is not there. t.mu is held, as for remove and replace.
+func (t *memoryTickets) insert(k *Ticket, tx *memoryTx) {
+	key := ticketKey{k.Kind, k.ID}
+	t.byID[key] = memoryTicket{k, t.due.add(key, k.ExpiresAt)}
+	if k.Subject != "" {
+		t.bySubject[k.Subject] = append(t.bySubject[k.Subject], key)
+	}
+	if tx != nil {
+		tx.onRollback(func() { t.remove(key, nil) })
+	}
+}
+
+// remove removes a ticket that is there.
+func (t *memoryTickets) remove(key ticketKey, tx *memoryTx) {
+	k := t.byID[key]
+	delete(t.byID, key)
+	t.due.remove(k.due)
+	if k.Subject != "" {
+		if rest := slices.DeleteFunc(t.bySubject[k.Subject], func(other ticketKey) bool { return other == key }); len(rest) > 0 {
+			t.bySubject[k.Subject] = rest
+		} else {
+			delete(t.bySubject, k.Subject)
+		}
+	}
+	if tx != nil {
+		tx.onRollback(func() { t.insert(k.Ticket, nil) })
+	}
+}
+
+// replace replaces a ticket by one with the same key, subject and times.
+func (t *memoryTickets) replace(k *Ticket, tx *memoryTx) {
+	key := ticketKey{k.Kind, k.ID}
+	old := t.byID[key]
+	t.byID[key] = memoryTicket{k, old.due}
+	if tx != nil {
+		tx.onRollback(func() { t.replace(old.Ticket, nil) })
+	}
 }
 
 // PutTicket implements [TicketStore].
 func (m *MemoryStore) PutTicket(ctx context.Context, t Ticket) error {
-	m.tickets.mu.Lock()
-	defer m.tickets.mu.Unlock()
-	if err := ctx.Err(); err != nil {
+	h, err := m.hold(ctx, &m.tickets.mu)
+	if err != nil {
 		return err
 	}
-	key := ticketKey{t.Kind, t.ID}
-	if t.ID == "" || m.tickets.byID[key] != nil {
+	defer h.release()
+	if _, exists := m.tickets.byID[ticketKey{t.Kind, t.ID}]; exists || t.ID == "" {
 		return errors.New("authkit: MemoryStore: the ticket ID is empty or exists")
 	}
-	if t.Subject != "" {
-		for key, old := range m.tickets.byID {
-			if old.Kind == t.Kind && old.Subject == t.Subject {
-				delete(m.tickets.byID, key)
-			}
+	for _, key := range slices.Clone(m.tickets.bySubject[t.Subject]) {
+		if key.kind == t.Kind {
+			m.tickets.remove(key, h.tx)
 		}
 	}
 	t.Body = slices.Clone(t.Body)
-	m.tickets.byID[key] = &t
+	m.tickets.insert(&t, h.tx)
 	return nil
 }
 
 // AttemptTicket implements [TicketStore].
 func (m *MemoryStore) AttemptTicket(ctx context.Context, kind, id string, at time.Time) (Ticket, error) {
-	m.tickets.mu.Lock()
-	defer m.tickets.mu.Unlock()
-	if err := ctx.Err(); err != nil {
+	h, err := m.hold(ctx, &m.tickets.mu)
+	if err != nil {
 		return Ticket{}, err
 	}
-	t := m.tickets.byID[ticketKey{kind, id}]
-	if t == nil || !t.ExpiresAt.After(at) || t.Attempts >= t.MaxAttempts {
+	defer h.release()
+	old, found := m.tickets.byID[ticketKey{kind, id}]
+	if !found || !old.ExpiresAt.After(at) || old.Attempts >= old.MaxAttempts {
 		return Ticket{}, ErrTicketNotFound
 	}
+	t := *old.Ticket
 	t.Attempts++
-	c := *t
-	c.Body = slices.Clone(t.Body)
-	return c, nil
+	m.tickets.replace(new(t), h.tx)
+	t.Body = slices.Clone(t.Body)
+	return t, nil
 }
 
 // ConsumeTicket implements [TicketStore].
 func (m *MemoryStore) ConsumeTicket(ctx context.Context, kind, id string, at time.Time) error {
-	m.tickets.mu.Lock()
-	defer m.tickets.mu.Unlock()
-	if err := ctx.Err(); err != nil {
+	h, err := m.hold(ctx, &m.tickets.mu)
+	if err != nil {
 		return err
 	}
+	defer h.release()
 	key := ticketKey{kind, id}
-	t := m.tickets.byID[key]
-	if t == nil || !t.ExpiresAt.After(at) {
+	if t, found := m.tickets.byID[key]; !found || !t.ExpiresAt.After(at) {
 		return ErrTicketNotFound
 	}
-	delete(m.tickets.byID, key)
+	m.tickets.remove(key, h.tx)
 	return nil
 }
 
 // DeleteTickets implements [TicketStore].
 func (m *MemoryStore) DeleteTickets(ctx context.Context, subject string) error {
-	m.tickets.mu.Lock()
-	defer m.tickets.mu.Unlock()
-	if err := ctx.Err(); err != nil {
+	h, err := m.hold(ctx, &m.tickets.mu)
+	if err != nil {
 		return err
 	}
-	for key, t := range m.tickets.byID {
-		if t.Subject == subject && subject != "" {
-			delete(m.tickets.byID, key)
-		}
+	defer h.release()
+	for _, key := range slices.Clone(m.tickets.bySubject[subject]) {
+		m.tickets.remove(key, h.tx)
 	}
 	return nil
 }
 
 // DeleteExpiredTickets implements [TicketStore].
 func (m *MemoryStore) DeleteExpiredTickets(ctx context.Context, at time.Time, limit int) (int, error) {
-	m.tickets.mu.Lock()
-	defer m.tickets.mu.Unlock()
-	if err := ctx.Err(); err != nil {
-		return 0, err
-	}
-	deleted := 0
-	for key, t := range m.tickets.byID {
-		if deleted < limit && !t.ExpiresAt.After(at) {
-			delete(m.tickets.byID, key)
-			deleted++
+	return m.inSteps(ctx, &m.tickets.mu, limit, func(tx *memoryTx) (deleted, more bool) {
+		d, due := m.tickets.due.first()
+		if d == nil || due.After(at) {
+			return false, false
 		}
-	}
-	return deleted, nil
+		m.tickets.remove(d.key, tx)
+		return true, true
+	})
 }
-
-// InTx implements [Transactor].
-func (m *MemoryStore) InTx(ctx context.Context, f func(context.Context) error) error { return f(ctx) }

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -41,14 +41,18 @@ func (k *Kit) Guard() *Guard { return k.guard }
 
 // Identify authenticates a request by its credential, as the middleware does. It returns the
 // principal and a context that carries it. It answers nothing and emits no event. Use it in
-// handlers that are open to everyone and treat known users differently.
+// handlers that are open to everyone and treat known users differently. Set Cache-Control
+// there, which guards do.
+//
+// In a handler behind a guard it looks again whether the request is still good. Long-lived
+// streams do so every few seconds. That does not prolong the session of a cookie.
 //
 // The errors are:
 //   - ErrNoCredentials if the request has no credential.
 //   - ErrInvalidToken if the credential is refused, its session has ended, or its account
 //     does not exist; ErrTokenExpired, which is one, if it has expired.
 //   - ErrUserDisabled if the account is disabled.
-//   - ErrUnavailable if a store failed or the keys have expired (see [KeyRing.Expire]).
+//   - ErrUnavailable if a store failed or the keys have expired (see [NewKeyRingFrom]).
 func (k *Kit) Identify(r *http.Request) (context.Context, Principal, error) {
 	return k.guard.Identify(r)
 }
@@ -97,17 +101,24 @@ func (c *requestContext) stillGood(g *Guard, r *http.Request) bool {
 		token, err := bearerToken(r.Header)
 		return err == nil && c.token == token
 	}
-	return slices.Equal(r.Header["Authorization"], c.request.Header["Authorization"]) &&
-		slices.Equal(r.Header["Cookie"], c.request.Header["Cookie"]) && c.headerIs(r.Header)
+	return c.digest == g.digest(r) && c.request.TLS == r.TLS
 }
 
-// headerIs reports whether the token that was verified is the one in the header.
-func (c *requestContext) headerIs(h http.Header) bool {
-	token, err := bearerToken(h)
-	if c.token == "" {
-		return c.other != nil
+// digest returns a hash of the header of a request: an authenticator may read any part of it.
+// The header cannot be kept for comparison, because middleware may change it in place.
+func (g *Guard) digest(r *http.Request) uint64 {
+	var sum uint64 // of the hashes of all fields, in whatever order
+	var h maphash.Hash
+	for name, values := range r.Header {
+		h.SetSeed(g.seed)
+		_, _ = h.WriteString(name)
+		for _, v := range values {
+			_ = h.WriteByte(0)
+			_, _ = h.WriteString(v)
+		}
+		sum += h.Sum64()
 	}
-	return err == nil && token == c.token
+	return sum
 }
 
 // identify returns the context of an authenticated request. With an error it returns it
@@ -150,7 +161,7 @@ func (g *Guard) identifyAny(r *http.Request, token string, bearerErr error) (*re
 		return nil, errTokenMalformed
 	}
 	if c != nil {
-		c.request = r
+		c.request, c.digest = r, g.digest(r)
 	}
 	return c, err
 }
@@ -158,7 +169,7 @@ func (g *Guard) identifyAny(r *http.Request, token string, bearerErr error) (*re
 // identifyToken returns the context of an access token; see identify.
 func (g *Guard) identifyToken(ctx context.Context, token string) (*requestContext, error) {
 	t, err := g.verifier.verify(token)
-	if err == errUnknownKey && g.verifier.keys.lapsed() {
+	if err == errUnknownKey && g.verifier.keys.unavailable() {
 		err = errNoKeys // other keys might have signed it
 	}
 	if err != nil {
@@ -304,6 +315,12 @@ func (k *Kit) checkSession(ctx context.Context, userID, id string) error {
 	return nil
 }
 
+// BearerToken returns the token of the Authorization header of a request (RFC 6750 section
+// 2.1), for an [Authenticator]. The error is ErrNoCredentials if the request has no such
+// header or one of another scheme, and ErrInvalidToken if it is malformed or there are
+// several.
+func BearerToken(r *http.Request) (string, error) { return bearerToken(r.Header) }
+
 // bearerToken returns the token of the one Authorization header (RFC 6750 section
 // 2.1). Only a header is looked at: never the query, the body or a cookie. Its cost
 // does not depend on the header's length.
@@ -355,22 +372,26 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, err error, c *req
 		}
 		return
 	}
+	broken := errors.Is(err, ErrUnavailable) // whatever it wraps beside
 	switch {
-	case errors.Is(err, ErrForbidden):
+	case !broken && errors.Is(err, ErrForbidden):
 		e.Kind, e.Reason, e.Route = EventAccessDenied, ReasonMissingRole, r.Pattern
 		if why, ok := err.(*refusal); ok {
 			e.Reason = why.reason
 		}
 		g.onEvent(ctx, e)
+		if err == errCrossOrigin {
+			break
+		}
 		answerForbidden.write(w)
 		return
-	case isStepUp(err):
+	case !broken && isStepUp(err):
 		e.Kind, e.Reason, e.Route = EventAccessDenied, ReasonMissingFactor, r.Pattern
 		g.onEvent(ctx, e)
 		if g.login != "" && g.toLogin(w, r) {
 			return
 		}
-	case errors.Is(err, ErrUserDisabled):
+	case !broken && errors.Is(err, ErrUserDisabled):
 		e.Reason = ReasonDisabled
 		g.onEvent(ctx, e)
 	case !hasLeft(ctx) && (err != errNoKeys || g.saysNoKeys()):

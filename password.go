@@ -3,13 +3,83 @@ package authkit
 import (
 	"context"
 	"errors"
+	"fmt"
+	"time"
+	"unicode/utf8"
 
 	"github.com/authkit-go/authkit/internal/gate"
 )
 
-// checkPassword returns the account that an e-mail and a password belong to. It also
-// returns the account with an error, once it is known. Every call computes one hash, and a
-// second one only to replace the stored hash after success.
+const minPasswordLength = 8 // code points
+
+// HashPassword hashes a password with the primary scheme, one of at most
+// [PasswordConfig].MaxConcurrentHashes at a time. It checks the bytes of the password, but
+// neither its length nor [PasswordConfig].Check.
+//
+// The error is ErrPasswordTooLong, ErrPasswordInvalid, ErrOverloaded, or that of ctx.
+func (k *Kit) HashPassword(ctx context.Context, password string) (PasswordHash, error) {
+	if err := checkPasswordBytes(password, maxPasswordBytes); err != nil {
+		return "", err
+	}
+	leave, err := k.enterGate(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer leave()
+	return k.hasher.Hash(password)
+}
+
+// hashChecked hashes a password that was checked. A scheme may still refuse it.
+func (k *Kit) hashChecked(ctx context.Context, password string) (PasswordHash, error) {
+	hash, err := k.HashPassword(ctx, password)
+	if errors.Is(err, ErrPasswordTooLong) || errors.Is(err, ErrPasswordInvalid) {
+		err = &ValidationError{[]FieldError{{"password", ProblemFor(err).Detail}}}
+	}
+	return hash, err
+}
+
+// hashNew checks and hashes the new password of an account.
+func (k *Kit) hashNew(ctx context.Context, u User, password string) (PasswordHash, error) {
+	rule, err := k.checkNewPassword(ctx, u, password)
+	if err != nil {
+		return "", err
+	}
+	if rule != "" {
+		return "", &ValidationError{[]FieldError{{"password", rule}}}
+	}
+	return k.hashChecked(ctx, password)
+}
+
+// checkNewPassword returns the rule that a password breaks, or "". The error is that of
+// [PasswordConfig].Check if it could not decide.
+func (k *Kit) checkNewPassword(ctx context.Context, u User, password string) (rule string, err error) {
+	limit := maxPasswordBytes
+	if l, ok := k.hasher.(interface{ maxBytes() int }); ok {
+		limit = l.maxBytes()
+	}
+	switch err := checkPasswordBytes(password, limit); {
+	case errors.Is(err, ErrPasswordTooLong):
+		return fmt.Sprintf("must have at most %d bytes in UTF-8", limit), nil
+	case err != nil:
+		return "must be UTF-8 without a NUL byte", nil
+	case utf8.RuneCountInString(password) < k.minPassword:
+		return fmt.Sprintf("must have at least %d characters", k.minPassword), nil
+	}
+	if k.check == nil {
+		return "", nil
+	}
+	switch err := k.check(ctx, password, u); {
+	case errors.Is(err, ErrPasswordRefused):
+		return "is too easy to guess", nil
+	case err != nil:
+		return "", &hookError{"Config.Passwords.Check", err}
+	}
+	return "", nil
+}
+
+// checkPassword returns the account of an e-mail and a password. It also returns the
+// account with an error, once it is known. Every call computes one hash, and a second one
+// only to replace the stored hash after success.
 func (k *Kit) checkPassword(ctx context.Context, email, password string) (StoredUser, error) {
 	u, err := k.lookUp(ctx, email)
 	if err != nil && !errors.Is(err, ErrUserNotFound) {
@@ -23,10 +93,9 @@ func (k *Kit) checkPassword(ctx context.Context, email, password string) (Stored
 	return u, nil
 }
 
-// verify checks the password of an account, which is the zero one if there is none. It
-// also returns the hash that the account ought to have from now on, if it is due for one,
-// or why that could not be made. All of it takes one place in the gate, and none of it
-// waits for a store.
+// verify checks the password of an account. The zero account is one that does not exist. If
+// the stored hash is due for replacement, verify also returns a fresh one, or the error of
+// making it. It takes one place in the gate and makes no call of a store.
 func (k *Kit) verify(ctx context.Context, u StoredUser, password string) (fresh PasswordHash, rehashErr, err error) {
 	leave, err := k.enterGate(ctx)
 	if err != nil {
@@ -56,12 +125,12 @@ func (k *Kit) verify(ctx context.Context, u StoredUser, password string) (fresh 
 	}
 	fresh, rehashErr = k.hasher.Hash(password)
 	if errors.Is(rehashErr, ErrPasswordTooLong) {
-		return "", nil, nil // the old scheme takes it and the primary one does not: it stays
+		return "", nil, nil // only the old scheme accepts the password, so its hash stays
 	}
 	return fresh, rehashErr, nil
 }
 
-// lookUp returns the account with an e-mail, which is empty if what somebody typed is none.
+// lookUp returns the account with an e-mail, which is empty if the client sent no e-mail.
 func (k *Kit) lookUp(ctx context.Context, email string) (StoredUser, error) {
 	if email == "" {
 		return StoredUser{}, ErrUserNotFound
@@ -106,4 +175,169 @@ func (k *Kit) rehash(ctx context.Context, u *StoredUser, fresh PasswordHash, err
 		u.User, u.PasswordHash = updated, fresh
 	}
 	k.emit(ctx, e)
+}
+
+// VerifyPassword checks the password of a logged-in user again. It is limited like a login:
+// both share one count of failures.
+//
+// The errors are:
+//   - ErrInvalidCredentials if the password is wrong or the account may not log in.
+//   - ErrUserNotFound if there is no such account.
+//   - A *ThrottledError if [Config].Throttle refuses the attempt.
+//   - ErrOverloaded, ErrUnavailable, or the error of ctx.
+func (k *Kit) VerifyPassword(ctx context.Context, userID, password string) error {
+	_, err := k.reverify(ctx, userID, password)
+	return err
+}
+
+// reverify is VerifyPassword that returns the account as it was verified.
+func (k *Kit) reverify(ctx context.Context, userID, password string) (StoredUser, error) {
+	u, err := k.stored(ctx, userID)
+	if err != nil {
+		return StoredUser{}, err
+	}
+	err = k.throttled(ctx, Attempt{Action: ActionLogin, Account: u.Email}, func() error {
+		fresh, rehashErr, err := k.verify(ctx, u, password)
+		if err != nil {
+			return err
+		}
+		if err, ok := errors.AsType[*refusal](k.mayLogIn(&u)); ok {
+			return &refusal{ErrInvalidCredentials, err.reason, nil}
+		}
+		k.rehash(ctx, &u, fresh, rehashErr)
+		return nil
+	})
+	e := Event{Kind: EventPasswordCheck}
+	if err != nil {
+		e = failureOf(ctx, EventPasswordCheck, err)
+	}
+	e.UserID = userID
+	k.emit(ctx, e)
+	return u, err
+}
+
+// ChangePassword replaces the password of a user who proves the old one. It ends the user's
+// other sessions; their access tokens are refused at the next request. The session of the
+// principal in ctx goes on. Without such a session, all sessions and tokens end.
+//
+// A principal in ctx must be the user, by a login: not another user, not a machine
+// credential such as an API key, and not an administrator who impersonates the user.
+//
+// The errors are:
+//   - ErrForbidden if the principal of ctx may not make the change.
+//   - Those of [Kit.VerifyPassword] for the old password.
+//   - A *ValidationError if the new password is against the rules.
+//   - ErrConflict if the account is changed at the same time. The other change stays.
+//   - ErrUnavailable as in [Kit.LogoutEverywhere].
+func (k *Kit) ChangePassword(ctx context.Context, userID, old, password string) error {
+	if err := k.mayProve(ctx, userID); err != nil {
+		return err
+	}
+	u, err := k.reverify(ctx, userID, old)
+	if err != nil {
+		return err
+	}
+	hash, err := k.hashNew(ctx, u.User, password)
+	if err != nil {
+		return err
+	}
+	change := UserUpdate{PasswordHash: &hash, IfVersion: u.Version}
+	p, ok := k.principal(ctx)
+	if !ok || k.sessions == nil || p.SessionID == "" {
+		return k.cutOff(ctx, userID, change, EventPasswordChange)
+	}
+	return k.changeAndRevoke(ctx, userID, change, EventPasswordChange, p.SessionID, now())
+}
+
+// SetPassword replaces the password of an account and ends all of its sessions and tokens.
+// It clears the failed logins that [Config].Throttle has counted against the account. Your
+// program must authorize the change. Users who change their own password use
+// [Kit.ChangePassword].
+//
+// A principal in ctx must be able to grant all roles of the account, as [Kit.SetRoles]
+// describes: it could log in as the user afterwards. If it authenticated as a user, it must
+// have done so by a login, not by a machine credential such as an API key.
+//
+// The errors are:
+//   - A *ValidationError if the password is against the rules.
+//   - ErrForbidden if the principal of ctx may not make the change.
+//   - ErrConflict if the account is changed at the same time. The other change stays.
+//   - ErrUserNotFound, ErrOverloaded, or the error of ctx.
+//   - ErrUnavailable as in [Kit.LogoutEverywhere].
+func (k *Kit) SetPassword(ctx context.Context, userID, password string) error {
+	u, err := k.stored(ctx, userID)
+	if err != nil {
+		return err
+	}
+	if err := k.mayControl(ctx, &u.User); err != nil {
+		return err
+	}
+	hash, err := k.hashNew(ctx, u.User, password)
+	if err != nil {
+		return err
+	}
+	err = k.cutOff(ctx, userID, UserUpdate{PasswordHash: &hash, IfVersion: u.Version}, EventPasswordChange)
+	if err == nil {
+		k.pardon(ctx, u.Email)
+	}
+	return err
+}
+
+// cutOff changes an account, and refuses every token that was issued to it until now.
+func (k *Kit) cutOff(ctx context.Context, userID string, change UserUpdate, kind EventKind) error {
+	// Tokens are dated in whole seconds. The cut-off is the next one, so that none of this
+	// second outlives it.
+	from := nextSecond(now())
+	change.ValidFrom = &from
+	return k.changeAndRevoke(ctx, userID, change, kind, "", from)
+}
+
+func nextSecond(t time.Time) time.Time { return t.Truncate(time.Second).Add(time.Second) }
+
+// changeAndRevoke changes an account and ends its sessions but one. If a store with
+// transactions keeps both, that is one change. Otherwise the account comes first: a cut-off
+// refuses the old tokens even if the sessions cannot be removed.
+//
+// The account is updated before the sessions are revoked, and a login stores its session
+// before it reads the account again. A login with the old password is therefore seen by one
+// of the two: a store makes a new session wait for the transaction that revokes those of
+// its user.
+func (k *Kit) changeAndRevoke(ctx context.Context, userID string, change UserUpdate, kind EventKind, except string, at time.Time) error {
+	update := func(ctx context.Context) error {
+		if _, err := k.users.UpdateUser(ctx, userID, change, now()); err != nil {
+			return err
+		}
+		k.emit(ctx, Event{Kind: kind, UserID: userID})
+		return nil
+	}
+	revoke := func(ctx context.Context) error {
+		if k.sessions == nil {
+			return nil
+		}
+		return k.sessions.store.RevokeSessions(ctx, userID, except, at)
+	}
+	if k.shared() {
+		err := k.inTx(ctx, func(ctx context.Context) error {
+			if err := update(ctx); err != nil {
+				return err
+			}
+			return revoke(ctx)
+		})
+		if err != nil {
+			return k.userError(ctx, err)
+		}
+		return nil
+	}
+	if err := update(ctx); err != nil {
+		return k.userError(ctx, err)
+	}
+	ctx = context.WithoutCancel(ctx)
+	err := revoke(ctx)
+	if err != nil && !errors.Is(err, context.DeadlineExceeded) { // a time-out took long enough
+		err = revoke(ctx)
+	}
+	if err != nil {
+		return k.storeFailed(ctx, err)
+	}
+	return nil
 }

@@ -66,18 +66,23 @@ func (p Policy) OrMachines() Policy {
 	return p
 }
 
-// Fresh returns a policy that also requires the user to have authenticated at most maxAge
-// ago. A refresh does not count. Guards refuse other requests with 401 and the challenge of
-// RFC 9470, by which the client knows that the user must log in again. Machine credentials
-// never pass.
+// Fresh returns a policy that also requires the login to be at most maxAge old, by the
+// [Principal].AuthTime. A refresh does not count, nor does [Kit.VerifyPassword]. Guards
+// refuse other requests with 401 and the challenge of RFC 9470, by which the client knows
+// that the user must log in again. A browser with a session cookie is redirected to
+// [SessionCookieConfig].LoginPath. Machine credentials never pass. [Mux.Handle] and [Guard.Require] panic unless maxAge is a positive number of
+// whole seconds.
 func (p Policy) Fresh(maxAge time.Duration) Policy {
-	p.maxAge = maxAge
+	if p.maxAge = maxAge; maxAge == 0 {
+		p.maxAge = -1 // refused by validate, and not "any age"
+	}
 	return p
 }
 
-// Using returns a policy that also requires the user to have authenticated with all of the
-// methods, in names of RFC 8176, such as "otp" or "mfa". Guards refuse other requests as
-// [Policy.Fresh] says. Machine credentials never pass.
+// Using returns a policy that also requires the login to have used all of the methods, by
+// the [Principal].Methods: names of RFC 8176, such as "otp" or "mfa". Guards refuse other
+// requests as [Policy.Fresh] says. Users who have not enrolled a factor never pass, so send
+// them to enrol. Machine credentials never pass.
 func (p Policy) Using(method string, more ...string) Policy {
 	p.methods = append(append(slices.Clone(p.methods), method), more...)
 	return p
@@ -90,7 +95,7 @@ func (p Policy) String() string {
 	if len(p.names) > 0 {
 		text += ": " + strings.Join(p.names, ", ")
 	}
-	if p.maxAge > 0 {
+	if p.maxAge != 0 {
 		text += "; fresh: " + p.maxAge.String()
 	}
 	if len(p.methods) > 0 {
@@ -105,10 +110,14 @@ func (p Policy) String() string {
 // Check returns nil if the principal may pass. Otherwise it returns ErrNoCredentials for
 // the zero Principal, a [*StepUpError] if the user must authenticate again, or
 // ErrForbidden. It is the decision behind the middleware. Roles compare exactly.
-// Permissions are those of the guard that made the principal: one made by hand has none.
+// Permissions are those of the guard that made the principal: one made by hand has none. The
+// principal of [WithSystem] passes no policy but Public.
 func (p Policy) Check(who Principal) error {
+	if who.Kind == System && p.kind != policyPublic {
+		return errMachine
+	}
 	return p.check(&facts{
-		known: who.known(), machine: who.Kind == Machine || who.Kind == System, roles: who.Roles, table: who.table,
+		known: who.known(), machine: who.Kind == Machine, roles: who.Roles, table: who.table,
 		limited: who.limited, limits: who.limits, authTime: unix(who.AuthTime), methods: who.Methods,
 	})
 }
@@ -137,7 +146,7 @@ func (p *Policy) check(who *facts) error {
 	if !who.known {
 		return ErrNoCredentials
 	}
-	if who.machine && (!p.machines || p.maxAge > 0 || len(p.methods) > 0) {
+	if who.machine && (!p.machines || p.maxAge != 0 || len(p.methods) > 0) {
 		return errMachine
 	}
 	allowed := false
@@ -266,7 +275,7 @@ func (t roleTable) grants(roles []string, permission string) bool {
 // validate returns why a policy can never be met under the table, or nil.
 func (t roleTable) validate(p Policy) error {
 	if p.maxAge < 0 || p.maxAge%time.Second != 0 {
-		return fmt.Errorf("Fresh(%v): use whole seconds", p.maxAge)
+		return errors.New("Fresh takes a positive number of whole seconds")
 	}
 	for _, m := range p.methods {
 		if !validRole(m) {

@@ -1,6 +1,7 @@
 package authkit_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,23 +21,33 @@ import (
 	"errors"
 	"log"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/authkittest"
 	"github.com/authkit-go/authkit/jwks"
 	"github.com/authkit-go/authkit/sqlstore"
 	"github.com/authkit-go/authkit/storetest"
 )
 
 var (
-	mux   *authkit.Mux
-	keys  *jwks.Remote
-	guard *authkit.Guard
-	db    *sql.DB
-	tx    *sql.Tx
-	user  authkit.StoredUser
+	mux      *authkit.Mux
+	keys     *authkit.KeyRing
+	guard    *authkit.Guard
+	pool     *sql.DB
+	db       *sqlstore.DB
+
+	userID, email, handle, code string
 )
+
+func renderLogin(http.ResponseWriter, *http.Request, authkit.LoginForm) {}
+func account(http.ResponseWriter, *http.Request)                        {}
+func transfer(http.ResponseWriter, *http.Request)                       {}
+func report(http.ResponseWriter, *http.Request)                         {}
+func newMux(*authkit.Kit) http.Handler                                  { return nil }
 
 func listOrders(http.ResponseWriter, *http.Request) {}
 
@@ -49,9 +60,13 @@ var (
 	_ context.Context
 	_ *testing.T
 	_ = storetest.TestUserStore
+	_ = jwks.NewRemote
+	_ = authkittest.NewKit
+	_ = httptest.NewRecorder
+	_ = time.Now
 )
 
-var form struct{ Email, Name, Password string }
+var form struct{ Email, Company, Password string }
 
 type router struct{}
 
@@ -64,13 +79,16 @@ func deleteEverything(http.ResponseWriter, *http.Request) {}
 
 `
 
-// Every Go block of the README compiles: whole programs as they stand, excerpts within
+// Every Go block of the README, and of docs/migrating.md, compiles: whole programs as they stand, excerpts within
 // a frame.
 func TestReadmeCompiles(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("README.md")
 	require.NoError(t, err)
-	require.Less(t, strings.Count(string(text), "\n"), 250, "the README is under 250 lines")
+	require.Less(t, strings.Count(string(text), "\n"), 340, "the README is under 340 lines")
+	more, err := os.ReadFile("docs/migrating.md")
+	require.NoError(t, err)
+	text = append(text, more...)
 
 	root, err := filepath.Abs(".")
 	require.NoError(t, err)
@@ -92,15 +110,15 @@ func TestReadmeCompiles(t *testing.T) {
 	for i, block := range blocks {
 		code, _, found := strings.Cut(block, "```")
 		require.True(t, found)
-		name := string(rune('a'+i)) + "/code.go"
+		name := fmt.Sprintf("block%d/code.go", i)
 		switch {
 		case strings.HasPrefix(code, "package "):
 			write(name, code)
 		case strings.HasPrefix(code, "func "):
 			write(name, readmeFrame+code)
 		default:
-			write(name, readmeFrame+"func excerpt(ctx context.Context, kit *authkit.Kit, r router, store authkit.UserStore, w http.ResponseWriter, req *http.Request) {\n{\n"+
-				code+use(code)+"\n}\n}\n")
+			write(name, readmeFrame+"func excerpt(ctx context.Context, kit *authkit.Kit, r router, store *authkit.MemoryStore, w http.ResponseWriter, req *http.Request) error {\n{\n"+
+				code+use(code)+"\n}\nreturn nil\n}\n")
 		}
 	}
 	cmd := exec.Command("go", "build", "-mod=mod", "./...")

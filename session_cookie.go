@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -31,26 +32,32 @@ const (
 	cookieGrace = 10 * time.Second
 )
 
-// A CookieConfig configures session cookies. The cookie "__Host-session" is Secure,
-// HttpOnly and SameSite=Lax, and holds an opaque token, of which the [SessionStore] keeps a
-// hash. Every guard of the Kit takes it instead of an access token. Such a request is refused
-// with 403 if it comes from another origin and has an unsafe method or opens a WebSocket
-// (see http.CrossOriginProtection). A request with both a cookie and an access token is
-// refused.
+// A SessionCookieConfig configures session cookies. The cookie "__Host-session" is Secure,
+// HttpOnly and SameSite=Lax. It holds an opaque token, of which the [SessionStore] keeps a
+// hash. Every guard of the Kit accepts it instead of an access token. A request with both a
+// cookie and an access token is refused.
+//
+// A request with a cookie is refused with 403 if another origin sent it, and if it has an
+// unsafe method or opens a WebSocket (see http.CrossOriginProtection). Handlers of GET
+// requests must change nothing.
 //
 // A login that the user wants remembered lasts as [SessionConfig].Idle and Absolute say.
-// Every other one ends with the browser, and after Idle and Absolute of this type.
-type CookieConfig struct {
-	// Idle is how long a session lasts without a request. If zero, it is 2 hours. Requests
-	// are noted once a minute.
+// Every other one ends with the browser, and after Idle and Absolute of this type. While an
+// account may not log in, because it is locked for example, its sessions go on but are not
+// prolonged. Disabling the account ends them.
+type SessionCookieConfig struct {
+	// Idle is how long a session lasts without a request. If zero, it is 2 hours. A request
+	// is noted if the last one was noted a minute ago or earlier.
 	Idle time.Duration
 
 	// Absolute is how long a session lasts with requests. If zero, it is 12 hours.
+	// [Session].ExpiresAt is never later. EndsAt may be.
 	Absolute time.Duration
 
 	// LoginPath is the path of the login page, such as "/login". A guard answers a browser
 	// that must log in with a redirect (303) to it, with the path of the request in the
-	// parameter "return". If empty, it answers with 401 as it does to other clients.
+	// parameter "return". It does so only for GET and HEAD, and only for pages, not for
+	// requests of scripts. If empty, it answers with 401 as it does to other clients.
 	LoginPath string
 
 	// TrustedOrigins are other origins, such as "https://app.example.com", whose requests
@@ -58,17 +65,18 @@ type CookieConfig struct {
 	TrustedOrigins []string
 }
 
-// cookies is a CookieConfig that was checked.
+// cookies is a SessionCookieConfig that was checked.
 type cookies struct {
 	idle, absolute time.Duration
 	loginPath      string
 	protection     *http.CrossOriginProtection
+	trusted        []string
 }
 
-func newCookies(cfg CookieConfig, s *sessions, fault func(field string, err error)) *cookies {
+func newCookies(cfg SessionCookieConfig, s *sessions, fault func(field string, err error)) *cookies {
 	c := &cookies{
 		absolute:  cmp.Or(cfg.Absolute, min(defaultCookieAbsolute, s.absolute)),
-		loginPath: cfg.LoginPath, protection: http.NewCrossOriginProtection(),
+		loginPath: cfg.LoginPath, protection: http.NewCrossOriginProtection(), trusted: slices.Clone(cfg.TrustedOrigins),
 	}
 	c.idle = cmp.Or(cfg.Idle, min(defaultCookieIdle, c.absolute))
 	if c.absolute < minCookieIdle || c.absolute > s.absolute {
@@ -77,8 +85,8 @@ func newCookies(cfg CookieConfig, s *sessions, fault func(field string, err erro
 	if c.idle < minCookieIdle || c.idle > c.absolute {
 		fault("Sessions.Cookies.Idle", fmt.Errorf("%v; use %v to the %v of Absolute, or 0 for %v", c.idle, minCookieIdle, c.absolute, defaultCookieIdle))
 	}
-	if c.loginPath != "" && localPath(c.loginPath) != c.loginPath {
-		fault("Sessions.Cookies.LoginPath", fmt.Errorf("%q; use a path that begins with one slash, such as \"/login\"", c.loginPath))
+	if c.loginPath != "" && (localPath(c.loginPath) != c.loginPath || strings.ContainsAny(c.loginPath, "?#")) {
+		fault("Sessions.Cookies.LoginPath", fmt.Errorf("%q; use a path that begins with one slash and has no query, such as \"/login\"", c.loginPath))
 	}
 	for _, origin := range cfg.TrustedOrigins {
 		if err := c.protection.AddTrustedOrigin(origin); err != nil {
@@ -88,7 +96,7 @@ func newCookies(cfg CookieConfig, s *sessions, fault func(field string, err erro
 	return c
 }
 
-// expiry returns when a session expires that is used at a time, by its cookie.
+// cookieExpiry returns when a session expires whose cookie is used at a time.
 func (s *sessions) cookieExpiry(x *Session, kept bool, at time.Time) time.Time {
 	if kept {
 		return s.expiry(x, at)
@@ -100,27 +108,49 @@ func (s *sessions) cookieExpiry(x *Session, kept bool, at time.Time) time.Time {
 var errCrossOrigin = &refusal{ErrForbidden, ReasonCrossOrigin, nil}
 
 // sameOrigin returns errCrossOrigin for a request that another origin made with an unsafe
-// method. The handshake of a WebSocket is a GET that browsers send across origins with cookies,
-// so that an upgrade counts as unsafe.
+// method. The handshake of a WebSocket counts as unsafe: it is a GET, or a CONNECT in HTTP/2,
+// that browsers send across origins without asking.
 func (c *cookies) sameOrigin(r *http.Request) error {
-	if r.Header.Get("Upgrade") != "" {
+	if r.Header["Upgrade"] != nil {
 		unsafe := *r
 		unsafe.Method = http.MethodPost
 		r = &unsafe
 	}
-	if c.protection.Check(r) != nil {
+	if c.protection.Check(r) != nil || c.plainOrigin(r) {
 		return errCrossOrigin
 	}
 	return nil
 }
 
+// plainOrigin reports whether the page that sent an unsafe request came without TLS: an
+// attacker on the network may have written it. The protection compares only the host then, if the
+// browser does not send Sec-Fetch-Site, as for WebSockets in some. Browsers keep Secure
+// cookies without TLS for loopback addresses only.
+func (c *cookies) plainOrigin(r *http.Request) bool {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return false
+	}
+	origin := r.Header.Get("Origin")
+	if r.Header.Get("Sec-Fetch-Site") != "" || !strings.HasPrefix(origin, "http:") || slices.Contains(c.trusted, origin) {
+		return false
+	}
+	u, err := url.Parse(origin)
+	if err != nil {
+		return true
+	}
+	host := u.Hostname()
+	return host != "localhost" && !strings.HasSuffix(host, ".localhost") && !net.ParseIP(host).IsLoopback()
+}
+
 // SetSessionCookie turns a login into one by cookie: it replaces the refresh token of t by a
 // session cookie, which it sets. Use it after [Kit.Login], [Kit.LoginWith] or
-// [Kit.AnswerChallenge]; [Kit.FormLoginHandler] does it. The session of a cookie that r
-// brings ends. If remember is true, the browser keeps the cookie when it is closed.
+// [Kit.AnswerChallenge]; [Kit.FormLoginHandler] does it. It ends the sessions of the cookies
+// that r brings. If remember is true, the browser keeps the cookie when it is closed.
 //
-// The error is ErrInvalidRefreshToken if t was used already, ErrUnavailable, or the error of
-// the context. It panics if session cookies are off.
+// The errors are ErrInvalidRefreshToken if t was used already, ErrUnavailable if a store
+// failed, or the error of the context. The session of t ends then. It panics if session
+// cookies are off.
 func (k *Kit) SetSessionCookie(w http.ResponseWriter, r *http.Request, t Token, remember bool) error {
 	k.needCookies("SetSessionCookie")
 	presented, ok := refresh.Parse(t.RefreshToken)
@@ -128,19 +158,24 @@ func (k *Kit) SetSessionCookie(w http.ResponseWriter, r *http.Request, t Token, 
 		return errRefreshMalformed
 	}
 	ctx := withClientOf(r)
-	if err := k.endSessionCookie(ctx, r, presented.SessionID()); err != nil {
-		return err
-	}
 	s, err := k.session(ctx, presented)
 	if err != nil {
 		return err
 	}
-	return k.replaceCookie(ctx, w, &s, presented.Hash(), presented.Next(), remember)
+	err = k.endSessionCookies(ctx, r, s.ID)
+	if err == nil {
+		err = k.replaceCookie(ctx, w, &s, presented.Hash(), presented.Next(), remember)
+	}
+	if err != nil {
+		return k.end(ctx, &s.Session, err) // no browser has its cookie
+	}
+	return nil
 }
 
 // RenewSessionCookie replaces the session cookie of a request by one with a new token, for
-// the same session. Use it when the rights of a user change within a session. It does nothing
-// for a request without a session cookie.
+// the same session. Use it when the rights of a user change within a session, or the password.
+// It does nothing for a request without a session cookie. The old cookie is accepted for ten
+// more seconds, since requests with it may be under way.
 //
 // The error is ErrInvalidRefreshToken if the cookie is not the session's, ErrUnavailable, or
 // the error of the context. It panics if session cookies are off.
@@ -160,10 +195,16 @@ func (k *Kit) RenewSessionCookie(w http.ResponseWriter, r *http.Request) error {
 
 // replaceCookie makes next the token of a session, and sets the cookie.
 func (k *Kit) replaceCookie(ctx context.Context, w http.ResponseWriter, s *StoredSession, old [32]byte, next refresh.Token, kept bool) error {
-	at := now()
+	at, hash := now(), next.CookieHash(kept)
 	_, rotated, err := k.sessions.store.RotateSession(ctx, s.ID, Rotation{
-		Old: old, New: next.CookieHash(kept), At: at, ExpiresAt: k.sessions.cookieExpiry(&s.Session, kept, at), Address: cmp.Or(ClientFrom(ctx).Address, s.Address),
+		Old: old, New: hash, At: at, ExpiresAt: k.sessions.cookieExpiry(&s.Session, kept, at), Address: cmp.Or(ClientFrom(ctx).Address, s.Address),
 	})
+	if err != nil && !errors.Is(err, ErrSessionNotFound) {
+		// The answer may have been lost, and not the rotation.
+		if after, again := k.sessions.store.SessionByID(ctx, s.ID); again == nil && after.TokenHash == hash {
+			rotated, err = true, nil
+		}
+	}
 	switch {
 	case errors.Is(err, ErrSessionNotFound):
 		return errRefreshRevoked
@@ -198,21 +239,23 @@ func cookieOf(r *http.Request) (t refresh.Token, kept, ok bool) {
 	return refresh.ParseCookie(cookies[0].Value)
 }
 
-// endSessionCookie ends the session of the cookie that a request brings, unless it is the one
-// named.
-func (k *Kit) endSessionCookie(ctx context.Context, r *http.Request, except string) error {
-	presented, kept, ok := cookieOf(r)
-	if !ok || presented.SessionID() == except {
-		return nil
+// endSessionCookies ends the sessions of the cookies that a request brings, except the one
+// named. An older cookie of a session ends it too: only its owner can have one.
+func (k *Kit) endSessionCookies(ctx context.Context, r *http.Request, except string) error {
+	for _, cookie := range r.CookiesNamed(sessionCookie) {
+		presented, _, ok := refresh.ParseCookie(cookie.Value)
+		if !ok || presented.SessionID() == except {
+			continue
+		}
+		s, err := k.session(ctx, presented)
+		if err == nil {
+			err = k.Logout(ctx, s.UserID, s.ID)
+		}
+		if err != nil && !errors.Is(err, ErrInvalidRefreshToken) && !errors.Is(err, ErrSessionNotFound) {
+			return err
+		}
 	}
-	s, err := k.session(ctx, presented)
-	if err == nil && s.TokenHash == presented.CookieHash(kept) {
-		err = k.Logout(ctx, s.UserID, s.ID)
-	}
-	if errors.Is(err, ErrInvalidRefreshToken) || errors.Is(err, ErrSessionNotFound) {
-		return nil
-	}
-	return err
+	return nil
 }
 
 // needCookies panics where session cookies are off.
@@ -260,7 +303,7 @@ func (a cookieAuthenticator) Authenticate(r *http.Request) (Credential, error) {
 		return Credential{}, errTokenRevoked
 	case !at.Before(s.ExpiresAt) || !at.Before(s.EndsAt):
 		return Credential{}, ErrTokenExpired
-	case at.Sub(s.LastUsedAt) >= cookieTouch && !u.Disabled && !s.CreatedAt.Before(u.ValidFrom):
+	case at.Sub(s.LastUsedAt) >= cookieTouch && k.prolongs(ctx, &s, &u):
 		k.touch(withClientOf(r), &s, kept, at)
 	}
 	return Credential{
@@ -278,6 +321,15 @@ func (s *sessions) holdsCookie(x *StoredSession, hash [32]byte, at time.Time) bo
 	return subtle.ConstantTimeCompare(x.ParentHash[:], hash[:]) == 1 && at.Sub(x.RotatedAt).Abs() <= cookieGrace
 }
 
+// prolongs reports whether a request prolongs its session. It does not if the account may not
+// log in, and not if the request was authenticated before: a stream that checks its session
+// every few seconds is no sign of a user.
+func (k *Kit) prolongs(ctx context.Context, s *StoredSession, u *StoredUser) bool {
+	c := fromContext(ctx)
+	again := c != nil && c.guard == k.guard && c.request != nil
+	return !again && k.mayLogIn(u) == nil && !s.CreatedAt.Before(u.ValidFrom)
+}
+
 // touch notes the use of a session. An error does not fail the request: the session lasts
 // as long as it did.
 func (k *Kit) touch(ctx context.Context, s *StoredSession, kept bool, at time.Time) {
@@ -292,44 +344,3 @@ func (k *Kit) touch(ctx context.Context, s *StoredSession, kept bool, at time.Ti
 		s.ExpiresAt = expiry
 	}
 }
-
-// toLogin redirects a browser to the login page, and reports whether it did. It does not for
-// requests of scripts, which could not make use of a page.
-func (g *Guard) toLogin(w http.ResponseWriter, r *http.Request) bool {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead || r.Header.Get("Upgrade") != "" ||
-		!strings.Contains(r.Header.Get("Accept"), "text/html") {
-		return false
-	}
-	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" && mode != "navigate" {
-		return false
-	}
-	w.Header().Set("Cache-Control", "no-store")
-	seeOther(w, g.login+"?return="+url.QueryEscape(localPath(r.URL.RequestURI())))
-	return true
-}
-
-// seeOther redirects to a path after a POST, or to a login page.
-func seeOther(w http.ResponseWriter, path string) {
-	w.Header().Set("Location", path)
-	w.WriteHeader(http.StatusSeeOther)
-}
-
-// localPath returns a path of this site, with its query, or "/" for any other text. Browsers
-// read two slashes, and backslashes, as the begin of another site's address.
-func localPath(text string) string {
-	if !strings.HasPrefix(text, "/") || strings.HasPrefix(text, "//") || len(text) > maxReturnBytes {
-		return "/"
-	}
-	for i := range len(text) {
-		if c := text[i]; c <= ' ' || c >= 0x7f || c == '\\' {
-			return "/"
-		}
-	}
-	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil {
-		return "/"
-	}
-	return text
-}
-
-const maxReturnBytes = 2048

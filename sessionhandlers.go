@@ -3,19 +3,21 @@ package authkit
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
+	"github.com/authkit-go/authkit/internal/claims"
 	"github.com/authkit-go/authkit/internal/refresh"
 )
 
-// LogoutHandler returns a handler that ends the session of whoever asks, on POST: 204.
-// It belongs behind a guard, such as [Authenticated]:
+// LogoutHandler returns a handler that ends the session of the request, on POST. It answers
+// 204, also if the session has ended already, or 409 if the credential of the request
+// belongs to no session. Mount it behind a guard, such as [Authenticated]:
 //
 //	mux.Handle("POST /logout", authkit.Authenticated(), kit.LogoutHandler())
 //
-// A session that has ended already is no error. A token without a session cannot be ended
-// this way: 409. It panics, when the program starts, if sessions are off.
+// It panics, when the program starts, if sessions are off.
 func (k *Kit) LogoutHandler() http.Handler {
 	k.needSessions("LogoutHandler")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -40,14 +42,14 @@ func (k *Kit) LogoutHandler() http.Handler {
 	})
 }
 
-// needSessions panics for a handler that could answer nothing but errors.
+// needSessions panics if sessions are off: the handler could answer with errors only.
 func (k *Kit) needSessions(handler string) {
 	if k.sessions == nil {
 		panic("authkit: " + handler + strings.TrimPrefix(errNoSessions.Error(), "authkit"))
 	}
 }
 
-// noSession answers whoever has a token without a session, where that session is meant.
+// noSession answers a request that means its own session and has none.
 func noSession(w http.ResponseWriter, r *http.Request) {
 	NewProblem(http.StatusConflict, "The token belongs to no session").ServeHTTP(w, r)
 }
@@ -57,57 +59,100 @@ func noContent(w http.ResponseWriter) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// SessionsHandler returns a handler with which users see and end their sessions, behind a
-// guard:
+// SessionsHandler returns a handler that lists the sessions of the user, on GET. The answer
+// is a JSON array of [Session], the one used last in front. The member "current" of each
+// tells whether it is the session of the request. Mount the handler behind a guard, with
+// those that end sessions:
 //
 //	mux.Handle("GET /users/me/sessions", authkit.Authenticated(), kit.SessionsHandler())
-//	mux.Handle("DELETE /users/me/sessions", authkit.Authenticated(), kit.SessionsHandler())
-//	mux.Handle("DELETE /users/me/sessions/{id}", authkit.Authenticated(), kit.SessionsHandler())
+//	mux.Handle("DELETE /users/me/sessions", authkit.Authenticated(), kit.EndOtherSessionsHandler())
+//	mux.Handle("DELETE /users/me/sessions/{id}", authkit.Authenticated(), kit.EndSessionHandler())
 //
-// GET answers with a JSON array of [Session], each with a member "current" that says
-// whether it is the one of the request, the one used last in front. DELETE with an id ends
-// that session: 204, or 404 if the user has no such session. DELETE without one ends all
-// sessions but that of the request: 204, or 409 if the token belongs to none. The id is
-// http.Request.PathValue("id"); behind a router that does not set it, set it before, or every
-// DELETE is one without. It panics, when the program starts, if sessions are off.
+// It panics, when the program starts, if sessions are off.
 func (k *Kit) SessionsHandler() http.Handler {
 	k.needSessions("SessionsHandler")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			methodNotAllowed(w, "GET, HEAD").ServeHTTP(w, r)
+			return
+		}
 		p, ok := k.principal(r.Context())
 		if !ok {
 			ProblemFor(ErrNoCredentials).ServeHTTP(w, r)
 			return
 		}
-		var err error
-		id := r.PathValue("id")
-		switch {
-		case r.Method == http.MethodDelete && id != "":
-			err = k.Logout(r.Context(), p.UserID, id)
-		case r.Method == http.MethodDelete && endsInWildcard(r.Pattern): // which is empty, or has another name
-			err = ErrSessionNotFound
-		case r.Method == http.MethodDelete && p.SessionID == "":
-			noSession(w, r)
-			return
-		case r.Method == http.MethodDelete:
-			err = k.LogoutOthers(r.Context(), p.UserID, p.SessionID)
-		case r.Method == http.MethodGet || r.Method == http.MethodHead:
-			k.writeSessions(w, r, p)
-			return
-		default:
-			methodNotAllowed(w, "DELETE, GET, HEAD").ServeHTTP(w, r)
-			return
-		}
-		if err != nil {
-			ProblemFor(err).ServeHTTP(w, r)
-			return
-		}
-		noContent(w)
+		k.writeSessions(w, r, p)
 	})
 }
 
-// endsInWildcard reports whether the last segment of a pattern of http.ServeMux is one.
-func endsInWildcard(pattern string) bool {
-	return strings.HasSuffix(strings.TrimSuffix(strings.TrimSuffix(pattern, "{$}"), "/"), "}")
+// EndSessionHandler returns a handler that ends one session of the user, on DELETE. It
+// answers 204, or 404 if the user has no such session. Mount it behind a guard; see
+// [Kit.SessionsHandler].
+//
+// The ID of the session is http.Request.PathValue("id"). If that is empty, as behind a
+// router that does not set it, the ID is the last segment of the path. It panics, when the
+// program starts, if sessions are off.
+func (k *Kit) EndSessionHandler() http.Handler {
+	k.needSessions("EndSessionHandler")
+	return k.ending(func(r *http.Request, p Principal) error {
+		id := sessionIDOf(r)
+		if id == "" {
+			return ErrSessionNotFound
+		}
+		return k.Logout(r.Context(), p.UserID, id)
+	})
+}
+
+// EndOtherSessionsHandler returns a handler that ends all sessions of the user but that of
+// the request, on DELETE. It answers 204, or 409 if the credential of the request belongs
+// to no session. Mount it behind a guard; see [Kit.SessionsHandler]. It panics, when the
+// program starts, if sessions are off.
+func (k *Kit) EndOtherSessionsHandler() http.Handler {
+	k.needSessions("EndOtherSessionsHandler")
+	return k.ending(func(r *http.Request, p Principal) error {
+		if p.SessionID == "" {
+			return errNotOfASession
+		}
+		return k.LogoutOthers(r.Context(), p.UserID, p.SessionID)
+	})
+}
+
+// ending returns a handler of DELETE requests that end sessions of the user.
+func (k *Kit) ending(end func(*http.Request, Principal) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodDelete {
+			methodNotAllowed(w, http.MethodDelete).ServeHTTP(w, r)
+			return
+		}
+		p, ok := k.principal(r.Context())
+		if !ok {
+			ProblemFor(ErrNoCredentials).ServeHTTP(w, r)
+			return
+		}
+		switch err := end(r, p); {
+		case err == errNotOfASession:
+			noSession(w, r)
+		case err != nil:
+			ProblemFor(err).ServeHTTP(w, r)
+		default:
+			noContent(w)
+		}
+	})
+}
+
+// sessionIDOf returns the ID of the session that a request names. The path is split before
+// it is unescaped, as routers do, so that a slash within an ID does not make another one of
+// it. A slash at the end does not count.
+func sessionIDOf(r *http.Request) string {
+	if id := r.PathValue("id"); id != "" {
+		return id
+	}
+	path := strings.TrimSuffix(r.URL.EscapedPath(), "/")
+	id, err := url.PathUnescape(path[strings.LastIndexByte(path, '/')+1:])
+	if err != nil {
+		return ""
+	}
+	return id
 }
 
 func (k *Kit) writeSessions(w http.ResponseWriter, r *http.Request, p Principal) {
@@ -131,13 +176,15 @@ var revocationParams = []string{"token", "token_type_hint", "client_id", "client
 
 // RevocationHandler returns the revocation endpoint of RFC 7009. It takes POST requests
 // with a form of token, which is a refresh token or an access token, and ends the session
-// that it belongs to. Clients are public (section 2.1): the token is what authorizes, so
-// the route can be Public.
+// of the token. Clients are public (section 2.1): the token authorizes the request, so the
+// route can be Public.
 //
-// The answer is 200 for a token that is not known, too, and 503 if a store failed: then
-// the session may go on, and the client tries again. An access token that is good and belongs to
-// no session cannot be revoked: 400, unsupported_token_type. It panics, when the program
-// starts, if sessions are off.
+// The answer is:
+//   - 200, also for a token that is not known.
+//   - 400 with unsupported_token_type for a valid access token that belongs to no session.
+//   - 503 if a store failed. The session may go on, and the client tries again.
+//
+// It panics, when the program starts, if sessions are off.
 func (k *Kit) RevocationHandler() http.Handler {
 	k.needSessions("RevocationHandler")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -166,11 +213,11 @@ func (k *Kit) RevocationHandler() http.Handler {
 	})
 }
 
-// errNotOfASession is that a good access token belongs to no session.
+// errNotOfASession is for a valid credential that belongs to no session.
 var errNotOfASession = errors.New("authkit: the token belongs to no session")
 
-// sessionOf returns the session that a token of either kind belongs to; empty, if the token
-// is not good.
+// sessionOf returns the session of a token of either kind. The ID is empty if the token is
+// not valid.
 func (k *Kit) sessionOf(r *http.Request, text string) (userID, sessionID string, err error) {
 	if token, ok := refresh.Parse(text); ok {
 		s, err := k.session(r.Context(), token)
@@ -190,7 +237,7 @@ func (k *Kit) sessionOf(r *http.Request, text string) (userID, sessionID string,
 	return s.UserID, s.ID, nil
 }
 
-// unless returns an error that is not of the kind.
+// unless returns err, or nil if it is of the kind.
 func unless(err, kind error) error {
 	if errors.Is(err, kind) {
 		return nil
@@ -212,15 +259,17 @@ type introspection struct {
 	SessionID string   `json:"sid,omitempty"`
 	IssuedAt  int64    `json:"iat,omitempty"`
 	ExpiresAt int64    `json:"exp,omitempty"`
+	AuthTime  int64    `json:"auth_time,omitempty"` // RFC 9470 section 6.2
+	Methods   []string `json:"amr,omitempty"`
 }
 
 // IntrospectionHandler returns the introspection endpoint of RFC 7662. It takes POST
-// requests with a form of token, and answers whether that is an access token that a guard
-// would let in at the moment, and whose; for everything else, a refresh token too, the
-// answer is {"active":false} and nothing more.
+// requests with a form of token. For an access token that a guard would admit at the
+// moment, the answer describes the token and its user. For every other text, refresh tokens
+// included, the answer is {"active":false} and nothing else.
 //
-// It tells much, so it belongs behind a role that only services have, and answers 401
-// to whoever is not authenticated:
+// The answers reveal much, so mount the handler behind a role that only services have. It
+// answers 401 to requests that are not authenticated:
 //
 //	mux.Handle("POST /introspect", authkit.Roles("service"), kit.IntrospectionHandler())
 func (k *Kit) IntrospectionHandler() http.Handler {
@@ -252,6 +301,7 @@ func (k *Kit) IntrospectionHandler() http.Handler {
 			writeJSON(w, introspection{
 				Active: true, TokenType: "Bearer", Subject: t.Subject, Username: u.Email, Roles: slices.Clone(u.Roles), ClientID: t.ClientID,
 				Issuer: t.Issuer, Audience: t.Audience, ID: t.ID, SessionID: t.SessionID, IssuedAt: t.IssuedAt, ExpiresAt: t.ExpiresAt,
+				AuthTime: t.AuthTime, Methods: claims.MethodsOf(t.Methods),
 			})
 		}
 	})

@@ -5,92 +5,222 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 )
 
-// Settings returns the policy that the Kit has in effect, defaults filled in: the fields of
-// [Config] by name, as they could be logged at the start. Secrets are not in it. It is for
-// operators: who knows it knows what to try.
-func (k *Kit) Settings() []slog.Attr {
+// Settings are the configuration that a [Kit] has in effect. They hold no secret. Log them
+// when a program starts, but do not show them to users: they help attackers. Package doctor
+// checks them.
+type Settings struct {
+	// Config is the configuration passed to [New], with the defaults filled in. Durations
+	// are those in effect, so that zero means none. Secret, Tokens.Keys and Tokens.Ring are
+	// empty: Keys describes the keys.
+	Config
+
+	// Keys describes the keys of the tokens at the time of the call.
+	Keys []KeyInfo
+
+	// KeysExpired reports that the keys come from a [KeySource] and are too old to verify
+	// tokens.
+	KeysExpired bool
+
+	// HasherName describes Passwords.Hasher, such as "bcrypt, cost 12".
+	HasherName string
+
+	// SampleHash is a hash of a random password. It shows the scheme and cost of new hashes.
+	SampleHash PasswordHash
+}
+
+// A KeyInfo describes a [Key] without its secret.
+type KeyInfo struct {
+	ID        string
+	Algorithm Algorithm
+	Signs     bool // signs tokens; every key verifies them
+
+	// SecretBits estimates the random bits of the secret of an HS key. It is zero for
+	// other keys.
+	SecretBits float64
+}
+
+// A Finding is a problem that package doctor reports. Stores, throttles and other parts of a
+// configuration report findings too if they have the method
+//
+//	Doctor(ctx context.Context) []authkit.Finding
+type Finding struct {
+	// Code names the problem, such as "weak_secret". Codes do not change between versions.
+	Code string `json:"code"`
+
+	// Severity is slog.LevelError for a part that is broken or insecure, slog.LevelWarn
+	// for one that is weaker than it should be, and slog.LevelInfo for a choice.
+	Severity slog.Level `json:"severity"`
+
+	Text string `json:"text"` // describes the problem
+	Fix  string `json:"fix"`  // says how to fix it
+}
+
+// String returns the finding as one line.
+func (f Finding) String() string {
+	return fmt.Sprintf("%v %s: %s; %s", f.Severity, f.Code, f.Text, f.Fix)
+}
+
+// Settings returns the configuration in effect. The caller may change the result.
+func (k *Kit) Settings() Settings {
+	s := k.settings
+	s.Config = s.Config.clone()
 	keys := k.verifier.keys.load()
-	settings := []slog.Attr{slog.Int("Tokens.Keys", len(keys.keys))}
-	for i, b := range keys.keys {
-		text := string(b.alg) + " " + redacted
-		if b.id != "" {
-			text = fmt.Sprintf("%s %q", text, b.id)
-		}
-		switch {
-		case i == 0 && b.canSign():
-			text += ", signs"
-		case b.newMAC != nil || b.public != nil:
-			text += ", verifies"
-		}
-		settings = append(settings, slog.String(fmt.Sprintf("Tokens.Keys[%d]", i), text))
+	s.KeysExpired = keys.expired()
+	for i, key := range keys.keys {
+		s.Keys = append(s.Keys, KeyInfo{key.id, key.alg, i == 0 && key.canSign(), key.bits})
 	}
-	return append(settings, k.settings...)
+	return s
 }
 
-// effective returns the settings that do not change, but for the keys.
-func (k *Kit) effective(cfg Config) []slog.Attr {
-	settings := []slog.Attr{
-		slog.String("Tokens.Issuer", cfg.Tokens.Issuer),
-		slog.String("Tokens.Audience", cfg.Tokens.Audience),
-		slog.Bool("Tokens.AccessTokenProfile", cfg.Tokens.AccessTokenProfile),
-		slog.String("Tokens.ClientID", cfg.Tokens.ClientID),
-		slog.Duration("Tokens.Lifetime", k.issuer.lifetime),
-		slog.Duration("Tokens.Leeway", cfg.Tokens.leeway()),
-		slog.Int("Tokens.CacheSize", cfg.Tokens.CacheSize),
-		slog.String("Users", fmt.Sprintf("%T", untimed(k.users))),
+// effective returns the settings of a Kit, without the keys.
+func (k *Kit) effective(cfg Config, users UserStore, tickets TicketStore, running int) Settings {
+	cfg = cfg.clone()
+	cfg.Secret, cfg.Tokens.Keys, cfg.Tokens.Ring = nil, nil, nil
+	cfg.Tokens.Lifetime, cfg.Tokens.Leeway = k.issuer.lifetime, cfg.Tokens.leeway()
+	cfg.Users, cfg.Tickets = users, tickets
+	if s := k.sessions; s != nil {
+		cfg.Sessions.Idle, cfg.Sessions.Absolute, cfg.Sessions.Grace, cfg.Sessions.PerUser = s.idle, s.absolute, s.grace, s.perUser
+		if c := s.cookies; c != nil {
+			cfg.Sessions.Cookies.Idle, cfg.Sessions.Cookies.Absolute = c.idle, c.absolute
+		}
 	}
-	if s := k.sessions; s == nil {
-		settings = append(settings, slog.String("Sessions.Store", "off"))
-	} else {
-		settings = append(settings,
-			slog.String("Sessions.Store", fmt.Sprintf("%T", untimed(s.store))),
-			slog.Duration("Sessions.Idle", s.idle),
-			slog.Duration("Sessions.Absolute", s.absolute),
-			slog.Duration("Sessions.Grace", s.grace),
-			slog.Int("Sessions.PerUser", s.perUser))
-	}
-	limits := "off"
-	if k.throttle != nil {
-		limits = fmt.Sprintf("%T", k.throttle)
-	}
-	return append(settings,
-		slog.String("Throttle", limits),
-		slog.Duration("StoreTimeout", cmp.Or(cfg.StoreTimeout, defaultStoreTimeout)),
-		slog.String("Passwords.Hasher", describeHasher(k.hasher)),
-		slog.String("Roles", describeRoles(cfg.Roles)),
-		slog.Bool("EmailSubject", k.emailSubject),
-		slog.Int("Passwords.MinLength", k.minPassword),
-		slog.Bool("Passwords.Check", k.check != nil),
-		slog.Int("Passwords.MaxConcurrentHashes", k.gate.Size()),
-		slog.Bool("ExtraClaims", k.extraClaims != nil),
-		slog.Int("OnEvent", len(cfg.OnEvent)),
-	)
+	cfg.StoreTimeout = cmp.Or(cfg.StoreTimeout, defaultStoreTimeout)
+	cfg.Passwords.Hasher, cfg.Passwords.MinLength, cfg.Passwords.MaxConcurrentHashes = k.hasher, k.minPassword, running
+	cfg.AdminRole = k.adminRole
+	return Settings{Config: cfg, HasherName: describeHasher(k.hasher), SampleHash: k.dummy}
 }
 
-// untimed returns a store, or another part, without what was put around it.
-func untimed(part any) any {
-	switch s := part.(type) {
-	case timedUsers:
-		part = s.store
-	case timedSessions:
-		part = s.store
-	case timedTickets:
-		part = s.store
+// clone returns a copy that shares no slice or map with c, except for keys.
+func (c Config) clone() Config {
+	c.SecondFactors, c.Authenticators, c.UserData = slices.Clone(c.SecondFactors), slices.Clone(c.Authenticators), slices.Clone(c.UserData)
+	c.OnEvent, c.Roles = slices.Clone(c.OnEvent), maps.Clone(c.Roles)
+	for role, permissions := range c.Roles {
+		c.Roles[role] = slices.Clone(permissions)
+	}
+	if c.Sessions.Cookies != nil {
+		cookies := *c.Sessions.Cookies
+		cookies.TrustedOrigins = slices.Clone(cookies.TrustedOrigins)
+		c.Sessions.Cookies = &cookies
+	}
+	return c
+}
+
+// String returns the settings, one a line, each with the name of its field of [Config].
+func (s Settings) String() string {
+	var lines []string
+	for _, a := range s.attrs() {
+		lines = append(lines, a.String())
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Format implements fmt.Formatter. It prints the text of String for every verb, so that the
+// contents of stores and other parts are not printed.
+func (s Settings) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
+
+// LogValue implements slog.LogValuer. It returns a group with the lines of String.
+func (s Settings) LogValue() slog.Value { return slog.GroupValue(s.attrs()...) }
+
+// attrs returns the settings by the names of their fields.
+func (s Settings) attrs() []slog.Attr {
+	attrs := []slog.Attr{slog.Int("Tokens.Keys", len(s.Keys))}
+	for i, key := range s.Keys {
+		attrs = append(attrs, slog.String(fmt.Sprintf("Tokens.Keys[%d]", i), key.describe()))
+	}
+	attrs = append(attrs,
+		slog.String("Tokens.Issuer", s.Tokens.Issuer),
+		slog.String("Tokens.Audience", s.Tokens.Audience),
+		slog.Bool("Tokens.AccessTokenProfile", s.Tokens.AccessTokenProfile),
+		slog.String("Tokens.ClientID", s.Tokens.ClientID),
+		slog.Duration("Tokens.Lifetime", s.Tokens.Lifetime),
+		slog.Duration("Tokens.Leeway", s.Tokens.Leeway),
+		slog.Int("Tokens.CacheSize", s.Tokens.CacheSize),
+		slog.String("Users", typeName(s.Users)),
+		slog.String("Sessions.Store", typeName(s.Sessions.Store)))
+	if s.Sessions.Store != nil {
+		attrs = append(attrs,
+			slog.Duration("Sessions.Idle", s.Sessions.Idle),
+			slog.Duration("Sessions.Absolute", s.Sessions.Absolute),
+			slog.Duration("Sessions.Grace", s.Sessions.Grace),
+			slog.Int("Sessions.PerUser", s.Sessions.PerUser),
+			slog.Bool("Sessions.Cookies", s.Sessions.Cookies != nil))
+	}
+	if c := s.Sessions.Cookies; c != nil {
+		attrs = append(attrs,
+			slog.Duration("Sessions.Cookies.Idle", c.Idle),
+			slog.Duration("Sessions.Cookies.Absolute", c.Absolute),
+			slog.String("Sessions.Cookies.LoginPath", c.LoginPath),
+			slog.String("Sessions.Cookies.TrustedOrigins", strings.Join(c.TrustedOrigins, " ")))
+	}
+	var factors []string
+	for _, f := range s.SecondFactors {
+		factors = append(factors, f.Method())
+	}
+	return append(attrs,
+		slog.String("Tickets", typeName(s.Tickets)),
+		slog.String("SecondFactors", strings.Join(factors, " ")),
+		slog.String("Authenticators", typeNames(s.Authenticators)),
+		slog.String("UserData", typeNames(s.UserData)),
+		slog.Bool("RequireVerifiedEmail", s.RequireVerifiedEmail),
+		slog.String("Throttle", typeName(s.Throttle)),
+		slog.Duration("StoreTimeout", s.StoreTimeout),
+		slog.String("Passwords.Hasher", s.HasherName),
+		slog.Int("Passwords.MinLength", s.Passwords.MinLength),
+		slog.Bool("Passwords.Check", s.Passwords.Check != nil),
+		slog.Int("Passwords.MaxConcurrentHashes", s.Passwords.MaxConcurrentHashes),
+		slog.String("Roles", describeRoles(s.Roles)),
+		slog.String("AdminRole", s.AdminRole),
+		slog.Bool("EmailSubject", s.EmailSubject),
+		slog.Bool("ExtraClaims", s.ExtraClaims != nil),
+		slog.Int("OnEvent", len(s.OnEvent)))
+}
+
+// describe returns the key as it is logged.
+func (k KeyInfo) describe() string {
+	text := string(k.Algorithm) + " " + redacted
+	if k.ID != "" {
+		text = fmt.Sprintf("%s %q", text, k.ID)
+	}
+	if k.Signs {
+		return text + ", signs"
+	}
+	return text + ", verifies"
+}
+
+// typeName returns the type of a part, without its wrappers, or "off" for nil.
+func typeName(part any) string {
+	if part == nil {
+		return "off"
 	}
 	for {
-		around, ok := part.(interface{ Unwrap() any })
+		wrapper, ok := part.(interface{ Unwrap() any })
 		if !ok {
-			return part
+			return fmt.Sprintf("%T", part)
 		}
-		part = around.Unwrap()
+		part = wrapper.Unwrap()
 	}
 }
 
-// describeHasher names the schemes of a Hasher, with the cost of new hashes.
+// typeNames returns the types of parts.
+func typeNames[T any](parts []T) string {
+	var names []string
+	for _, part := range parts {
+		names = append(names, typeName(part))
+	}
+	return strings.Join(names, " ")
+}
+
+// same reports whether two values are equal. Values that cannot be compared are not.
+func same(a, b any) bool {
+	return reflect.TypeOf(a).Comparable() && reflect.TypeOf(b).Comparable() && a == b
+}
+
+// describeHasher returns the schemes of a Hasher and the cost of new hashes.
 func describeHasher(h Hasher) string {
 	switch h := h.(type) {
 	case chain:
@@ -111,7 +241,7 @@ func describeHasher(h Hasher) string {
 	return fmt.Sprintf("%T", h)
 }
 
-// describeRoles lists the role table.
+// describeRoles returns the role table as text.
 func describeRoles(table map[string][]string) string {
 	if table == nil {
 		return "any"

@@ -44,9 +44,9 @@ var (
 //     change the same version, exactly one wins.
 //   - E-mails and IDs are compared byte by byte. The caller has put e-mails into
 //     the form of [NormalizeEmail].
-//   - A text that a backend could not store, with a NUL or bytes that are not UTF-8, is
-//     one that no account has, and no failure: clients choose the texts that are looked
-//     up.
+//   - Clients choose the IDs, e-mails and prefixes that are looked up. A look-up of a text
+//     that a backend cannot store, with a NUL or invalid UTF-8, finds no account and does
+//     not fail.
 //   - Arguments and results share no memory with the stored accounts.
 //   - Times come from the caller; a store has no clock. It keeps them to the
 //     microsecond or better. Zero times come back as zero.
@@ -171,8 +171,8 @@ type SessionUserStore interface {
 //   - Attempts are counted before they are decided: of any number of concurrent calls of
 //     AttemptTicket at most MaxAttempts return the ticket.
 //   - The Kind is a part of the key: a ticket is never found under another kind.
-//   - A kind, ID or subject that a backend could not store is one that it does not have,
-//     and no failure.
+//   - A look-up of a kind, ID or subject that a backend cannot store finds no ticket and
+//     does not fail.
 type TicketStore interface {
 	// PutTicket stores a new ticket. If t.Subject is not empty, it removes the other
 	// tickets of the same Kind and Subject, in the same change. A Kind and ID that exist
@@ -189,7 +189,7 @@ type TicketStore interface {
 	ConsumeTicket(ctx context.Context, kind, id string, at time.Time) error
 
 	// DeleteTickets removes the tickets of a subject, of all kinds. No ticket is no error.
-	// An empty subject removes none: those tickets belong to no one subject.
+	// If the subject is empty, it removes none.
 	DeleteTickets(ctx context.Context, subject string) error
 
 	// DeleteExpiredTickets removes tickets whose ExpiresAt is not after at, limit at most
@@ -230,7 +230,7 @@ type Transactor interface {
 
 // UserData is implemented by features that keep data about users in tables of their own.
 // A Kit is given them in [Config].UserData, and calls them when an account is deleted,
-// reset or exported, within the transaction of that change.
+// reset or exported (see [Kit.DeleteUser], [Kit.ResetUser] and [Kit.ExportUser]), within the transaction of that change.
 type UserData interface {
 	// Name names the data in an export, such as "totp".
 	Name() string

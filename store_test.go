@@ -28,6 +28,11 @@ func TestMemoryStoreTickets(t *testing.T) {
 	storetest.TestTicketStore(t, func(*testing.T) authkit.TicketStore { return authkit.NewMemoryStore() })
 }
 
+func TestMemoryStoreTransactions(t *testing.T) {
+	t.Parallel()
+	storetest.TestTransactor(t, func(*testing.T) storetest.TransactorStore { return authkit.NewMemoryStore() })
+}
+
 func TestNewUserID(t *testing.T) {
 	t.Parallel()
 	form := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)

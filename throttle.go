@@ -98,7 +98,7 @@ func (k *Kit) throttled(ctx context.Context, a Attempt, attempt func() error) er
 	}
 	err = attempt()
 	_, challenged := errors.AsType[*ChallengeError](err)
-	failed := challenged || errors.Is(err, ErrInvalidCredentials) || errors.Is(err, ErrUserDisabled) ||
+	failed := challenged || isWrongProof(err) || errors.Is(err, ErrUserDisabled) ||
 		errors.Is(err, ErrEmailUnverified) || errors.Is(err, ErrInvalidRefreshToken)
 	if !failed && (err == nil || !hasLeft(ctx)) {
 		k.settle(ctx, a, err == nil)

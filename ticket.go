@@ -86,7 +86,8 @@ func ticketHash(kind, id, secret string) [32]byte {
 // ticket if the token is right. It does not consume the ticket: see [RedeemTicket]. It
 // counts before it compares, so concurrent guesses never exceed the limit.
 //
-// The error is ErrInvalidTicket for every reason of the caller's, or that of the store.
+// The error is ErrInvalidTicket for every reason of the caller's, ErrUnavailable if the
+// store failed, or the error of ctx.
 func AttemptTicket(ctx context.Context, store TicketStore, kind, token string) (Ticket, error) {
 	id, secret, ok := strings.Cut(token, ".")
 	if !ok || len(token) > maxSubjectLen || !validSubject(id) {
@@ -97,7 +98,7 @@ func AttemptTicket(ctx context.Context, store TicketStore, kind, token string) (
 	case errors.Is(err, ErrTicketNotFound):
 		return Ticket{}, ErrInvalidTicket
 	case err != nil:
-		return Ticket{}, err
+		return Ticket{}, unavailable(ctx, err)
 	}
 	hash := ticketHash(kind, id, secret)
 	if subtle.ConstantTimeCompare(hash[:], t.Hash[:]) != 1 {
@@ -113,12 +114,16 @@ func RedeemTicket(ctx context.Context, store TicketStore, kind, token string) (T
 	if err != nil {
 		return Ticket{}, err
 	}
-	err = store.ConsumeTicket(ctx, kind, t.ID, now())
-	if errors.Is(err, ErrTicketNotFound) {
-		err = ErrInvalidTicket
-	}
-	if err != nil {
-		return Ticket{}, err
+	switch err := store.ConsumeTicket(ctx, kind, t.ID, now()); {
+	case errors.Is(err, ErrTicketNotFound):
+		return Ticket{}, ErrInvalidTicket
+	case err != nil:
+		return Ticket{}, unavailable(ctx, err)
 	}
 	return t, nil
 }
+
+// Tickets returns the store of [Config].Tickets, or that of the accounts, with
+// [Config].StoreTimeout around every call. It is nil if there is none. Packages that make
+// tickets of their own use it.
+func (k *Kit) Tickets() TicketStore { return k.tickets }

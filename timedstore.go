@@ -174,6 +174,15 @@ func (s timedTx) InTx(ctx context.Context, f func(context.Context) error) error 
 	return timedError(ctx, s.timeout, func(ctx context.Context) error { return s.store.InTx(ctx, f) })
 }
 
+// forCalls returns a Transactor whose transactions have the time of a number of calls.
+func forCalls(tx Transactor, calls int) Transactor {
+	if t, ok := tx.(timedTx); ok && calls > 1 {
+		t.timeout *= time.Duration(calls)
+		return t
+	}
+	return tx
+}
+
 type timedJoined struct {
 	store   SessionUserStore
 	timeout time.Duration

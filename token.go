@@ -213,21 +213,21 @@ func (i *TokenIssuer) Issue(c Claims) (string, error) {
 		}
 	}
 
-	keys := i.keys.load().ring
+	keys := i.keys.load().keySet
 	key, err := keys.signing()
 	if err != nil {
 		return "", err
 	}
-	scratch := keys.scratch.Get().(*scratch)
-	defer keys.scratch.Put(scratch)
-	payload, err := claims.Append(scratch.buf[:0], &set, extra)
+	b := keys.buffers.Get().(*buffers)
+	defer keys.buffers.Put(b)
+	payload, err := claims.Append(b.buf[:0], &set, extra)
 	if err != nil {
 		return "", fmt.Errorf("authkit: %w", err)
 	}
 	// Payload and token share the buffer, one behind the other.
 	buf := append(payload, key.headers[i.profile]...)
 	buf = base64.RawURLEncoding.AppendEncode(buf, payload)
-	token, err := key.appendSignature(scratch, buf[len(payload):])
+	token, err := key.appendSignature(b, buf[len(payload):])
 	if err != nil {
 		return "", err
 	}

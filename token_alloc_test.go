@@ -27,9 +27,7 @@ func TestTokenAllocations(t *testing.T) {
 	tokAccepted(t, cached, remembered)
 
 	// Keys that may change cost nothing while they do not.
-	ring := ringOf(t, tokKey)
-	ring.Refresh = func(bool) {}
-	ring.Expire(time.Now().Add(time.Hour), time.Now().Add(time.Hour))
+	ring := fetchedRing(t, &keySource{keys: []authkit.Key{tokKey}, maxAge: time.Hour})
 	ringIssuer, ringVerifier := ringTokens(t, ring)
 
 	for _, tc := range []struct {

@@ -38,7 +38,7 @@ type verified struct {
 // look for themselves.
 type remembered struct {
 	verified
-	by *ring
+	by *keySet
 }
 
 // NewTokenVerifier returns a verifier for the tokens of an issuer with the same
@@ -98,10 +98,10 @@ func (c TokenConfig) bind(prefix string, sign bool) (*KeyRing, error) {
 		if n == 0 || n > maxKeys {
 			fault("Keys", "%d keys; set 1 to %d, the signing one first", n, maxKeys)
 		}
-		ring, faults := bindKeys(prefix+".Keys", c.Keys, sign)
+		set, faults := bindKeys(prefix+".Keys", c.Keys, sign)
 		errs = append(errs, faults...)
 		keys = new(KeyRing)
-		keys.state.Store(&ringState{ring: ring})
+		keys.state.Store(&ringSnapshot{keySet: set})
 	}
 	keys.mu.Lock() // the keys do not change between the look at them and the marks at the end
 	defer keys.mu.Unlock()
@@ -192,7 +192,7 @@ func (v *TokenVerifier) verify(token string) (verified, error) {
 	}
 	payload, err := keys.open(token, v.profile)
 	if err == errUnknownKey {
-		if next := v.keys.refreshed(keys); next != keys {
+		if next := v.keys.refreshUnknown(keys); next != keys {
 			keys = next
 			payload, err = keys.open(token, v.profile)
 		}
@@ -243,33 +243,33 @@ func (v *TokenVerifier) inTime(t *claims.Set) error {
 }
 
 // open checks the signature of a token and returns its decoded payload.
-func (r *ring) open(token string, p profile) (payload string, err error) {
+func (r *keySet) open(token string, p profile) (payload string, err error) {
 	first, last := strings.IndexByte(token, '.'), strings.LastIndexByte(token, '.')
 	if first <= 0 || last == first {
 		return "", errTokenMalformed
 	}
-	scratch := r.scratch.Get().(*scratch)
-	defer r.scratch.Put(scratch)
+	b := r.buffers.Get().(*buffers)
+	defer r.buffers.Put(b)
 
 	header, sig := token[:first], token[last+1:]
 	if key := r.byHeader[p][header]; key != nil {
-		if !key.verify(scratch, token[:last], sig) {
+		if !key.verify(b, token[:last], sig) {
 			return "", errTokenSignature
 		}
-	} else if err := r.verifyForeign(scratch, p, token, header, sig); err != nil {
+	} else if err := r.verifyForeign(b, p, token, header, sig); err != nil {
 		return "", err
 	}
 
 	segment := token[first+1 : last]
-	decoded, ok := scratch.decode(segment)
+	decoded, ok := b.decode(segment)
 	if !ok {
 		return "", errTokenMalformed
 	}
 	return string(decoded), nil
 }
 
-// decode decodes a segment. The result is valid until the scratch is used again.
-func (s *scratch) decode(segment string) ([]byte, bool) {
+// decode decodes a segment. The result is valid until the buffers are used again.
+func (s *buffers) decode(segment string) ([]byte, bool) {
 	// The text goes into the second half and its bytes into the first; a text that does
 	// not fit there gets memory of its own.
 	n, err := strict64.Decode(s.buf[:], append(s.buf[len(s.buf)/2:][:0], segment...))
@@ -281,7 +281,7 @@ func (s *scratch) decode(segment string) ([]byte, bool) {
 var strict64 = base64.RawURLEncoding.Strict()
 
 // verify reports whether sig is the key's signature of input.
-func (b *boundKey) verify(s *scratch, input, sig string) bool {
+func (b *signingKey) verify(s *buffers, input, sig string) bool {
 	if len(sig) != b.sigLen {
 		return false
 	}
@@ -298,7 +298,7 @@ func (b *boundKey) verify(s *scratch, input, sig string) bool {
 // verifyForeign verifies a token whose header is spelled as the library would not.
 // The header too is only parsed after one of the keys was found to have signed it:
 // the length of a signature tells which keys are worth trying.
-func (r *ring) verifyForeign(scratch *scratch, p profile, token, header, sig string) error {
+func (r *keySet) verifyForeign(b *buffers, p profile, token, header, sig string) error {
 	input := token[:len(token)-len(sig)-1]
 	for i := range len(input) {
 		if c := input[i]; !(c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.') {
@@ -307,7 +307,7 @@ func (r *ring) verifyForeign(scratch *scratch, p profile, token, header, sig str
 	}
 	err := errUnknownKey
 	for _, k := range r.keys {
-		if k.verify(scratch, input, sig) {
+		if k.verify(b, input, sig) {
 			if r.headerFits(k, p, header) {
 				return nil
 			}
@@ -320,7 +320,7 @@ func (r *ring) verifyForeign(scratch *scratch, p profile, token, header, sig str
 // headerFits reports whether a signed header is one that key k may have signed:
 // its own algorithm, its own kid, a typ of the profile, and no extension (RFC 7515 section
 // 4.1.11). Keys and addresses of keys in a header are not looked at.
-func (r *ring) headerFits(k *boundKey, p profile, segment string) bool {
+func (r *keySet) headerFits(k *signingKey, p profile, segment string) bool {
 	header, err := strict64.DecodeString(segment)
 	if err != nil {
 		return false

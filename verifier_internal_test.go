@@ -124,7 +124,7 @@ func TestKnownHeadersDecideAlike(t *testing.T) {
 		if len(slow[name].keys.load().byHeader[plainProfile]) == 0 {
 			t.Fatal("no header is known by its look")
 		}
-		slow[name].keys.load().byHeader = [profiles]map[string]*boundKey{}
+		slow[name].keys.load().byHeader = [profiles]map[string]*signingKey{}
 	}
 	var parts []string
 	for _, id := range []string{"", "a", "b", "c"} {
@@ -174,7 +174,7 @@ func TestKnownHeaders(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := v.keys.load().ring
+		r := v.keys.load().keySet
 		b := r.keys[0]
 		for _, p := range []profile{plainProfile, accessTokenProfile} {
 			if r.byHeader[p][strings.TrimSuffix(b.headers[p], ".")] != b {
@@ -226,8 +226,8 @@ func TestCacheIsAsked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := v.keys.load().ring
-	r.keys, r.byHeader = nil, [profiles]map[string]*boundKey{}
+	r := v.keys.load().keySet
+	r.keys, r.byHeader = nil, [profiles]map[string]*signingKey{}
 	if got, err := v.Verify(token); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("not remembered: %v, %v", got, err)
 	}

@@ -1,46 +1,50 @@
-// Package audit keeps a security log that cannot be changed unseen: who logged in, who did
-// not and why, who was denied, which account was changed by whom.
+// Package audit keeps a tamper-evident security log: logins, failures with their reasons,
+// denied requests, and changes to accounts with their actors.
 //
 //	store, err := trail.Open("/var/lib/service/audit.jsonl")
 //	auditLog, err := audit.New(store, audit.Options{Key: key})
 //	go auditLog.Run(ctx)
-//	kit, err := authkit.New(authkit.Config{OnEvent: auditLog.OnEvent, ...})
+//	kit, err := authkit.New(authkit.Config{
+//		OnEvent: []func(context.Context, authkit.Event){auditLog.OnEvent},
+//		...
+//	})
 //
-// Each [Entry] has a sequence number and a MAC, which covers the entry and the MAC of the one
-// before it. Package trail finds entries that were altered, dropped, swapped or added. Whoever can
-// write the store, but does not have the key, cannot make a chain.
+// Each [Entry] has a sequence number and a MAC that covers the entry and the MAC of the one
+// before it. Package trail finds entries that were altered, dropped, swapped or added. An
+// attacker who can write the store but does not have the key cannot make a valid chain.
 //
-// A log writes to a [Store]: a file (package trail), a table (package sqlstore), or a
-// [MemoryStore]. Several instances can write one table, in one chain: where another one was
-// first, an append is made again behind it.
+// A log writes to a [Store]: a file (package trail), a table (package auditsql), or a
+// [MemoryStore]. Several instances can write one table, in one chain: if another instance
+// was first, the log appends its entries behind it.
 //
 // # Logins do not wait
 //
-// OnEvent puts an entry into a queue in memory and returns; [Log.Run] writes it. A store that
-// hangs or fails delays no login. When the queue is full, events are lost, and counted: in
-// [Stats], and by an entry of [KindLost] in the log itself. What anyone can cause in any
-// number, such as refused tokens, gets half of the queue. Where no login may go unrecorded,
-// [Log.FailClosed] refuses requests while the queue is nearly full; OnEvent is called when
-// things have happened, and cannot refuse them.
+// [Log.OnEvent] adds an entry to a queue in memory and returns. [Log.Run] writes the queue. A
+// store that blocks or fails delays no login. If the queue is full, the log drops events and
+// counts them, in [Stats] and in an entry of [KindLost]. Events that anyone can cause in any
+// number, such as refused tokens, use at most half of the queue. If no login may go
+// unrecorded, [Log.FailClosed] refuses requests while the queue is nearly full. OnEvent
+// itself cannot refuse a request, since its events have happened.
 //
-// A program that is killed loses its queue, which is what happened in the last 20 milliseconds
-// while the store keeps up. It shows by an entry of KindStarted with no KindStopped before it.
+// A program that is killed loses its queue: the events of the last 20 milliseconds, while
+// the store keeps up. The log then has an entry of [KindStarted] without a [KindStopped]
+// before it.
 //
-// # What can be proved
+// # What a chain proves
 //
-// To verify a log by itself shows that what is there was written by this log, in this order, with
-// nothing left out before the last entry. That entries were cut off at the end, or all of it
-// replaced by an older copy, shows only against a [Head] that was kept where whoever did it
-// cannot write, such as a machine that is sent [Options].Mirror. Whoever has the key, a
-// program that was taken over among them, can write a log that never was; but not one that
-// agrees with a head from before.
+// A valid chain proves that this log wrote the entries, in this order, with none missing
+// before the last one. It does not prove that entries were not cut off at the end, or that
+// the log is not an older copy. To detect that, keep a [Head] where the attacker cannot
+// write, such as on a machine that receives [Options].Mirror. An attacker with the key, such
+// as one who has taken over the program, can write a false log, but not one that agrees with
+// an earlier head.
 //
 // # Erasing personal data
 //
-// What says who somebody is, and from where they came, is in the chain by a salted hash. When
-// it is erased along with its salt, by [Log.Erase], the chain stays whole, and trying all
-// addresses finds nobody. Whoever can write the store can erase, too; the log counts what it
-// erased itself, so that it shows in the report.
+// The chain covers only salted hashes of the data that identifies a user or a client. After
+// [Log.Erase] has removed the data and its salt, the chain is still valid, and no search
+// through all addresses recovers the data. An attacker who can write the store can erase,
+// too. The log counts what it erased itself, and a verification reports the difference.
 package audit
 
 import (
@@ -63,38 +67,40 @@ const (
 	storeTimeout = 5 * time.Second  // of an append, with what it takes to make it
 	drainTimeout = 10 * time.Second // of what is left when Run ends
 	maxBackoff   = 5 * time.Second
-	gather       = 20 * time.Millisecond // between writes, so that one fsync does for many entries
+	gather       = 20 * time.Millisecond // between writes, so that one fsync covers many entries
 )
 
 // Options configure a [Log].
 type Options struct {
-	// Key is what the chain is made with: 32 random bytes or more, used for nothing else,
-	// and kept where whoever can write the store cannot read it. It must be set. A new key
-	// needs a new, empty store.
+	// Key authenticates the chain: 32 random bytes or more, which nothing else uses. Keep it
+	// where a party that can write the store cannot read it. It is required. A new key needs
+	// a new, empty store.
 	Key []byte
 
-	// Queue is how many entries may wait to be written; zero means 8,192, of at most a
-	// kilobyte each. 16 are the fewest.
+	// Queue is the maximum number of entries that wait to be written, each of at most a
+	// kilobyte. If zero, it is 8,192. The least is 16.
 	Queue int
 
-	// Mirror, if not nil, is told of every entry that was written, at level Warn if its
-	// outcome is Failure, at Info otherwise: its kind, and as "entry" its JSON, which is a
-	// line of package trail. Erasing does not reach it.
+	// Mirror, if not nil, logs every entry that was written: its kind, and as "entry" its
+	// JSON, which is a line of package trail. The level is Warn if the outcome is Failure, and
+	// Info otherwise. Erasing does not reach it.
 	Mirror *slog.Logger
 
-	// Logger is told when the store fails, and when it is back; nil means slog.Default().
+	// Logger logs when the store fails, and when it works again. If nil, it is
+	// slog.Default().
 	Logger *slog.Logger
 }
 
-// Format writes nothing of the options, which hold a key.
+// Format implements fmt.Formatter. It prints a fixed text for every verb, so that logging
+// the options does not reveal the key.
 func (Options) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("audit.Options{[redacted]}")) }
 
-// Stats are how a log is doing.
+// Stats are the counts of a log.
 type Stats struct {
 	Written uint64 // entries, since New
 	Waiting int    // entries in the queue
 	Lost    uint64 // events, since New
-	Err     error  // of the store, if the last write failed
+	Err     error  // the error of the store, if the last write failed
 }
 
 // A Log writes the security log. It is safe for concurrent use.
@@ -116,11 +122,11 @@ type Log struct {
 	ready   bool    // head was read
 	taken   []Entry // what was waiting; its memory is used again
 	batch   []Entry // the end of taken that is not known to be written
-	linked  int     // so many of batch are in the chain
+	linked  int     // the number of entries in batch that are in the chain
 }
 
-// New returns a Log that goes on where the store ends, or an error that joins every fault of
-// the arguments. It neither reads nor writes: that is for [Log.Run].
+// New returns a Log that continues at the end of the store, or an error that joins all
+// problems of the arguments. It neither reads nor writes; [Log.Run] does.
 func New(store Store, opts Options) (*Log, error) {
 	var errs []error
 	if store == nil {
@@ -142,11 +148,11 @@ func New(store Store, opts Options) (*Log, error) {
 	}, nil
 }
 
-// OnEvent is for [authkit.Config].OnEvent. It returns at once. Where several want to hear of
-// events, it is one of those that a function of the host's calls.
+// OnEvent adds an event to the log. It returns at once. Use it as one of
+// [authkit.Config].OnEvent.
 //
-// The actor is whoever the request authenticated, or the user who logged in; the client is
-// that of [authkit.WithClient], which handlers and guards see to.
+// The actor is [authkit.Event].ActorID. If the event names none, it is the principal of ctx
+// or the user who logged in. The client is that of [authkit.ClientFrom].
 func (l *Log) OnEvent(ctx context.Context, e authkit.Event) {
 	limit := l.limit
 	if floods(e) {
@@ -155,7 +161,7 @@ func (l *Log) OnEvent(ctx context.Context, e authkit.Event) {
 	l.add(newEntry(ctx, e), limit)
 }
 
-// add puts an entry into the queue, if it has fewer than limit.
+// add adds an entry to the queue, if the queue has fewer than limit.
 func (l *Log) add(e Entry, limit int) {
 	l.mu.Lock()
 	if len(l.waiting) < limit {
@@ -168,7 +174,7 @@ func (l *Log) add(e Entry, limit int) {
 	l.wakeUp()
 }
 
-// wakeUp lets Run look at the queue.
+// wakeUp makes Run read the queue.
 func (l *Log) wakeUp() {
 	select {
 	case l.wake <- struct{}{}:
@@ -176,9 +182,9 @@ func (l *Log) wakeUp() {
 	}
 }
 
-// FailClosed is middleware that answers 503 while the queue is three quarters full: because
-// the store fails, or is too slow, or nobody runs [Log.Run]. It belongs around what must not
-// happen unrecorded, such as the token endpoint.
+// FailClosed is middleware that answers 503 while the queue is three quarters full. The
+// queue fills if the store fails or is too slow, or if [Log.Run] does not run. Use it around
+// handlers whose events must be recorded, such as the token endpoint.
 func (l *Log) FailClosed(next http.Handler) http.Handler {
 	refused := authkit.ProblemFor(authkit.ErrUnavailable)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -190,7 +196,7 @@ func (l *Log) FailClosed(next http.Handler) http.Handler {
 	})
 }
 
-// Stats returns how the log is doing.
+// Stats returns the counts of the log.
 func (l *Log) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -199,9 +205,9 @@ func (l *Log) Stats() Stats {
 	return s
 }
 
-// Run writes what OnEvent is told, until ctx is done, and then what is left, for 10 seconds
-// at most. It returns the context's error, joined with why something was left unwritten.
-// While the store fails it tries again, every 5 seconds in the end. Run it once.
+// Run writes the queue until ctx is done, and then the rest of it, for at most 10 seconds. It
+// returns the error of ctx, joined with another one if entries were left unwritten. If the
+// store fails, Run tries again, in the end every 5 seconds. Call it once.
 func (l *Log) Run(ctx context.Context) error {
 	done := make(chan error, 1)
 	l.add(Entry{Time: now(), Kind: KindStarted, Outcome: Success}, 2*maxQueue)
@@ -210,12 +216,12 @@ func (l *Log) Run(ctx context.Context) error {
 	select {
 	case err := <-done:
 		return err
-	case <-time.After(drainTimeout + time.Second): // a store that does not listen to its context is left to itself
+	case <-time.After(drainTimeout + time.Second): // the store ignores its context
 		return errors.Join(ctx.Err(), fmt.Errorf("audit: the store hangs, with entries unwritten: %w", context.DeadlineExceeded))
 	}
 }
 
-// run is what Run does, for as long as the store may take.
+// run is Run without the time-out for a store that ignores its context.
 func (l *Log) run(ctx context.Context) error {
 	var backoff time.Duration
 	for ctx.Err() == nil {
@@ -247,7 +253,7 @@ func (l *Log) run(ctx context.Context) error {
 	}
 }
 
-// pause waits for a time, or until ctx is done.
+// pause waits for d or until ctx is done.
 func pause(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
@@ -256,8 +262,8 @@ func pause(ctx context.Context, d time.Duration) {
 }
 
 // Erase removes the personal data of a user from all entries that were written until now; see
-// [Entry.Erase]. That it did, and who asked for it, is an entry itself, which does not name
-// the user. After an error call it again.
+// [Entry.Erase]. It adds an entry of [KindErased] with the actor, which does not name the
+// user. After an error, call it again.
 func (l *Log) Erase(ctx context.Context, userID string) error {
 	if err := l.Flush(ctx); err != nil {
 		return err

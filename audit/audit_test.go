@@ -102,7 +102,7 @@ func TestKitsEvents(t *testing.T) {
 	store, users := audit.NewMemoryStore(0), authkit.NewMemoryStore()
 	l := newLog(t, store)
 	kit, err := authkit.New(authkit.Config{
-		Secret: testKey, Users: users, Sessions: authkit.SessionConfig{Store: users}, OnEvent: l.OnEvent,
+		Secret: testKey, Users: users, Sessions: authkit.SessionConfig{Store: users}, OnEvent: []func(context.Context, authkit.Event){l.OnEvent},
 		Passwords: authkit.PasswordConfig{Hasher: authkit.Schemes(authkit.Bcrypt{Cost: 4, InsecureLowCost: true})},
 	})
 	require.NoError(t, err)
@@ -126,8 +126,15 @@ func TestKitsEvents(t *testing.T) {
 	mux.HandleFunc("POST /disable", authkit.Roles("admin"), func(_ http.ResponseWriter, r *http.Request) {
 		require.NoError(t, kit.DisableUser(r.Context(), user.ID))
 	})
+	mux.HandleFunc("POST /roles", authkit.Roles("admin"), func(_ http.ResponseWriter, r *http.Request) {
+		_, err := kit.AddRole(r.Context(), user.ID, "editor")
+		require.NoError(t, err)
+		require.Error(t, kit.ChangePassword(r.Context(), admin.ID, "wrong password", "another password"))
+		_, err = kit.UnlockUser(authkit.WithSystem(r.Context(), "job"), admin.ID)
+		require.NoError(t, err)
+	})
 	mux.HandleFunc("GET /root", authkit.Roles("root"), func(http.ResponseWriter, *http.Request) {})
-	for _, route := range []string{"POST /disable", "GET /root"} {
+	for _, route := range []string{"POST /disable", "GET /root", "POST /roles"} {
 		method, path, _ := strings.Cut(route, " ")
 		r := httptest.NewRequestWithContext(ctx, method, path, nil)
 		r.Header.Set("Authorization", "Bearer "+token.AccessToken)
@@ -156,6 +163,9 @@ func TestKitsEvents(t *testing.T) {
 		{authkit.EventRefreshFailure, "failure", "", "", "malformed", ""},
 		{authkit.EventUserDisabled, "success", admin.ID, user.ID, "", ""},
 		{authkit.EventAccessDenied, "failure", admin.ID, admin.ID, "missing_role", "GET /root"},
+		{authkit.EventRolesChanged, "success", admin.ID, user.ID, "", ""},
+		{authkit.EventPasswordCheck, "failure", admin.ID, admin.ID, "wrong_password", ""},
+		{authkit.EventUserUnlocked, "success", "system:job", admin.ID, "", ""},
 	}, got)
 	require.NotEmpty(t, entries[4].SessionID)
 	require.Equal(t, entries[4].SessionID, entries[8].SessionID)
@@ -167,6 +177,7 @@ func TestKitsEvents(t *testing.T) {
 	for _, secret := range []string{"password", "typed-name", "example.com", token.AccessToken, token.RefreshToken, string(stored.PasswordHash), "nonsense"} {
 		if secret == "password" {
 			text = bytes.ReplaceAll(text, []byte("wrong_password"), nil)
+			text = bytes.ReplaceAll(text, []byte(authkit.EventPasswordCheck), nil)
 		}
 		require.NotContains(t, string(text), secret)
 	}

@@ -10,26 +10,27 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// The kinds of entries that a log writes of itself, beside those of [authkit.EventKind].
+// The kinds of entries about the log itself, beside those of [authkit.EventKind].
 const (
 	KindStarted authkit.EventKind = "audit_started" // Run began; without a KindStopped before it, the program was killed
 	KindStopped authkit.EventKind = "audit_stopped" // Run ended in order
-	KindLost    authkit.EventKind = "audit_lost"    // Count events were lost about here
+	KindLost    authkit.EventKind = "audit_lost"    // Count events were lost at about this place
 	KindErased  authkit.EventKind = "audit_erased"  // Count parts of entries were erased; see [Log.Erase]
 )
 
 // The outcomes of entries.
 const (
 	Success = "success"
-	Failure = "failure" // it was refused, or something broke: Reason says which
+	Failure = "failure" // it was refused, or something failed; see Reason
 )
 
-// An Entry is one line of the log: who did what to which account, from where, and how it
-// ended. It holds no password, token, hash of one, or name that somebody typed, and no text
-// of an error. Texts are UTF-8 that prints, of bounded length.
+// An Entry is one line of the log: an event with its actor, its account, its client and its
+// outcome. It holds no password, token or hash of one, no name that a client sent, and no
+// text of an error. Texts are printable UTF-8 of bounded length.
 //
-// Two parts of it are personal data: the client (ActorID to RequestID), and TargetID. They
-// are in the chain by a salted hash alone, so that they can be erased; see [Entry.Erase].
+// Two parts of an entry are personal data: the client (ActorID to RequestID), and TargetID.
+// The chain covers only a salted hash of each, so that they can be erased; see
+// [Entry.Erase].
 type Entry struct {
 	Seq     uint64            `json:"seq"`  // from 1, without gaps
 	Time    time.Time         `json:"time"` // UTC, in microseconds
@@ -39,7 +40,9 @@ type Entry struct {
 	Route   string            `json:"route,omitempty"`  // of a denied request: the pattern
 	Count   uint64            `json:"count,omitempty"`  // of KindLost and KindErased
 
-	ActorID    string `json:"actor_id,omitempty"` // who acted; empty where nobody proved who they are
+	// ActorID is the actor: a user ID, or "service:" or "system:" and a name; see
+	// [authkit.Event]. It is empty if the client has not proved who it is.
+	ActorID    string `json:"actor_id,omitempty"`
 	SessionID  string `json:"session_id,omitempty"`
 	Address    string `json:"address,omitempty"`
 	Agent      string `json:"agent,omitempty"` // the User-Agent, at most 256 bytes
@@ -47,16 +50,17 @@ type Entry struct {
 	ClientSalt []byte `json:"client_salt,omitempty"` // 16 bytes; empty once the client is erased
 	ClientHash []byte `json:"client_hash"`           // SHA-256
 
-	TargetID   string `json:"target_id,omitempty"`   // the account that it is about, if one is known
+	TargetID   string `json:"target_id,omitempty"`   // the account that the event is about, if one is known
 	TargetSalt []byte `json:"target_salt,omitempty"` // 16 bytes; empty once the target is erased
 	TargetHash []byte `json:"target_hash"`           // SHA-256
 
 	MAC []byte `json:"mac"` // HMAC-SHA-256 of all but the personal data, and of the MAC before
 }
 
-// Erase removes the personal data of a user: the target, if that is the user, and the
-// client, if that is the user, or if nobody is known who it was and the user is the target.
-// It returns how many of the two it removed. The chain stays whole.
+// Erase removes the personal data of a user from the entry, and returns the number of parts
+// that it removed. It removes the target if that is the user. It removes the client if the
+// actor is the user, or if the actor is unknown and the target is the user. The chain stays
+// whole.
 func (e *Entry) Erase(userID string) (parts int) {
 	if userID == "" {
 		return 0
@@ -88,26 +92,54 @@ func (e *Entry) clone() Entry {
 	return c
 }
 
-// An actor is who can have caused a kind of event.
+// An actor is the party that causes a kind of event, for events that name none.
 type actor int
 
 const (
-	caller actor = iota // whoever the request authenticated, if anybody
-	self                // the user that it is about
-	nobody              // who did it has proved nothing
+	caller actor = iota // the principal of the request, if there is one
+	self                // the user of the event
+	nobody              // a client that has not proved who it is
 )
 
-// actorOf returns who acts in a kind of event, and whether the kind is one of authkit's.
+// actorOf returns the actor of a kind of event. It reports false for a kind that package
+// authkit does not have.
 func actorOf(kind authkit.EventKind) (a actor, known bool) {
 	switch kind {
 	case authkit.EventLoginSuccess, authkit.EventSessionRenewed, authkit.EventPasswordRehash, authkit.EventAccessDenied:
 		return self, true
-	case authkit.EventLoginFailure, authkit.EventLoginThrottled, authkit.EventRateLimited, authkit.EventRefreshFailure, authkit.EventTokenReuse, authkit.EventTokenRefused, authkit.EventStoreFailure:
+	case authkit.EventLoginFailure, authkit.EventLoginChallenge, authkit.EventLoginThrottled, authkit.EventRateLimited,
+		authkit.EventRefreshFailure, authkit.EventTokenReuse, authkit.EventTokenRefused, authkit.EventStoreFailure:
 		return nobody, true
-	case authkit.EventLogout, authkit.EventPasswordChange, authkit.EventUserCreated, authkit.EventUserDisabled, authkit.EventUserDeleted:
+	case authkit.EventLogout, authkit.EventPasswordCheck, authkit.EventPasswordChange, authkit.EventUserCreated,
+		authkit.EventUserUpdated, authkit.EventRolesChanged, authkit.EventUserLocked, authkit.EventUserUnlocked,
+		authkit.EventUserDisabled, authkit.EventUserEnabled, authkit.EventUserDeleted:
 		return caller, true
 	}
 	return caller, false
+}
+
+// actorID returns the [Entry].ActorID of an event. A Kit names the actor, unless that is the
+// user of the event or unknown. Events of other parts, such as a throttle, name none.
+func actorID(ctx context.Context, e authkit.Event) string {
+	if e.ActorID != "" {
+		return e.ActorID
+	}
+	switch a, _ := actorOf(e.Kind); a {
+	case self:
+		return e.UserID
+	case caller:
+		p, _ := authkit.PrincipalFrom(ctx)
+		switch {
+		case p.ActorID != "":
+			return p.ActorID
+		case p.Kind == authkit.System:
+			return "system:" + p.Name
+		case p.Name != "":
+			return "service:" + p.Name
+		}
+		return p.UserID
+	}
+	return ""
 }
 
 // floods reports whether anyone can cause any number of such events.
@@ -122,18 +154,10 @@ func newEntry(ctx context.Context, ev authkit.Event) Entry {
 		Time: now(), Kind: authkit.EventKind(clean(string(ev.Kind), 64)), Outcome: Success,
 		Reason: authkit.Reason(clean(string(ev.Reason), 64)), Route: clean(ev.Route, 256),
 		SessionID: clean(ev.SessionID, 64), Address: client.Address, Agent: client.Device, RequestID: client.RequestID,
-		TargetID: clean(ev.UserID, 255),
+		ActorID: clean(actorID(ctx, ev), 255), TargetID: clean(ev.UserID, 255),
 	}
 	if ev.Reason != "" || ev.Err != nil {
 		e.Outcome = Failure
-	}
-	switch a, _ := actorOf(ev.Kind); a {
-	case self:
-		e.ActorID = e.TargetID
-	case caller:
-		if p, ok := authkit.PrincipalFrom(ctx); ok {
-			e.ActorID = clean(p.UserID, 255)
-		}
 	}
 	return e
 }

@@ -51,7 +51,7 @@ func eventKinds(t *testing.T) map[string]authkit.EventKind {
 func TestEveryEventKind(t *testing.T) {
 	t.Parallel()
 	kinds := eventKinds(t)
-	require.GreaterOrEqual(t, len(kinds), 14, "the way kinds are declared has changed")
+	require.GreaterOrEqual(t, len(kinds), 23, "the way kinds are declared has changed")
 	for name, kind := range kinds {
 		a, known := actorOf(kind)
 		require.True(t, known, "%s is not in actorOf", name)
@@ -63,6 +63,13 @@ func TestEveryEventKind(t *testing.T) {
 			want = "u1"
 		}
 		require.Equal(t, want, e.ActorID, name)
+		e = newEntry(t.Context(), authkit.Event{Kind: kind, UserID: "u1", ActorID: "system:cli:olga"})
+		require.Equal(t, "system:cli:olga", e.ActorID, "%s: the event knows better", name)
+		require.Equal(t, "u1", e.TargetID)
+		if a == caller {
+			e = newEntry(authkit.WithSystem(t.Context(), "job"), authkit.Event{Kind: kind, UserID: "u1"})
+			require.Equal(t, "system:job", e.ActorID, name)
+		}
 	}
 	_, known := actorOf("a_kind_of_the_hosts")
 	require.False(t, known)
@@ -82,10 +89,10 @@ func TestEntriesAreClean(t *testing.T) {
 	evil := "a\r\n\x00\x1b[31m\u202e\u2028\xff" + strings.Repeat("é", 5000)
 	ctx := authkit.WithClient(context.Background(), authkit.ClientInfo{Address: evil, Device: evil, RequestID: evil})
 	e := newEntry(ctx, authkit.Event{
-		Kind: authkit.EventKind(evil), UserID: evil, SessionID: evil, Reason: authkit.Reason(evil), Route: evil,
+		Kind: authkit.EventKind(evil), UserID: evil, ActorID: evil, SessionID: evil, Reason: authkit.Reason(evil), Route: evil,
 	})
 	require.LessOrEqual(t, len(e.Agent), 256)
-	for _, text := range []string{string(e.Kind), string(e.Reason), e.Route, e.SessionID, e.Address, e.Agent, e.RequestID, e.TargetID} {
+	for _, text := range []string{string(e.Kind), string(e.Reason), e.Route, e.SessionID, e.Address, e.Agent, e.RequestID, e.ActorID, e.TargetID} {
 		require.True(t, utf8.ValidString(text))
 		require.True(t, strings.HasPrefix(text, "a   "), text)
 		require.LessOrEqual(t, len(text), 256)

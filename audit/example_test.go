@@ -20,7 +20,7 @@ func Example() {
 	kit, err := authkit.New(authkit.Config{
 		Secret:    []byte("a secret of 32 random bytes, or more"),
 		Passwords: authkit.PasswordConfig{Hasher: authkit.Bcrypt{Cost: 10}},
-		OnEvent:   auditLog.OnEvent,
+		OnEvent:   []func(context.Context, authkit.Event){auditLog.OnEvent},
 	})
 	if err != nil {
 		log.Fatal(err)

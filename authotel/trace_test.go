@@ -20,6 +20,7 @@ import (
 
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/authotel"
+	"github.com/authkit-go/authkit/doctor"
 	"github.com/authkit-go/authkit/throttle"
 )
 
@@ -210,7 +211,7 @@ func TestThrottleSpans(t *testing.T) {
 	_, err = kit.Login(t.Context(), "ann@example.com", "another "+password)
 	require.NoError(t, err)
 	require.Equal(t, []string{"Throttle.Clear", "Throttle.Begin", "Throttle.End"}, names(spans.GetSpans()))
-	require.True(t, slices.ContainsFunc(kit.Doctor(t.Context()), func(f authkit.Finding) bool { return f.Code == "memory_throttle" }))
+	require.True(t, slices.ContainsFunc(doctor.Check(t.Context(), kit), func(f authkit.Finding) bool { return f.Code == "memory_throttle" }))
 }
 
 // A failure of the store marks the span around it, but its text is not in the span.
@@ -231,7 +232,7 @@ func TestDoctorSeesThrough(t *testing.T) {
 	t.Parallel()
 	kit, _, _ := tracedKit(t)
 	found := 0
-	for _, f := range kit.Doctor(t.Context()) {
+	for _, f := range doctor.Check(t.Context(), kit) {
 		if f.Code == "remote" {
 			found++
 		}

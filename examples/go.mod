@@ -6,6 +6,7 @@ require (
 	github.com/authkit-go/authkit v0.0.0
 	github.com/authkit-go/authkit/authotel v0.0.0
 	github.com/authkit-go/authkit/redisstore v0.0.0
+	github.com/coder/websocket v1.8.15
 	github.com/gin-gonic/gin v1.12.0
 	github.com/go-chi/chi/v5 v5.5.0
 	github.com/go-sql-driver/mysql v1.10.1

@@ -29,16 +29,16 @@ func Example() {
 	defer login.Close()
 
 	remote, err := jwks.NewRemote(jwks.RemoteConfig{
-		URL:    login.URL, // https://login.example.com/.well-known/jwks.json, in real life
+		URL:    login.URL, // in production: https://login.example.com/.well-known/jwks.json
 		Client: login.Client(),
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
 	if err := remote.Fetch(context.Background()); err != nil {
-		log.Print(err) // or wait for the first token to try again
+		log.Print(err) // the first token tries again
 	}
-	orders, err := authkit.NewTokenVerifier(authkit.TokenConfig{Ring: remote.Ring(), Issuer: "https://login.example.com", Audience: "orders"})
+	orders, err := authkit.NewTokenVerifier(authkit.TokenConfig{Ring: remote, Issuer: "https://login.example.com", Audience: "orders"})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func Example() {
 	claims, err := orders.Verify(token)
 	fmt.Println(claims.Subject, err)
 
-	// Somebody else's key.
+	// A token signed with another key.
 	other, err := jwks.GenerateKey(authkit.ES256)
 	if err != nil {
 		log.Fatal(err)
@@ -62,14 +62,14 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	_, err = orders.Verify(forged) // which was fetched for less than 30 seconds ago
+	_, err = orders.Verify(forged) // the keys were fetched less than 30 seconds ago
 	fmt.Println(errors.Is(err, authkit.ErrInvalidToken))
 	// Output:
 	// ada <nil>
 	// true
 }
 
-// A key is made once and kept as PEM, such as in a file that only the service can read.
+// Generate a key once, and keep it as PEM in a file that only the service can read.
 func ExampleMarshalPEM() {
 	key, err := jwks.GenerateKey(authkit.EdDSA)
 	if err != nil {

@@ -14,17 +14,19 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// Handler returns a handler that serves the public keys of a ring as a JSON Web Key Set (RFC 7517
-// section 5) to GET and HEAD, and answers 405 to all else. The HS keys of the ring are not in it.
-// Whoever fetches the set may keep it for five minutes, so a new key has to be in the ring for as
-// long before it signs: see authkit.KeyRing.Replace. It panics if ring is nil.
+// Handler returns a handler that serves the public keys of a ring as a JSON Web Key Set (RFC
+// 7517 section 5). The set does not contain HS keys. Methods other than GET and HEAD get 405.
+// It panics if ring is nil.
 //
-// The usual place is /.well-known/jwks.json, and it needs no authentication. For the keys of a Kit:
+// Clients may keep the set for five minutes. A new key must be in the ring for as long before
+// it signs: see [authkit.KeyRing.Replace].
+//
+// The usual path is /.well-known/jwks.json, without authentication. For the keys of a Kit:
 //
 //	mux.Handle("GET /.well-known/jwks.json", authkit.Public(), jwks.Handler(kit.KeyRing()))
 func Handler(ring *authkit.KeyRing) http.Handler {
 	if ring == nil {
-		panic("jwks: Handler of no ring")
+		panic("jwks: Handler: nil ring")
 	}
 	return &handler{ring: ring}
 }
@@ -34,7 +36,7 @@ type handler struct {
 	latest atomic.Pointer[document]
 }
 
-// A document is a key set as it is sent.
+// A document is a key set in the form of the response.
 type document struct {
 	keys []authkit.Key
 	body []byte
@@ -60,11 +62,11 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header.Set("Content-Length", strconv.Itoa(len(d.body)))
 	w.WriteHeader(http.StatusOK)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(d.body) // a client that is gone cannot be told
+		_, _ = w.Write(d.body) // the client may be gone
 	}
 }
 
-// document returns the key set of now, made anew only if the keys are other ones.
+// document returns the current key set. It reuses the latest document if the keys are the same.
 func (h *handler) document() *document {
 	keys := h.ring.PublicKeys()
 	if d := h.latest.Load(); d != nil && slices.EqualFunc(d.keys, keys, same) {
@@ -86,14 +88,14 @@ func (h *handler) document() *document {
 	return d
 }
 
-// same reports whether two public keys are the same.
+// same reports whether two public keys are equal.
 func same(a, b authkit.Key) bool {
 	public, ok := a.Public.(interface{ Equal(crypto.PublicKey) bool })
 	return a.ID == b.ID && a.Algorithm == b.Algorithm && ok && public.Equal(b.Public)
 }
 
-// matches reports whether an If-None-Match header holds an entity tag (RFC 9110 section 13.1.2). None
-// of ours has a comma in it.
+// matches reports whether an If-None-Match header contains an entity tag (RFC 9110 section
+// 13.1.2). The tag must not contain a comma.
 func matches(values []string, etag string) bool {
 	for _, value := range values {
 		for tag := range strings.SplitSeq(value, ",") {

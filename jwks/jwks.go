@@ -1,20 +1,20 @@
-// Package jwks makes, loads, serves and fetches the keys of tokens: JSON Web Keys (RFC 7517) and
-// PEM.
+// Package jwks generates, loads, publishes and fetches the keys of tokens, as JSON Web Keys
+// (RFC 7517) and as PEM.
 //
-// A service that issues tokens publishes its public keys with [Handler]; one that verifies them
-// fetches those with a [Remote], whose ring goes into authkit.TokenConfig:
+// A service that issues tokens publishes its public keys with [Handler]. A service that
+// verifies them fetches those keys with the ring of [NewRemote]:
 //
-//	remote, err := jwks.NewRemote(jwks.RemoteConfig{URL: "https://login.example.com/.well-known/jwks.json"})
+//	ring, err := jwks.NewRemote(jwks.RemoteConfig{URL: "https://login.example.com/.well-known/jwks.json"})
 //	...
 //	verifier, err := authkit.NewTokenVerifier(authkit.TokenConfig{
-//		Ring: remote.Ring(), Issuer: "https://login.example.com", Audience: "orders", CacheSize: 10_000,
+//		Ring: ring, Issuer: "https://login.example.com", Audience: "orders", CacheSize: 10_000,
 //	})
 //
-// Each Remote has a ring of its own, so that the key of one issuer is never taken for that of
-// another whatever its ID. Set Issuer: it ties the tokens to the keys.
+// Use one ring for each issuer, so that a key of one issuer never verifies tokens of another.
+// Set Issuer too, because it binds the tokens to the keys.
 //
-// [GenerateKey] makes a key and [MarshalPEM] saves it; [ParsePEM] and [ParseKey] load one. For how
-// keys rotate see authkit.KeyRing.Replace.
+// [GenerateKey] generates a key, and [MarshalPEM] encodes it. [ParsePEM] and [ParseKey] load
+// a key. See [authkit.KeyRing.Replace] for how to rotate keys.
 package jwks
 
 import (
@@ -32,9 +32,9 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// GenerateKey returns a new key for an algorithm: 3,072 bits for RS256 and PS256, a random Secret as
-// long as the hash for the HS algorithms. The ID of an asymmetric key is its thumbprint (RFC 7638),
-// that of an HS key is random. The error is that the algorithm is none of authkit's.
+// GenerateKey returns a new key for an algorithm. RSA keys have 3,072 bits. The Secret of an
+// HS key is as long as its hash. The ID of an asymmetric key is its thumbprint (RFC 7638), and
+// that of an HS key is random. It returns an error if the algorithm is unknown.
 func GenerateKey(alg authkit.Algorithm) (authkit.Key, error) {
 	if size, ok := map[authkit.Algorithm]int{authkit.HS256: 32, authkit.HS384: 48, authkit.HS512: 64}[alg]; ok {
 		secret := make([]byte, size)
@@ -60,7 +60,7 @@ func GenerateKey(alg authkit.Algorithm) (authkit.Key, error) {
 	return authkit.Key{ID: publicJWK(public).thumbprint(), Algorithm: alg, Private: private, Public: public}, nil
 }
 
-// A jwk is the public members of a JSON Web Key, in the order in which they are written.
+// A jwk holds the public members of a JSON Web Key, in the order of the output.
 type jwk struct {
 	Kty string `json:"kty"`
 	Use string `json:"use,omitempty"`
@@ -73,8 +73,8 @@ type jwk struct {
 	E   string `json:"e,omitempty"`
 }
 
-// publicJWK returns the members of a public key that was checked (RFC 7518 section 6, RFC 8037
-// section 2).
+// publicJWK returns the members of a valid public key (RFC 7518 section 6, RFC 8037 section
+// 2).
 func publicJWK(public crypto.PublicKey) jwk {
 	encode := base64.RawURLEncoding.EncodeToString
 	switch public := public.(type) {
@@ -100,7 +100,7 @@ func (k jwk) thumbprint() string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// check returns why a key cannot be used, or nil.
+// check returns an error if authkit refuses a key.
 func check(k authkit.Key) error {
 	_, err := authkit.NewKeyRing(k)
 	return err

@@ -21,17 +21,19 @@ import (
 const (
 	maxDocument = 64 << 10 // bytes
 	maxEntries  = 100
-	maxUsable   = 16   // what an authkit.KeyRing holds
+	maxUsable   = 16   // keys of an authkit.KeyRing
 	maxOctets   = 1024 // bytes of a number or a secret: RSA of 8,192 bits
 )
 
-// errUnusable is wrapped by the error for a key that may be good for something, but not for tokens.
+// errUnusable is wrapped by errors about valid keys that are not for tokens.
 var errUnusable = errors.New("not a key for tokens")
 
-// ParseKey returns the key in a JSON Web Key (RFC 7517, RFC 8037) of at most 64 KiB: private or
-// public for the kty RSA, EC on P-256 and OKP with Ed25519, secret for oct. The ID is the kid, and
-// empty without one. Without alg RSA is RS256; oct requires one. Names compare exactly, and none may
-// occur twice; x5c and x5u are not looked at.
+// ParseKey returns the key in a JSON Web Key (RFC 7517, RFC 8037) of at most 64 KiB.
+//
+// The kty is RSA, EC on P-256, or OKP with Ed25519, for private and public keys, or oct for
+// secrets. The ID is the kid, or empty. A key of kty RSA without an alg is for RS256. A key
+// of kty oct must have an alg. Names of members are compared exactly, and must be unique.
+// ParseKey ignores x5c and x5u.
 func ParseKey(jwk []byte) (authkit.Key, error) {
 	if len(jwk) > maxDocument {
 		return authkit.Key{}, fmt.Errorf("jwks: a key of %d bytes; %d are the most", len(jwk), maxDocument)
@@ -47,11 +49,14 @@ func ParseKey(jwk []byte) (authkit.Key, error) {
 	return k, nil
 }
 
-// ParseSet returns the keys for tokens in a JSON Web Key Set (RFC 7517 section 5), as somebody else
-// serves it: at most 64 KiB and 100 entries. Entries that are not for signatures, or of a kty, crv or
-// alg that authkit does not have, are left out. The set is refused as a whole, with an error that
-// names the entry, if one of them is secret or private, is broken, weak, or at odds with its alg, if
-// two keys have one kid, if one of several has none, and if more than 16 are left.
+// ParseSet returns the keys for tokens in a JSON Web Key Set (RFC 7517 section 5) of at most
+// 64 KiB and 100 entries. It skips entries that are not for signatures, and entries with an
+// unknown kty, crv or alg.
+//
+// It refuses the whole set, with an error that names the entry, if
+//   - a key is secret, private, broken, weak, or does not fit its alg,
+//   - two keys have the same kid, or one of several has none,
+//   - more than 16 keys remain.
 func ParseSet(jwks []byte) ([]authkit.Key, error) {
 	if len(jwks) > maxDocument {
 		return nil, fmt.Errorf("jwks: a set of %d bytes; %d are the most", len(jwks), maxDocument)
@@ -84,13 +89,13 @@ func ParseSet(jwks []byte) ([]authkit.Key, error) {
 	return keys, nil
 }
 
-// parseEntry reads a key that somebody else published.
+// parseEntry returns the key of an entry that an issuer published.
 func parseEntry(entry []byte) (authkit.Key, error) {
 	members, err := parseObject(entry)
 	if err != nil {
 		return authkit.Key{}, err
 	}
-	// Ahead of what would leave the entry out: whoever publishes a secret has none.
+	// First, because entries that are skipped must not contain secrets either.
 	for _, name := range []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"} {
 		if _, ok := members[name]; ok {
 			return authkit.Key{}, fmt.Errorf("a secret or private key: it has %q", name)
@@ -103,17 +108,17 @@ func parseEntry(entry []byte) (authkit.Key, error) {
 	return k, err
 }
 
-// An object is a JSON object by its members' names.
+// An object is a JSON object, by the names of its members.
 type object map[string]json.RawMessage
 
-// parseObject reads a JSON object. Names compare exactly and none occurs twice, as encoding/json
-// would not have it.
+// parseObject returns a JSON object. Unlike encoding/json it compares names exactly, and
+// refuses a name that occurs twice.
 func parseObject(data []byte) (object, error) {
 	broken := errors.New("not a JSON object, or one in which a name occurs twice")
 	if !utf8.Valid(data) || !json.Valid(data) {
 		return nil, broken
 	}
-	dec := json.NewDecoder(bytes.NewReader(data)) // which has no more to object to
+	dec := json.NewDecoder(bytes.NewReader(data)) // valid JSON, so Token returns no errors
 	if open, _ := dec.Token(); open != json.Delim('{') {
 		return nil, broken
 	}
@@ -130,7 +135,7 @@ func parseObject(data []byte) (object, error) {
 	return o, nil
 }
 
-// text returns a member that is a string, or an empty one if it is absent.
+// text returns a member that is a string. If the member is absent, text returns "".
 func (o object) text(name string) (string, error) {
 	raw, ok := o[name]
 	if !ok {
@@ -143,7 +148,7 @@ func (o object) text(name string) (string, error) {
 	return s, nil
 }
 
-// octets returns members that are base64url without padding (RFC 7515 section 2) and must be there.
+// octets returns required members in base64url without padding (RFC 7515 section 2).
 func (o object) octets(names ...string) ([][]byte, error) {
 	var all [][]byte
 	for _, name := range names {
@@ -152,7 +157,7 @@ func (o object) octets(names ...string) ([][]byte, error) {
 			return nil, err
 		}
 		b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-		if err != nil || len(b) == 0 || len(b) > maxOctets || base64.RawURLEncoding.EncodedLen(len(b)) != len(s) { // line ends are skipped
+		if err != nil || len(b) == 0 || len(b) > maxOctets || base64.RawURLEncoding.EncodedLen(len(b)) != len(s) { // DecodeString skips line ends
 			return nil, fmt.Errorf("%q is missing or not base64url of at most %d bytes", name, maxOctets)
 		}
 		all = append(all, b)
@@ -211,13 +216,13 @@ func (o object) key() (authkit.Key, error) {
 	if k.Algorithm == "" {
 		k.Algorithm = usual
 	}
-	if err := check(k); err != nil { // that alg fits the key, and that the key is sound
+	if err := check(k); err != nil { // alg does not fit the key, or the key is weak or broken
 		return authkit.Key{}, err
 	}
 	return k, nil
 }
 
-// forSignatures returns why a key is not meant for signatures, or nil (RFC 7517 sections 4.2 and
+// forSignatures returns an error if a key is not for signatures (RFC 7517 sections 4.2 and
 // 4.3).
 func (o object) forSignatures(use string) error {
 	if _, ok := o["use"]; ok && use != "sig" {
@@ -232,8 +237,8 @@ func (o object) forSignatures(use string) error {
 	return nil
 }
 
-// rsa reads the members of RFC 7518 section 6.3. What speeds up signing (dp, dq, qi) is worked out
-// again and not read.
+// rsa returns the key with the members of RFC 7518 section 6.3. It ignores dp, dq and qi,
+// which are computed again.
 func (o object) rsa() (crypto.Signer, crypto.PublicKey, error) {
 	m, err := o.octets("n", "e")
 	if err != nil {
@@ -254,17 +259,17 @@ func (o object) rsa() (crypto.Signer, crypto.PublicKey, error) {
 		return nil, nil, err
 	}
 	d, p, q := new(big.Int).SetBytes(m[0]), new(big.Int).SetBytes(m[1]), new(big.Int).SetBytes(m[2])
-	return &rsa.PrivateKey{PublicKey: *public, D: d, Primes: []*big.Int{p, q}}, public, nil // check sees whether it is whole
+	return &rsa.PrivateKey{PublicKey: *public, D: d, Primes: []*big.Int{p, q}}, public, nil // check validates it
 }
 
-// ec reads the members of RFC 7518 section 6.2, on P-256.
+// ec returns the key with the members of RFC 7518 section 6.2, on P-256.
 func (o object) ec() (crypto.Signer, crypto.PublicKey, error) {
 	m, err := o.octets("x", "y")
 	if err != nil {
 		return nil, nil, err
 	}
 	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), slices.Concat([]byte{4}, m[0], m[1]))
-	if err != nil || len(m[0]) != 32 { // and y too, or they would not make a point together
+	if err != nil || len(m[0]) != 32 { // y has 32 bytes too if the point is valid
 		return nil, nil, errors.New("not a point on P-256 by coordinates of 32 bytes")
 	}
 	if _, ok := o["d"]; !ok {
@@ -280,7 +285,7 @@ func (o object) ec() (crypto.Signer, crypto.PublicKey, error) {
 	return private, public, nil
 }
 
-// okp reads the members of RFC 8037 section 2, of Ed25519.
+// okp returns the key with the members of RFC 8037 section 2, for Ed25519.
 func (o object) okp() (crypto.Signer, crypto.PublicKey, error) {
 	m, err := o.octets("x")
 	if err != nil {

@@ -15,14 +15,16 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// ParsePEM returns the one key in a PEM text: a private one in PKCS #8, SEC 1 or PKCS #1, or a public
-// one in PKIX or PKCS #1. Its type is its algorithm: RSA is RS256 (set Algorithm to PS256 if that is
-// meant), ECDSA on P-256 is ES256, Ed25519 is EdDSA. The ID is the thumbprint (RFC 7638).
+// ParsePEM returns the one key in a PEM text: a private key in PKCS #8, SEC 1 or PKCS #1, or
+// a public key in PKIX or PKCS #1. The ID is the thumbprint (RFC 7638).
 //
-// Encrypted keys and certificates are refused, as is a key that authkit would not take.
+// The type of the key determines its Algorithm: RS256 for RSA, ES256 for ECDSA on P-256, and
+// EdDSA for Ed25519. Set Algorithm yourself to use an RSA key for PS256.
+//
+// ParsePEM refuses encrypted keys, certificates, and keys that authkit refuses.
 func ParsePEM(data []byte) (authkit.Key, error) {
 	block, rest := pem.Decode(data)
-	if block != nil && block.Type == "EC PARAMETERS" { // OpenSSL writes them ahead of the key, which has them too
+	if block != nil && block.Type == "EC PARAMETERS" { // OpenSSL writes them before the key, which contains them too
 		block, rest = pem.Decode(rest)
 	}
 	switch {
@@ -57,7 +59,7 @@ func ParsePEM(data []byte) (authkit.Key, error) {
 	return keyOf(parsed)
 }
 
-// keyOf returns the Key of key material, private or public.
+// keyOf returns the Key with a private or public key.
 func keyOf(material any) (authkit.Key, error) {
 	k := authkit.Key{Public: material}
 	if signer, ok := material.(crypto.Signer); ok {
@@ -80,9 +82,11 @@ func keyOf(material any) (authkit.Key, error) {
 	return k, nil
 }
 
-// MarshalPEM returns a key as PEM that [ParsePEM] reads: in PKCS #8 if it has Private, or else in
-// PKIX. ID and Algorithm are not in it. An HS key has no such form, and is refused as is a key that
-// authkit would not take. Keep what it returns for a private key as secret as the key.
+// MarshalPEM returns a key as PEM for [ParsePEM]: in PKCS #8 if it has Private, and in PKIX
+// otherwise. The PEM does not contain ID and Algorithm. If the key has Private, the PEM is as
+// secret as the key.
+//
+// MarshalPEM refuses HS keys, which have no PEM form, and keys that authkit refuses.
 func MarshalPEM(k authkit.Key) ([]byte, error) {
 	if err := check(k); err != nil {
 		return nil, fmt.Errorf("jwks: %w", err)

@@ -75,7 +75,7 @@ func (l *errorLog) count() int {
 	return len(l.seen)
 }
 
-func newRemote(t testing.TB, cfg jwks.RemoteConfig) *jwks.Remote {
+func newRemote(t testing.TB, cfg jwks.RemoteConfig) *authkit.KeyRing {
 	t.Helper()
 	r, err := jwks.NewRemote(cfg)
 	require.NoError(t, err)
@@ -83,11 +83,11 @@ func newRemote(t testing.TB, cfg jwks.RemoteConfig) *jwks.Remote {
 }
 
 // fakeRemote returns a Remote of a fake issuer, and its verifier.
-func fakeRemote(t testing.TB, i *fakeIssuer) (*jwks.Remote, *authkit.TokenVerifier, *errorLog) {
+func fakeRemote(t testing.TB, i *fakeIssuer) (*authkit.KeyRing, *authkit.TokenVerifier, *errorLog) {
 	t.Helper()
 	log := new(errorLog)
 	r := newRemote(t, jwks.RemoteConfig{URL: "https://login.example.com/keys", Client: &http.Client{Transport: i}, OnError: log.add})
-	v, err := authkit.NewTokenVerifier(authkit.TokenConfig{Ring: r.Ring(), CacheSize: 100})
+	v, err := authkit.NewTokenVerifier(authkit.TokenConfig{Ring: r, CacheSize: 100})
 	require.NoError(t, err)
 	return r, v, log
 }
@@ -176,8 +176,8 @@ func TestRemote(t *testing.T) {
 			}))
 			defer server.Close()
 			remote := newRemote(t, jwks.RemoteConfig{URL: server.URL + "/keys", Client: server.Client()})
-			verifier := verifierOf(t, remote.Ring())
-			require.Empty(t, remote.Ring().PublicKeys())
+			verifier := verifierOf(t, remote)
+			require.Empty(t, remote.PublicKeys())
 			require.Zero(t, requests.Load(), "the constructor dials nobody")
 			token := issue(t, key)
 			var all sync.WaitGroup
@@ -203,7 +203,7 @@ func TestRemote(t *testing.T) {
 	untrusted.Config.ErrorLog = nil
 	remote := newRemote(t, jwks.RemoteConfig{URL: untrusted.URL, OnError: func(error) {}})
 	require.Error(t, remote.Fetch(t.Context()), "a certificate that nobody vouches for")
-	require.Empty(t, remote.Ring().PublicKeys())
+	require.Empty(t, remote.PublicKeys())
 }
 
 // TK-14: no bad answer changes the keys, and none leads elsewhere.
@@ -270,7 +270,7 @@ func TestRemoteRefusesAnswers(t *testing.T) {
 			handler.Store(bad)
 			require.ErrorContains(t, remote.Fetch(t.Context()), "jwks: fetching a key set: ")
 			require.Equal(t, 1, log.count())
-			verifier := verifierOf(t, remote.Ring())
+			verifier := verifierOf(t, remote)
 			require.True(t, accepts(verifier, issue(t, old)))
 			require.False(t, accepts(verifier, issue(t, fresh)))
 			require.Zero(t, elsewhere.Load())
@@ -438,7 +438,7 @@ func TestRemoteStale(t *testing.T) {
 		require.EqualValues(t, tried-1, log.count())
 		time.Sleep(time.Nanosecond)
 		require.False(t, accepts(verifier, token), "though it is remembered")
-		require.Empty(t, remote.Ring().PublicKeys())
+		require.Empty(t, remote.PublicKeys())
 
 		issuer.down.Store(false)
 		time.Sleep(30 * time.Second)
@@ -458,7 +458,7 @@ func TestGuardWithoutKeys(t *testing.T) {
 		issuer.down.Store(true)
 		remote, _, _ := fakeRemote(t, issuer)
 		guard, err := authkit.NewGuard(authkit.GuardConfig{
-			Tokens: authkit.TokenConfig{Ring: remote.Ring()}, Logger: slog.New(slog.DiscardHandler),
+			Tokens: authkit.TokenConfig{Ring: remote}, Logger: slog.New(slog.DiscardHandler),
 		})
 		require.NoError(t, err)
 		h := guard.Authenticate(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
@@ -561,7 +561,7 @@ func TestRemoteRun(t *testing.T) {
 		require.EqualValues(t, 1, issuer.requests.Load())
 		require.NoError(t, ring.Replace(a, b))
 		time.Sleep(5 * time.Minute)
-		require.Len(t, remote.Ring().PublicKeys(), 2)
+		require.Len(t, remote.PublicKeys(), 2)
 		before := time.Now()
 		require.True(t, accepts(verifier, longToken(t, b)))
 		require.Zero(t, time.Since(before))

@@ -24,7 +24,7 @@ const maxSkew = 5 * time.Second
 // is off, a server that cannot write to its disk, and a clock that differs from the program's.
 func (s *Store) Check(ctx context.Context) error { return s.check(ctx, sessionSettings) }
 
-// Doctor returns the problems of [Store.Check] as findings. [authkit.Kit.Doctor] calls it.
+// Doctor returns the problems of [Store.Check] as findings. Package doctor calls it.
 func (s *Store) Doctor(ctx context.Context) []authkit.Finding {
 	return s.doctor(ctx, sessionSettings)
 }
@@ -43,7 +43,7 @@ func (t *Throttle) Doctor(ctx context.Context) []authkit.Finding {
 type setting struct {
 	name, want string
 	severity   slog.Level
-	harm, mend string
+	harm, fix  string
 }
 
 var sessionSettings = []setting{
@@ -71,7 +71,7 @@ func (s *server) check(ctx context.Context, settings []setting) error {
 	faults, err := s.faults(ctx, settings)
 	errs := []error{err}
 	for _, f := range faults {
-		errs = append(errs, fmt.Errorf("redisstore: the server's %s is %q: %s; %s", f.name, f.is, f.harm, f.mend))
+		errs = append(errs, fmt.Errorf("redisstore: the server's %s is %q: %s; %s", f.name, f.is, f.harm, f.fix))
 	}
 	return errors.Join(errs...)
 }
@@ -81,13 +81,13 @@ func (s *server) doctor(ctx context.Context, settings []setting) (found []authki
 	if err != nil {
 		return []authkit.Finding{{
 			Code: "unavailable", Severity: slog.LevelError,
-			Text: fmt.Sprintf("Redis cannot be checked: %v", err), Mend: "see that it is up",
+			Text: fmt.Sprintf("Redis cannot be checked: %v", err), Fix: "see that it is up",
 		}}
 	}
 	for _, f := range faults {
 		found = append(found, authkit.Finding{
 			Code: f.code, Severity: f.severity,
-			Text: fmt.Sprintf("the Redis server's %s is %q: %s", f.name, f.is, f.harm), Mend: f.mend,
+			Text: fmt.Sprintf("the Redis server's %s is %q: %s", f.name, f.is, f.harm), Fix: f.fix,
 		})
 	}
 	return found

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/doctor"
 	"github.com/authkit-go/authkit/redisstore"
 	"github.com/authkit-go/authkit/throttle"
 )
@@ -199,7 +200,7 @@ func TestThrottleCheck(t *testing.T) {
 		got := codes{}
 		for _, f := range found {
 			require.NotEmpty(t, f.Text)
-			require.NotEmpty(t, f.Mend)
+			require.NotEmpty(t, f.Fix)
 			got[f.Code] = f.Severity
 		}
 		return got
@@ -211,7 +212,7 @@ func TestThrottleCheck(t *testing.T) {
 		Secret: testSecret, Passwords: authkit.PasswordConfig{Hasher: authkit.Bcrypt{Cost: 4, InsecureLowCost: true}}, Throttle: limits,
 	})
 	require.NoError(t, err)
-	require.Contains(t, ask(kit.Doctor(t.Context())), "redis_maxmemory_policy", "through the throttle")
+	require.Contains(t, ask(doctor.Check(t.Context(), kit)), "redis_maxmemory_policy", "through the throttle")
 
 	for by, found := range map[time.Duration]bool{4 * time.Second: false, -4 * time.Second: false, time.Minute: true, -time.Minute: true} {
 		off := srv.client(t)

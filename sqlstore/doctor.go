@@ -47,13 +47,13 @@ func unavailable(err error) authkit.Finding {
 		return authkit.Finding{
 			Code: "pooler_prepared_statements", Severity: slog.LevelError,
 			Text: fmt.Sprintf("a pooler between the program and Postgres loses prepared statements: %v", err),
-			Mend: "add default_query_exec_mode=exec to the address, or use PgBouncer 1.21 with max_prepared_statements",
+			Fix:  "add default_query_exec_mode=exec to the address, or use PgBouncer 1.21 with max_prepared_statements",
 		}
 	}
 	return authkit.Finding{
 		Code: "unavailable", Severity: slog.LevelError,
 		Text: fmt.Sprintf("the database cannot be asked about itself: %v", err),
-		Mend: "see that it is up, and that its address and the rights of its user are right",
+		Fix:  "see that it is up, and that its address and the rights of its user are right",
 	}
 }
 
@@ -67,7 +67,7 @@ func (db *DB) checkSchema(ctx context.Context) (found []authkit.Finding, err err
 		return []authkit.Finding{{
 			Code: "pending_migrations", Severity: slog.LevelError,
 			Text: fmt.Sprintf("the database lacks %s", strings.Join(pending, ", ")),
-			Mend: "call DB.Migrate, or run: authkit migrate",
+			Fix:  "call DB.Migrate, or run: authkit migrate",
 		}}, nil
 	}
 	broken := 0
@@ -86,7 +86,7 @@ func (db *DB) checkSchema(ctx context.Context) (found []authkit.Finding, err err
 		found = append(found, authkit.Finding{
 			Code: "unreadable_roles", Severity: slog.LevelWarn,
 			Text: fmt.Sprintf("%d of the first %d accounts have stored roles that are not a JSON list; they have no roles", broken, examined),
-			Mend: "set the roles of these accounts again",
+			Fix:  "set the roles of these accounts again",
 		})
 	}
 	return found, err
@@ -127,7 +127,7 @@ func (db *DB) checkClock(ctx context.Context) ([]authkit.Finding, error) {
 	return []authkit.Finding{{
 		Code: "clock_skew", Severity: slog.LevelWarn,
 		Text: fmt.Sprintf("the clock of the database is %v from the one here, so that one of the two is wrong", skew.Round(time.Second)),
-		Mend: "run NTP on both machines; the store itself goes by the clocks of the programs",
+		Fix:  "run NTP on both machines; the store itself goes by the clocks of the programs",
 	}}, nil
 }
 
@@ -179,7 +179,7 @@ func (db *DB) checkSQLite(ctx context.Context) (found []authkit.Finding, err err
 			found = append(found, authkit.Finding{
 				Code: "no_busy_timeout", Severity: slog.LevelWarn,
 				Text: "SQLite has no busy timeout, so a write fails while another program writes",
-				Mend: "open the address of sqlstore.ParseURL, or add _pragma=busy_timeout(5000)",
+				Fix:  "open the address of sqlstore.ParseURL, or add _pragma=busy_timeout(5000)",
 			})
 		}
 		if two == nil {
@@ -193,7 +193,7 @@ func (db *DB) checkSQLite(ctx context.Context) (found []authkit.Finding, err err
 			found = append(found, authkit.Finding{
 				Code: "memory_per_connection", Severity: slog.LevelError,
 				Text: "the database is in memory, and each connection of the pool has another one",
-				Mend: "call SetMaxOpenConns(1), or use a file",
+				Fix:  "call SetMaxOpenConns(1), or use a file",
 			})
 		}
 		return errors.Join(err1, err2, err3)
@@ -214,7 +214,7 @@ func (db *DB) checkPostgres(ctx context.Context) (found []authkit.Finding, err e
 			found = append(found, authkit.Finding{
 				Code: "pooler_in_transaction_mode", Severity: slog.LevelInfo,
 				Text: "connections share a backend of Postgres: a pooler such as PgBouncer is in transaction mode",
-				Mend: "keep prepared statements off, with default_query_exec_mode=exec in the address, unless the pooler keeps them",
+				Fix:  "keep prepared statements off, with default_query_exec_mode=exec in the address, unless the pooler keeps them",
 			})
 		}
 		return errors.Join(err1, err2)
@@ -235,14 +235,14 @@ func (db *DB) checkMySQL(ctx context.Context) (found []authkit.Finding, err erro
 		found = append(found, authkit.Finding{
 			Code: "character_set", Severity: slog.LevelWarn,
 			Text: fmt.Sprintf("the connections have the character set %q, which cannot hold all texts", charset),
-			Mend: "open the address of sqlstore.ParseURL, or add charset=utf8mb4",
+			Fix:  "open the address of sqlstore.ParseURL, or add charset=utf8mb4",
 		})
 	}
 	if !strings.Contains(mode, "STRICT_") {
 		found = append(found, authkit.Finding{
 			Code: "sql_mode", Severity: slog.LevelError,
 			Text: "the server is not in strict mode, so it cuts texts that are too long",
-			Mend: "set sql_mode to a value with STRICT_TRANS_TABLES",
+			Fix:  "set sql_mode to a value with STRICT_TRANS_TABLES",
 		})
 	}
 	return found, nil

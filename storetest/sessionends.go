@@ -258,9 +258,21 @@ func testDeleteExpired(t *testing.T, s authkit.SessionStore) {
 		t.Fatal(err)
 	}
 	deleteExpired(t, s, r.ExpiresAt.In(elsewhere), second.Add(time.Microsecond), unlimited, 2)
-	holds(t, s, r.Apply(then))
+	then = r.Apply(then)
+	holds(t, s, then)
 	gone(t, s, after)
 	wantRevocations(t, s, time.Time{}, kept[1])
+
+	// So it is if that was moved back.
+	r = newRotation(&then, "back", time.Hour)
+	r.ExpiresAt = second.Add(time.Minute)
+	if _, _, err := s.RotateSession(t.Context(), then.ID, r); err != nil {
+		t.Fatal(err)
+	}
+	deleteExpired(t, s, r.ExpiresAt, time.Time{}, unlimited, 0)
+	holds(t, s, r.Apply(then))
+	deleteExpired(t, s, r.ExpiresAt.Add(time.Microsecond), time.Time{}, unlimited, 1)
+	gone(t, s, then)
 }
 
 func testDeleteExpiredLimit(t *testing.T, s authkit.SessionStore) {

@@ -144,7 +144,7 @@ func testSessionUserSeesChanges(t *testing.T, s joinedStore, rounds int) {
 		_, _ = fmt.Sscan(text, &n)
 		return n
 	}
-	id := a.ID // the function that writes changes a
+	id := a.ID // a is the writer's
 	var rotations, updates atomic.Int64
 	besides(t, func() error {
 		rotated, updated := rotations.Load(), updates.Load()

@@ -13,7 +13,7 @@ import (
 	"github.com/authkit-go/authkit/storetest"
 )
 
-// brokenSessionUsers is a MemoryStore with methods of its own.
+// brokenSessionUsers is a MemoryStore with methods replaced.
 type brokenSessionUsers struct {
 	*brokenSessions
 	both func(ctx context.Context, id string) (authkit.StoredSession, authkit.StoredUser, error)
@@ -92,6 +92,21 @@ var sessionUserMutants = map[string]struct {
 				s.Methods = methods.([]string)
 			}
 			return s, err
+		}
+	}},
+	"an earlier end is not found": {"DeleteExpired", func(b *brokenSessionUsers, m *authkit.MemoryStore) {
+		var due sync.Map
+		b.rotate = func(ctx context.Context, id string, r authkit.Rotation) (authkit.StoredSession, bool, error) {
+			if s, err := m.SessionByID(ctx, id); err == nil && r.ExpiresAt.Before(s.ExpiresAt) {
+				due.LoadOrStore("first", s.ExpiresAt)
+			}
+			return m.RotateSession(ctx, id, r)
+		}
+		b.expire = func(ctx context.Context, at, revokedBefore time.Time, limit int) (int, error) {
+			if first, ok := due.Load("first"); ok && at.Before(first.(time.Time)) {
+				return 0, nil
+			}
+			return m.DeleteExpired(ctx, at, revokedBefore, limit)
 		}
 	}},
 	"returns some account": {"SessionUser", func(b *brokenSessionUsers, m *authkit.MemoryStore) {
@@ -173,7 +188,7 @@ var sessionUserMutants = map[string]struct {
 	}},
 }
 
-// TestSessionUserSuiteFails does for sessionUserMutants what TestSuiteFails does for mutants.
+// TestSessionUserSuiteFails runs the suite on every one of sessionUserMutants, as TestSuiteFails does.
 func TestSessionUserSuiteFails(t *testing.T) {
 	caught := make(map[string]string)
 	for name, m := range sessionUserMutants {

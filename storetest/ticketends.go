@@ -106,7 +106,7 @@ func testTicketCancelledContext(t *testing.T, s authkit.TicketStore) {
 func testTicketCancelledInTheMiddle(t *testing.T, s authkit.TicketStore) {
 	for number, change := range []struct {
 		name        string
-		none, whole [3]bool // what is there of the tickets a, b and c
+		none, whole [3]bool // which of the tickets a, b and c are there
 		make        func(ctx context.Context, a, c authkit.Ticket) error
 	}{
 		{"PutTicket", [3]bool{true, true, false}, [3]bool{false, true, true}, func(ctx context.Context, _, c authkit.Ticket) error {
@@ -217,8 +217,8 @@ func testOnePutWins(t *testing.T, s authkit.TicketStore) {
 	}
 }
 
-// testOneOfASubjectStays lets all goroutines store tickets of one kind and subject: each voids
-// the others, so one is left. What none of them may do is to leave two.
+// testOneOfASubjectStays lets all goroutines store tickets of one kind and subject. Each voids
+// the older ones, so exactly one is left.
 func testOneOfASubjectStays(t *testing.T, s authkit.TicketStore) {
 	other := newTicket(9999)
 	other.Kind, other.Subject = "email", "ada"

@@ -92,7 +92,7 @@ func sameTicket(t *testing.T, got, want authkit.Ticket) {
 	}
 }
 
-// showTicket returns what a ticket's Format hides.
+// showTicket returns all fields of a ticket. Its Format hides some.
 func showTicket(k *authkit.Ticket) string {
 	return fmt.Sprintf("kind %q ID %q subject %q hash %x body %q attempts %d of %d from %v to %v",
 		k.Kind, k.ID, k.Subject, k.Hash, k.Body, k.Attempts, k.MaxAttempts, k.CreatedAt, k.ExpiresAt)
@@ -194,7 +194,7 @@ func testKindsAreSeparate(t *testing.T, s authkit.TicketStore) {
 	for i := range all {
 		attempt(t, s, &all[i])
 	}
-	for i := range all { // nobody else's
+	for i := range all { // and none of another kind
 		consume(t, s, all[i], start)
 		wantError(t, s.ConsumeTicket(t.Context(), all[i].Kind, all[i].ID, start), authkit.ErrTicketNotFound)
 		for n := range all[i+1:] {
@@ -351,7 +351,7 @@ func testPutVoidsOlder(t *testing.T, s authkit.TicketStore) {
 	put(t, s, all[8])
 	wantTickets(t, s, all, 2, 3, 4, 6, 7, 8)
 	wantError(t, s.ConsumeTicket(t.Context(), "login", all[5].ID, start), authkit.ErrTicketNotFound)
-	// A ticket that is void has left its ID, and one that has no attempts left is voided too.
+	// The ID of a ticket that was voided is free. A ticket without attempts is voided, too.
 	out := ticket(9, "login", "ada")
 	out.MaxAttempts = 0
 	put(t, s, all[5], out, all[8])

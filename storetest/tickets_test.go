@@ -13,7 +13,7 @@ import (
 	"github.com/authkit-go/authkit/storetest"
 )
 
-// brokenTickets is a MemoryStore with one method, or two, of its own.
+// brokenTickets is a MemoryStore with one or two methods replaced.
 type brokenTickets struct {
 	*authkit.MemoryStore
 	put     func(ctx context.Context, k authkit.Ticket) error
@@ -83,7 +83,7 @@ func (k *kept) of(selects func(authkit.Ticket) bool) []authkit.Ticket {
 	return found
 }
 
-// keeping makes the store keep what is put.
+// keeping makes the store keep the tickets that are put.
 func keeping(b *brokenTickets, m *authkit.MemoryStore) *kept {
 	k := new(kept)
 	b.put = func(ctx context.Context, t authkit.Ticket) error {
@@ -434,7 +434,7 @@ func notFoundIsNil(err error) error {
 	return err
 }
 
-// TestTicketSuiteFails does for ticketMutants what TestSuiteFails does for mutants.
+// TestTicketSuiteFails runs the suite on every one of ticketMutants, as TestSuiteFails does.
 func TestTicketSuiteFails(t *testing.T) {
 	caught := make(map[string]string)
 	for name, m := range ticketMutants {

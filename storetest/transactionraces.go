@@ -169,8 +169,8 @@ func testWriterOutside(t *testing.T, s TransactorStore) {
 	}
 }
 
-// testRotationOutside rotates a session while transactions revoke it, and are rolled back. What
-// a rotation has stored stays.
+// testRotationOutside rotates a session while transactions revoke it, and are rolled back. No
+// rotation that succeeded is lost.
 func testRotationOutside(t *testing.T, s TransactorStore) {
 	x := newSession("user-1", 1)
 	id := x.ID

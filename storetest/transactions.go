@@ -70,8 +70,8 @@ func inTx(t *testing.T, s authkit.Transactor, f func(ctx context.Context) error)
 	}
 }
 
-// A world is what the tests of transactions change: of all three stores, something that is
-// there before and something that is not.
+// A world has records of all three stores that the tests of transactions change: of each,
+// one that is there before and one that is not.
 type world struct {
 	ada, bob      authkit.StoredUser
 	first, second authkit.StoredSession
@@ -277,7 +277,7 @@ func testRollbackOfEveryMethod(t *testing.T, s TransactorStore) {
 	}
 	roll("all", func(ctx context.Context) error {
 		for _, m := range methods {
-			if m.name == "ConsumeTicket" { // what follows deletes it
+			if m.name == "ConsumeTicket" { // the calls that follow need the ticket
 				continue
 			}
 			if err := m.call(ctx); err != nil {
@@ -286,7 +286,7 @@ func testRollbackOfEveryMethod(t *testing.T, s TransactorStore) {
 		}
 		return nil
 	})
-	// What expired while it was rolled back is found again.
+	// A clean-up finds the records that the transactions had removed.
 	deleteExpired(t, s, late, late, unlimited, 4)
 	deleteExpiredTickets(t, s, late, unlimited, 3)
 	wantListed(t, s, ada.ID)
@@ -363,7 +363,7 @@ func testInnerFailureDooms(t *testing.T, s TransactorStore) {
 			_, err := s.UserByID(ctx, "nobody")
 			return err
 		}},
-		{"a panic", func(context.Context) error { panic(errOfTest) }},
+		{"it panics", func(context.Context) error { panic(errOfTest) }},
 		{"an error of the third", func(ctx context.Context) error {
 			_ = s.InTx(ctx, func(context.Context) error { return errOfTest })
 			return nil
@@ -401,6 +401,9 @@ func testSeesItsChanges(t *testing.T, s TransactorStore) {
 		if err != nil || !ada.Disabled || ada.Version != 2 {
 			t.Errorf("UserByEmail: %+v (%v)", ada, err)
 		}
+		if byID, err := s.UserByID(ctx, w.ada.ID); err != nil || !equal(byID.User, ada.User) {
+			t.Errorf("UserByID: %+v (%v), want %+v", byID, err, ada)
+		}
 		_, err = s.UserByEmail(ctx, w.ada.Email)
 		wantErrorIn(t, err, authkit.ErrUserNotFound)
 		list, err := s.ListUsers(ctx, authkit.UserQuery{Limit: 10})
@@ -431,13 +434,17 @@ func testSeesItsChanges(t *testing.T, s TransactorStore) {
 		w.code.Attempts = 1
 		_, err = s.AttemptTicket(ctx, w.link.Kind, w.link.ID, start)
 		wantErrorIn(t, err, authkit.ErrTicketNotFound)
-		if revoked, err := s.RevokeSession(ctx, w.ada.ID, w.second.ID, start); err != nil || !revoked {
+		third := newSession(w.ada.ID, 3)
+		if err := s.CreateSession(ctx, third, unlimited); err != nil {
+			return err
+		}
+		if revoked, err := s.RevokeSession(ctx, w.ada.ID, third.ID, start); err != nil || !revoked {
 			t.Errorf("RevokeSession: %v (%v)", revoked, err)
 		}
 		if list, err := s.Revocations(ctx, start); err != nil || len(list) != 1 {
 			t.Errorf("Revocations: %+v (%v), want 1", list, err)
 		}
-		return s.CreateSession(ctx, w.second, unlimited)
+		return nil
 	})
 	w.changed(t, s)
 }

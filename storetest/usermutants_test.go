@@ -12,7 +12,7 @@ import (
 	"github.com/authkit-go/authkit/storetest"
 )
 
-// brokenUsers is a MemoryStore with one method, or two, of its own.
+// brokenUsers is a MemoryStore with one or two methods replaced.
 type brokenUsers struct {
 	*authkit.MemoryStore
 	create func(ctx context.Context, u authkit.StoredUser) error
@@ -293,7 +293,7 @@ var userMutants = map[string]struct {
 	}},
 }
 
-// TestUserSuiteFails does for userMutants what TestSuiteFails does for mutants.
+// TestUserSuiteFails runs the suite on every one of userMutants, as TestSuiteFails does.
 func TestUserSuiteFails(t *testing.T) {
 	caught := make(map[string]string)
 	for name, m := range userMutants {

@@ -12,7 +12,7 @@ import (
 func testIfVersion(t *testing.T, s authkit.UserStore) {
 	u := newUser(1)
 	other := newUser(2)
-	other.Version = 41 // a new account has version 1 whatever it says
+	other.Version = 41 // a new account has version 1 all the same
 	create(t, s, u, other)
 	other.Version = 1
 	at := start.Add(time.Hour)

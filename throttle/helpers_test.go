@@ -3,6 +3,7 @@ package throttle_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -75,7 +76,8 @@ func newService(t testing.TB, change ...func(*throttle.Config)) *service {
 	store := authkit.NewMemoryStore()
 	s.kit, err = authkit.New(authkit.Config{
 		Secret: []byte(testSecret), Users: store, Sessions: authkit.SessionConfig{Store: store},
-		Hasher: s.hasher, Throttle: s.limits, OnEvent: s.record, MaxConcurrentHashes: 64,
+		Passwords: authkit.PasswordConfig{Hasher: s.hasher, MaxConcurrentHashes: 64}, Throttle: s.limits,
+		OnEvent: []func(context.Context, authkit.Event){s.record}, Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
 	return s

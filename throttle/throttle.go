@@ -272,23 +272,23 @@ func (t *Throttle) call(ctx context.Context, a authkit.Attempt, do func(context.
 	return do(context.WithoutCancel(ctx), t.fallback, take)
 }
 
-// Doctor returns what is weaker than it should be, or by choice, and what the store says of itself if it has
-// such a method too. [authkit.Kit.Doctor] calls it.
+// Doctor returns the problems of the configuration, and those that the store reports if it
+// has this method too. Package doctor calls it.
 func (t *Throttle) Doctor(ctx context.Context) (found []authkit.Finding) {
-	find := func(code string, severity slog.Level, text, mend string) {
-		found = append(found, authkit.Finding{Code: code, Severity: severity, Text: text, Mend: mend})
+	find := func(code string, severity slog.Level, text, fix string) {
+		found = append(found, authkit.Finding{Code: code, Severity: severity, Text: text, Fix: fix})
 	}
 	if t.noAddress {
-		find("no_address_limits", slog.LevelWarn, "one address can try a few passwords on every account",
+		find("no_address_limits", slog.LevelWarn, "one address can try a few passwords on every account without a limit",
 			"set InsecureNoAddressLimits of throttle.Config to false, with TrustProxies where there are proxies")
 	}
 	if _, ok := t.store.(*Memory); ok {
-		find("memory_throttle", slog.LevelInfo, "attempts are counted in memory: each instance lets in as many, and a restart forgets them",
-			"for several instances, set Store of throttle.Config to one that they share, such as package redisstore's")
+		find("memory_throttle", slog.LevelInfo, "attempts are counted in memory: every instance has its own limits, and a restart resets them",
+			"for several instances, set Store of throttle.Config to one that they share, such as that of package redisstore")
 	}
 	if t.cookies == nil {
-		find("no_known_browsers", slog.LevelInfo, "no browser is known: who guesses can keep users out who log in from new addresses",
-			"set Secret of throttle.Config, and put Throttle.Device around the handler that logs in")
+		find("no_known_browsers", slog.LevelInfo, "no browser is known: an attacker can lock out users who log in from new addresses",
+			"set Secret of throttle.Config, and put Throttle.Device around the login handler")
 	}
 	if d, ok := t.store.(interface {
 		Doctor(context.Context) []authkit.Finding

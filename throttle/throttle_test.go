@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/doctor"
 	"github.com/authkit-go/authkit/throttle"
 )
 
@@ -427,7 +428,7 @@ func TestUndecided(t *testing.T) {
 	require.NoError(t, err)
 	users := &failingUsers{UserStore: authkit.NewMemoryStore(), fails: true}
 	kit, err := authkit.New(authkit.Config{
-		Secret: []byte(testSecret), Users: users, Hasher: &countingHasher{}, Throttle: limits,
+		Secret: []byte(testSecret), Users: users, Passwords: authkit.PasswordConfig{Hasher: &countingHasher{}}, Throttle: limits,
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
@@ -531,7 +532,7 @@ func TestNewFaults(t *testing.T) {
 type talkingStore struct{ throttle.Store }
 
 func (talkingStore) Doctor(context.Context) []authkit.Finding {
-	return []authkit.Finding{{Code: "redis_role", Severity: slog.LevelError, Text: "a replica", Mend: "ask the master"}}
+	return []authkit.Finding{{Code: "redis_role", Severity: slog.LevelError, Text: "a replica", Fix: "ask the master"}}
 }
 
 // TestDoctor: the throttle says what it is without, asks its store, and is asked by the Kit.
@@ -559,13 +560,13 @@ func TestDoctor(t *testing.T) {
 			got := map[string]slog.Level{}
 			for _, f := range found {
 				require.NotEmpty(t, f.Text)
-				require.NotEmpty(t, f.Mend)
+				require.NotEmpty(t, f.Fix)
 				got[f.Code] = f.Severity
 			}
 			require.Equal(t, tc.want, got)
-			kit, err := authkit.New(authkit.Config{Secret: []byte(testSecret), Hasher: new(countingHasher), Throttle: limits})
+			kit, err := authkit.New(authkit.Config{Secret: []byte(testSecret), Passwords: authkit.PasswordConfig{Hasher: new(countingHasher)}, Throttle: limits})
 			require.NoError(t, err)
-			require.Subset(t, kit.Doctor(t.Context()), found)
+			require.Subset(t, doctor.Check(t.Context(), kit), found)
 		})
 	}
 }

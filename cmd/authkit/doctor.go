@@ -11,22 +11,23 @@ import (
 	"time"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/doctor"
 )
 
-// seenFromOutside are the codes of what shows in the stores and in the keys. The rest depends on the
-// authkit.Config of the service, which this is not.
+// seenFromOutside are the codes of problems that show in the stores. Other codes depend on the
+// authkit.Config of the service, which the command does not have.
 var seenFromOutside = []string{
 	"unavailable", "pending_migrations", "clock_skew",
 	"unreadable_hashes", "hashes_due", "expired_sessions", "one_address", "unknown_roles",
 }
 
-// oldKey is the age from which a key ought to be replaced.
+// oldKey is the age at which a key should be replaced.
 const oldKey = 365 * 24 * time.Hour
 
 func examine(ctx context.Context, c *call) error {
 	c.sessionFlags()
 	c.hasherFlags()
-	keyFile := c.flags.String("key", "", "`file` of the signing key, as rotate-key writes it; otherwise SECRET_KEY is looked at, if it is set")
+	keyFile := c.flags.String("key", "", "`file` of the signing key, as rotate-key writes it; otherwise SECRET_KEY is checked, if it is set")
 	if _, err := c.parse(0, 0); err != nil {
 		return err
 	}
@@ -52,33 +53,33 @@ func examine(ctx context.Context, c *call) error {
 		return err
 	}
 	pending := false
-	for _, f := range kit.Doctor(ctx) {
+	for _, f := range doctor.Check(ctx, kit) {
 		if slices.Contains(codes, f.Code) || strings.HasPrefix(f.Code, "redis_") {
 			found = append(found, f)
 			pending = pending || f.Code == "pending_migrations"
 		}
 	}
-	if pending { // and that it has no tables is known then
+	if pending { // which explains why accounts cannot be read
 		found = slices.DeleteFunc(found, func(f authkit.Finding) bool { return f.Code == "unavailable" })
 	}
 	slices.SortStableFunc(found, func(a, b authkit.Finding) int { return cmp.Compare(b.Severity, a.Severity) })
-	t, err := c.table("severity", "code", "text", "mend")
+	t, err := c.table("severity", "code", "text", "fix")
 	if err != nil {
 		return err
 	}
 	for _, f := range found {
-		if err := t.row(f.Severity.String(), f.Code, f.Text, f.Mend); err != nil {
+		if err := t.row(f.Severity.String(), f.Code, f.Text, f.Fix); err != nil {
 			return err
 		}
 	}
-	fmt.Fprintln(c.stderr, "What depends on the service's own configuration is for authkit.Kit.Doctor to say, in the service.")
+	fmt.Fprintln(c.stderr, "To check the configuration of a service, call doctor.Check in the service.")
 	if len(found) > 0 && found[0].Severity >= slog.LevelWarn {
 		return errFound
 	}
 	return nil
 }
 
-// examineKey looks at the signing key, and puts it into the configuration if it is one.
+// examineKey checks the signing key, and puts it into the configuration if it is usable.
 func (c *call) examineKey(file string, cfg *authkit.Config) (found []authkit.Finding, err error) {
 	key := authkit.Key{Algorithm: authkit.HS256, Secret: []byte(c.env("SECRET_KEY"))}
 	switch {
@@ -92,11 +93,11 @@ func (c *call) examineKey(file string, cfg *authkit.Config) (found []authkit.Fin
 		}
 		if age := time.Since(info.ModTime()); age > oldKey {
 			found = append(found, authkit.Finding{Code: "old_key", Severity: slog.LevelWarn,
-				Text: fmt.Sprintf("the key in %s was written %d days ago", file, int(age/(24*time.Hour))), Mend: "run: authkit rotate-key"})
+				Text: fmt.Sprintf("the key in %s was written %d days ago", file, int(age/(24*time.Hour))), Fix: "run: authkit rotate-key"})
 		}
 		if mode := info.Mode().Perm(); mode&0o077 != 0 && os.PathSeparator == '/' && (key.Private != nil || key.Secret != nil) {
 			found = append(found, authkit.Finding{Code: "open_key_file", Severity: slog.LevelError,
-				Text: fmt.Sprintf("the key in %s can be used by others than its owner: its mode is %v", file, mode), Mend: "run: chmod 600; and rotate the key if they are not trusted"})
+				Text: fmt.Sprintf("the key in %s can be used by others than its owner: its mode is %v", file, mode), Fix: "run: chmod 600; and rotate the key if they are not trusted"})
 		}
 	case len(key.Secret) == 0:
 		return nil, nil
@@ -104,7 +105,7 @@ func (c *call) examineKey(file string, cfg *authkit.Config) (found []authkit.Fin
 	if _, err := authkit.NewKeyRing(key); err != nil {
 		_, why, _ := strings.Cut(err.Error(), "]: ")
 		return append(found, authkit.Finding{Code: "refused_key", Severity: slog.LevelError,
-			Text: "the signing key is refused by the library: " + why, Mend: "make another, with: authkit rotate-key"}), nil
+			Text: "the signing key is refused by the library: " + why, Fix: "make another, with: authkit rotate-key"}), nil
 	}
 	cfg.Tokens.Keys = []authkit.Key{key}
 	return found, nil

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/doctor"
 	"github.com/authkit-go/authkit/redisstore"
 )
 
@@ -87,7 +88,7 @@ func TestSessionsInRedis(t *testing.T) {
 	require.Empty(t, list())
 
 	said := tl.run("", "doctor", "-redis-prefix", tl.prefix).stdout
-	for _, f := range kit.Doctor(t.Context()) {
+	for _, f := range doctor.Check(t.Context(), kit) {
 		if strings.HasPrefix(f.Code, "redis_") {
 			require.Contains(t, said, f.Code)
 		}

@@ -27,7 +27,7 @@ func newResourceService(ctx context.Context, authURL, name, role string) (http.H
 	}
 	follower, err := revocation.NewFollower(revocation.Config{
 		URL:          authURL + "/revocations",
-		Ring:         keys.Ring(),
+		Ring:         keys,
 		Interval:     pollInterval,
 		OnError:      func(error) {}, // the walk-through stops the auth service on purpose
 		InsecureHTTP: true,
@@ -37,7 +37,7 @@ func newResourceService(ctx context.Context, authURL, name, role string) (http.H
 	}
 	guard, err := authkit.NewGuard(authkit.GuardConfig{
 		Tokens: authkit.TokenConfig{
-			Ring: keys.Ring(), Issuer: issuer, Audience: audience, AccessTokenProfile: true,
+			Ring: keys, Issuer: issuer, Audience: audience, AccessTokenProfile: true,
 		},
 		Revoked: follower.Revoked,
 		Logger:  slog.New(slog.DiscardHandler),

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/doctor"
 	"github.com/authkit-go/authkit/sqlstore"
 )
 
@@ -40,7 +41,7 @@ func TestDoctor(t *testing.T) {
 		require.NoError(t, err)
 		mustExec(t, db, "DELETE FROM authkit_migrations WHERE name = '0004_tickets.sql'")
 		count := 0
-		for _, f := range kit.Doctor(t.Context()) {
+		for _, f := range doctor.Check(t.Context(), kit) {
 			if f.Code == "pending_migrations" {
 				count++
 			}

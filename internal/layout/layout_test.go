@@ -18,6 +18,7 @@ var rules = []rule{
 	{"dependencies", checkDependencies, false},
 	{"test support", checkTestSupport, false},
 	{"nested imports", checkNestedImports, false},
+	{"one login path", checkLoginPath, false},
 	{"signatures", checkSignatures, false},
 	{"state", checkState, false},
 	{"docs", checkDocs, false},
@@ -38,6 +39,9 @@ func TestLayout(t *testing.T) {
 	}
 	if len(tree.library()) == 0 || len(tree.mods) == 0 || len(tree.work) == 0 {
 		t.Fatal("the tree looks empty: the rules would hold of nothing")
+	}
+	for _, fault := range checkLoginSteps(tree) {
+		t.Error(fault)
 	}
 	for _, rule := range rules {
 		t.Run(rule.name, func(t *testing.T) {

@@ -114,3 +114,36 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TR-06, RF-01: the token of a cookie has one spelling, and is no refresh token, nor the other
+// kind of cookie.
+func TestCookieTexts(t *testing.T) {
+	t.Parallel()
+	token := refresh.New()
+	require.NotEqual(t, token.CookieHash(true), token.CookieHash(false))
+	for _, kept := range []bool{false, true} {
+		text := token.CookieText(kept)
+		back, isKept, ok := refresh.ParseCookie(text)
+		require.True(t, ok)
+		require.Equal(t, token, back)
+		require.Equal(t, kept, isKept)
+		require.NotEqual(t, token.Hash(), token.CookieHash(kept))
+		_, ok = refresh.Parse(text)
+		require.False(t, ok)
+		for _, other := range []string{"", text[4:], "akr_" + text[4:], text[:len(text)-1], text + "A", text + "==", "AKS_" + text[4:], text[:20] + "\n" + text[21:], "aks_", "akp_", `"` + text + `"`} {
+			_, _, ok := refresh.ParseCookie(other)
+			require.False(t, ok, other)
+		}
+	}
+}
+
+func FuzzParseCookie(f *testing.F) {
+	f.Add(refresh.New().CookieText(false))
+	f.Add(refresh.New().CookieText(true))
+	f.Add(refresh.New().Text())
+	f.Fuzz(func(t *testing.T, text string) {
+		if token, kept, ok := refresh.ParseCookie(text); ok {
+			require.Equal(t, text, token.CookieText(kept))
+		}
+	})
+}

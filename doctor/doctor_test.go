@@ -1,4 +1,4 @@
-package authkit_test
+package doctor_test
 
 import (
 	"context"
@@ -6,17 +6,43 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/doctor"
 )
 
-// goodConfig is one that a doctor finds nothing in, but that everything is kept in memory.
+const testSecret = "0d7fa9c4e1b2835f96a0c7d4e8b1f352"
+
+// quickHasher hashes quickly, and reads every scheme.
+func quickHasher() authkit.Hasher {
+	return authkit.Schemes(authkit.Bcrypt{Cost: 4, InsecureLowCost: true}, authkit.PBKDF2SHA256{}, authkit.Argon2id{})
+}
+
+// newKit returns a Kit that logs nothing.
+func newKit(t testing.TB, change ...func(*authkit.Config)) *authkit.Kit {
+	t.Helper()
+	cfg := authkit.Config{
+		Secret:    []byte(testSecret),
+		Passwords: authkit.PasswordConfig{Hasher: quickHasher()},
+		Logger:    slog.New(slog.DiscardHandler),
+	}
+	for _, c := range change {
+		c(&cfg)
+	}
+	kit, err := authkit.New(cfg)
+	require.NoError(t, err)
+	return kit
+}
+
+// goodConfig is a configuration whose only problem is that it keeps everything in memory.
 func goodConfig(cfg *authkit.Config) {
 	store := authkit.NewMemoryStore()
 	cfg.Secret = []byte("f3b7c2c5a4d58e0196e2f7718e3a0b4cd2951c7f08e6a3b4975dd1c0e8f2a661")
@@ -28,14 +54,14 @@ func goodConfig(cfg *authkit.Config) {
 	cfg.Passwords.Check = func(context.Context, string, authkit.User) error { return nil }
 }
 
-// A cannedHasher is the one inside, but that it takes no time to make a hash of cost 12.
+// A cannedHasher returns a fixed hash of cost 12, which takes no time.
 type cannedHasher struct{ authkit.Hasher }
 
 func (cannedHasher) Hash(string) (authkit.PasswordHash, error) {
 	return "$2a$12$abcdefghijklmnopqrstuu8nVP5YIGOh70Ay1z97h1tTXrbCO0wzK", nil
 }
 
-// codes returns what was found, each as "WARN code".
+// codes returns the findings, each as "WARN code".
 func codes(found []authkit.Finding) []string {
 	list := []string{}
 	for _, f := range found {
@@ -51,9 +77,9 @@ func TestDoctorConfig(t *testing.T) {
 	good := []string{"WARN memory_store"}
 	for name, tc := range map[string]struct {
 		change func(*authkit.Config)
-		want   []string // all that is found
+		want   []string // all findings
 	}{
-		"nothing to mend": {func(*authkit.Config) {}, good},
+		"nothing to fix": {func(*authkit.Config) {}, good},
 		"a secret of words": {func(c *authkit.Config) { c.Secret = []byte("my-super-secret-signing-key-for-production") },
 			[]string{"WARN weak_secret", "WARN memory_store"}},
 		"a secret that repeats": {func(c *authkit.Config) { c.Secret = []byte("Passw0rd!Passw0rd!Passw0rd!Passw0rd!") },
@@ -86,35 +112,60 @@ func TestDoctorConfig(t *testing.T) {
 		"Argon2id": {func(c *authkit.Config) { c.Passwords.Hasher = authkit.Argon2id{} }, good},
 		"the least Argon2id of OWASP": {func(c *authkit.Config) { c.Passwords.Hasher = authkit.Argon2id{Time: 5, MemoryKiB: 7 << 10} },
 			good},
-		"a hasher of the host's that wraps one": {func(c *authkit.Config) { c.Passwords.Hasher = struct{ authkit.Hasher }{authkit.Bcrypt{Cost: 11}} },
+		"a hasher of the program that wraps one": {func(c *authkit.Config) { c.Passwords.Hasher = struct{ authkit.Hasher }{authkit.Bcrypt{Cost: 11}} },
 			[]string{"WARN low_cost", "WARN memory_store"}},
-		"a hasher of the host's": {func(c *authkit.Config) { c.Passwords.Hasher = ownHasher{} }, []string{"WARN memory_store", "INFO other_hasher"}},
-		"no list of passwords":   {func(c *authkit.Config) { c.Passwords.Check = nil }, []string{"WARN unchecked_passwords", "WARN memory_store"}},
-		"short passwords":        {func(c *authkit.Config) { c.Passwords.MinLength = 0 }, []string{"WARN memory_store", "INFO short_passwords"}},
-		"no throttle":            {func(c *authkit.Config) { c.Throttle = nil }, []string{"WARN no_throttle", "WARN memory_store"}},
-		"no role table":          {func(c *authkit.Config) { c.Roles = nil }, []string{"WARN memory_store", "INFO no_role_table"}},
+		"a hasher of the program": {func(c *authkit.Config) { c.Passwords.Hasher = ownHasher{} }, []string{"WARN memory_store", "INFO other_hasher"}},
+		"no list of passwords":    {func(c *authkit.Config) { c.Passwords.Check = nil }, []string{"WARN unchecked_passwords", "WARN memory_store"}},
+		"short passwords":         {func(c *authkit.Config) { c.Passwords.MinLength = 0 }, []string{"WARN memory_store", "INFO short_passwords"}},
+		"no throttle":             {func(c *authkit.Config) { c.Throttle = nil }, []string{"WARN no_throttle", "WARN memory_store"}},
+		"no role table":           {func(c *authkit.Config) { c.Roles = nil }, []string{"WARN memory_store", "INFO no_role_table"}},
 		"sessions in memory": {func(c *authkit.Config) { c.Users = struct{ authkit.UserStore }{c.Users} },
-			[]string{"WARN memory_sessions"}},
+			[]string{"WARN memory_sessions", "INFO no_tickets"}},
 		"accounts in memory": {func(c *authkit.Config) { c.Sessions.Store = struct{ authkit.SessionStore }{c.Sessions.Store} },
 			[]string{"ERROR sessions_outlive_accounts", "WARN memory_store"}},
 		"two databases": {func(c *authkit.Config) {
 			c.Users, c.Sessions.Store = struct{ authkit.UserStore }{c.Users}, struct{ authkit.SessionStore }{c.Sessions.Store}
-		}, []string{"INFO stores_apart"}},
+		}, []string{"INFO no_tickets", "INFO stores_apart"}},
+		"tickets in memory": {func(c *authkit.Config) {
+			store := struct {
+				authkit.UserStore
+				authkit.SessionStore
+			}{c.Users, c.Sessions.Store}
+			c.Users, c.Sessions.Store, c.Tickets = store, store, authkit.NewMemoryStore()
+		}, []string{"WARN memory_tickets"}},
+		"tickets nowhere": {func(c *authkit.Config) {
+			store := struct {
+				authkit.UserStore
+				authkit.SessionStore
+			}{c.Users, c.Sessions.Store}
+			c.Users, c.Sessions.Store = store, store
+		}, []string{"INFO no_tickets"}},
+		"a second factor": {func(c *authkit.Config) { c.SecondFactors = []authkit.SecondFactor{factor{}} }, good},
+		"a second factor, and no throttle": {func(c *authkit.Config) {
+			c.SecondFactors, c.Throttle = []authkit.SecondFactor{factor{}}, nil
+		}, []string{"ERROR unthrottled_factors", "WARN no_throttle", "WARN memory_store"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			kit := newKit(t, goodConfig, tc.change)
-			found := kit.Doctor(t.Context())
+			found := doctor.Check(t.Context(), kit)
 			require.Equal(t, tc.want, codes(found))
 			for _, f := range found {
 				require.NotEmpty(t, f.Text)
-				require.NotEmpty(t, f.Mend)
+				require.NotEmpty(t, f.Fix)
 			}
 		})
 	}
 }
 
-// ownHasher is one that nobody but the host knows.
+// factor is a second factor that no user has set up.
+type factor struct{}
+
+func (factor) Method() string                                 { return "otp" }
+func (factor) Enrolled(context.Context, string) (bool, error) { return false, nil }
+func (factor) Verify(context.Context, string, string) error   { return authkit.ErrInvalidCode }
+
+// ownHasher is a scheme that the library does not have.
 type ownHasher struct{}
 
 func (ownHasher) Hash(string) (authkit.PasswordHash, error)        { return "$own$", nil }
@@ -126,10 +177,20 @@ func TestDoctorHashesTakeAll(t *testing.T) {
 	procs := runtime.GOMAXPROCS(0)
 	kit := newKit(t, goodConfig, func(c *authkit.Config) { c.Passwords.MaxConcurrentHashes = procs })
 	if procs > 1 {
-		require.Contains(t, codes(kit.Doctor(t.Context())), "WARN hashes_take_all")
-	} else { // it cannot be helped
-		require.NotContains(t, codes(kit.Doctor(t.Context())), "WARN hashes_take_all")
+		require.Contains(t, codes(doctor.Check(t.Context(), kit)), "WARN hashes_take_all")
+	} else { // there is no lower number
+		require.NotContains(t, codes(doctor.Check(t.Context(), kit)), "WARN hashes_take_all")
 	}
+}
+
+// source is an authkit.KeySource that a test changes.
+type source struct {
+	keys []authkit.Key
+	err  error
+}
+
+func (s *source) Keys(context.Context) ([]authkit.Key, time.Duration, error) {
+	return s.keys, time.Hour, s.err
 }
 
 func TestDoctorKeys(t *testing.T) {
@@ -139,19 +200,27 @@ func TestDoctorKeys(t *testing.T) {
 		require.NoError(t, err)
 		return authkit.Key{ID: id, Algorithm: authkit.EdDSA, Private: private}
 	}
-	ring, err := authkit.NewKeyRing(key("a"), key("b"), key("c"))
+	keys := []authkit.Key{key("a"), key("b"), key("c")}
+	ring, err := authkit.NewKeyRing(keys...)
 	require.NoError(t, err)
 	kit := newKit(t, goodConfig, func(c *authkit.Config) { c.Secret, c.Tokens.Ring, c.Tokens.Audience = nil, ring, "orders" })
-	require.Contains(t, codes(kit.Doctor(t.Context())), "INFO many_keys")
-
-	ring.Expire(time.Time{}, time.Now().Add(-time.Minute))
-	require.Equal(t, []string{"ERROR no_keys", "WARN memory_store"}, codes(kit.Doctor(t.Context())))
+	require.Contains(t, codes(doctor.Check(t.Context(), kit)), "INFO many_keys")
 
 	require.NoError(t, ring.Replace())
-	require.Equal(t, []string{"ERROR no_signing_key", "ERROR no_keys", "WARN memory_store"}, codes(kit.Doctor(t.Context())))
+	require.Equal(t, []string{"ERROR no_signing_key", "ERROR no_keys", "WARN memory_store"}, codes(doctor.Check(t.Context(), kit)))
+
+	synctest.Test(t, func(t *testing.T) {
+		source := &source{keys: keys}
+		ring := authkit.NewKeyRingFrom(source, func(error) {})
+		require.NoError(t, ring.Fetch(t.Context()))
+		kit := newKit(t, goodConfig, func(c *authkit.Config) { c.Secret, c.Tokens.Ring, c.Tokens.Audience = nil, ring, "orders" })
+		source.err = errors.New("down")
+		time.Sleep(24 * time.Hour)
+		require.Equal(t, []string{"ERROR no_keys", "WARN memory_store"}, codes(doctor.Check(t.Context(), kit)))
+	})
 }
 
-// TestDoctorData: what is in the stores tells what no setting does.
+// The data in the stores shows problems that no setting shows.
 func TestDoctorData(t *testing.T) {
 	t.Parallel()
 	const old = "$pbkdf2-sha256$1000$AAECAwQFBgcICQoLDA0ODw$tzK2P1lIsJv8KKWG6Jtvk9M0R3D5mmsyRop6.rUhjTk"
@@ -160,7 +229,7 @@ func TestDoctorData(t *testing.T) {
 		users    []authkit.StoredUser
 		sessions func(userID string) authkit.Session
 		want     string
-		text     string // that is in it
+		text     string // part of the finding
 	}{
 		"nothing": {},
 		"due": {users: []authkit.StoredUser{{PasswordHash: old}, {PasswordHash: old}, {PasswordHash: ""}},
@@ -169,13 +238,17 @@ func TestDoctorData(t *testing.T) {
 			want: "ERROR unreadable_hashes", text: "of the first 1 accounts, 1 have"},
 		"roles": {users: []authkit.StoredUser{{User: authkit.User{Roles: []string{"user", "admni"}}}},
 			want: "WARN unknown_roles", text: "1 have a role"},
-		"an account of tomorrow": {users: []authkit.StoredUser{{User: authkit.User{CreatedAt: at.Add(time.Hour)}}}, want: "ERROR clock_skew"},
-		"a cut-off of tomorrow":  {users: []authkit.StoredUser{{ValidFrom: at.Add(time.Hour)}}, want: "ERROR clock_skew"},
+		"some addresses are verified": {users: []authkit.StoredUser{{User: authkit.User{EmailVerifiedAt: at}}, {}},
+			want: "INFO unverified_logins", text: "1 have verified their e-mail address, and 1 can log in without"},
+		"no address is verified":     {users: make([]authkit.StoredUser, 2)},
+		"all addresses are verified": {users: []authkit.StoredUser{{User: authkit.User{EmailVerifiedAt: at}}}},
+		"an account of tomorrow":     {users: []authkit.StoredUser{{User: authkit.User{CreatedAt: at.Add(time.Hour)}}}, want: "ERROR clock_skew"},
+		"a cut-off of tomorrow":      {users: []authkit.StoredUser{{ValidFrom: at.Add(time.Hour)}}, want: "ERROR clock_skew"},
 		"a session of tomorrow": {users: make([]authkit.StoredUser, 1), want: "ERROR clock_skew",
 			sessions: func(string) authkit.Session {
 				return authkit.Session{LastUsedAt: at.Add(time.Hour), ExpiresAt: at.Add(2 * time.Hour)}
 			}},
-		"nobody runs Run": {users: make([]authkit.StoredUser, 1), want: "WARN expired_sessions", text: "there are 1 sessions",
+		"no instance calls Run": {users: make([]authkit.StoredUser, 1), want: "WARN expired_sessions", text: "there are 1 sessions",
 			sessions: func(string) authkit.Session { return authkit.Session{ExpiresAt: at.Add(-2 * time.Hour)} }},
 		"a proxy": {users: make([]authkit.StoredUser, 5), want: "WARN one_address", text: `"10.0.0.7"`,
 			sessions: func(string) authkit.Session {
@@ -185,7 +258,7 @@ func TestDoctorData(t *testing.T) {
 			sessions: func(string) authkit.Session {
 				return authkit.Session{Address: "10.0.0.7", ExpiresAt: at.Add(time.Hour)}
 			}},
-		"addresses that nobody told": {users: make([]authkit.StoredUser, 5),
+		"unknown addresses": {users: make([]authkit.StoredUser, 5),
 			sessions: func(string) authkit.Session { return authkit.Session{ExpiresAt: at.Add(time.Hour)} }},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -207,7 +280,7 @@ func TestDoctorData(t *testing.T) {
 			} else if tc.want != "" {
 				want = append(want, tc.want)
 			}
-			found := kit.Doctor(t.Context())
+			found := doctor.Check(t.Context(), kit)
 			require.Equal(t, want, codes(found))
 			if tc.text != "" {
 				require.Contains(t, fmt.Sprint(found), tc.text)
@@ -217,7 +290,7 @@ func TestDoctorData(t *testing.T) {
 	}
 }
 
-// TestDoctorIsBounded: a million accounts take no longer than a thousand.
+// A million accounts take no longer than a thousand.
 func TestDoctorIsBounded(t *testing.T) {
 	t.Parallel()
 	store := authkit.NewMemoryStore()
@@ -226,10 +299,10 @@ func TestDoctorIsBounded(t *testing.T) {
 		require.NoError(t, store.CreateUser(t.Context(), u))
 	}
 	kit := newKit(t, goodConfig, func(c *authkit.Config) { c.Users, c.Sessions.Store = store, store })
-	require.Contains(t, fmt.Sprint(kit.Doctor(t.Context())), "of the first 1000 accounts, 1000 have")
+	require.Contains(t, fmt.Sprint(doctor.Check(t.Context(), kit)), "of the first 1000 accounts, 1000 have")
 }
 
-// A talkingStore knows about itself, and counts who asks.
+// A talkingStore reports a problem, and counts the calls.
 type talkingStore struct {
 	*authkit.MemoryStore
 	asked *int
@@ -241,7 +314,7 @@ func (s talkingStore) Doctor(ctx context.Context) []authkit.Finding {
 	if _, ok := ctx.Deadline(); !ok {
 		return []authkit.Finding{{Code: "no_deadline", Severity: slog.LevelError}}
 	}
-	return []authkit.Finding{{Code: "pending_migrations", Severity: slog.LevelError, Text: "2 migrations are pending", Mend: "run them"}}
+	return []authkit.Finding{{Code: "pending_migrations", Severity: slog.LevelError, Text: "2 migrations are pending", Fix: "run them"}}
 }
 
 func (s talkingStore) ListUsers(ctx context.Context, q authkit.UserQuery) ([]authkit.User, error) {
@@ -265,88 +338,66 @@ type wrappedSessions struct {
 
 func (w wrappedSessions) Unwrap() any { return w.inside }
 
-// TestDoctorAsksStores once, though it is both.
+// A store that is both Users and Sessions.Store is asked once.
 func TestDoctorAsksStores(t *testing.T) {
 	t.Parallel()
 	asked := 0
 	store := talkingStore{authkit.NewMemoryStore(), &asked, nil}
 	kit := newKit(t, goodConfig, func(c *authkit.Config) { c.Users, c.Sessions.Store = store, store })
-	require.Equal(t, []string{"ERROR pending_migrations"}, codes(kit.Doctor(t.Context())))
+	require.Equal(t, []string{"ERROR pending_migrations"}, codes(doctor.Check(t.Context(), kit)))
 	require.Equal(t, 1, asked)
 
-	asked = 0 // and once where each is wrapped
+	asked = 0 // once too if each is wrapped
 	kit = newKit(t, goodConfig, func(c *authkit.Config) {
 		c.Users, c.Sessions.Store = wrappedUsers{store, store}, wrappedSessions{store, store}
 	})
-	require.Equal(t, []string{"ERROR pending_migrations"}, codes(kit.Doctor(t.Context())))
+	require.Equal(t, []string{"ERROR pending_migrations", "INFO no_tickets"}, codes(doctor.Check(t.Context(), kit)))
 	require.Equal(t, 1, asked)
 
 	store.err = errors.New("the disk is on fire")
 	kit = newKit(t, goodConfig, func(c *authkit.Config) { c.Users, c.Sessions.Store = store, authkit.SessionStore(&store) })
 	asked = 0
-	found := kit.Doctor(t.Context())
+	found := doctor.Check(t.Context(), kit)
 	require.Equal(t, []string{"ERROR unavailable", "ERROR pending_migrations", "ERROR pending_migrations", "INFO stores_apart"}, codes(found))
 	require.Equal(t, 2, asked)
 	require.Contains(t, found[0].Text, "the disk is on fire")
 }
 
-// A talkingThrottle is one that knows about itself.
+// A talkingThrottle reports a problem.
 type talkingThrottle struct{ authkit.Throttle }
 
 func (talkingThrottle) Doctor(ctx context.Context) []authkit.Finding {
 	return talkingStore{asked: new(int)}.Doctor(ctx)
 }
 
-// TestDoctorAsksTheThrottle as it asks the stores: with a deadline.
+// The throttle is asked with a deadline, as stores are.
 func TestDoctorAsksTheThrottle(t *testing.T) {
 	t.Parallel()
 	kit := newKit(t, goodConfig, func(c *authkit.Config) { c.Throttle = talkingThrottle{} })
-	require.Equal(t, []string{"ERROR pending_migrations", "WARN memory_store"}, codes(kit.Doctor(t.Context())))
+	require.Equal(t, []string{"ERROR pending_migrations", "WARN memory_store"}, codes(doctor.Check(t.Context(), kit)))
 }
 
-func TestSettings(t *testing.T) {
+// A talkingPart is every other part that reports its problems.
+type talkingPart struct {
+	factor
+	name string
+}
+
+func (p talkingPart) Doctor(ctx context.Context) []authkit.Finding {
+	return []authkit.Finding{{Code: p.name, Severity: slog.LevelInfo}}
+}
+
+func (talkingPart) Authenticate(*http.Request) (authkit.Credential, error) {
+	return authkit.Credential{}, authkit.ErrNoCredentials
+}
+func (talkingPart) Challenge() string { return "" }
+
+// Every part with a method Doctor is asked once.
+func TestDoctorAsksEveryPart(t *testing.T) {
 	t.Parallel()
 	kit := newKit(t, goodConfig, func(c *authkit.Config) {
-		c.Tokens.Keys = []authkit.Key{
-			{ID: "next", Algorithm: authkit.HS512, Secret: []byte(strings.Repeat("s3cr3t-", 12) + "AbCdEfGh")},
-			{Algorithm: authkit.HS256, Secret: c.Secret},
-		}
-		c.Secret, c.Passwords.Hasher = nil, nil
-		c.Tokens.Issuer = "https://login.example.com"
+		c.SecondFactors = []authkit.SecondFactor{talkingPart{name: "factor"}}
+		c.Authenticators = []authkit.Authenticator{talkingPart{name: "keys"}, talkingPart{name: "keys"}, talkingPart{name: "certificates"}}
 	})
-	var b strings.Builder
-	for _, s := range kit.Settings() {
-		fmt.Fprintln(&b, s)
-	}
-	require.Equal(t, `Tokens.Keys=2
-Tokens.Keys[0]=HS512 [redacted] "next", signs
-Tokens.Keys[1]=HS256 [redacted], verifies
-Tokens.Issuer=https://login.example.com
-Tokens.Audience=
-Tokens.AccessTokenProfile=false
-Tokens.ClientID=
-Tokens.Lifetime=30m0s
-Tokens.Leeway=30s
-Tokens.CacheSize=0
-Users=*authkit.MemoryStore
-Sessions.Store=*authkit.MemoryStore
-Sessions.Idle=168h0m0s
-Sessions.Absolute=720h0m0s
-Sessions.Grace=10s
-Sessions.PerUser=50
-Throttle=struct { authkit.Throttle }
-StoreTimeout=5s
-Passwords.Hasher=bcrypt, cost 12; reads pbkdf2-sha256, argon2id
-Roles=admin: users:write; user
-EmailSubject=false
-Passwords.MinLength=15
-Passwords.Check=true
-Passwords.MaxConcurrentHashes=`+fmt.Sprint(max(1, runtime.GOMAXPROCS(0)-1))+`
-ExtraClaims=false
-OnEvent=1
-`, b.String())
-
-	kit = newKit(t)
-	require.Contains(t, fmt.Sprint(kit.Settings()), "Sessions.Store=off")
-	require.NotContains(t, fmt.Sprint(kit.Settings()), testSecret[:8])
+	require.Equal(t, []string{"WARN memory_store", "INFO factor", "INFO keys", "INFO certificates"}, codes(doctor.Check(t.Context(), kit)))
 }

@@ -1,4 +1,4 @@
-package authkit_test
+package doctor_test
 
 import (
 	"context"
@@ -6,10 +6,12 @@ import (
 	"log"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/doctor"
 )
 
-// At its start a service logs what it would have mended. Operators read it; users never do.
-func ExampleKit_Doctor() {
+// A service logs its settings and their problems when it starts. Only operators should see
+// them.
+func Example() {
 	kit, err := authkit.New(authkit.Config{
 		Secret:    []byte("a-very-long-password-that-is-no-secret"),
 		Passwords: authkit.PasswordConfig{Hasher: authkit.Bcrypt{Cost: 10}},
@@ -17,13 +19,13 @@ func ExampleKit_Doctor() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	for _, f := range kit.Doctor(context.Background()) {
+	settings := kit.Settings()
+	fmt.Println(settings.HasherName, settings.Tokens.Lifetime)
+	for _, f := range doctor.Check(context.Background(), kit) {
 		fmt.Println(f.Severity, f.Code)
 	}
-	for _, setting := range kit.Settings()[:3] {
-		fmt.Println(setting)
-	}
 	// Output:
+	// bcrypt, cost 10 30m0s
 	// WARN weak_secret
 	// WARN long_access_tokens
 	// WARN low_cost
@@ -33,7 +35,4 @@ func ExampleKit_Doctor() {
 	// INFO sessions_off
 	// INFO short_passwords
 	// INFO no_role_table
-	// Tokens.Keys=1
-	// Tokens.Keys[0]=HS256 [redacted], signs
-	// Tokens.Issuer=
 }

@@ -1,0 +1,223 @@
+package authkit
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/authkit-go/authkit/internal/refresh"
+)
+
+// ErrInvalidRefreshToken is returned by [Kit.Refresh] for every refresh token that is
+// refused. It says nothing about why; the event does.
+var ErrInvalidRefreshToken = errors.New("authkit: invalid refresh token")
+
+var (
+	errRefreshMalformed = &refusal{ErrInvalidRefreshToken, ReasonMalformed, nil}
+	errRefreshRevoked   = &refusal{ErrInvalidRefreshToken, ReasonRevoked, nil}
+	errRefreshExpired   = &refusal{ErrInvalidRefreshToken, ReasonExpired, nil}
+	errRefreshReused    = &refusal{ErrInvalidRefreshToken, ReasonReused, nil}
+	errRefreshUserGone  = &refusal{ErrInvalidRefreshToken, ReasonUnknownUser, nil}
+	errRefreshDisabled  = &refusal{ErrInvalidRefreshToken, ReasonDisabled, nil}
+	errRefreshCutOff    = &refusal{ErrInvalidRefreshToken, ReasonCutOff, nil}
+	errRefreshLocked    = &refusal{ErrInvalidRefreshToken, ReasonLocked, nil}
+
+	errRefreshUnverified = &refusal{ErrInvalidRefreshToken, ReasonUnverified, nil}
+	errRefreshOther      = &refusal{ErrInvalidRefreshToken, ReasonOtherAccount, nil}
+)
+
+// Refresh exchanges a refresh token for an access token and the next refresh token. Each
+// refresh token is good for one exchange, of which one caller is the winner. Whoever
+// presents it again gets the same successor within [SessionConfig].Grace, if that has not
+// been used itself. Whoever does so later, or presents an older one, shows that two parties
+// hold tokens of one session: it is ended, for both (RFC 9700 section 4.14.2).
+//
+// The account is read again: its roles are in the new token, and the session ends if the
+// account is disabled, deleted, or was cut off since the login.
+//
+// The error is ErrInvalidRefreshToken for every reason of the caller's, a *ThrottledError if
+// [Config].Throttle refuses the attempt, ErrUnavailable if a store failed, or the context's.
+// After the latter two try again soon, with the same token: a store may have made the change
+// and lost the answer, and the grace is not long.
+func (k *Kit) Refresh(ctx context.Context, refreshToken string) (Token, error) {
+	var token Token
+	var session Session
+	err := k.throttled(ctx, Attempt{Action: ActionRefresh}, func() (err error) {
+		token, session, err = k.refresh(ctx, refreshToken)
+		return err
+	})
+	e := Event{Kind: EventSessionRenewed}
+	if err != nil {
+		e = failureOf(ctx, EventRefreshFailure, err)
+		if e.Reason == ReasonReused {
+			e.Kind = EventTokenReuse
+		}
+	}
+	e.UserID, e.SessionID = session.UserID, session.ID
+	k.emit(ctx, e)
+	return token, err
+}
+
+// refresh is Refresh without the event. The session is also returned with an error, once
+// it is known.
+func (k *Kit) refresh(ctx context.Context, text string) (Token, Session, error) {
+	if k.sessions == nil {
+		return Token{}, Session{}, errNoSessions
+	}
+	presented, ok := refresh.Parse(text)
+	if !ok {
+		return Token{}, Session{}, errRefreshMalformed
+	}
+	s, user, err := k.sessionAndUser(ctx, presented)
+	if err != nil {
+		return Token{}, s.Session, err
+	}
+	next, current := presented.Next(), s.TokenHash == presented.Hash()
+	if !current {
+		if next, err = k.successor(ctx, &s, presented); err != nil {
+			return Token{}, s.Session, err
+		}
+	}
+	if err := k.mayRefresh(ctx, &s.Session, user); err != nil {
+		return Token{}, s.Session, err
+	}
+	extra, err := k.extra(ctx, user.User)
+	if err != nil {
+		return Token{}, s.Session, err
+	}
+	// The access token comes first: after the rotation nothing can fail any more.
+	at := now() // not before the host's hook was done, which may take its time
+	token, err := k.issue(*user, extra, &s.Session, Proof{Methods: s.Methods, AuthTime: s.AuthTime}, at)
+	if err != nil {
+		return Token{}, s.Session, err
+	}
+	if current {
+		if next, err = k.rotate(ctx, &s, presented, next, at); err != nil {
+			return Token{}, s.Session, err
+		}
+	}
+	token.RefreshToken = next.Text()
+	return token, s.Session, nil
+}
+
+// rotate replaces the current token of a session by the next, and returns the one that is
+// current then: somebody else may have been first.
+func (k *Kit) rotate(ctx context.Context, s *StoredSession, presented, next refresh.Token, at time.Time) (refresh.Token, error) {
+	after, rotated, err := k.sessions.store.RotateSession(ctx, s.ID, Rotation{
+		Old: s.TokenHash, New: next.Hash(), Successor: presented.Seal(next),
+		At: at, ExpiresAt: k.sessions.expiry(&s.Session, at), Address: cmp.Or(ClientFrom(ctx).Address, s.Address),
+	})
+	if err != nil && !errors.Is(err, ErrSessionNotFound) {
+		// The answer may have been lost, and not the rotation: then the client must not
+		// come back when the grace is over.
+		lost := err
+		if after, err = k.sessions.store.SessionByID(ctx, s.ID); err == nil && after.TokenHash == s.TokenHash {
+			err = lost
+		}
+		rotated = after.TokenHash == next.Hash()
+	}
+	switch {
+	case errors.Is(err, ErrSessionNotFound):
+		return refresh.Token{}, errRefreshRevoked
+	case err != nil:
+		return refresh.Token{}, unavailable(ctx, err)
+	case !rotated:
+		return k.successor(ctx, &after, presented)
+	}
+	return next, nil
+}
+
+// session returns the session that a refresh token belongs to, if it has not expired.
+func (k *Kit) session(ctx context.Context, t refresh.Token) (StoredSession, error) {
+	s, err := k.sessions.store.SessionByID(ctx, t.SessionID())
+	return s, refreshable(ctx, &s, err)
+}
+
+// refreshable returns why a session that was looked up cannot be refreshed, or nil.
+func refreshable(ctx context.Context, s *StoredSession, err error) error {
+	at := now()
+	switch {
+	case errors.Is(err, ErrSessionNotFound):
+		return errRefreshRevoked
+	case err != nil:
+		return unavailable(ctx, err)
+	case !at.Before(s.ExpiresAt) || !at.Before(s.EndsAt):
+		return errRefreshExpired
+	}
+	return nil
+}
+
+// sessionAndUser returns the session that a refresh token belongs to, if it has not
+// expired, and its account; nil, if that is gone.
+func (k *Kit) sessionAndUser(ctx context.Context, t refresh.Token) (StoredSession, *StoredUser, error) {
+	s, u, err := k.readBoth(ctx, t.SessionID())
+	gone := errors.Is(err, ErrUserNotFound)
+	if gone {
+		err = nil
+	}
+	if err := refreshable(ctx, &s, err); err != nil || gone || u.ID != s.UserID {
+		return s, nil, err
+	}
+	return s, &u, nil
+}
+
+// readBoth reads a session and its account, in one round trip if the store can. The error is
+// ErrSessionNotFound, ErrUserNotFound, or that of a store.
+func (k *Kit) readBoth(ctx context.Context, sessionID string) (StoredSession, StoredUser, error) {
+	if k.joined != nil {
+		return k.joined.SessionUser(ctx, sessionID)
+	}
+	s, err := k.sessions.store.SessionByID(ctx, sessionID)
+	if err != nil {
+		return StoredSession{}, StoredUser{}, err
+	}
+	u, err := k.users.UserByID(ctx, s.UserID)
+	return s, u, err
+}
+
+// mayRefresh returns why a session must not go on, or nil. The session ends, unless the
+// account may log in again later.
+func (k *Kit) mayRefresh(ctx context.Context, s *Session, u *StoredUser) error {
+	if u == nil {
+		return k.end(ctx, s, errRefreshUserGone)
+	}
+	if s.CreatedAt.Before(u.ValidFrom) {
+		return k.end(ctx, s, errRefreshCutOff)
+	}
+	if leeway := time.Duration(k.verifier.leeway) * time.Second; s.CreatedAt.Add(leeway).Before(u.CreatedAt) {
+		return k.end(ctx, s, errRefreshOther) // of the account that had the ID before (FR-10)
+	}
+	switch k.mayLogIn(u) {
+	case errUserDisabled:
+		return k.end(ctx, s, errRefreshDisabled)
+	case errUserLocked:
+		return errRefreshLocked
+	case errUnverified:
+		return errRefreshUnverified
+	}
+	return nil
+}
+
+// successor returns what a token is answered with that is not the current one: the token
+// that replaced it, in the grace, or else the session ends.
+func (k *Kit) successor(ctx context.Context, s *StoredSession, presented refresh.Token) (refresh.Token, error) {
+	// A clock that is behind by more than the grace does not make it longer.
+	if len(s.Successor) > 0 && s.ParentHash == presented.Hash() && k.sessions.grace > 0 && now().Sub(s.RotatedAt).Abs() <= k.sessions.grace {
+		next, err := presented.Open(s.Successor)
+		if err != nil || next.Hash() != s.TokenHash {
+			return refresh.Token{}, fmt.Errorf("authkit: the successor of a refresh token is not as it was stored: %w", cmp.Or(err, refresh.ErrSealed))
+		}
+		return next, nil
+	}
+	return refresh.Token{}, k.end(ctx, &s.Session, errRefreshReused)
+}
+
+// end ends a session for a reason, which it returns. Whoever hangs up cannot stop it.
+func (k *Kit) end(ctx context.Context, s *Session, reason error) error {
+	if _, err := k.sessions.store.RevokeSession(context.WithoutCancel(ctx), s.UserID, s.ID, now()); err != nil {
+		return &refusal{ErrUnavailable, ReasonStore, errors.Join(reason, err)}
+	}
+	return reason
+}
