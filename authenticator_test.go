@@ -420,7 +420,7 @@ func TestWithSystem(t *testing.T) {
 		require.Equal(t, authkit.Principal{Kind: authkit.System, Name: "import"}, p, name)
 		_, ok = authkit.UserFrom(ctx)
 		require.False(t, ok)
-		_, err = kit.RenameUser(ctx, user.ID, "Ann "+name)
+		_, err = kit.SetFullName(ctx, user.ID, "Ann "+name)
 		require.NoError(t, err)
 		require.Equal(t, authkit.Event{Kind: authkit.EventUserUpdated, UserID: user.ID, ActorID: "system:import"}, events.last(), name)
 
@@ -433,7 +433,7 @@ func TestWithSystem(t *testing.T) {
 		}
 		require.NoError(t, authkit.Public().Check(p))
 	}
-	_, err = kit.RenameUser(person, user.ID, "Ann")
+	_, err = kit.SetFullName(person, user.ID, "Ann")
 	require.NoError(t, err)
 	require.Empty(t, events.last().ActorID, "the user")
 }
@@ -455,7 +455,7 @@ func TestEventsNameTheActor(t *testing.T) {
 		r.Header.Set("X-Fake", name)
 		ctx, _, err := kit.Identify(r)
 		require.NoError(t, err)
-		_, err = kit.RenameUser(ctx, user.ID, "Ann")
+		_, err = kit.SetFullName(ctx, user.ID, "Ann")
 		require.NoError(t, err)
 		require.Equal(t, want, events.last().ActorID, name)
 	}

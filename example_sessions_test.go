@@ -4,7 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"html/template"
 	"log"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"strings"
 
 	"github.com/authkit-go/authkit"
@@ -48,4 +53,67 @@ func ExampleKit_Refresh() {
 	// authn_logout
 	// authn_refresh_fail revoked
 	// refused: true
+}
+
+// A site that logs in browsers with a session cookie.
+func ExampleKit_FormLoginHandler() {
+	ctx, store := context.Background(), authkit.NewMemoryStore()
+	kit, err := authkit.New(authkit.Config{
+		Secret:    []byte("a secret of 32 random bytes, or more"),
+		Users:     store,
+		Sessions:  authkit.SessionConfig{Store: store, Cookies: &authkit.SessionCookieConfig{LoginPath: "/login"}},
+		Passwords: authkit.PasswordConfig{Hasher: authkit.Bcrypt{Cost: 4, InsecureLowCost: true}}, // quick, for an example
+		Logger:    slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := kit.CreateUser(ctx, authkit.User{Email: "ann@example.com", FullName: "Ann"}, "correct horse"); err != nil {
+		log.Fatal(err)
+	}
+	page := template.Must(template.New("login").Parse(`{{.Error}}
+<form method="post">
+  <input type="hidden" name="return" value="{{.Return}}">
+  <input name="username" type="email" autocomplete="username" aria-label="E-mail" value="{{.Username}}">
+  <input name="password" type="password" autocomplete="current-password" aria-label="Password">
+  <label><input name="remember" type="checkbox"> Remember me</label>
+  <button>Log in</button>
+</form>`))
+
+	mux := kit.NewMux()
+	mux.Handle("/login", authkit.Public(), kit.FormLoginHandler(func(w http.ResponseWriter, _ *http.Request, f authkit.LoginForm) {
+		w.WriteHeader(f.Status)
+		_ = page.Execute(w, f)
+	}))
+	mux.Handle("POST /logout", authkit.Public(), kit.FormLogoutHandler())
+	mux.HandleFunc("GET /orders", authkit.Authenticated(), func(w http.ResponseWriter, r *http.Request) {
+		user, _ := authkit.UserFrom(r.Context())
+		_, _ = fmt.Fprint(w, "the orders of ", user.FullName)
+	})
+
+	// A browser opens a page, is sent to the login page, and sends its form.
+	open := httptest.NewRequest("GET", "/orders?year=2026", nil)
+	open.Header.Set("Accept", "text/html")
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, open)
+	fmt.Println(w.Code, w.Header().Get("Location"))
+
+	form := url.Values{"username": {"ann@example.com"}, "password": {"correct horse"}, "return": {"/orders?year=2026"}}
+	login := httptest.NewRequest("POST", "/login", strings.NewReader(form.Encode()))
+	login.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	w = httptest.NewRecorder()
+	mux.ServeHTTP(w, login)
+	fmt.Println(w.Code, w.Header().Get("Location"))
+
+	cookie := w.Result().Cookies()[0]
+	fmt.Println(cookie.Name, cookie.Secure, cookie.HttpOnly, cookie.MaxAge)
+	open.AddCookie(cookie)
+	w = httptest.NewRecorder()
+	mux.ServeHTTP(w, open)
+	fmt.Println(w.Code, w.Body)
+	// Output:
+	// 303 /login?return=%2Forders%3Fyear%3D2026
+	// 303 /orders?year=2026
+	// __Host-session true true 0
+	// 200 the orders of Ann
 }

@@ -78,17 +78,24 @@ func TestChallengeAndThrottle(t *testing.T) {
 
 		_, err = kit.AnswerChallenge(t.Context(), pending.Token, "otp", "2")
 		require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
-		require.Equal(t, []string{"begin", "begin"}, throttled.calls)
+		require.Equal(t, []string{"begin", "begin", "end true", "begin"}, throttled.calls)
+		require.Equal(t, authkit.Attempt{Action: authkit.ActionCode}, throttled.attempts[1], "the address, for the token")
+		throttled.calls, throttled.attempts = nil, nil
 		factor.err = errors.New("no connection")
 		_, err = kit.AnswerChallenge(t.Context(), pending.Token, "otp", "1")
 		require.ErrorIs(t, err, authkit.ErrUnavailable)
-		require.Equal(t, []string{"begin", "begin", "begin", "end false"}, throttled.calls)
+		require.Equal(t, []string{"begin", "end true", "begin", "end false"}, throttled.calls)
 		factor.err = nil
 		_, err = kit.AnswerChallenge(t.Context(), pending.Token, "otp", "1")
 		require.NoError(t, err)
-		require.Equal(t, []string{"begin", "end true", "end true"}, throttled.calls[4:])
-		require.Equal(t, authkit.Attempt{Action: authkit.ActionCode, Account: email}, throttled.attempts[5])
-		require.Equal(t, authkit.Attempt{Action: action, Account: email}, throttled.attempts[6])
+		require.Equal(t, []string{"begin", "end true", "begin", "end true", "end true"}, throttled.calls[4:])
+		require.Equal(t, authkit.Attempt{Action: authkit.ActionCode, Account: email}, throttled.attempts[7])
+		require.Equal(t, authkit.Attempt{Action: action, Account: email}, throttled.attempts[8])
+
+		_, err = kit.AnswerChallenge(t.Context(), "no.token", "otp", "1")
+		require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
+		require.Equal(t, authkit.Attempt{Action: authkit.ActionCode}, throttled.attempts[9])
+		require.Len(t, throttled.calls, 10, "it stays a failure of the address")
 	}
 }
 
@@ -133,13 +140,13 @@ func TestThrottledChallengeEnds(t *testing.T) {
 	factor := &fakeFactor{method: "otp", right: "1"}
 	kit, _, _ := newFactorKit(t, []*fakeFactor{factor}, throttled.listen, events.listen)
 	pending := challenge(t, kit)
-	throttled.begin = &authkit.ThrottledError{RetryAfter: time.Minute, Account: true}
+	throttled.code = &authkit.ThrottledError{RetryAfter: time.Minute, Account: true}
 	_, err := kit.AnswerChallenge(t.Context(), pending.Token, "otp", "1")
 	var limited *authkit.ThrottledError
 	require.ErrorAs(t, err, &limited)
 	require.Zero(t, factor.asked)
 	require.Equal(t, authkit.EventLoginThrottled, events.last().Kind)
-	throttled.begin = nil
+	throttled.code = nil
 	_, err = kit.AnswerChallenge(t.Context(), pending.Token, "otp", "1")
 	require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
 	require.Equal(t, authkit.ReasonMalformed, events.last().Reason)
@@ -226,7 +233,7 @@ func TestChallengeStoreFails(t *testing.T) {
 	tickets.body = nil
 
 	// If the ticket cannot be ended either, the refusal stays.
-	tickets.fail, throttled.begin = "consume", &authkit.ThrottledError{RetryAfter: time.Minute}
+	tickets.fail, throttled.code = "consume", &authkit.ThrottledError{RetryAfter: time.Minute}
 	_, err = answer()
 	var limited *authkit.ThrottledError
 	require.ErrorAs(t, err, &limited)
@@ -289,7 +296,7 @@ func TestMFAGrant(t *testing.T) {
 	require.Equal(t, "temporarily_unavailable", p.Code)
 	factor.err = nil
 
-	b := &browser{h: kit.CookieHandler()}
+	b := &browser{h: kit.RefreshCookieHandler()}
 	require.Empty(t, asToken(t, b.do("POST", answer("1"), "same-origin")).RefreshToken)
 	require.NotEmpty(t, b.cookie)
 	require.Equal(t, 401, b.do("POST", answer("2"), "same-origin").Code)
@@ -297,5 +304,5 @@ func TestMFAGrant(t *testing.T) {
 
 	plain, _, _ := newSessionKit(t)
 	require.Equal(t, "unsupported_grant_type", problem(t, post(plain.TokenHandler(), "/", formType, answer("1")), 400, "").Code)
-	require.Equal(t, 401, post(plain.CookieHandler(), "/", formType, answer("1")).Code)
+	require.Equal(t, 401, post(plain.RefreshCookieHandler(), "/", formType, answer("1")).Code)
 }

@@ -43,7 +43,7 @@ var loginParams = []string{"username", "password", "remember", "mfa_token", "mfa
 
 // FormLoginHandler returns a handler for a login page and its form. GET renders the page with
 // the function given, and POST logs in with the fields "username" and "password", sets a
-// session cookie (see [CookieConfig]), and redirects (303) to the path in "return", or to "/".
+// session cookie (see [SessionCookieConfig]), and redirects (303) to the path in "return", or to "/".
 // With a field "remember" the browser keeps the cookie. If the login fails, it renders the
 // page again. The path in "return" may also be in the query.
 //
@@ -158,7 +158,7 @@ func (k *Kit) FormLogoutHandler() http.Handler {
 }
 
 // toLogin redirects a browser to the login page, and reports whether it did. It does not for
-// requests of scripts, which could not make use of a page, and not on the login page itself.
+// requests of scripts, which cannot use a page, and not on the login page.
 func (g *Guard) toLogin(w http.ResponseWriter, r *http.Request) bool {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead || r.Header["Upgrade"] != nil ||
 		!strings.Contains(r.Header.Get("Accept"), "text/html") || r.URL.Path == g.login {
@@ -184,7 +184,7 @@ func seeOther(w http.ResponseWriter, path string) {
 
 const maxReturnBytes = 2048
 
-// returnPath is localPath, with "/" for the login pages: nobody wants to return to them.
+// returnPath is localPath with "/" for the login pages, so that a login leads away from them.
 func returnPath(text string, logins ...string) string {
 	local := localPath(text)
 	if path, _, _ := strings.Cut(local, "?"); slices.Contains(logins, path) {

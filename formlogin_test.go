@@ -17,7 +17,7 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// A formSite is a site with one login page, which notes what it was asked to render.
+// A formSite is a site with one login page, which records the forms that it renders.
 type formSite struct {
 	surfer
 	kit   *authkit.Kit
@@ -35,7 +35,7 @@ func newFormSite(t testing.TB, change ...func(*authkit.Config)) *formSite {
 	return s
 }
 
-// last returns what the page was asked to render last, and forgets it.
+// last returns the form that was rendered last, and discards it.
 func (s *formSite) last() authkit.LoginForm {
 	if len(s.forms) == 0 {
 		return authkit.LoginForm{}
@@ -107,8 +107,8 @@ func TestFormLoginRefuses(t *testing.T) {
 	require.Equal(t, "Too many attempts; try again later", s.last().Error)
 }
 
-// Session fixation: a login begins a session of its own, whatever cookie the browser brings, and
-// ends the one that it brings.
+// Session fixation: a login begins a new session, whatever cookie the browser brings, and ends
+// the session of that cookie.
 func TestFormLoginReplacesTheSession(t *testing.T) {
 	t.Parallel()
 	kit, h, _ := newSite(t)
@@ -129,7 +129,7 @@ func TestFormLoginReplacesTheSession(t *testing.T) {
 	require.Equal(t, email, s.do("GET", "/me", "").Body.String())
 	require.Equal(t, 401, stranger.status("/me"))
 
-	// One that nobody has used.
+	// A cookie that was never issued.
 	s.cookie = "aks_" + strings.Repeat("A", len(s.cookie)-4)
 	planted := s.cookie
 	s.logIn(t)
@@ -245,7 +245,7 @@ func TestReturnPaths(t *testing.T) {
 	require.Equal(t, 303, s.do("POST", "/login", form("username", email, "password", password, "return", "//evil.net")).Code)
 	require.Equal(t, "/", s.do("POST", "/login", form("username", email, "password", password, "return", "//evil.net")).Header().Get("Location"))
 
-	// A login page at a path that the configuration does not name leads to itself no more.
+	// A login page at a path that the configuration does not name does not lead back to it.
 	other := &formSite{kit: s.kit}
 	other.h = s.h
 	require.Equal(t, 200, s.do("GET", "/signin?return=/signin?x", "").Code)
@@ -311,7 +311,7 @@ func TestLoginRedirect(t *testing.T) {
 		require.Equal(t, map[bool]int{true: 401, false: 303}[c.location == ""], w.Code, name)
 	}
 
-	// Where there is no login page, and on one that somebody put behind a guard.
+	// Where there is no login page, and on one that is behind a guard.
 	require.Equal(t, 401, (&surfer{h: kit.Authenticate(whoami)}).do("GET", "/login", "").Code)
 	plain, _, _ := newSite(t, func(c *authkit.Config) { c.Sessions.Cookies.LoginPath = "" })
 	require.Equal(t, 401, (&surfer{h: plain.Authenticate(whoami)}).do("GET", "/me", "").Code)
@@ -396,11 +396,11 @@ func TestFormLogout(t *testing.T) {
 		w := s.do(method, "/logout", "")
 		require.Equal(t, 405, w.Code)
 		require.Equal(t, "POST", w.Header().Get("Allow"))
-		require.Equal(t, 200, s.status("/me"), "a link or an image logs nobody out")
+		require.Equal(t, 200, s.status("/me"), "a link or an image does not log out")
 	}
 }
 
-// What the form shows again is escaped by html/template, which the page uses.
+// The page shows the fields again, and html/template escapes them.
 func TestLoginFormInATemplate(t *testing.T) {
 	t.Parallel()
 	kit, _, _ := newSite(t)

@@ -128,7 +128,7 @@ func TestSessionCookieOnLoopback(t *testing.T) {
 	}
 }
 
-// MW-03: no other origin logs a browser in, to an account of its own, or out.
+// MW-03: no other origin logs a browser in, to the account of an attacker, or out.
 func TestFormHandlersRefuseOtherOrigins(t *testing.T) {
 	t.Parallel()
 	var events recorder

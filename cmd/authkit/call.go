@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"database/sql"
 	"errors"
 	"flag"
 	"fmt"
@@ -26,7 +25,6 @@ type call struct {
 	stdout, stderr io.Writer
 	env            func(string) string
 	flags          *flag.FlagSet
-	db             *sql.DB // once it is open
 	closers        []func() error
 
 	json        bool
@@ -38,6 +36,8 @@ type call struct {
 	minPassword int
 	auditKey    string // file
 	redis       string // address
+	adminRole   string
+	auditLog    bool // the command needs the table of the audit log
 	redisPrefix string
 }
 
@@ -50,7 +50,7 @@ func newCall(cmd command, args []string, stdin io.Reader, stdout, stderr io.Writ
 	return c
 }
 
-// close closes what the command has opened.
+// close closes the connections of the command.
 func (c *call) close() error {
 	var errs []error
 	for _, f := range c.closers {
@@ -73,9 +73,14 @@ func (c *call) sessionFlags() {
 	c.flags.StringVar(&c.redisPrefix, "redis-prefix", "", "what the names of the keys begin with, as in redisstore.Options (default authkit)")
 }
 
-// auditFlags are for commands that change something.
+// auditFlags are for commands that make changes.
 func (c *call) auditFlags() {
 	c.flags.StringVar(&c.auditKey, "audit-key", "", "`file` with the key of the audit log in the database, to write there what is done")
+}
+
+// roleFlags are for commands that may remove an administrator.
+func (c *call) roleFlags() {
+	c.flags.StringVar(&c.adminRole, "admin-role", "", "`role` of administrators, as in authkit.Config (default admin); the last one stays")
 }
 
 // hasherFlags are for commands that make or judge hashes.
@@ -112,7 +117,7 @@ func (c *call) hasher() (authkit.Hasher, error) {
 	return nil, usagef("-scheme %q; use bcrypt, argon2id or pbkdf2-sha256", printable(c.scheme))
 }
 
-// kit returns a Kit on stores. It issues no tokens that anybody takes: its secret is a random one.
+// kit returns a Kit on stores. No service accepts its tokens: its secret is random.
 func (c *call) kit(cfg authkit.Config) (*authkit.Kit, error) {
 	var err error
 	if cfg.Passwords.Hasher, err = c.hasher(); err != nil {
@@ -121,10 +126,8 @@ func (c *call) kit(cfg authkit.Config) (*authkit.Kit, error) {
 	if len(cfg.Secret) == 0 && len(cfg.Tokens.Keys) == 0 {
 		cfg.Secret = []byte(rand.Text() + rand.Text())
 	}
-	cfg.Passwords.MinLength = c.minPassword
-	if cfg.OnEvent == nil {
-		cfg.OnEvent = []func(context.Context, authkit.Event){func(context.Context, authkit.Event) {}} // what fails is an error, too
-	}
+	cfg.Passwords.MinLength, cfg.AdminRole = c.minPassword, c.adminRole
+	cfg.Logger = slog.New(slog.DiscardHandler) // every failure is an error, too
 	kit, err := authkit.New(cfg)
 	if err != nil {
 		return nil, usagef("%s", strings.ReplaceAll(err.Error(), "\n", "; "))
@@ -132,14 +135,14 @@ func (c *call) kit(cfg authkit.Config) (*authkit.Kit, error) {
 	return kit, nil
 }
 
-// An operation is what a command that changes something works with.
+// An operation holds the stores of a command that makes a change.
 type operation struct {
 	store *sqlstore.DB
 	kit   *authkit.Kit
 	log   *audit.Log // nil: none
 }
 
-// operation opens the database, and returns a context that names who acts.
+// operation opens the database. The context that it returns names the actor and the client.
 func (c *call) operation(ctx context.Context) (context.Context, *operation, error) {
 	store, err := c.open(ctx)
 	if err != nil {
@@ -155,20 +158,20 @@ func (c *call) operation(ctx context.Context) (context.Context, *operation, erro
 		if op.log, err = openLog(ctx, auditsql.New(store), c.auditKey); err != nil {
 			return ctx, nil, err
 		}
-		cfg.OnEvent = []func(context.Context, authkit.Event){op.tell}
+		cfg.OnEvent = []func(context.Context, authkit.Event){op.log.OnEvent}
 	}
 	if op.kit, err = c.kit(cfg); err != nil {
 		return ctx, nil, err
 	}
-	who := "authkit command"
+	agent, actor := "authkit command", "cli"
 	if name := cmp.Or(c.env("SUDO_USER"), c.env("USER"), c.env("USERNAME")); name != "" {
-		who += ", run by " + name
+		agent, actor = agent+", run by "+name, actor+":"+name
 	}
-	return authkit.WithClient(ctx, authkit.ClientInfo{Device: who}), op, nil
+	return authkit.WithClient(authkit.WithSystem(ctx, actor), authkit.ClientInfo{Device: agent}), op, nil
 }
 
-// openLog returns the audit log in the database. A log that another key has written is not gone on
-// with: no key would fit all of it.
+// openLog returns the audit log in the database. It returns an error for a log that was written
+// with another key: no key would verify all of it then.
 func openLog(ctx context.Context, store audit.Store, keyFile string) (*audit.Log, error) {
 	key, err := readSecretFile(keyFile)
 	if err != nil {
@@ -192,14 +195,8 @@ func openLog(ctx context.Context, store audit.Store, keyFile string) (*audit.Log
 	return log, nil
 }
 
-// tell puts an event into the audit log, if there is one.
-func (op *operation) tell(ctx context.Context, e authkit.Event) {
-	if op.log != nil {
-		op.log.OnEvent(ctx, e)
-	}
-}
-
-// done writes what was done to the audit log, whatever came of the rest.
+// done writes the events of the operation to the audit log. It returns err, joined with an
+// error of the log.
 func (op *operation) done(ctx context.Context, err error) error {
 	if op.log == nil {
 		return err
@@ -224,12 +221,21 @@ func findUser(ctx context.Context, store authkit.UserStore, name string) (authki
 	}
 	u, err := store.UserByID(ctx, name)
 	if errors.Is(err, authkit.ErrUserNotFound) {
-		return authkit.User{}, fmt.Errorf("no account %q; authkit list-users lists them", printable(name))
+		return authkit.User{}, noUserError{name}
 	}
 	return u.User, err
 }
 
-// explain returns the text of an error, with what to do about it where that is known.
+// A noUserError is the error of a command line that names no account.
+type noUserError struct{ name string }
+
+func (e noUserError) Error() string {
+	return fmt.Sprintf("no account %q; authkit list-users lists them", printable(e.name))
+}
+
+func (noUserError) Unwrap() error { return authkit.ErrUserNotFound }
+
+// explain returns the text of an error, with the fix if one is known.
 func explain(err error) string {
 	text := strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\n", "; "), "authkit: ")
 	switch {
@@ -237,6 +243,10 @@ func explain(err error) string {
 		text += "; authkit set-password gives the account that has it a new password"
 	case errors.Is(err, authkit.ErrSessionNotFound):
 		text += "; authkit list-sessions lists those that the user has"
+	case errors.Is(err, authkit.ErrLastAdmin):
+		text += "; give the role to another account with authkit add-role"
+	case errors.Is(err, authkit.ErrConflict):
+		text += "; run the command again"
 	case errors.Is(err, context.DeadlineExceeded):
 		text += "; are the database and Redis up?"
 	}

@@ -98,40 +98,14 @@ func (c *call) importRows(ctx context.Context, op *operation, all *rows) (import
 	defer func() { p.end(imported) }()
 	for imported < len(all.users) {
 		end := min(imported+importBatch, len(all.users))
-		if err := c.importBatch(ctx, op, all.users[imported:end]); err != nil {
+		err := op.kit.ImportUsers(ctx, all.users[imported:end]) // all of them or none
+		if err = op.done(ctx, err); err != nil {
 			return imported, all.locate(err, imported)
 		}
 		imported = end
 		p.at(imported)
 	}
 	return imported, nil
-}
-
-// importBatch stores accounts, all or none of them.
-func (c *call) importBatch(ctx context.Context, op *operation, users []authkit.StoredUser) error {
-	tx, err := c.db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
-	var events []authkit.Event           // of what may yet be taken back
-	kit, err := c.kit(authkit.Config{
-		Users:   op.store,
-		OnEvent: []func(context.Context, authkit.Event){func(_ context.Context, e authkit.Event) { events = append(events, e) }},
-	})
-	if err != nil {
-		return err
-	}
-	if err := kit.ImportUsers(op.store.WithTx(ctx, tx), users); err != nil {
-		return err
-	}
-	if err := tx.Commit(); err != nil {
-		return err
-	}
-	for _, e := range events {
-		op.tell(ctx, e)
-	}
-	return op.done(ctx, nil)
 }
 
 // skipExisting takes the rows out whose address is taken.

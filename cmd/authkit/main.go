@@ -1,6 +1,7 @@
-// Authkit is the command-line tool for operators of a service on package authkit: it makes and
-// ends accounts and sessions, rotates keys, and looks for what is wrong. It works on the
-// database of the service, beside it. See README.md in the directory above, or run
+// Authkit is the command-line tool for operators of a service that uses package authkit. It
+// manages accounts and sessions, rotates keys, reads the audit log, and finds problems. It
+// works on the database of the service while the service runs. See README.md in the
+// directory above, or run
 //
 //	authkit help
 package main
@@ -21,26 +22,34 @@ import (
 )
 
 func main() {
-	redis.SetLogger(quiet{}) // what its client writes by itself is in the errors, too
+	redis.SetLogger(quiet{}) // the errors say the same
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv)
 	stop()
 	os.Exit(code)
 }
 
-// A command is one of the tool's.
+// A command is a command of the tool.
 type command struct {
 	name, args, help string
 	run              func(ctx context.Context, c *call) error
 }
 
-// commands are all of them, in the order of the usage.
+// commands returns all commands, in the order of the usage.
 func commands() []command {
 	return []command{
 		{"create-user", "-email ADDRESS [-name NAME] [-role ROLE]...", "make an account; the password is asked for, or read from standard input", createUser},
 		{"set-password", "USER", "give an account a new password, and log its user out everywhere", setPassword},
+		{"set-email", "USER ADDRESS", "change the e-mail address of an account", setEmail},
+		{"set-name", "USER NAME", "change the full name of an account", setName},
+		{"set-roles", "USER [ROLE]...", "replace the roles of an account", setRoles},
+		{"add-role", "USER ROLE", "add a role to an account", addRole},
+		{"remove-role", "USER ROLE", "remove a role from an account", removeRole},
 		{"disable", "USER...", "disable accounts, and log their users out everywhere", disable},
 		{"enable", "USER...", "enable accounts again; their users have to log in", enable},
+		{"lock", "USER", "refuse logins of an account for a time; its sessions do not end", lock},
+		{"unlock", "USER...", "end the lock of accounts", unlock},
+		{"delete", "USER...", "delete accounts for good, with their sessions", deleteUsers},
 		{"list-users", "", "list accounts", listUsers},
 		{"list-sessions", "USER", "list where a user is logged in", listSessions},
 		{"revoke", "[--] USER SESSION... | -all USER", "end sessions of a user, or every session and token", revoke},
@@ -50,32 +59,34 @@ func commands() []command {
 		{"rehash-report", "", "count the password hashes by scheme and cost, and those due for a rehash", rehashReport},
 		{"import", "[FILE]", "take over accounts with their hashes, a JSON object to a line", importUsers},
 		{"migrate", "", "make the tables, or bring them up to date", migrate},
+		{"audit list", "", "list the audit log in the database, the newest entry first", auditList},
 		{"audit verify", "-audit-key FILE [FILE]", "verify the audit log, in the database or in a file", auditVerify},
+		{"version", "", "print the version of the command", version},
 	}
 }
 
 // Exit codes.
 const (
 	exitOK     = 0
-	exitFailed = 1 // it failed, or found what it looked for
+	exitFailed = 1 // the command failed, or found a problem
 	exitUsage  = 2
 )
 
 var (
-	// errFound ends a command that did its work, and found something wrong.
+	// errFound is returned by a command that did its work and found a problem.
 	errFound = errors.New("something was found")
 
 	errHelp = errors.New("help was asked for")
 )
 
-// A usageError is a command line that makes no sense.
+// A usageError is the error of a wrong command line.
 type usageError struct{ text string }
 
 func (e usageError) Error() string { return e.text }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Sprintf(format, args...)} }
 
-// run is the tool, with all that it sees of the world. It returns the exit code.
+// run runs a command line and returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env func(string) string) int {
 	if len(args) == 0 {
 		usage(stderr)
@@ -138,8 +149,9 @@ func usage(w io.Writer) {
 		"The exit code is 0, or 1 where something failed or was found, or 2 for a wrong command line.\n")
 }
 
-// parse reads the flags of a command, which may stand between its arguments, and checks how many
-// arguments there are; a negative most means any number. Behind "--" all are arguments.
+// parse parses the command line and returns its arguments. Flags may stand between them. All
+// words after "--" are arguments. It checks the number of arguments; if most is negative,
+// any number is fine.
 func (c *call) parse(least, most int) ([]string, error) {
 	args, behind := c.args, []string(nil)
 	if i := slices.Index(args, "--"); i >= 0 {

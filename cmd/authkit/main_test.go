@@ -166,6 +166,7 @@ func TestAccounts(t *testing.T) {
 		out := tl.ok(password+"\n", "create-user", "-email", "Ann@Example.com", "-name", "Ann", "-role", "user", "-role", "admin", "-cost", "10")
 		require.Regexp(t, `^id\temail\n[0-9a-f-]{36}\tann@example.com\n$`, out)
 		bob := tl.create("bob@example.com", "-json=false")
+		tl.create("zoe@example.com", "-role", "admin") // the last administrator stays
 		ann := strings.Split(strings.Split(out, "\n")[1], "\t")[0]
 
 		kit := tl.kit()
@@ -175,7 +176,7 @@ func TestAccounts(t *testing.T) {
 
 		list := tl.ok("", "list-users")
 		lines := strings.Split(strings.TrimSpace(list), "\n")
-		require.Len(t, lines, 3)
+		require.Len(t, lines, 4)
 		require.Equal(t, "id\temail\tfull_name\troles\tdisabled\tcreated_at\tupdated_at", lines[0])
 		require.Regexp(t, "^"+ann+"\tann@example.com\tAnn\tuser,admin\tfalse\t"+`20\d\d-\d\d-\d\dT[\d:]+Z\t20[\dT:-]+Z$`, lines[1])
 		require.Len(t, strings.Split(strings.TrimSpace(tl.ok("", "list-users", "-limit", "1")), "\n"), 2)
@@ -284,7 +285,7 @@ func TestUsage(t *testing.T) {
 		{"create-user -email ann@example.com", "\n", 1, "no password on standard input"},
 		{"create-user -email ann@example.com", "short", 1, "password: must have at least 8 characters"},
 		{"create-user -email ann@example.com -min-password-length 30", password, 1, "password: must have at least 30 characters"},
-		{"create-user -email ann@example.com -min-password-length 99", password, 2, "MinPasswordLength"},
+		{"create-user -email ann@example.com -min-password-length 99", password, 2, "Passwords.MinLength"},
 		{"create-user -email ann@example.com", "a first line\nanother line\n", 1, "more than one line"},
 		{"create-user -email ann@example.com", strings.Repeat("x", 5000), 1, "more than 4096 bytes"},
 		{"create-user -email ann@example.com", strings.Repeat("x", 73), 1, "at most 72 bytes"},
@@ -296,6 +297,21 @@ func TestUsage(t *testing.T) {
 		{"set-password", password, 2, "too few arguments"},
 		{"set-password nobody@example.com", password, 1, "authkit list-users"},
 		{"disable", "", 2, "too few arguments"},
+		{"set-roles", "", 2, "too few arguments"},
+		{"set-roles nobody@example.com admin", "", 1, "authkit list-users"},
+		{"add-role ann@example.com", "", 2, "too few arguments"},
+		{"add-role ann@example.com admin root", "", 2, "too many arguments"},
+		{"remove-role ann@example.com", "", 2, "too few arguments"},
+		{"remove-role -admin-role Root ann@example.com x", "", 2, "AdminRole"},
+		{"set-email ann@example.com", "", 2, "too few arguments"},
+		{"set-name ann@example.com", "", 2, "too few arguments"},
+		{"lock", "", 2, "too few arguments"},
+		{"lock ann@example.com -for tomorrow", "", 2, "-for"},
+		{"unlock nobody@example.com", "", 1, "nothing was done"},
+		{"delete nobody@example.com -yes", "", 1, "nothing was done"},
+		{"audit list x", "", 2, "too many arguments"},
+		{"audit list -limit -1", "", 2, "-limit"},
+		{"version x", "", 2, "too many arguments"},
 		{"revoke ann@example.com", "", 2, "-all"},
 		{"revoke -- nobody -begins-with-a-hyphen", "", 1, "authkit list-users"},
 		{"revoke nobody -begins-with-a-hyphen", "", 2, "authkit help revoke"},

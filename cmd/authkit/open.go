@@ -31,7 +31,7 @@ func (c *call) open(ctx context.Context) (*sqlstore.DB, error) {
 		return nil, err
 	}
 	var more []sqlstore.Migrations
-	if c.auditKey != "" {
+	if c.auditKey != "" || c.auditLog {
 		more = append(more, auditsql.Migrations())
 	}
 	pending, err := store.Pending(ctx, more...)
@@ -64,7 +64,6 @@ func (c *call) connect(ctx context.Context, create bool) (*sqlstore.DB, error) {
 	if err != nil { // its text may quote the password
 		return nil, usagef("the driver cannot read the address of the database")
 	}
-	c.db = db
 	c.closers = append(c.closers, db.Close)
 	db.SetMaxOpenConns(workers)
 	db.SetMaxIdleConns(workers)

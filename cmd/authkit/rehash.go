@@ -35,12 +35,12 @@ func rehashReport(ctx context.Context, c *call) error {
 		return err
 	}
 	total := 0
-	err = eachPage(ctx, store, "", func(page []authkit.User) (bool, error) { total += len(page); return true, nil })
+	err = eachPage(ctx, store, authkit.UserQuery{}, func(page []authkit.User) (bool, error) { total += len(page); return true, nil })
 	if err != nil {
 		return err
 	}
 	counts, done, p := map[kindOfHash]int{}, 0, c.progress("accounts", total)
-	err = eachPage(ctx, store, "", func(page []authkit.User) (bool, error) {
+	err = eachPage(ctx, store, authkit.UserQuery{}, func(page []authkit.User) (bool, error) {
 		kinds, err := kindsOf(ctx, store, hasher, page)
 		for _, k := range kinds {
 			if k.scheme != "" {

@@ -2,18 +2,15 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"strings"
-	"time"
 
 	"github.com/authkit-go/authkit"
 )
 
-// workers are how many look-ups run at once.
+// workers is the number of look-ups that run at once.
 const workers = 8
 
-// pageSize is how many accounts are read at once.
+// pageSize is the number of accounts that are read at once.
 const pageSize = 500
 
 // texts is a flag that may be given several times.
@@ -80,54 +77,12 @@ func setPassword(ctx context.Context, c *call) error {
 	return op.done(ctx, op.kit.SetPassword(ctx, u.ID, password))
 }
 
-func disable(ctx context.Context, c *call) error {
-	return forUsers(ctx, c, func(ctx context.Context, op *operation, id string) error {
-		return op.kit.DisableUser(ctx, id)
-	})
-}
-
-func enable(ctx context.Context, c *call) error {
-	return forUsers(ctx, c, func(ctx context.Context, op *operation, id string) error {
-		_, err := op.store.UpdateUser(ctx, id, authkit.UserUpdate{Disabled: new(false)}, time.Now().UTC())
-		if err == nil {
-			op.tell(ctx, authkit.Event{Kind: "user_enabled", UserID: id})
-		}
-		return err
-	})
-}
-
-// forUsers does something to each of the accounts that are named, once all of them are found.
-func forUsers(ctx context.Context, c *call, do func(ctx context.Context, op *operation, id string) error) error {
-	c.sessionFlags()
-	c.auditFlags()
-	args, err := c.parse(1, -1)
-	if err != nil {
-		return err
-	}
-	ctx, op, err := c.operation(ctx)
-	if err != nil {
-		return err
-	}
-	var ids []string
-	var errs []error
-	for _, name := range args {
-		u, err := op.user(ctx, name)
-		ids, errs = append(ids, u.ID), append(errs, err)
-	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("nothing was done: %w", err)
-	}
-	for i, id := range ids {
-		if err := do(ctx, op, id); err != nil {
-			return op.done(ctx, fmt.Errorf("%s: %w; those before it were done", printable(args[i]), err))
-		}
-	}
-	return op.done(ctx, nil)
-}
-
 func listUsers(ctx context.Context, c *call) error {
 	c.databaseFlags()
-	after := c.flags.String("after", "", "begin behind the account with this `ID`")
+	var q authkit.UserQuery
+	c.flags.StringVar(&q.After, "after", "", "begin behind the account with this `ID`")
+	c.flags.StringVar(&q.EmailPrefix, "email", "", "list only accounts whose address begins with this `text`")
+	c.flags.StringVar(&q.Role, "role", "", "list only accounts with this `role`")
 	limit := c.flags.Int("limit", 0, "list at most so many accounts; 0 means all")
 	if _, err := c.parse(0, 0); err != nil {
 		return err
@@ -143,8 +98,9 @@ func listUsers(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	q.EmailPrefix = strings.ToLower(q.EmailPrefix)
 	listed := 0
-	return eachPage(ctx, store, *after, func(page []authkit.User) (bool, error) {
+	return eachPage(ctx, store, q, func(page []authkit.User) (bool, error) {
 		for _, u := range page {
 			if err := t.row(u.ID, u.Email, u.FullName, u.Roles, u.Disabled, u.CreatedAt, u.UpdatedAt); err != nil {
 				return false, err
@@ -157,10 +113,11 @@ func listUsers(ctx context.Context, c *call) error {
 	})
 }
 
-// eachPage calls do with all accounts, page by page, for as long as it returns true.
-func eachPage(ctx context.Context, store authkit.UserStore, after string, do func([]authkit.User) (bool, error)) error {
+// eachPage calls do with the accounts that q selects, page by page, until it returns false.
+func eachPage(ctx context.Context, store authkit.UserStore, q authkit.UserQuery, do func([]authkit.User) (bool, error)) error {
+	q.Limit = pageSize
 	for {
-		page, err := store.ListUsers(ctx, authkit.UserQuery{After: after, Limit: pageSize})
+		page, err := store.ListUsers(ctx, q)
 		if err != nil || len(page) == 0 {
 			return err
 		}
@@ -168,6 +125,6 @@ func eachPage(ctx context.Context, store authkit.UserStore, after string, do fun
 		if err != nil || !more {
 			return err
 		}
-		after = page[len(page)-1].ID
+		q.After = page[len(page)-1].ID
 	}
 }

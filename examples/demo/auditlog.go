@@ -9,29 +9,29 @@ import (
 	"github.com/authkit-go/authkit/audit"
 )
 
-// openAudit returns the security log: in the database, if there is one, and otherwise in
-// memory, the newest ten thousand entries.
+// openAudit returns the security log: in the database if there is one, or else the newest ten
+// thousand entries in memory.
 //
-// Its key has to stay the same for as long as its entries are kept. A program of your own
-// keeps one beside the secret of the tokens; the demo derives it from that. So where the secret
-// is a random one, that dies with the process, the log does too.
+// The key must not change while entries are kept. A program of your own keeps one beside the
+// secret of the tokens. The demo derives it from that secret. If the secret is random, it ends
+// with the process, and so does the log.
 func openAudit(cfg config, store *storage) (*audit.Log, error) {
 	key, err := hkdf.Key(sha256.New, cfg.secret, nil, "authkit demo audit log", 32)
 	if err != nil {
 		return nil, err
 	}
 	var entries audit.Store = audit.NewMemoryStore(0)
-	if sql, ok := store.users.(audit.Store); ok && !cfg.randomSecret {
-		entries = sql
+	if store.audit != nil && !cfg.randomSecret {
+		entries = store.audit
 	}
 	return audit.New(entries, audit.Options{Key: key, Logger: cfg.log})
 }
 
-// each returns a listener that tells several of them.
+// each returns a listener that calls several listeners.
 func each(listeners ...func(context.Context, authkit.Event)) func(context.Context, authkit.Event) {
 	return func(ctx context.Context, e authkit.Event) {
-		for _, tell := range listeners {
-			tell(ctx, e)
+		for _, listener := range listeners {
+			listener(ctx, e)
 		}
 	}
 }

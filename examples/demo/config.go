@@ -115,7 +115,7 @@ func loadConfig(args []string, lookup func(string) (string, bool), help io.Write
 	cfg.generateHash = !noGenerateHash
 	if cfg.db != inMemory {
 		if _, _, _, err := sqlstore.ParseURL(cfg.db); err != nil {
-			return config{}, fmt.Errorf("-db: %w", err)
+			return config{}, fmt.Errorf("-db: use memory:, or a database: %w", err)
 		}
 	}
 	if (cfg.certFile == "") != (cfg.keyFile == "") {

@@ -6,28 +6,32 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/authkit-go/authkit"
 )
 
-// demoAccounts are the two accounts that greeting.txt documents.
+// demoAccounts returns the two accounts that greeting.txt documents. They are older than the
+// server, since a token from before its account is refused: tokens of an earlier run with
+// the same secret stay valid.
 func demoAccounts() []authkit.StoredUser {
+	created := time.Date(2024, time.January, 1, 0, 0, 0, 0, time.UTC)
 	return []authkit.StoredUser{
 		{
-			User:         authkit.User{Email: "admin@example.com", FullName: "Admin User", Roles: []string{"admin", "user"}},
+			User:         authkit.User{Email: "admin@example.com", FullName: "Admin User", Roles: []string{"admin", "user"}, CreatedAt: created},
 			PasswordHash: "$2a$12$vHk3iLg2MWBBLkT5erYrqeICnX3DzzLZKYEe.E6XUVRyGeA8VXCdi",
 		},
 		{
-			User:         authkit.User{Email: "user@example.com", FullName: "Regular User", Roles: []string{"user"}},
+			User:         authkit.User{Email: "user@example.com", FullName: "Regular User", Roles: []string{"user"}, CreatedAt: created},
 			PasswordHash: "$2a$12$yI4vm1AWod6mXH4EATkdQOWR0F9EecYEEgWFyVbEZ.97m5s4URMiu",
 		},
 	}
 }
 
-// seed fills the store, if it is empty: with the accounts of the file of -users, or
-// with those of the demo.
-func seed(ctx context.Context, kit *authkit.Kit, users authkit.UserStore, cfg config) error {
-	existing, err := users.ListUsers(ctx, "", 1)
+// seed imports accounts into an empty store: those of the file of -users, or the two of the
+// demo.
+func seed(ctx context.Context, kit *authkit.Kit, cfg config) error {
+	existing, err := kit.Users(ctx, authkit.UserQuery{Limit: 1})
 	if err != nil || len(existing) > 0 {
 		return err
 	}

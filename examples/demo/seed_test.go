@@ -116,8 +116,8 @@ func TestSeedOnlyEmptyStores(t *testing.T) {
 	require.NoError(t, err)
 	_, err = kit.CreateUser(t.Context(), authkit.User{Email: "first@example.com"}, "the-first-password")
 	require.NoError(t, err)
-	require.NoError(t, seed(t.Context(), kit, users, cfg))
-	all, err := users.ListUsers(t.Context(), "", 10)
+	require.NoError(t, seed(t.Context(), kit, cfg))
+	all, err := kit.Users(t.Context(), authkit.UserQuery{})
 	require.NoError(t, err)
 	require.Len(t, all, 1)
 }

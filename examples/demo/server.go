@@ -36,7 +36,6 @@ const (
 // A server is the whole service.
 type server struct {
 	kit     *authkit.Kit
-	users   authkit.UserStore
 	store   *storage
 	audit   *audit.Log
 	monitor *monitor
@@ -74,8 +73,7 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	if err != nil {
 		return nil, err
 	}
-	listen := each(authkit.LogEvents(cfg.log), auditLog.OnEvent, monitor.OnEvent)
-	limits, err := newThrottle(cfg, store.attempts, listen)
+	limits, err := newThrottle(cfg, store.attempts, each(authkit.LogEvents(cfg.log), auditLog.OnEvent, monitor.OnEvent))
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +88,8 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 		Passwords:    authkit.PasswordConfig{Hasher: hasher},
 		Roles:        roleTable(),
 		EmailSubject: true, // the tokens name the e-mail, as the clients expect
-		OnEvent:      []func(context.Context, authkit.Event){listen},
+		OnEvent:      []func(context.Context, authkit.Event){auditLog.OnEvent, monitor.OnEvent},
+		Logger:       cfg.log,
 	}
 	if limits != nil {
 		config.Throttle = limits
@@ -101,7 +100,7 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	}
 	monitor.Observe(kit)
 	monitor.ObserveAudit(auditLog)
-	if err := seed(ctx, kit, store.users, cfg); err != nil {
+	if err := seed(ctx, kit, cfg); err != nil {
 		return nil, err
 	}
 	wrap, err := around(cfg)
@@ -109,7 +108,7 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 		return nil, err
 	}
 	mux := kit.NewMux()
-	s := &server{kit: kit, users: store.users, store: store, audit: auditLog, monitor: monitor, mux: mux, log: cfg.log, wrap: wrap, clients: limited.all}
+	s := &server{kit: kit, store: store, audit: auditLog, monitor: monitor, mux: mux, log: cfg.log, wrap: wrap, clients: limited.all}
 
 	for _, slash := range []string{"", "/{$}"} { // every path, with its trailing slash and without
 		mux.Handle("POST /token"+slash, authkit.Public(), limited.login(kit.TokenHandler()))

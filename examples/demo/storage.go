@@ -8,6 +8,8 @@ import (
 	"log/slog"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/audit"
+	"github.com/authkit-go/authkit/audit/auditsql"
 	"github.com/authkit-go/authkit/redisstore"
 	"github.com/authkit-go/authkit/sqlstore"
 	"github.com/authkit-go/authkit/throttle"
@@ -25,6 +27,7 @@ const inMemory = "memory:"
 type storage struct {
 	users    authkit.UserStore
 	sessions authkit.SessionStore
+	audit    audit.Store    // nil: in memory
 	attempts throttle.Store // nil: in memory
 	closers  []func() error
 }
@@ -72,15 +75,15 @@ func (s *storage) openSQL(ctx context.Context, address string, log *slog.Logger)
 	if err != nil {
 		return err
 	}
-	pending, err := store.Pending(ctx)
+	pending, err := store.Pending(ctx, auditsql.Migrations())
 	if err == nil {
-		err = store.Migrate(ctx)
+		err = store.Migrate(ctx, auditsql.Migrations())
 	}
 	if err != nil {
 		return fmt.Errorf("-db: %w", err)
 	}
 	log.Info("the schema is up to date", "database", dialect.String(), "applied", len(pending))
-	s.users, s.sessions = store, store
+	s.users, s.sessions, s.audit = store, store, auditsql.New(store)
 	return nil
 }
 

@@ -36,7 +36,7 @@ func newThrottle(cfg config, store throttle.Store, listen func(context.Context, 
 		Secret:                  secret,
 		InsecureNoAddressLimits: cfg.throttle == throttleAccounts,
 		Limits:                  map[string]throttle.Limit{authkit.ActionHash: {Burst: 60, Every: time.Second}},
-		OnEvent:                 []func(context.Context, authkit.Event){listen},
+		OnEvent:                 listen,
 	})
 }
 

@@ -154,12 +154,7 @@ func (s *server) streamUsers(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, "]\n")
 }
 
-// usersAfter asks the store for a page.
+// usersAfter returns a page of the accounts.
 func (s *server) usersAfter(ctx context.Context, after string, limit int) ([]authkit.User, error) {
-	page, err := s.users.ListUsers(ctx, after, limit)
-	if err != nil {
-		s.log.ErrorContext(ctx, "listing accounts", "err", err)
-		return nil, fmt.Errorf("%w: %w", authkit.ErrUnavailable, err)
-	}
-	return page, nil
+	return s.kit.Users(ctx, authkit.UserQuery{After: after, Limit: limit})
 }

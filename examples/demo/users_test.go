@@ -39,12 +39,12 @@ type failingStore struct {
 	nth int
 }
 
-func (s *failingStore) ListUsers(ctx context.Context, after string, limit int) ([]authkit.User, error) {
+func (s *failingStore) ListUsers(ctx context.Context, q authkit.UserQuery) ([]authkit.User, error) {
 	s.nth--
 	if s.nth == 0 {
 		return nil, errors.New("a store with a private reason")
 	}
-	return s.UserStore.ListUsers(ctx, after, limit)
+	return s.UserStore.ListUsers(ctx, q)
 }
 
 // TestListWithoutStore asserts that a list is never taken for a whole one when the store
@@ -65,7 +65,9 @@ func TestListWithoutStore(t *testing.T) {
 	}{
 		{"", 1, false}, {"", 2, true}, {"?limit=1", 1, false}, {"?limit=1", 2, false},
 	} {
-		s := &server{users: &failingStore{users, c.nth}, log: log}
+		kit, err := authkit.New(authkit.Config{Secret: testConfig(t).secret, Users: &failingStore{users, c.nth}, Logger: log})
+		require.NoError(t, err)
+		s := &server{kit: kit, log: log}
 		wrap, err := around(config{log: log})
 		require.NoError(t, err)
 		url := startHandler(t, wrap(http.HandlerFunc(s.listUsers)), log)

@@ -258,7 +258,9 @@ func (w *walk) listSessions(t *testing.T, path string) {
 		current bool
 	}{{laptop, strings.Repeat("laptop! ", 32), false}, {phone, "a telephone with \u00e9 in it", true}} {
 		session := both[i]
-		require.Len(t, session, 8)
+		require.Len(t, session, 10)
+		require.Equal(t, []any{"pwd"}, session["amr"])
+		require.WithinDuration(t, at(session, "created_at"), at(session, "auth_time"), time.Minute)
 		require.Equal(t, decoded(t, want.access, 1)["sid"], session["id"])
 		require.Equal(t, want.device, session["device"])
 		require.Equal(t, "127.0.0.1", session["address"])
@@ -290,7 +292,7 @@ func TestDisabledUser(t *testing.T) {
 	for name, disable := range map[string]func(t *testing.T, s *server, id string){
 		"by the kit": func(t *testing.T, s *server, id string) { require.NoError(t, s.kit.DisableUser(t.Context(), id)) },
 		"in the store": func(t *testing.T, s *server, id string) {
-			_, err := s.users.UpdateUser(t.Context(), id, authkit.UserUpdate{Disabled: new(true)}, time.Now())
+			_, err := s.store.users.UpdateUser(t.Context(), id, authkit.UserUpdate{Disabled: new(true)}, time.Now())
 			require.NoError(t, err)
 		},
 	} {
@@ -311,7 +313,7 @@ func TestDisabledUser(t *testing.T) {
 			do(call{method: "GET", path: "/users/me/", token: access}).isProblem(t, http.StatusBadRequest, "Inactive user")
 			do(loginCall("user@example.com", userPassword)).isProblem(t, http.StatusBadRequest, "Inactive user")
 
-			_, err := service.users.UpdateUser(t.Context(), id, authkit.UserUpdate{Disabled: new(false)}, time.Now())
+			_, err := service.kit.EnableUser(t.Context(), id)
 			require.NoError(t, err)
 			isBadRefresh(t, do(refreshCall(refresh)))
 			do(call{method: "GET", path: "/users/me/", token: access}).isProblem(t, http.StatusUnauthorized, "Could not validate credentials")

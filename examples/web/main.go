@@ -30,7 +30,7 @@ func main() {
 	addr := flag.String("addr", "127.0.0.1:8002", "where to listen; port 0 picks one")
 	every := flag.Duration("check", 3*time.Second, "how often a stream checks its session")
 	flag.Parse()
-	h, err := newHandler(context.Background(), *every)
+	h, err := newHandler(context.Background(), nil, *every)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -49,22 +49,23 @@ Log in as %s with the password %q.
 	log.Fatal(harden.Server("", h).Serve(listener))
 }
 
-// A site is the pages, and what they need.
+// A site has the handlers of the pages.
 type site struct {
 	kit   *authkit.Kit
 	every time.Duration // between two checks of a stream
 }
 
-// newHandler returns the site with one account.
-func newHandler(ctx context.Context, every time.Duration) (http.Handler, error) {
+// newHandler returns the site with one account. If hasher is nil, it is the default one.
+func newHandler(ctx context.Context, hasher authkit.Hasher, every time.Duration) (http.Handler, error) {
 	store := authkit.NewMemoryStore()
 	kit, err := authkit.New(authkit.Config{
 		Secret: []byte("a secret for an example: use random bytes"),
 		Users:  store,
 		Sessions: authkit.SessionConfig{
 			Store:   store,
-			Cookies: &authkit.CookieConfig{LoginPath: "/login"},
+			Cookies: &authkit.SessionCookieConfig{LoginPath: "/login"},
 		},
+		Passwords: authkit.PasswordConfig{Hasher: hasher},
 	})
 	if err != nil {
 		return nil, err

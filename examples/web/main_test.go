@@ -17,6 +17,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/stretchr/testify/require"
 
+	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/harden"
 )
 
@@ -29,7 +30,7 @@ type client struct {
 
 // serve starts the site, and returns a function that opens another browser.
 func serve(t *testing.T) func() *client {
-	h, err := newHandler(t.Context(), 10*time.Millisecond)
+	h, err := newHandler(t.Context(), authkit.Bcrypt{Cost: 4, InsecureLowCost: true}, 10*time.Millisecond)
 	require.NoError(t, err)
 	server := httptest.NewUnstartedServer(h)
 	server.Config = harden.Server("", h)

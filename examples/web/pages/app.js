@@ -19,7 +19,7 @@ function stream() {
     say(event.data);
   });
   source.onerror = () => {
-    // The browser connects again by itself, unless the server refused it.
+    // The browser connects again, unless the server refused it.
     say(source.readyState === EventSource.CLOSED ? "The session has ended." : "Connecting again…");
   };
   addEventListener("pagehide", () => source.close());
