@@ -185,7 +185,7 @@ func network(address string) string {
 // guessed reports whether a login failed because of a wrong name, password or code.
 func guessed(reason authkit.Reason) bool {
 	switch reason {
-	case authkit.ReasonUnknownUser, authkit.ReasonWrongPassword, authkit.ReasonNoPassword, authkit.ReasonWrongCode:
+	case authkit.ReasonUnknownUser, authkit.ReasonWrongPassword, authkit.ReasonNoPassword, authkit.ReasonWrongCode, authkit.ReasonWrongProof:
 		return true
 	}
 	return false

@@ -29,7 +29,7 @@ func usual() map[authkit.EventKind][]authkit.Reason {
 		authkit.EventLoginFailure: {
 			authkit.ReasonUnknownUser, authkit.ReasonWrongPassword, authkit.ReasonNoPassword, authkit.ReasonUnreadableHash, authkit.ReasonDisabled,
 			authkit.ReasonOverloaded, authkit.ReasonStore, authkit.ReasonCanceled, authkit.ReasonTimeout, authkit.ReasonInternal, authkit.ReasonCutOff,
-			authkit.ReasonLocked, authkit.ReasonUnverified, authkit.ReasonWrongCode,
+			authkit.ReasonLocked, authkit.ReasonUnverified, authkit.ReasonWrongCode, authkit.ReasonWrongProof, authkit.ReasonMalformed, authkit.ReasonOtherAccount,
 		},
 		authkit.EventLoginChallenge: none,
 		authkit.EventLoginThrottled: {authkit.ReasonThrottled},
@@ -42,7 +42,7 @@ func usual() map[authkit.EventKind][]authkit.Reason {
 		authkit.EventAccessDenied:   {authkit.ReasonMissingRole, authkit.ReasonMissingFactor, authkit.ReasonMachine, authkit.ReasonCrossOrigin},
 		authkit.EventSessionRenewed: none,
 		authkit.EventRefreshFailure: {
-			authkit.ReasonMalformed, authkit.ReasonRevoked, authkit.ReasonExpired, authkit.ReasonUnknownUser, authkit.ReasonDisabled, authkit.ReasonCutOff,
+			authkit.ReasonMalformed, authkit.ReasonRevoked, authkit.ReasonExpired, authkit.ReasonUnknownUser, authkit.ReasonDisabled, authkit.ReasonCutOff, authkit.ReasonOtherAccount,
 			authkit.ReasonStore, authkit.ReasonCanceled, authkit.ReasonTimeout, authkit.ReasonInternal, authkit.ReasonLocked, authkit.ReasonUnverified,
 		},
 		authkit.EventTokenReuse:     {authkit.ReasonReused},
