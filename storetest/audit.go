@@ -46,7 +46,7 @@ func TestAuditStore(t *testing.T, open func(t *testing.T) audit.Store) {
 var auditKey = []byte("the key of the audit suite, 32 bytes long")
 
 // newEntries returns linked entries from first to last, each with all texts.
-func newEntries(first, last int) []audit.Entry {
+func newEntries(first, last int64) []audit.Entry {
 	var entries []audit.Entry
 	for n := first; n <= last; n++ {
 		entries = append(entries, audit.Entry{

@@ -76,7 +76,7 @@ func (s lookThenUpdate) UpdateUser(ctx context.Context, id string, c authkit.Use
 		}
 		roundTrip()
 	}
-	return versionless{s.MemoryStore}.UpdateUser(ctx, id, c, at)
+	return versionless(s).UpdateUser(ctx, id, c, at)
 }
 
 type versionless struct{ *authkit.MemoryStore }
