@@ -243,7 +243,7 @@ func testAuditEraseCountsOnce(t *testing.T, s audit.Store) {
 var similar = []string{"user", "User", "user ", " user", "usér", "use\u0301r", "us%r", "us_r", "üser", "ußer", "usser"}
 
 func testAuditComparesBytes(t *testing.T, s audit.Store) {
-	e := newEntries(1, len(similar))
+	e := newEntries(1, int64(len(similar)))
 	for i := range e {
 		e[i].ActorID, e[i].TargetID = similar[i], similar[i]
 	}
