@@ -11,7 +11,7 @@ import (
 // The errors of ParseURL are fixed texts, since an address may hold a password.
 var (
 	errURL       = errors.New("sqlstore: the database is not sqlite:FILE, or an address such as postgres://host/name or mysql://host/name")
-	errSQLiteURL = errors.New("sqlstore: not like sqlite:auth.db, sqlite:/var/lib/auth.db or sqlite::memory:")
+	errSQLiteURL = errors.New("sqlstore: not like sqlite::memory:, sqlite:auth.db or sqlite:/var/lib/auth.db")
 	errServerURL = errors.New("sqlstore: not like postgres://user:password@127.0.0.1:5432/database, or mysql://user:password@127.0.0.1:3306/database")
 )
 
