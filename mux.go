@@ -16,6 +16,10 @@ import (
 //
 // A pattern is one of http.ServeMux, with all its rules: "GET /users/me/" also
 // matches everything below, and "GET /users/me/{$}" does not.
+//
+// A Mux answers requests whose path can be read in two ways with 400, and does not redirect
+// them as http.ServeMux does; see [RefuseAmbiguousPaths]. It answers "OPTIONS *" with 204,
+// if the http.Server passes that on.
 type Mux struct {
 	guard  *Guard
 	mux    http.ServeMux
@@ -85,6 +89,14 @@ func (m *Mux) AccessMatrix() []Route {
 
 // ServeHTTP hands the request to the handler of the pattern that matches best.
 func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !hasOneReading(r) {
+		if asksServer(r) {
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		answerAmbiguousPath.write(w)
+		return
+	}
 	m.catch.Do(func() {
 		m.mu.RLock()
 		defer m.mu.RUnlock()

@@ -1,7 +1,6 @@
-// Package harden is what belongs around the handlers of a service that faces the world: the
-// headers that browsers protect its users by, a name for each request, an answer where a
-// handler panics, a log line, and limits. It is plain net/http middleware, and a server with
-// timeouts to serve it.
+// Package harden provides HTTP middleware for public services: security headers, request
+// IDs, panic recovery, access logging and body limits. It also provides a server with
+// timeouts.
 //
 // For most use, wrap the whole service once:
 //
@@ -11,14 +10,13 @@
 //	}
 //	server := harden.Server("127.0.0.1:8000", wrap(mux))
 //
-// What it sets is a default: a handler that needs another header sets its own.
+// The headers are defaults: a handler that needs another value sets it.
 //
 // # CORS
 //
-// No header of this package lets another origin read an answer, which is right for a service
-// whose pages are its own. Where a browser application lives on another origin, put a
-// middleware such as github.com/rs/cors inside this one, with exact origins. And see that no
-// cookie is among what they may send: a bearer token needs none.
+// No header of this package lets another origin read a response. If a browser application
+// is on another origin, put a middleware such as github.com/rs/cors inside this one, with
+// exact origins. Do not allow it to send cookies: a bearer token needs none.
 package harden
 
 import (
@@ -35,6 +33,7 @@ import (
 	"time"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/internal/writer"
 )
 
 const (
@@ -42,55 +41,65 @@ const (
 	minHSTS     = 365 * day
 	defaultBody = 1 << 20
 
-	// defaultPolicy lets a browser load nothing and frame nothing: it is for a service that
+	// defaultPolicy lets a browser load nothing and frame nothing. It suits a service that
 	// answers with JSON.
 	defaultPolicy = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
 
-// Options say what [New] puts around a service. Every zero value is a safe default.
+// Options configure [New]. Every zero value is a safe default.
 type Options struct {
-	// HSTS is how long browsers shall reach the host by https alone (RFC 6797): a year or
-	// more. Zero sends no such header. Start it when every name of the host has https: what a
-	// browser has once heard it does not forget.
+	// HSTS is how long browsers reach the host by https only (RFC 6797): a year or more. If
+	// zero, the header is not sent. Set it when every name of the host has https, because
+	// browsers keep it.
 	HSTS time.Duration
 
 	// HSTSSubdomains extends HSTS to every name below the host's.
 	HSTSSubdomains bool
 
-	// ContentSecurityPolicy is what a browser may load for a page that sets none of its own.
-	// Empty means nothing at all, and no frame around it.
+	// ContentSecurityPolicy is the policy of pages that set none. If empty, a browser loads
+	// nothing for the page and shows it in no frame.
 	ContentSecurityPolicy string
 
-	// MaxBodyBytes is the most that a handler can read of a request's body; zero means 1 MiB.
-	// Handlers with a smaller limit, such as those of authkit, keep their own.
+	// MaxBodyBytes is the maximum that a handler can read of a request's body. If zero, it
+	// is 1 MiB. Handlers with a smaller limit, such as those of authkit, keep their own.
 	MaxBodyBytes int64
 
-	// RequestIDHeader names the header in which a proxy in front sends the name of a request,
-	// such as X-Request-ID. It has to replace what a client sends under that name. Empty
-	// means that there is none, and each request gets a random one.
+	// RequestIDHeader names the header in which a proxy sends the ID of a request, such as
+	// X-Request-ID. The proxy must replace a value that the client sent. If empty, each
+	// request gets a random ID.
 	RequestIDHeader string
 
-	// Logger gets a line for each request, and panics with their stacks; nil means
-	// slog.Default().
+	// Logger receives one record for each request, and panics with their stacks. If nil,
+	// it is slog.Default(). A record has the route of the request: http.Request.Pattern, or
+	// that of [SetRoute]. If neither is set, it has the escaped path, cut to 256 bytes,
+	// without the query.
 	Logger *slog.Logger
+
+	// OmitPath leaves the path out of the log. Set it if paths hold secrets, such as the
+	// code of a link.
+	OmitPath bool
 }
 
-// New returns the middleware, or an error that joins every fault of the options. It goes
-// around everything else.
+// New returns the middleware, or an error that joins all problems of opts. It goes around
+// everything else.
+//
+// A handler behind it still has http.Flusher, http.Hijacker, http.CloseNotifier and
+// io.ReaderFrom if the server's http.ResponseWriter has them.
 func New(opts Options) (func(http.Handler) http.Handler, error) {
 	var errs []error
 	fault := func(field string, format string, args ...any) {
 		errs = append(errs, fmt.Errorf("harden: Options."+field+": "+format, args...))
 	}
-	w := wrapper{
+	m := &middleware{
 		maxBody:  cmp.Or(opts.MaxBodyBytes, defaultBody),
 		idHeader: http.CanonicalHeaderKey(opts.RequestIDHeader),
 		log:      opts.Logger,
+		omitPath: opts.OmitPath,
 	}
 	policy := cmp.Or(opts.ContentSecurityPolicy, defaultPolicy)
-	w.names = []string{"X-Content-Type-Options", "Referrer-Policy", "Content-Security-Policy", "X-Frame-Options",
+	m.names = []string{"X-Content-Type-Options", "Referrer-Policy", "Content-Security-Policy", "X-Frame-Options",
 		"Cross-Origin-Opener-Policy", "Cross-Origin-Resource-Policy", "Cache-Control"}
-	w.values = []string{"nosniff", "no-referrer", policy, "DENY", "same-origin", "same-origin", "no-store"}
+	m.values = []string{"nosniff", "no-referrer", policy, "DENY", "same-origin", "same-origin", "no-store"}
 	switch {
 	case opts.HSTS == 0 && opts.HSTSSubdomains:
 		fault("HSTSSubdomains", "set without HSTS; set that too")
@@ -101,10 +110,10 @@ func New(opts Options) (func(http.Handler) http.Handler, error) {
 		if opts.HSTSSubdomains {
 			value += "; includeSubDomains"
 		}
-		w.names, w.values = append(w.names, "Strict-Transport-Security"), append(w.values, value)
+		m.names, m.values = append(m.names, "Strict-Transport-Security"), append(m.values, value)
 	}
 	if strings.ContainsFunc(policy, func(r rune) bool { return r < ' ' || r > '~' }) {
-		fault("ContentSecurityPolicy", "holds a line break, or a letter outside ASCII; a header has neither")
+		fault("ContentSecurityPolicy", "has a line break, or a letter outside ASCII; a header has neither")
 	}
 	if opts.MaxBodyBytes < 0 {
 		fault("MaxBodyBytes", "%d; use a positive number, or 0 for %d", opts.MaxBodyBytes, defaultBody)
@@ -115,7 +124,7 @@ func New(opts Options) (func(http.Handler) http.Handler, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return w.wrap, nil
+	return m.wrap, nil
 }
 
 // notInName reports whether a letter cannot be in the name of a header (RFC 9110 section
@@ -124,12 +133,16 @@ func notInName(r rune) bool {
 	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
 }
 
-// Server returns a server for a handler, with the timeouts and the limit of the header that
-// http.ListenAndServe goes without: a client that is slow on purpose must not hold a
-// connection for ever. Its fields can be changed before it serves.
+// Server returns a server for a handler. Unlike http.ListenAndServe it limits how long a
+// client can hold a connection, and how large its header can be. The fields of the server
+// can be changed before it serves.
 //
-// A handler whose answers take longer than a minute extends its time with
-// http.ResponseController.
+// Idle connections are closed after 620 seconds. A load balancer has to close them first:
+// if both sides do at the same time, it answers the next request with 502. Google's keeps
+// them for 600 seconds, that of Oracle for 300, and those of AWS and nginx for 60.
+//
+// A response must be sent within a minute. A handler that needs longer extends the time
+// with http.ResponseController.
 func Server(addr string, h http.Handler) *http.Server {
 	return &http.Server{
 		Addr:              addr,
@@ -137,82 +150,105 @@ func Server(addr string, h http.Handler) *http.Server {
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       20 * time.Second,
 		WriteTimeout:      60 * time.Second,
-		IdleTimeout:       60 * time.Second,
+		IdleTimeout:       620 * time.Second,
 		MaxHeaderBytes:    32 << 10,
 	}
 }
 
-// wrapper is Options that were checked.
-type wrapper struct {
+// A middleware is Options that were checked.
+type middleware struct {
 	names, values []string // of the header, names in canonical form
 	maxBody       int64
 	idHeader      string
 	log           *slog.Logger
+	omitPath      bool
 }
 
-func (wr wrapper) wrap(next http.Handler) http.Handler {
+// A state is that of a request. It is the context of the request, too.
+type state struct {
+	context.Context
+	writer        writer.Writer
+	status        int // zero: no part of the response has been sent
+	id            string
+	start         time.Time
+	route         string // of SetRoute
+	path, rawPath string // as they came in
+}
+
+type stateKey struct{}
+
+// Value implements context.Context.
+func (s *state) Value(key any) any {
+	if key == (stateKey{}) {
+		return s
+	}
+	return s.Context.Value(key)
+}
+
+// BeforeHeader implements writer.Hook.
+func (s *state) BeforeHeader(status int) {
+	final := status >= 200 || status == http.StatusSwitchingProtocols // the other 1xx come before the response
+	if final && s.status == 0 {
+		s.status = status
+	}
+}
+
+func (m *middleware) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		start := time.Now()
-		h := w.Header()
-		values := make([]string, len(wr.values)) // the response's own, whoever edits its header
-		copy(values, wr.values)
-		for i, name := range wr.names {
+		s := &state{start: time.Now(), id: m.requestID(r), path: r.URL.Path, rawPath: r.URL.RawPath}
+		h, n := w.Header(), len(m.values)
+		values := make([]string, n+1) // the response's own: handlers may change its header
+		copy(values, m.values)
+		for i, name := range m.names {
 			h[name] = values[i : i+1 : i+1]
 		}
-		id := wr.requestID(r)
-		h.Set("X-Request-ID", id)
-		rec := &recorder{ResponseWriter: w}
-		r = r.WithContext(withRequestID(r, id))
+		values[n] = s.id
+		h["X-Request-Id"] = values[n:]
+		s.Context = authkit.WithClient(r.Context(), client(r, s.id))
+		r = r.WithContext(s)
 		if r.Body != nil && r.Body != http.NoBody {
-			r.Body = http.MaxBytesReader(w, r.Body, wr.maxBody)
+			r.Body = http.MaxBytesReader(w, r.Body, m.maxBody)
 		}
 		defer func() {
 			cause := recover()
-			cutOff := cause != nil && !wr.rescue(rec, r, cause, id)
-			wr.logger().LogAttrs(r.Context(), slog.LevelInfo, "request",
-				slog.String("method", r.Method), slog.String("route", r.Pattern), slog.Int("status", rec.status),
-				slog.Duration("took", time.Since(start)), slog.String("request_id", id))
+			cutOff := cause != nil && !m.recoverPanic(s, r, cause)
+			if cause == nil {
+				s.BeforeHeader(http.StatusOK) // which net/http sends for a handler that sends none
+			}
+			m.logRequest(s, r)
 			if cutOff {
-				panic(http.ErrAbortHandler) // closes the connection: the client sees that the answer is not whole
+				panic(http.ErrAbortHandler) // closes the connection: the client sees that the response is not whole
 			}
 		}()
-		next.ServeHTTP(rec, r)
+		next.ServeHTTP(s.writer.Wrap(w, s), r)
 	})
 }
 
-func (wr wrapper) logger() *slog.Logger {
-	if wr.log == nil {
-		return slog.Default()
-	}
-	return wr.log
-}
-
-// requestID returns the name of a request: the proxy's, if it is one, or a random one.
-func (wr wrapper) requestID(r *http.Request) string {
-	if wr.idHeader != "" {
-		if ids := r.Header[wr.idHeader]; len(ids) == 1 && validID(ids[0]) {
+// requestID returns the ID of a request: the proxy's if it is well-formed, or a random one.
+func (m *middleware) requestID(r *http.Request) string {
+	if m.idHeader != "" {
+		if ids := r.Header[m.idHeader]; len(ids) == 1 && validID(ids[0]) {
 			return ids[0]
 		}
 	}
 	return rand.Text()
 }
 
-// validID takes the forms in use: UUIDs, hexadecimal, base64.
+// validID accepts the forms in use: UUIDs, hexadecimal, base64.
 func validID(id string) bool {
 	return id != "" && len(id) <= 64 && !strings.ContainsFunc(id, func(r rune) bool {
 		return notInName(r) && !strings.ContainsRune(".:=+/", r)
 	})
 }
 
-// withRequestID returns the context of a request, with its client and its name.
-func withRequestID(r *http.Request, id string) context.Context {
+// client returns the client of a request. A connection by a Unix socket has no address.
+func client(r *http.Request, id string) authkit.ClientInfo {
 	c := authkit.ClientFrom(r.Context())
 	if c.Address == "" {
-		c.Address = r.RemoteAddr
-		if host, _, err := net.SplitHostPort(c.Address); err == nil {
+		if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
 			c.Address = host
 		}
 	}
 	c.Device, c.RequestID = cmp.Or(c.Device, r.UserAgent()), id
-	return authkit.WithClient(r.Context(), c)
+	return c
 }

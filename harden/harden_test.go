@@ -2,12 +2,16 @@ package harden_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -149,7 +153,7 @@ func TestBodyLimit(t *testing.T) {
 	}
 }
 
-// TestLog looks at the line of a request: the route and never the path, which may hold secrets.
+// TestLog looks at the record of a request: the route if it is known, and not the path, which may hold secrets.
 func TestLog(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
@@ -164,14 +168,157 @@ func TestLog(t *testing.T) {
 	require.NotContains(t, out.String(), "secret")
 	require.NotContains(t, out.String(), "path")
 	var line struct {
-		Msg, Method, Route, RequestID string
-		Status                        int
-		ID                            string `json:"request_id"`
+		Msg, Method, Route string
+		Status             int
+		ID                 string `json:"request_id"`
 	}
 	require.NoError(t, json.Unmarshal(out.Bytes(), &line))
 	require.Equal(t, "request GET GET /some/{thing}", line.Msg+" "+line.Method+" "+line.Route)
 	require.Equal(t, http.StatusTeapot, line.Status)
 	require.Equal(t, answer.Header().Get("X-Request-ID"), line.ID)
+}
+
+// FR-16: on other routers the pattern of a request is not known. Its path is logged then, and
+// never the query.
+func TestLogPath(t *testing.T) {
+	t.Parallel()
+	long := "/" + strings.Repeat("a", 300)
+	for _, tc := range []struct {
+		name, target string
+		opts         harden.Options
+		handle       http.HandlerFunc
+		want         string
+	}{
+		{"path", "/orders/7?code=secret", harden.Options{}, http.NotFound, "path=/orders/7 "},
+		{"escaped", "/a%0ab%20c%2Fd?x", harden.Options{}, http.NotFound, "path=/a%0ab%20c%2Fd "},
+		{"not ASCII", "/%C3%A4%E2%80%AE", harden.Options{}, http.NotFound, "path=/%C3%A4%E2%80%AE "},
+		{"long", long, harden.Options{}, http.NotFound, "path=" + long[:256] + " "},
+		{"as it came in", "/orders/7", harden.Options{}, func(_ http.ResponseWriter, r *http.Request) { r.URL.Path = "/changed" }, "path=/orders/7 "},
+		{"omitted", "/orders/7?code=secret", harden.Options{OmitPath: true}, http.NotFound, `route="" `},
+		{"route of a router", "/orders/7?code=secret", harden.Options{}, func(_ http.ResponseWriter, r *http.Request) {
+			harden.SetRoute(r.Context(), "GET /orders/:id")
+		}, `route="GET /orders/:id" `},
+		{"route and omitted", "/orders/7", harden.Options{OmitPath: true}, func(_ http.ResponseWriter, r *http.Request) {
+			harden.SetRoute(r.WithContext(t.Context()).Context(), "another request")
+			harden.SetRoute(r.Context(), "/orders/:id")
+		}, "route=/orders/:id "},
+		{"panic", "/orders/7?code=secret", harden.Options{}, func(http.ResponseWriter, *http.Request) { panic("secret") }, "msg=panic path=/orders/7 "},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			var out bytes.Buffer
+			tc.opts.Logger = slog.New(slog.NewTextHandler(&out, nil))
+			w, err := harden.New(tc.opts)
+			require.NoError(t, err)
+			w(tc.handle).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", tc.target, nil))
+			require.Contains(t, out.String(), tc.want)
+			require.NotContains(t, out.String(), "secret")
+			require.NotContains(t, out.String(), "changed")
+		})
+	}
+}
+
+// A request that is answered without a header, by a flush, or by another protocol is logged
+// with the status that the client got.
+func TestLogStatus(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		handle http.HandlerFunc
+		want   int
+	}{
+		"nothing written": {func(http.ResponseWriter, *http.Request) {}, 200},
+		"flushed":         {func(w http.ResponseWriter, _ *http.Request) { w.(http.Flusher).Flush() }, 200},
+		"flushed, then a panic": {func(w http.ResponseWriter, _ *http.Request) {
+			_ = http.NewResponseController(w).Flush()
+			panic("late")
+		}, 200},
+		"read from": {func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.(io.ReaderFrom).ReadFrom(strings.NewReader("text"))
+		}, 200},
+		"a string":           {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "text") }, 200},
+		"another protocol":   {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusSwitchingProtocols) }, 101},
+		"an early hint only": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusEarlyHints) }, 200},
+		"a panic":            {func(http.ResponseWriter, *http.Request) { panic("early") }, 500},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var out bytes.Buffer
+			w, err := harden.New(harden.Options{Logger: slog.New(slog.NewTextHandler(&out, nil))})
+			require.NoError(t, err)
+			func() {
+				defer func() { _ = recover() }() // http.ErrAbortHandler, of a response that is not whole
+				get(w(tc.handle))
+			}()
+			require.Contains(t, out.String(), fmt.Sprintf("status=%d ", tc.want))
+		})
+	}
+}
+
+// FR-16: server-sent events of the usual form, and a handler that takes the connection over.
+func TestStreams(t *testing.T) {
+	t.Parallel()
+	var out lockedBuffer
+	h := wrap(t, harden.Options{Logger: slog.New(slog.NewTextHandler(&out, nil))}, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/socket" {
+			conn, buf, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				panic(err)
+			}
+			_, _ = buf.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: close\r\n\r\nhello")
+			_ = buf.Flush()
+			_ = conn.Close()
+			return
+		}
+		flusher, ok := w.(http.Flusher)
+		if !ok {
+			http.Error(w, "Streaming unsupported!", http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, "data: first\n\n")
+		flusher.Flush()
+		<-r.Context().Done() // the client has read the event, which no end of the handler has sent
+	})
+	srv := httptest.NewServer(h)
+	resp, err := srv.Client().Get(srv.URL + "/events")
+	require.NoError(t, err)
+	first := make([]byte, len("data: first\n\n"))
+	_, err = io.ReadFull(resp.Body, first)
+	require.NoError(t, err)
+	require.Equal(t, "data: first\n\n", string(first))
+	require.NoError(t, resp.Body.Close())
+
+	conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+	require.NoError(t, err)
+	_, err = io.WriteString(conn, "GET /socket HTTP/1.1\r\nHost: x\r\n\r\n")
+	require.NoError(t, err)
+	text, err := io.ReadAll(conn)
+	require.NoError(t, err)
+	require.True(t, strings.HasSuffix(string(text), "\r\n\r\nhello"), "%s", text)
+	require.NoError(t, conn.Close())
+	srv.Close() // waits for the handlers, not for a hijacked one
+	require.Eventually(t, func() bool { return strings.Contains(out.String(), "path=/socket status=101") }, time.Minute, time.Millisecond)
+}
+
+// A client that connects by a Unix socket has no address.
+func TestUnixSocket(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	require.NoError(t, err)
+	seen := make(chan authkit.ClientInfo, 1)
+	srv := httptest.NewUnstartedServer(wrap(t, harden.Options{}, func(_ http.ResponseWriter, r *http.Request) { seen <- authkit.ClientFrom(r.Context()) }))
+	require.NoError(t, srv.Listener.Close())
+	srv.Listener = l
+	srv.Start()
+	t.Cleanup(srv.Close)
+	client := &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		return net.Dial("unix", l.Addr().String())
+	}}}
+	resp, err := client.Get("http://service/")
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	client.CloseIdleConnections()
+	require.Empty(t, (<-seen).Address)
 }
 
 // The wrapped writer still is what it wraps, for http.ResponseController.
@@ -193,6 +340,6 @@ func TestServer(t *testing.T) {
 	require.Equal(t, 5*time.Second, s.ReadHeaderTimeout)
 	require.Equal(t, 20*time.Second, s.ReadTimeout)
 	require.Equal(t, 60*time.Second, s.WriteTimeout)
-	require.Equal(t, 60*time.Second, s.IdleTimeout)
+	require.Equal(t, 620*time.Second, s.IdleTimeout, "the balancer closes idle connections first, Google's after 600 s")
 	require.Equal(t, 32<<10, s.MaxHeaderBytes)
 }

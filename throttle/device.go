@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/authkit-go/authkit/internal/writer"
 )
 
 // deviceCookie is the name of the cookie. Browsers hold its prefix to its promise: it was
@@ -34,11 +36,11 @@ func (t *Throttle) Device(next http.Handler) http.Handler {
 		panic("throttle: Device: no Config.Secret to sign the cookies with; set it")
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		d := &device{ResponseWriter: w}
+		d := new(device)
 		if cookies := r.CookiesNamed(deviceCookie); len(cookies) == 1 {
 			d.cookie = cookies[0].Value
 		}
-		next.ServeHTTP(d, r.WithContext(context.WithValue(r.Context(), deviceKey{}, d)))
+		next.ServeHTTP(d.writer.Wrap(w, d), r.WithContext(context.WithValue(r.Context(), deviceKey{}, d)))
 		d.set()
 	})
 }
@@ -47,7 +49,7 @@ type deviceKey struct{}
 
 // A device is the browser of a request. It adds the new cookie to the answer, at the last moment.
 type device struct {
-	http.ResponseWriter
+	writer writer.Writer
 	cookie string // as it came, or empty
 
 	mu     sync.Mutex // a handler may log in on another goroutine
@@ -105,22 +107,12 @@ func (d *device) set() {
 	if d.issued == "" {
 		return
 	}
-	http.SetCookie(d.ResponseWriter, &http.Cookie{
+	http.SetCookie(&d.writer, &http.Cookie{
 		Name: deviceCookie, Value: d.issued, Path: "/", MaxAge: int(deviceLife / time.Second),
 		Secure: true, HttpOnly: true, SameSite: http.SameSiteStrictMode,
 	})
 	d.issued = ""
 }
 
-func (d *device) WriteHeader(status int) {
-	d.set()
-	d.ResponseWriter.WriteHeader(status)
-}
-
-func (d *device) Write(p []byte) (int, error) {
-	d.set()
-	return d.ResponseWriter.Write(p)
-}
-
-// Unwrap is for http.ResponseController.
-func (d *device) Unwrap() http.ResponseWriter { return d.ResponseWriter }
+// BeforeHeader implements writer.Hook: it is the last moment to set the cookie.
+func (d *device) BeforeHeader(int) { d.set() }

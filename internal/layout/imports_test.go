@@ -29,6 +29,8 @@ var mayImport = map[string][]string{
 	"sqlstore":    {"."},
 	"contract":    {"."},
 	"authkittest": {"."},
+	"harden":      {".", "internal/writer"},
+	"throttle":    {".", "internal/writer"},
 }
 
 // directDependencies are all that the root module may require directly. A fourth needs a paragraph
@@ -74,7 +76,7 @@ func checkLayers(t *tree) (faults []string) {
 			case own && top(dir) == top(f.dir) && f.dir != outside:
 			case own && slices.Contains(testSupport, top(dir)): // checkTestSupport's
 			case own && dir == "sqlstore" && strings.HasSuffix(f.dir, "sql"): // the tables of a feature, such as audit/auditsql
-			case own && (slices.Contains(row, top(dir)) || slices.Contains(row, layerOf(dir))):
+			case own && (slices.Contains(row, dir) || slices.Contains(row, top(dir)) || slices.Contains(row, layerOf(dir))):
 			case !own && !t.foreign(imported):
 			case !own && slices.Contains(row, dependency): // checkDependencies says which
 			default:

@@ -91,6 +91,6 @@ func TestPanic(t *testing.T) {
 	require.NotContains(t, logs.String(), secret)
 	require.Contains(t, logs.String(), `msg=panic route=/text cause=string`)
 	require.Contains(t, logs.String(), "index out of range")
-	require.Contains(t, logs.String(), "rescue_test.go", "the stack")
+	require.Contains(t, logs.String(), "recover_test.go", "the stack")
 	require.Contains(t, logs.String(), `msg=request method=GET route=/runtime status=500`)
 }
