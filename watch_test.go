@@ -111,7 +111,7 @@ func TestWatch(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
 					store := authkit.NewMemoryStore()
-					kit, h, u := newSite(t, withSessions(store), func(c *authkit.Config) { c.Sessions.Cookies = &authkit.CookieConfig{} })
+					kit, h, u := newSite(t, withSessions(store), func(c *authkit.Config) { c.Sessions.Cookies = &authkit.SessionCookieConfig{} })
 					var header, value string
 					if credential == "token" {
 						header, value = "Authorization", "Bearer "+begin(t, kit).AccessToken
