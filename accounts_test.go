@@ -42,8 +42,8 @@ func TestAccountEvents(t *testing.T) {
 				u, err = kit.CreateUser(ctx, authkit.User{Email: "u@example.com"}, password)
 				return keep(u, err)
 			}},
-			{authkit.EventUserUpdated, func() error { return keep(kit.RenameUser(ctx, u.ID, "Ursula")) }},
-			{authkit.EventUserUpdated, func() error { return keep(kit.ChangeEmail(ctx, u.ID, "Ursula@Example.com")) }},
+			{authkit.EventUserUpdated, func() error { return keep(kit.SetFullName(ctx, u.ID, "Ursula")) }},
+			{authkit.EventUserUpdated, func() error { return keep(kit.SetEmail(ctx, u.ID, "Ursula@Example.com")) }},
 			{authkit.EventUserUpdated, func() error { return keep(kit.VerifyEmail(ctx, u.ID, "URSULA@example.com")) }},
 			{authkit.EventRolesChanged, func() error { return keep(kit.SetRoles(ctx, u.ID, "editor")) }},
 			{authkit.EventRolesChanged, func() error { return keep(kit.AddRole(ctx, u.ID, "viewer")) }},
@@ -88,8 +88,8 @@ func TestAccountErrors(t *testing.T) {
 	u := addUser(t, kit, "u@example.com", password)
 	taken := addUser(t, kit, "taken@example.com", password)
 	operations := map[string]func(id string) error{
-		"RenameUser":     func(id string) error { _, err := kit.RenameUser(t.Context(), id, "U"); return err },
-		"ChangeEmail":    func(id string) error { _, err := kit.ChangeEmail(t.Context(), id, "new@example.com"); return err },
+		"SetFullName":    func(id string) error { _, err := kit.SetFullName(t.Context(), id, "U"); return err },
+		"SetEmail":       func(id string) error { _, err := kit.SetEmail(t.Context(), id, "new@example.com"); return err },
 		"VerifyEmail":    func(id string) error { _, err := kit.VerifyEmail(t.Context(), id, u.Email); return err },
 		"SetRoles":       func(id string) error { _, err := kit.SetRoles(t.Context(), id, "editor"); return err },
 		"LockUser":       func(id string) error { _, err := kit.LockUser(t.Context(), id, time.Now()); return err },
@@ -126,11 +126,11 @@ func TestAccountErrors(t *testing.T) {
 	require.ErrorIs(t, operations["User"](u.ID), authkit.ErrUnavailable)
 	users.byID = users.UserStore.UserByID
 
-	_, err := kit.ChangeEmail(t.Context(), u.ID, "Taken@Example.com")
+	_, err := kit.SetEmail(t.Context(), u.ID, "Taken@Example.com")
 	require.ErrorIs(t, err, authkit.ErrEmailTaken)
 	for field, do := range map[string]func() error{
-		"email":        func() error { _, err := kit.ChangeEmail(t.Context(), u.ID, "no address"); return err },
-		"full_name":    func() error { _, err := kit.RenameUser(t.Context(), u.ID, "a\nb"); return err },
+		"email":        func() error { _, err := kit.SetEmail(t.Context(), u.ID, "no address"); return err },
+		"full_name":    func() error { _, err := kit.SetFullName(t.Context(), u.ID, "a\nb"); return err },
 		"locked_until": func() error { _, err := kit.LockUser(t.Context(), u.ID, time.Unix(1<<40, 0)); return err },
 		"roles":        func() error { _, err := kit.AddRole(t.Context(), u.ID, "No Role"); return err },
 	} {
@@ -161,10 +161,10 @@ func TestVerifyEmail(t *testing.T) {
 	u, err := kit.VerifyEmail(t.Context(), u.ID, u.Email)
 	require.NoError(t, err)
 	require.WithinDuration(t, time.Now(), u.EmailVerifiedAt, time.Minute)
-	same, err := kit.ChangeEmail(t.Context(), u.ID, "U@example.com")
+	same, err := kit.SetEmail(t.Context(), u.ID, "U@example.com")
 	require.NoError(t, err)
 	require.Equal(t, u, same, "the same address stays verified")
-	changed, err := kit.ChangeEmail(t.Context(), u.ID, "new@example.com")
+	changed, err := kit.SetEmail(t.Context(), u.ID, "new@example.com")
 	require.NoError(t, err)
 	require.Zero(t, changed.EmailVerifiedAt)
 	_, err = kit.VerifyEmail(t.Context(), u.ID, "u@example.com")
@@ -172,7 +172,7 @@ func TestVerifyEmail(t *testing.T) {
 
 	users.update = func(ctx context.Context, id string, change authkit.UserUpdate, at time.Time) (authkit.User, error) {
 		users.update = users.UserStore.UpdateUser
-		_, err := kit.ChangeEmail(ctx, id, "third@example.com")
+		_, err := kit.SetEmail(ctx, id, "third@example.com")
 		require.NoError(t, err)
 		return users.UserStore.UpdateUser(ctx, id, change, at)
 	}
@@ -491,4 +491,48 @@ func TestLongImport(t *testing.T) {
 		}
 		require.NoError(t, kit.ImportUsers(t.Context(), rows))
 	})
+}
+
+// RG-15: an account that is reset keeps nothing that lets anyone act as its user.
+func TestResetUser(t *testing.T) {
+	t.Parallel()
+	for name, stores := range map[string]func(*authkit.Config){"one store": together, "two stores": apart} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			features := &notes{wiped: map[string]authkit.Wipe{}}
+			var events recorder
+			kit := newKit(t, stores, events.listen, func(c *authkit.Config) { c.UserData = []authkit.UserData{features} })
+			u := addUser(t, kit, "u@example.com", password, "user")
+			token, err := kit.Login(t.Context(), u.Email, password)
+			require.NoError(t, err)
+			ticket, text := authkit.NewTicket("link", u.ID, time.Hour)
+			require.NoError(t, kit.Tickets().PutTicket(t.Context(), ticket))
+
+			require.NoError(t, kit.ResetUser(t.Context(), u.ID))
+			require.Equal(t, map[string]authkit.Wipe{u.ID: authkit.WipeCredentials}, features.wiped)
+			require.Equal(t, authkit.EventPasswordChange, events.last().Kind)
+			_, err = kit.Login(t.Context(), u.Email, password)
+			require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
+			_, err = kit.Refresh(t.Context(), token.RefreshToken)
+			require.ErrorIs(t, err, authkit.ErrInvalidRefreshToken)
+			_, _, err = kit.IdentifyToken(t.Context(), token.AccessToken)
+			require.ErrorIs(t, err, authkit.ErrInvalidToken)
+			_, err = authkit.RedeemTicket(t.Context(), kit.Tickets(), "link", text)
+			require.ErrorIs(t, err, authkit.ErrInvalidTicket)
+			after, err := kit.User(t.Context(), u.ID)
+			require.NoError(t, err)
+			require.Equal(t, []string{"user"}, after.Roles)
+
+			require.NoError(t, kit.SetPassword(t.Context(), u.ID, newPassword))
+			require.ErrorIs(t, kit.ResetUser(t.Context(), "no such account"), authkit.ErrUserNotFound)
+			features.err = errors.New("down")
+			require.ErrorIs(t, kit.ResetUser(t.Context(), u.ID), features.err)
+			_, err = kit.Login(t.Context(), u.Email, newPassword)
+			if name == "one store" {
+				require.NoError(t, err, "nothing has changed")
+			} else {
+				require.ErrorIs(t, err, authkit.ErrInvalidCredentials, "what could be removed is")
+			}
+		})
+	}
 }

@@ -20,8 +20,12 @@ type Authenticator interface {
 	// neither the body nor the query.
 	//
 	// A request with two credentials is refused. An authenticator may read the
-	// Authorization header, with [BearerToken] for instance, but leaves tokens with two dots,
-	// which are the access tokens of the guard.
+	// Authorization header, with [BearerToken] for instance. It returns ErrNoCredentials for
+	// a token with two dots, which is an access token of the guard, and for one without the
+	// prefix of its own tokens, so that others can authenticate it.
+	//
+	// Refused credentials are events. No throttle counts them, and [Config].StoreTimeout
+	// does not limit the call: use secrets that cannot be guessed, and a deadline.
 	Authenticate(r *http.Request) (Credential, error)
 
 	// Challenge returns the WWW-Authenticate value for requests without credentials, such
@@ -49,7 +53,9 @@ type Credential struct {
 	// takes the roles of a user from the account.
 	Roles []string
 
-	// Limited restricts the credential to Permissions, as far as the roles grant them.
+	// Limited restricts the credential to Permissions, as far as the roles of its account
+	// grant them. It then passes policies of [Permissions] and [Authenticated] with
+	// OrMachines, and never one of roles.
 	Limited     bool
 	Permissions []string
 
@@ -61,7 +67,10 @@ type Credential struct {
 	// IssuedAt is when the credential was issued. If it is set, it must not be before the
 	// cut-off of the account, nor before the account was created. Set it for every
 	// credential that a changed password or "log out everywhere" ends.
-	IssuedAt  time.Time
+	IssuedAt time.Time
+
+	// ExpiresAt is when the credential expires; zero means never. The guard refuses it
+	// from then on.
 	ExpiresAt time.Time
 
 	SessionID string // of a credential that belongs to a session

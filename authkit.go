@@ -1,66 +1,3 @@
-// Package authkit is authentication and authorization for a service: password login,
-// JWT access tokens, roles, and middleware that is hard to misuse. It is plain
-// net/http: it fits every router that takes an http.Handler, and brings none.
-//
-// For most use, make a [Kit] and mount its token endpoint and your own routes on its
-// [Mux], which takes no route without a [Policy]:
-//
-//	kit, err := authkit.New(authkit.Config{Secret: []byte(os.Getenv("SECRET_KEY"))})
-//	if err != nil {
-//		log.Fatal(err) // every fault of the configuration at once, each with its mend
-//	}
-//	mux := kit.NewMux()
-//	mux.Handle("POST /token", authkit.Public(), kit.TokenHandler())
-//	mux.HandleFunc("GET /hello", authkit.Authenticated(), hello)
-//	mux.HandleFunc("DELETE /everything", authkit.Roles("admin"), deleteEverything)
-//
-// On another router the same guards are middleware: [Kit.Authenticate],
-// [Kit.RequireRoles], [Kit.RequireAnyRole] and [Kit.Require].
-//
-// # Users
-//
-// Accounts live in a [UserStore]: in memory until [Config].Users is set, in a table
-// of the host's behind seven methods if it likes. [Kit.CreateUser] makes accounts,
-// and [Kit.ImportUsers] takes over those of another system with their hashes.
-//
-// # Passwords
-//
-// Passwords are hashed with bcrypt. Hashes of PBKDF2-SHA256 (passlib, Django) and
-// Argon2id are read too, and replaced as their owners log in; see [Schemes]. At most
-// [Config].MaxConcurrentHashes run at a time, so that a storm of logins does not
-// starve the rest of the service. Logins that fail for an unknown user or a wrong
-// password are answered alike and cost the same, but that an imported hash of another
-// scheme takes its own time until it is replaced.
-//
-// # Tokens
-//
-// An access token is a JWT, signed with a key that is bound to one algorithm. It
-// is verified in a fixed order, signature first, so that bytes that nobody signed
-// are never parsed.
-//
-// # Sessions
-//
-// With [Config].Sessions set, a login also returns a refresh token, which [Kit.Refresh]
-// exchanges for the next one, and begins a session that the user can see and end; its
-// access tokens are refused from the next request on. [Kit.SetPassword],
-// [Kit.DisableUser] and [Kit.LogoutEverywhere] end all sessions of an account at once.
-// For browsers, [Kit.CookieHandler] keeps the refresh token in a cookie.
-//
-// # Several services
-//
-// A service that only accepts tokens needs no Kit and no store: a [Guard] is its
-// middleware, and a [TokenVerifier] what is below. It gets its keys from package jwks,
-// and what was revoked from package revocation.
-//
-// # Events
-//
-// What security monitoring wants to know goes to [Config].OnEvent, and to slog if
-// that is not set.
-//
-// # Compatibility
-//
-// Before version 1.0 the API may change between minor versions; the changelog names
-// every change. Stored hashes and tokens that are still good stay readable.
 package authkit
 
 import (
@@ -93,8 +30,8 @@ type Config struct {
 	// Sessions turns on refresh tokens, logout, and the list of a user's sessions.
 	Sessions SessionConfig
 
-	// Tickets keeps pending logins. If nil, Users keeps them, which must be a
-	// [TicketStore] then if SecondFactors is set.
+	// Tickets keeps pending logins, and the tickets of features. If nil, it is Users, if
+	// that is a [TicketStore]. SecondFactors need one.
 	Tickets TicketStore
 
 	// SecondFactors are asked by every login. A login of a user who has enrolled one of

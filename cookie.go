@@ -11,7 +11,7 @@ import (
 // set by this host, over HTTPS, and for this host alone.
 const refreshCookie = "__Host-refresh"
 
-// CookieHandler returns a handler for browsers, which keeps the refresh token in a cookie
+// RefreshCookieHandler returns a handler for browsers, which keeps the refresh token in a cookie
 // that no script can read. The access token is in the answers, for the page to keep in
 // memory. By method:
 //
@@ -27,18 +27,18 @@ const refreshCookie = "__Host-refresh"
 // only where CORS with credentials allows that origin, which is for the host to add around the
 // handler. It panics if one is not an origin, and if sessions are off.
 //
-//	mux.Handle("/session", authkit.Public(), kit.CookieHandler())
+//	mux.Handle("/session", authkit.Public(), kit.RefreshCookieHandler())
 //
 // A refresh that fails leaves the cookie alone: of two tabs that race, the one that loses must
 // not log out the one that wins. No guard reads the cookie: it is good for this handler only.
-func (k *Kit) CookieHandler(trustedOrigins ...string) http.Handler {
+func (k *Kit) RefreshCookieHandler(trustedOrigins ...string) http.Handler {
 	protection := http.NewCrossOriginProtection()
 	for _, origin := range trustedOrigins {
 		if err := protection.AddTrustedOrigin(origin); err != nil {
-			panic(fmt.Sprintf("authkit: CookieHandler: %v", err))
+			panic(fmt.Sprintf("authkit: RefreshCookieHandler: %v", err))
 		}
 	}
-	k.needSessions("CookieHandler")
+	k.needSessions("RefreshCookieHandler")
 	protection.SetDenyHandler(NewProblem(http.StatusForbidden, "The request comes from another origin"))
 	return protection.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.Method {

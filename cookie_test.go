@@ -51,10 +51,10 @@ func (b *browser) do(method, body, site string, headers ...string) *httptest.Res
 
 // TR-06, MW-03: the refresh token is in a cookie that only this host and no script sees, and
 // nowhere else.
-func TestCookieHandler(t *testing.T) {
+func TestRefreshCookieHandler(t *testing.T) {
 	t.Parallel()
 	kit, _, user := newSessionKit(t)
-	b := &browser{h: kit.CookieHandler()}
+	b := &browser{h: kit.RefreshCookieHandler()}
 	w := b.do("POST", form("username", email, "password", password), "same-origin")
 	token := asToken(t, w)
 	require.Empty(t, token.RefreshToken)
@@ -91,10 +91,10 @@ func TestCookieHandler(t *testing.T) {
 }
 
 // MW-03: no other site can log in, refresh or log out.
-func TestCookieHandlerRefusesOtherOrigins(t *testing.T) {
+func TestRefreshCookieHandlerRefusesOtherOrigins(t *testing.T) {
 	t.Parallel()
 	kit, _, _ := newSessionKit(t)
-	b := &browser{h: kit.CookieHandler("https://trusted.example.org")}
+	b := &browser{h: kit.RefreshCookieHandler("https://trusted.example.org")}
 	asToken(t, b.do("POST", form("username", email, "password", password), "same-origin"))
 	for _, method := range []string{"POST", "PUT", "DELETE"} {
 		body := ""
@@ -112,8 +112,8 @@ func TestCookieHandlerRefusesOtherOrigins(t *testing.T) {
 		}
 	}
 	asToken(t, b.do("PUT", "", "cross-site", "Origin", "https://trusted.example.org"))
-	require.Panics(t, func() { kit.CookieHandler("trusted.example.org") })
-	require.Panics(t, func() { kit.CookieHandler("https://trusted.example.org/path") })
+	require.Panics(t, func() { kit.RefreshCookieHandler("trusted.example.org") })
+	require.Panics(t, func() { kit.RefreshCookieHandler("https://trusted.example.org/path") })
 }
 
 // RF-12: who loses a race leaves the cookie of the winner alone, and so does whoever is refused.
@@ -121,7 +121,7 @@ func TestCookieLosersLeaveTheCookie(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		kit, _, _ := newSessionKit(t)
-		b := &browser{h: kit.CookieHandler()}
+		b := &browser{h: kit.RefreshCookieHandler()}
 		asToken(t, b.do("POST", form("username", email, "password", password), "same-origin"))
 		tabs := make([]browser, 16)
 		var done sync.WaitGroup
@@ -150,7 +150,7 @@ func TestCookieLogoutFails(t *testing.T) {
 	store := &faultyStore{MemoryStore: authkit.NewMemoryStore()}
 	kit := newKit(t, store.listen)
 	addUser(t, kit, email, password)
-	b := &browser{h: kit.CookieHandler()}
+	b := &browser{h: kit.RefreshCookieHandler()}
 	asToken(t, b.do("POST", form("username", email, "password", password), "same-origin"))
 	store.before = func(name string, _ int) error {
 		if name == "RevokeSession" {
@@ -174,7 +174,7 @@ func TestCookieRefreshIsTriedAgainSoon(t *testing.T) {
 	store := &faultyStore{MemoryStore: authkit.NewMemoryStore()}
 	kit := newKit(t, store.listen)
 	addUser(t, kit, email, password)
-	b := &browser{h: kit.CookieHandler()}
+	b := &browser{h: kit.RefreshCookieHandler()}
 	asToken(t, b.do("POST", form("username", email, "password", password), "same-origin"))
 	store.before = func(string, int) error { return errCrash }
 	w := b.do("PUT", "", "same-origin")

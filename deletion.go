@@ -13,7 +13,7 @@ import (
 //
 // The errors are:
 //   - ErrLastAdmin if no enabled account would have [Config].AdminRole any more.
-//   - ErrForbidden as in [Kit.RenameUser].
+//   - ErrForbidden as in [Kit.SetFullName].
 //   - ErrUserNotFound, or ErrConflict if the account keeps changing.
 //   - Any error of the UserData.
 //   - ErrUnavailable, or the error of ctx. Call DeleteUser again.
@@ -72,17 +72,62 @@ func (k *Kit) remove(ctx context.Context, u *StoredUser, keep string) error {
 	if err := k.wipe(ctx, u.ID, WipeAll); err != nil {
 		return err
 	}
-	if k.tickets != nil {
-		for _, subject := range []string{u.ID, u.Email} {
-			if err := k.tickets.DeleteTickets(ctx, subject); err != nil {
-				return err
-			}
-		}
+	if err := k.deleteTickets(ctx, u); err != nil {
+		return err
 	}
 	if err := k.users.DeleteUser(ctx, u.ID, keep); err != nil {
 		return err
 	}
 	k.emit(ctx, Event{Kind: EventUserDeleted, UserID: u.ID})
+	return nil
+}
+
+// ResetUser removes everything that lets a person or a program act as the user: the
+// password, the credentials of all [Config].UserData, the sessions, the tokens and the
+// tickets. The account stays, and gets a new password with [Kit.SetPassword]. Use it for an
+// account that may be in the wrong hands.
+//
+// The errors are those of [Kit.SetPassword], and any error of the UserData. After another
+// error than ErrForbidden, ErrUserNotFound and ErrConflict, call ResetUser again.
+func (k *Kit) ResetUser(ctx context.Context, userID string) error {
+	u, err := k.stored(ctx, userID)
+	if err != nil {
+		return err
+	}
+	if err := k.mayControl(ctx, &u.User); err != nil {
+		return err
+	}
+	reset := func(ctx context.Context) error {
+		change := UserUpdate{PasswordHash: new(PasswordHash), IfVersion: u.Version}
+		if err := k.cutOff(ctx, userID, change, EventPasswordChange); err != nil {
+			return err
+		}
+		if err := k.wipe(ctx, userID, WipeCredentials); err != nil {
+			return err
+		}
+		return k.deleteTickets(ctx, &u)
+	}
+	if k.shared() {
+		err = k.inTx(ctx, reset)
+	} else {
+		err = reset(ctx)
+	}
+	if err != nil {
+		return k.userError(ctx, err)
+	}
+	return nil
+}
+
+// deleteTickets deletes the tickets of an account, by its ID and by its address.
+func (k *Kit) deleteTickets(ctx context.Context, u *StoredUser) error {
+	if k.tickets == nil {
+		return nil
+	}
+	for _, subject := range []string{u.ID, u.Email} {
+		if err := k.tickets.DeleteTickets(ctx, subject); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -12,38 +12,37 @@ import (
 )
 
 var (
-	// ErrInvalidCredentials is returned by [Kit.Login] for every login that fails
-	// for a reason of the caller's: unknown user, wrong password, an account
-	// without a password. They are not told apart, and cost the same work.
+	// ErrInvalidCredentials is returned by logins, and by [Kit.VerifyPassword], for every
+	// refusal: unknown user, wrong password, an account without a password, a locked
+	// account. It does not say which, and all take the same time.
 	ErrInvalidCredentials = errors.New("authkit: incorrect username or password")
 
-	// ErrUserDisabled is returned by [Kit.Login] when the password is right but the
-	// account is disabled, and by [Kit.Identify] for a token of such an account.
+	// ErrUserDisabled is returned by logins if the user is authenticated but the account
+	// is disabled, and by [Kit.Identify] for a credential of such an account.
 	ErrUserDisabled = errors.New("authkit: account disabled")
 
-	// ErrEmailUnverified is returned by [Kit.Login] when the password is right, the
-	// e-mail address of the account was never verified, and
-	// [Config].RequireVerifiedEmail is set.
+	// ErrEmailUnverified is returned by logins if the user is authenticated, the e-mail
+	// address of the account was never verified, and [Config].RequireVerifiedEmail is set.
 	ErrEmailUnverified = errors.New("authkit: e-mail address not verified")
 
-	// ErrOverloaded is returned where a password would be hashed and too many
-	// others are waiting already; see [Config].MaxConcurrentHashes.
+	// ErrOverloaded is returned if a password is to be hashed and too many others are
+	// waiting already; see [PasswordConfig].MaxConcurrentHashes.
 	ErrOverloaded = errors.New("authkit: too many password hashes at once")
 
-	// ErrUnavailable is returned when a store fails, or whatever else has to be asked. It wraps
-	// that one's error.
+	// ErrUnavailable is returned if a store, a throttle or an authenticator fails. It wraps
+	// the error of that part.
 	ErrUnavailable = errors.New("authkit: store unavailable")
 
-	// ErrNoCredentials is returned by [Kit.Identify] for a request without a
-	// bearer token, and by [Policy.Check] for the zero Principal.
+	// ErrNoCredentials is returned by [Kit.Identify] for a request without a credential,
+	// and by [Policy.Check] for the zero Principal.
 	ErrNoCredentials = errors.New("authkit: not authenticated")
 
-	// ErrForbidden is returned by [Policy.Check] for a principal that lacks a role
-	// or a permission.
+	// ErrForbidden is returned by [Policy.Check] for a principal that lacks a role or a
+	// permission, and by methods of a [Kit] for a principal that may not make the change.
 	ErrForbidden = errors.New("authkit: not enough permissions")
 
-	// ErrPasswordRefused is returned by [Config].CheckPassword for a password that
-	// must not be used.
+	// ErrPasswordRefused is returned by [PasswordConfig].Check for a password that must not
+	// be used.
 	ErrPasswordRefused = errors.New("authkit: password refused")
 )
 

@@ -99,7 +99,7 @@ func (e Event) level() slog.Level {
 	switch {
 	case e.Kind == EventStoreFailure || e.Reason == ReasonStore || e.Reason == ReasonUnreadableHash:
 		return slog.LevelError
-	case e.Kind == EventTokenRefused, e.Kind == EventRefreshFailure, e.Reason == ReasonOverloaded, e.Reason == ReasonThrottled: // anyone can cause any number of them
+	case e.Kind == EventTokenRefused, e.Kind == EventRefreshFailure, e.Reason == ReasonOverloaded, e.Reason == ReasonThrottled, e.Reason == ReasonMalformed: // anyone can cause any number of them
 		return slog.LevelDebug
 	case e.Reason != "" || e.Err != nil:
 		return slog.LevelWarn
@@ -112,7 +112,7 @@ func (e Event) level() slog.Level {
 // logger is slog.Default() at the time of the event.
 //
 // It logs errors of a store at level Error; failed
-// logins, denied requests and reused refresh tokens at Warn; refused tokens, throttled
+// logins, denied requests and reused refresh tokens at Warn; refused tokens of all kinds, throttled
 // attempts and logins that found the gate full at Debug, since clients can cause any number
 // of them; all others at Info.
 func LogEvents(configured *slog.Logger) func(context.Context, Event) {

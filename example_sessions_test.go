@@ -13,29 +13,19 @@ import (
 	"strings"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/authkittest"
 )
 
 // A session from its login to its end.
 func ExampleKit_Refresh() {
-	ctx, store := context.Background(), authkit.NewMemoryStore()
-	kit, err := authkit.New(authkit.Config{
-		Secret:    []byte("a secret of 32 random bytes, or more"),
-		Users:     store,
-		Sessions:  authkit.SessionConfig{Store: store},
-		Passwords: authkit.PasswordConfig{Hasher: authkit.Bcrypt{Cost: 4, InsecureLowCost: true}}, // quick, for an example
-		Logger:    slog.New(slog.DiscardHandler),
-		OnEvent: []func(context.Context, authkit.Event){func(_ context.Context, e authkit.Event) {
+	ctx, t := context.Background(), authkittest.Example{}
+	kit := authkittest.NewKit(t, func(c *authkit.Config) {
+		c.OnEvent = []func(context.Context, authkit.Event){func(_ context.Context, e authkit.Event) {
 			fmt.Println(strings.TrimSpace(fmt.Sprint(e.Kind, " ", e.Reason)))
-		}},
+		}}
 	})
-	if err != nil {
-		log.Fatal(err)
-	}
-	user, err := kit.CreateUser(ctx, authkit.User{Email: "ann@example.com"}, "correct horse")
-	if err != nil {
-		log.Fatal(err)
-	}
-	first, err := kit.Login(ctx, "ann@example.com", "correct horse")
+	user := authkittest.User(t, kit)
+	first, err := kit.Login(ctx, user.Email, authkittest.Password)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -71,7 +61,7 @@ func ExampleKit_FormLoginHandler() {
 	kit, err := authkit.New(authkit.Config{
 		Secret:    []byte("a secret of 32 random bytes, or more"),
 		Users:     store,
-		Sessions:  authkit.SessionConfig{Store: store, Cookies: &authkit.CookieConfig{LoginPath: "/login"}},
+		Sessions:  authkit.SessionConfig{Store: store, Cookies: &authkit.SessionCookieConfig{LoginPath: "/login"}},
 		Passwords: authkit.PasswordConfig{Hasher: authkit.Bcrypt{Cost: 4, InsecureLowCost: true}}, // quick, for an example
 		Logger:    slog.New(slog.DiscardHandler),
 	})

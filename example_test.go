@@ -9,8 +9,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
+	"time"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/authkittest"
 )
 
 // A whole service: login, a route for every user, a route for administrators.
@@ -74,10 +77,7 @@ func Example() {
 // On any other router a guard is plain middleware. RequireRoles authenticates by
 // itself; nothing has to stand in front of it.
 func ExampleKit_RequireRoles() {
-	kit, err := authkit.New(authkit.Config{Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		log.Fatal(err)
-	}
+	kit := authkittest.NewKit(authkittest.Example{})
 	router := http.NewServeMux()
 	deleteEverything := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 	router.Handle("DELETE /everything", kit.RequireRoles("admin")(deleteEverything))
@@ -85,15 +85,22 @@ func ExampleKit_RequireRoles() {
 	w := httptest.NewRecorder()
 	router.ServeHTTP(w, httptest.NewRequest("DELETE", "/everything", nil))
 	fmt.Println(w.Code, w.Header().Get("WWW-Authenticate"))
-	// Output: 401 Bearer
+
+	t := authkittest.Example{}
+	for _, role := range []string{"user", "admin"} {
+		w := httptest.NewRecorder()
+		router.ServeHTTP(w, authkittest.Request(t, kit, authkittest.User(t, kit, role), "DELETE", "/everything", nil))
+		fmt.Println(role, w.Code)
+	}
+	// Output:
+	// 401 Bearer
+	// user 403
+	// admin 200
 }
 
 // A page that is open to everybody, and greets those who are logged in.
 func ExampleKit_Identify() {
-	kit, err := authkit.New(authkit.Config{Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		log.Fatal(err)
-	}
+	kit := authkittest.NewKit(authkittest.Example{})
 	front := func(w http.ResponseWriter, r *http.Request) {
 		switch _, who, err := kit.Identify(r); {
 		case err == nil:
@@ -104,8 +111,12 @@ func ExampleKit_Identify() {
 	}
 	w := httptest.NewRecorder()
 	front(w, httptest.NewRequest("GET", "/", nil))
+	t := authkittest.Example{}
+	front(w, authkittest.Request(t, kit, authkittest.User(t, kit), "GET", "/", nil))
 	fmt.Print(w.Body)
-	// Output: hello, stranger
+	// Output:
+	// hello, stranger
+	// hello, user1@example.com
 }
 
 // Moving a table of passlib's over: the accounts keep their passwords, and each hash
@@ -145,10 +156,7 @@ func ExampleKit_ImportUsers() {
 // in, and does not look whether anybody is. Behind Public() nobody is authenticated,
 // even with a good token: guard the route, or call Kit.Identify.
 func Example_incorrect() {
-	kit, err := authkit.New(authkit.Config{Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		log.Fatal(err)
-	}
+	kit := authkittest.NewKit(authkittest.Example{})
 	mux := kit.NewMux()
 	mux.HandleFunc("GET /me", authkit.Public(), func(w http.ResponseWriter, r *http.Request) {
 		user, _ := authkit.UserFrom(r.Context()) // the zero User
@@ -158,4 +166,61 @@ func Example_incorrect() {
 	mux.ServeHTTP(w, httptest.NewRequest("GET", "/me", nil))
 	fmt.Println(w.Code, w.Body)
 	// Output: 200 ""
+}
+
+// A login with a code that is sent by e-mail. A real one answers requests for addresses without an
+// account in the same way.
+func ExampleKit_LoginWith() {
+	t := authkittest.Example{}
+	kit := authkittest.NewKit(t)
+	user := authkittest.User(t, kit)
+
+	// The user asks for a code. The handle goes to the client, the code into the mail.
+	ctx := context.Background()
+	ticket, code := authkit.NewCodeTicket("email_code", user.ID, 10*time.Minute)
+	ticket.Body = []byte(user.ID)
+	if err := kit.Tickets().PutTicket(ctx, ticket); err != nil {
+		log.Fatal(err)
+	}
+	handle := ticket.ID
+
+	// The client sends both.
+	attempt := authkit.Attempt{Action: authkit.ActionCode, Account: user.Email}
+	token, err := kit.LoginWith(ctx, attempt, func(ctx context.Context) (authkit.Proof, error) {
+		ticket, err := authkit.RedeemTicket(ctx, kit.Tickets(), "email_code", handle+"."+code)
+		if err != nil {
+			return authkit.Proof{}, err
+		}
+		return authkit.Proof{UserID: string(ticket.Body), Methods: []string{"email"}, Version: user.Version}, nil
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, p, err := kit.IdentifyToken(ctx, token.AccessToken)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(p.Email, p.Methods)
+	// Output: user1@example.com [email]
+}
+
+// A route that is dangerous wants a recent login. A client that is refused logs in again.
+func ExamplePolicy_Fresh() {
+	t := authkittest.Example{}
+	kit := authkittest.NewKit(t)
+	mux := kit.NewMux()
+	mux.HandleFunc("DELETE /account", authkit.Authenticated().Fresh(5*time.Minute).Using("otp"), func(http.ResponseWriter, *http.Request) {})
+
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, authkittest.Request(t, kit, authkittest.User(t, kit), "DELETE", "/account", nil))
+	fmt.Println(w.Code)
+	for part := range strings.SplitSeq(w.Header().Get("WWW-Authenticate"), ", ") {
+		fmt.Println(part)
+	}
+	// Output:
+	// 401
+	// Bearer error="insufficient_user_authentication"
+	// error_description="A more recent or stronger login is required"
+	// max_age="300"
+	// acr_values="otp"
 }

@@ -143,39 +143,19 @@ func (k *Kit) AnswerChallenge(ctx context.Context, token, method, response strin
 }
 
 func (k *Kit) answer(ctx context.Context, l *login, token, method, response string) error {
-	at := slices.IndexFunc(k.factors, func(f SecondFactor) bool { return f.Method() == method })
-	if at < 0 {
-		return errNoChallenge
-	}
-	ticket, err := AttemptTicket(ctx, k.tickets, ticketLogin, token)
-	switch {
-	case errors.Is(err, ErrInvalidTicket):
-		return errNoChallenge
-	case err != nil:
-		return err
-	}
+	var ticket Ticket
 	var p pendingLogin
-	if err := json.Unmarshal(ticket.Body, &p); err != nil {
-		return fmt.Errorf("authkit: decoding a pending login: %w", err)
-	}
-	if p.Device != ClientFrom(ctx).Device || !slices.Contains(p.Missing, method) {
-		return errNoChallenge
-	}
-	l.proof = Proof{UserID: p.UserID, Methods: p.Methods, AuthTime: p.AuthTime, Version: p.Version}
-	l.user, err = k.users.UserByID(ctx, p.UserID)
-	switch {
-	case errors.Is(err, ErrUserNotFound):
-		return errUnknownUser
-	case err != nil:
-		return unavailable(ctx, err)
-	case l.user.Version != p.Version:
-		return errAccountChanged
-	}
-	if err := k.mayLogIn(&l.user); err != nil {
+	// Tokens that name no pending login count against the address.
+	err := k.throttled(ctx, Attempt{Action: ActionCode}, func() (err error) {
+		ticket, p, err = k.pending(ctx, l, token, method)
+		return err
+	})
+	if err != nil {
 		return err
 	}
+	factor := k.factors[slices.IndexFunc(k.factors, func(f SecondFactor) bool { return f.Method() == method })]
 	err = k.throttled(ctx, Attempt{Action: ActionCode, Account: l.user.Email}, func() error {
-		switch err := k.factors[at].Verify(ctx, p.UserID, response); {
+		switch err := factor.Verify(ctx, p.UserID, response); {
 		case errors.Is(err, ErrInvalidCode):
 			return errWrongCode
 		case err != nil:
@@ -202,4 +182,37 @@ func (k *Kit) answer(ctx context.Context, l *login, token, method, response stri
 		k.succeeded(ctx, Attempt{Action: p.Action, Account: p.Account})
 	}
 	return err
+}
+
+// pending returns the pending login that a token names, and puts its account and its proof
+// into l. It counts an attempt.
+func (k *Kit) pending(ctx context.Context, l *login, token, method string) (Ticket, pendingLogin, error) {
+	var p pendingLogin
+	if !slices.ContainsFunc(k.factors, func(f SecondFactor) bool { return f.Method() == method }) {
+		return Ticket{}, p, errNoChallenge
+	}
+	ticket, err := AttemptTicket(ctx, k.tickets, ticketLogin, token)
+	switch {
+	case errors.Is(err, ErrInvalidTicket):
+		return Ticket{}, p, errNoChallenge
+	case err != nil:
+		return Ticket{}, p, err
+	}
+	if err := json.Unmarshal(ticket.Body, &p); err != nil {
+		return Ticket{}, p, fmt.Errorf("authkit: decoding a pending login: %w", err)
+	}
+	if p.Device != ClientFrom(ctx).Device || !slices.Contains(p.Missing, method) {
+		return Ticket{}, p, errNoChallenge
+	}
+	l.proof = Proof{UserID: p.UserID, Methods: p.Methods, AuthTime: p.AuthTime, Version: p.Version}
+	l.user, err = k.users.UserByID(ctx, p.UserID)
+	switch {
+	case errors.Is(err, ErrUserNotFound):
+		return Ticket{}, p, errUnknownUser
+	case err != nil:
+		return Ticket{}, p, unavailable(ctx, err)
+	case l.user.Version != p.Version:
+		return Ticket{}, p, errAccountChanged
+	}
+	return ticket, p, k.mayLogIn(&l.user)
 }

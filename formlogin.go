@@ -43,7 +43,7 @@ var loginParams = []string{"username", "password", "remember", "mfa_token", "mfa
 
 // FormLoginHandler returns a handler for a login page and its form. GET renders the page with
 // the function given, and POST logs in with the fields "username" and "password", sets a
-// session cookie (see [CookieConfig]), and redirects (303) to the path in "return", or to "/".
+// session cookie (see [SessionCookieConfig]), and redirects (303) to the path in "return", or to "/".
 // With a field "remember" the browser keeps the cookie. If the login fails, it renders the
 // page again. The path in "return" may also be in the query.
 //

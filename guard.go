@@ -44,11 +44,12 @@ func (GuardConfig) Format(f fmt.State, _ rune) {
 }
 
 // A Guard is the middleware of this package. It authenticates requests and decides by a
-// [Policy]. That of a [Kit] looks up the account of every request. One made with [NewGuard]
-// is for services that verify tokens but do not issue them. It has no account store: roles
-// come from the token, so a role that was taken away, or a session that was ended, stays
-// good until the token expires, unless [GuardConfig].Revoked refuses it. A Guard is safe for
-// concurrent use.
+// [Policy]. It is safe for concurrent use.
+//
+// The guard of a [Kit] looks up the account of every request. A guard made with [NewGuard]
+// has no account store. It is for services that verify tokens but do not issue them. Roles
+// come from the token there: a role that was removed, or a session that has ended, stays
+// good until the token expires, unless [GuardConfig].Revoked refuses it.
 type Guard struct {
 	verifier       *TokenVerifier
 	roles          roleTable

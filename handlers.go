@@ -44,7 +44,7 @@ const grantMFA = "mfa"
 // another one with the same mfa_token, up to five in all.
 //
 // The password grant is for first-party clients, which see the password anyway; RFC 9700
-// section 2.4 rules it out for all others. For a browser, see [Kit.CookieHandler].
+// section 2.4 rules it out for all others. For a browser, see [Kit.RefreshCookieHandler].
 //
 // Credentials are read from the body alone; a request that carries them in its URL
 // is refused.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -171,4 +172,9 @@ func (s *hookStore) CreateUser(ctx context.Context, u authkit.StoredUser) error 
 
 func (s *hookStore) UpdateUser(ctx context.Context, id string, change authkit.UserUpdate, at time.Time) (authkit.User, error) {
 	return s.update(ctx, id, change, at)
+}
+
+// noted returns a handler that keeps the principal of each request.
+func noted(p *authkit.Principal) http.Handler {
+	return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { *p, _ = authkit.PrincipalFrom(r.Context()) })
 }

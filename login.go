@@ -26,7 +26,8 @@ type Proof struct {
 	// factor has been answered: a code sent by mail is not "otp" but "email".
 	Methods []string
 
-	// AuthTime is when the user authenticated. If zero, it is now.
+	// AuthTime is when the user authenticated. If zero, it is now. A second factor that is
+	// answered later sets it to that time.
 	AuthTime time.Time
 
 	// Version is the [User].Version of the account when the proof began, such as when a
@@ -101,7 +102,9 @@ func (k *Kit) Login(ctx context.Context, email, password string) (Token, error) 
 // If a.Account is not empty, it must be the e-mail of the user whom prove authenticates;
 // otherwise the login fails.
 //
-// The errors are those of [Kit.Login], and any other error of prove.
+// The errors are those of [Kit.Login], and any other error of prove. A handler answers an
+// error with [ProblemFor], which keeps the token of a *ChallengeError, and a Token as JSON
+// with "Cache-Control: no-store", or with [Kit.SetSessionCookie].
 func (k *Kit) LoginWith(ctx context.Context, a Attempt, prove func(context.Context) (Proof, error)) (Token, error) {
 	return k.logIn(ctx, a, 1, func(ctx context.Context, l *login) error {
 		proof, err := prove(ctx)

@@ -52,7 +52,7 @@ func (k *Kit) Guard() *Guard { return k.guard }
 //   - ErrInvalidToken if the credential is refused, its session has ended, or its account
 //     does not exist; ErrTokenExpired, which is one, if it has expired.
 //   - ErrUserDisabled if the account is disabled.
-//   - ErrUnavailable if a store failed or the keys have expired (see [KeyRing.Expire]).
+//   - ErrUnavailable if a store failed or the keys have expired (see [NewKeyRingFrom]).
 func (k *Kit) Identify(r *http.Request) (context.Context, Principal, error) {
 	return k.guard.Identify(r)
 }

@@ -193,9 +193,12 @@ func (k *Kit) principal(ctx context.Context) (Principal, bool) {
 }
 
 // WithSystem returns a context whose principal is this program itself, under a name such as
-// "import" or "cli:ann". Events name it as their actor. Use it in commands and jobs that
-// change accounts without a request. It may do everything that a method of a Kit does, but
-// passes no policy.
+// "import" or "cli:ann". Events name it as their actor. It replaces the principal that ctx
+// has. Methods of a Kit allow it everything; no policy but [Public] admits it.
+//
+// Use it in commands and jobs that change accounts without a request, and in handlers that
+// have authorized a principal of another guard. A job makes a Kit with the stores and the
+// role table of the server. Its key can be random if the job issues no tokens.
 func WithSystem(ctx context.Context, name string) context.Context {
 	return &requestContext{Context: ctx, other: &Credential{Service: name, Machine: true}}
 }

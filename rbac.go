@@ -66,10 +66,11 @@ func (p Policy) OrMachines() Policy {
 	return p
 }
 
-// Fresh returns a policy that also requires the user to have authenticated at most maxAge
-// ago. A refresh does not count. Guards refuse other requests with 401 and the challenge of
-// RFC 9470, by which the client knows that the user must log in again. Machine credentials
-// never pass. [Mux.Handle] and [Guard.Require] panic unless maxAge is a positive number of
+// Fresh returns a policy that also requires the login to be at most maxAge old, by the
+// [Principal].AuthTime. A refresh does not count, nor does [Kit.VerifyPassword]. Guards
+// refuse other requests with 401 and the challenge of RFC 9470, by which the client knows
+// that the user must log in again. A browser with a session cookie is redirected to
+// [SessionCookieConfig].LoginPath. Machine credentials never pass. [Mux.Handle] and [Guard.Require] panic unless maxAge is a positive number of
 // whole seconds.
 func (p Policy) Fresh(maxAge time.Duration) Policy {
 	if p.maxAge = maxAge; maxAge == 0 {
@@ -78,9 +79,10 @@ func (p Policy) Fresh(maxAge time.Duration) Policy {
 	return p
 }
 
-// Using returns a policy that also requires the user to have authenticated with all of the
-// methods, in names of RFC 8176, such as "otp" or "mfa". Guards refuse other requests as
-// [Policy.Fresh] says. Machine credentials never pass.
+// Using returns a policy that also requires the login to have used all of the methods, by
+// the [Principal].Methods: names of RFC 8176, such as "otp" or "mfa". Guards refuse other
+// requests as [Policy.Fresh] says. Users who have not enrolled a factor never pass, so send
+// them to enrol. Machine credentials never pass.
 func (p Policy) Using(method string, more ...string) Policy {
 	p.methods = append(append(slices.Clone(p.methods), method), more...)
 	return p

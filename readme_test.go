@@ -39,8 +39,6 @@ var (
 	guard    *authkit.Guard
 	pool     *sql.DB
 	db       *sqlstore.DB
-	sessions *authkit.MemoryStore
-	tickets  authkit.TicketStore
 
 	userID, email, handle, code string
 )
@@ -119,7 +117,7 @@ func TestReadmeCompiles(t *testing.T) {
 		case strings.HasPrefix(code, "func "):
 			write(name, readmeFrame+code)
 		default:
-			write(name, readmeFrame+"func excerpt(ctx context.Context, kit *authkit.Kit, r router, store authkit.UserStore, w http.ResponseWriter, req *http.Request) error {\n{\n"+
+			write(name, readmeFrame+"func excerpt(ctx context.Context, kit *authkit.Kit, r router, store *authkit.MemoryStore, w http.ResponseWriter, req *http.Request) error {\n{\n"+
 				code+use(code)+"\n}\nreturn nil\n}\n")
 		}
 	}

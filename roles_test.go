@@ -120,7 +120,7 @@ func TestWhoMayChangeAccounts(t *testing.T) {
 			}
 			id := func(name string) string { return users[name].ID }
 			email := func(name string) error {
-				_, err := kit.ChangeEmail(ctx, id(name), "new-"+name+"@example.com")
+				_, err := kit.SetEmail(ctx, id(name), "new-"+name+"@example.com")
 				return err
 			}
 			operations := map[string]func() error{
@@ -146,7 +146,7 @@ func TestWhoMayChangeAccounts(t *testing.T) {
 				},
 				"disable": func() error { return kit.DisableUser(ctx, id("plain")) },
 				"enable":  func() error { _, err := kit.EnableUser(ctx, id("plain")); return err },
-				"rename":  func() error { _, err := kit.RenameUser(ctx, id("plain"), "Plain"); return err },
+				"rename":  func() error { _, err := kit.SetFullName(ctx, id("plain"), "Plain"); return err },
 				"lock": func() error {
 					_, err := kit.UnlockUser(ctx, id("plain"))
 					return err
@@ -212,7 +212,7 @@ func TestWhoMayProveAPassword(t *testing.T) {
 		require.NoError(t, kit.VerifyPassword(ctx, user.ID, password), "%s: nothing has changed", name)
 	}
 	for _, name := range []string{"key", "limited", "impersonated"} {
-		_, err := kit.ChangeEmail(by(t, kit, name), user.ID, "new@example.com")
+		_, err := kit.SetEmail(by(t, kit, name), user.ID, "new@example.com")
 		require.ErrorIs(t, err, authkit.ErrForbidden, name)
 		require.ErrorIs(t, kit.SetPassword(by(t, kit, name), user.ID, "another long password"), authkit.ErrForbidden, name)
 	}

@@ -25,36 +25,36 @@ const (
 // refuses is good for.
 const RevocationLife = maxLifetime + 2*maxLeeway
 
-// A SessionConfig turns sessions on. Then a login also returns a refresh token, which
-// [Kit.Refresh] takes once and replaces, and what the login began can be ended: see
-// [Kit.Logout]. Let [Kit.Run] delete what has expired.
+// A SessionConfig turns sessions on. A login then begins a session, which [Kit.Logout]
+// ends, and also returns a refresh token, which [Kit.Refresh] exchanges once for the next
+// one. [Kit.Run] deletes expired sessions.
 type SessionConfig struct {
-	// Store keeps the sessions; nil means that there are none. A [MemoryStore] can be
-	// Users and Store at once.
+	// Store keeps the sessions. If nil, sessions are off. One value, such as a
+	// [MemoryStore], can be [Config].Users and Store.
 	Store SessionStore
 
-	// Idle is how long a session lasts without a refresh; zero means 7 days. It is at
-	// least as long as an access token lasts.
+	// Idle is how long a session lasts without a refresh. If zero, it is 7 days. It must
+	// be at least the lifetime of an access token.
 	Idle time.Duration
 
-	// Absolute is how long a session lasts however often it is refreshed; zero means 30
-	// days, 400 days is the most.
+	// Absolute is how long a session lasts, however often it is refreshed. If zero, it is
+	// 30 days. The maximum is 400 days.
 	Absolute time.Duration
 
 	// Grace is how long a refresh token that was just used returns the same successor
-	// once more, in place of ending the session: two tabs refresh at once, and answers
-	// get lost. Zero means 10 seconds, one minute is the most, and a negative value means
-	// none. It is longer than StoreTimeout, and by far longer than the clocks of instances
-	// differ.
+	// again, instead of ending the session: two tabs refresh at the same time, and
+	// responses get lost. If zero, it is 10 seconds. The maximum is one minute, and a
+	// negative value means none. It must be longer than StoreTimeout, and should be much
+	// longer than the difference between the clocks of instances.
 	Grace time.Duration
 
 	// Cookies turns on session cookies, for pages that are rendered on the server, for
 	// EventSource and for WebSocket. If nil, they are off, and no cookie authenticates a
 	// request.
-	Cookies *CookieConfig
+	Cookies *SessionCookieConfig
 
-	// PerUser is how many sessions a user can have, beyond which a login ends the one that
-	// was used longest ago; zero means 50, which is also the most.
+	// PerUser is the maximum number of sessions of a user. A further login ends the session
+	// that was used longest ago. If zero, it is 50, which is also the maximum.
 	PerUser int
 }
 
@@ -268,8 +268,8 @@ func (k *Kit) LogoutEverywhere(ctx context.Context, userID string) error {
 	return k.cutOff(ctx, userID, UserUpdate{}, EventLogout)
 }
 
-// Revocations returns why access tokens are refused at the moment that have not expired:
-// what has been revoked at since or later, as far back as a token can be good. It is for
+// Revocations returns the revocations since a time, by which access tokens that have not
+// expired are refused. It returns none that is older than [RevocationLife]. It is for
 // services that verify tokens without a store.
 func (k *Kit) Revocations(ctx context.Context, since time.Time) ([]Revocation, error) {
 	if k.sessions == nil {

@@ -32,7 +32,7 @@ const (
 	cookieGrace = 10 * time.Second
 )
 
-// A CookieConfig configures session cookies. The cookie "__Host-session" is Secure,
+// A SessionCookieConfig configures session cookies. The cookie "__Host-session" is Secure,
 // HttpOnly and SameSite=Lax. It holds an opaque token, of which the [SessionStore] keeps a
 // hash. Every guard of the Kit accepts it instead of an access token. A request with both a
 // cookie and an access token is refused.
@@ -45,7 +45,7 @@ const (
 // Every other one ends with the browser, and after Idle and Absolute of this type. While an
 // account may not log in, because it is locked for example, its sessions go on but are not
 // prolonged. Disabling the account ends them.
-type CookieConfig struct {
+type SessionCookieConfig struct {
 	// Idle is how long a session lasts without a request. If zero, it is 2 hours. A request
 	// is noted if the last one was noted a minute ago or earlier.
 	Idle time.Duration
@@ -65,7 +65,7 @@ type CookieConfig struct {
 	TrustedOrigins []string
 }
 
-// cookies is a CookieConfig that was checked.
+// cookies is a SessionCookieConfig that was checked.
 type cookies struct {
 	idle, absolute time.Duration
 	loginPath      string
@@ -73,7 +73,7 @@ type cookies struct {
 	trusted        []string
 }
 
-func newCookies(cfg CookieConfig, s *sessions, fault func(field string, err error)) *cookies {
+func newCookies(cfg SessionCookieConfig, s *sessions, fault func(field string, err error)) *cookies {
 	c := &cookies{
 		absolute:  cmp.Or(cfg.Absolute, min(defaultCookieAbsolute, s.absolute)),
 		loginPath: cfg.LoginPath, protection: http.NewCrossOriginProtection(), trusted: slices.Clone(cfg.TrustedOrigins),

@@ -32,7 +32,7 @@ type surfer struct {
 //	/stream                guarded; the response is that of Identify within
 func newSite(t testing.TB, change ...func(*authkit.Config)) (*authkit.Kit, http.Handler, authkit.User) {
 	t.Helper()
-	cookies := func(c *authkit.Config) { c.Sessions.Cookies = &authkit.CookieConfig{LoginPath: "/login"} }
+	cookies := func(c *authkit.Config) { c.Sessions.Cookies = &authkit.SessionCookieConfig{LoginPath: "/login"} }
 	kit, _, user := newSessionKit(t, append([]func(*authkit.Config){cookies}, change...)...)
 	return kit, siteOf(kit), user
 }
@@ -245,14 +245,14 @@ func TestSessionCookieLifetimes(t *testing.T) {
 	t.Parallel()
 	const day = 24 * time.Hour
 	for name, c := range map[string]struct {
-		config         authkit.CookieConfig
+		config         authkit.SessionCookieConfig
 		remember       string
 		idle, absolute time.Duration
 	}{
-		"default":    {authkit.CookieConfig{}, "", 2 * time.Hour, 12 * time.Hour},
-		"configured": {authkit.CookieConfig{Idle: 10 * time.Minute, Absolute: time.Hour}, "", 10 * time.Minute, time.Hour},
-		"the same":   {authkit.CookieConfig{Idle: time.Hour, Absolute: time.Hour}, "", time.Hour, time.Hour},
-		"remembered": {authkit.CookieConfig{Idle: 10 * time.Minute, Absolute: time.Hour}, "on", 7 * day, 30 * day},
+		"default":    {authkit.SessionCookieConfig{}, "", 2 * time.Hour, 12 * time.Hour},
+		"configured": {authkit.SessionCookieConfig{Idle: 10 * time.Minute, Absolute: time.Hour}, "", 10 * time.Minute, time.Hour},
+		"the same":   {authkit.SessionCookieConfig{Idle: time.Hour, Absolute: time.Hour}, "", time.Hour, time.Hour},
+		"remembered": {authkit.SessionCookieConfig{Idle: 10 * time.Minute, Absolute: time.Hour}, "on", 7 * day, 30 * day},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -386,7 +386,7 @@ func TestSessionCookieReadsTheAccount(t *testing.T) {
 	}
 
 	// Even where the session is still there.
-	kit, store, user := newSessionKit(t, func(c *authkit.Config) { c.Sessions.Cookies = &authkit.CookieConfig{} })
+	kit, store, user := newSessionKit(t, func(c *authkit.Config) { c.Sessions.Cookies = &authkit.SessionCookieConfig{} })
 	s := surf(t, siteOf(kit))
 	_, err := store.UpdateUser(t.Context(), user.ID, authkit.UserUpdate{Disabled: new(true)}, time.Now())
 	require.NoError(t, err)
@@ -468,21 +468,21 @@ func TestRenewSessionCookieRace(t *testing.T) {
 func TestCookieConfigFaults(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		cookies authkit.CookieConfig
+		cookies authkit.SessionCookieConfig
 		fault   string
 	}{
-		"short":           {authkit.CookieConfig{Idle: time.Minute}, "Sessions.Cookies.Idle"},
-		"negative":        {authkit.CookieConfig{Absolute: -time.Hour}, "Sessions.Cookies.Absolute"},
-		"idle too long":   {authkit.CookieConfig{Idle: 13 * time.Hour}, "Sessions.Cookies.Idle"},
-		"too long":        {authkit.CookieConfig{Absolute: 31 * 24 * time.Hour}, "Sessions.Cookies.Absolute"},
-		"no path":         {authkit.CookieConfig{LoginPath: "login"}, "Sessions.Cookies.LoginPath"},
-		"another site":    {authkit.CookieConfig{LoginPath: "https://example.com/login"}, "Sessions.Cookies.LoginPath"},
-		"two slashes":     {authkit.CookieConfig{LoginPath: "//login"}, "Sessions.Cookies.LoginPath"},
-		"query":           {authkit.CookieConfig{LoginPath: "/login?a=b"}, "Sessions.Cookies.LoginPath"},
-		"fragment":        {authkit.CookieConfig{LoginPath: "/#login"}, "Sessions.Cookies.LoginPath"},
-		"line":            {authkit.CookieConfig{LoginPath: "/login\r\nX: y"}, "Sessions.Cookies.LoginPath"},
-		"origin":          {authkit.CookieConfig{TrustedOrigins: []string{"example.com"}}, "Sessions.Cookies.TrustedOrigins"},
-		"origin and path": {authkit.CookieConfig{TrustedOrigins: []string{"https://example.com/"}}, "Sessions.Cookies.TrustedOrigins"},
+		"short":           {authkit.SessionCookieConfig{Idle: time.Minute}, "Sessions.Cookies.Idle"},
+		"negative":        {authkit.SessionCookieConfig{Absolute: -time.Hour}, "Sessions.Cookies.Absolute"},
+		"idle too long":   {authkit.SessionCookieConfig{Idle: 13 * time.Hour}, "Sessions.Cookies.Idle"},
+		"too long":        {authkit.SessionCookieConfig{Absolute: 31 * 24 * time.Hour}, "Sessions.Cookies.Absolute"},
+		"no path":         {authkit.SessionCookieConfig{LoginPath: "login"}, "Sessions.Cookies.LoginPath"},
+		"another site":    {authkit.SessionCookieConfig{LoginPath: "https://example.com/login"}, "Sessions.Cookies.LoginPath"},
+		"two slashes":     {authkit.SessionCookieConfig{LoginPath: "//login"}, "Sessions.Cookies.LoginPath"},
+		"query":           {authkit.SessionCookieConfig{LoginPath: "/login?a=b"}, "Sessions.Cookies.LoginPath"},
+		"fragment":        {authkit.SessionCookieConfig{LoginPath: "/#login"}, "Sessions.Cookies.LoginPath"},
+		"line":            {authkit.SessionCookieConfig{LoginPath: "/login\r\nX: y"}, "Sessions.Cookies.LoginPath"},
+		"origin":          {authkit.SessionCookieConfig{TrustedOrigins: []string{"example.com"}}, "Sessions.Cookies.TrustedOrigins"},
+		"origin and path": {authkit.SessionCookieConfig{TrustedOrigins: []string{"https://example.com/"}}, "Sessions.Cookies.TrustedOrigins"},
 	} {
 		store := authkit.NewMemoryStore()
 		_, err := authkit.New(authkit.Config{
@@ -493,7 +493,7 @@ func TestCookieConfigFaults(t *testing.T) {
 	}
 	_, err := authkit.New(authkit.Config{
 		Secret: []byte(testSecret), Passwords: authkit.PasswordConfig{Hasher: quickHasher()},
-		Sessions: authkit.SessionConfig{Cookies: &authkit.CookieConfig{}},
+		Sessions: authkit.SessionConfig{Cookies: &authkit.SessionCookieConfig{}},
 	})
 	require.ErrorContains(t, err, "Sessions.Store")
 

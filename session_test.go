@@ -661,7 +661,7 @@ func TestSessionTokensNeedASessionStore(t *testing.T) {
 	require.ErrorContains(t, err, "Config.Sessions.Store")
 	_, err = without.Revocations(t.Context(), time.Time{})
 	require.ErrorContains(t, err, "Config.Sessions.Store")
-	require.Panics(t, func() { without.CookieHandler() })
+	require.Panics(t, func() { without.RefreshCookieHandler() })
 }
 
 // A session of another user does not carry a token.

@@ -147,7 +147,7 @@ func TestHandlersNeedSessions(t *testing.T) {
 	for name, make := range map[string]func() http.Handler{
 		"LogoutHandler": kit.LogoutHandler, "SessionsHandler": kit.SessionsHandler, "EndSessionHandler": kit.EndSessionHandler,
 		"EndOtherSessionsHandler": kit.EndOtherSessionsHandler, "RevocationHandler": kit.RevocationHandler,
-		"CookieHandler": func() http.Handler { return kit.CookieHandler() },
+		"RefreshCookieHandler": func() http.Handler { return kit.RefreshCookieHandler() },
 	} {
 		require.PanicsWithValue(t, "authkit: "+name+": sessions are off; set Config.Sessions.Store", func() { make() })
 	}
@@ -333,7 +333,7 @@ func TestRevocationHandlerOfATokenWithoutASession(t *testing.T) {
 	r := httptest.NewRequest("DELETE", "/", nil)
 	r.AddCookie(&http.Cookie{Name: "__Host-refresh", Value: token.AccessToken})
 	w = httptest.NewRecorder()
-	kit.CookieHandler().ServeHTTP(w, r)
+	kit.RefreshCookieHandler().ServeHTTP(w, r)
 	require.Equal(t, http.StatusNoContent, w.Code, "a cookie that is none of ours is removed")
 }
 

@@ -27,7 +27,7 @@ func TestSettings(t *testing.T) {
 		c.Secret = nil
 		c.Tokens.Issuer = "https://login.example.com"
 		c.Users, c.Sessions.Store = store, store
-		c.Sessions.Cookies = &authkit.CookieConfig{LoginPath: "/login", TrustedOrigins: []string{"https://a.example.com", "https://b.example.com"}}
+		c.Sessions.Cookies = &authkit.SessionCookieConfig{LoginPath: "/login", TrustedOrigins: []string{"https://a.example.com", "https://b.example.com"}}
 		c.Passwords.Hasher = nil
 		c.Passwords.MinLength = 15
 		c.Passwords.Check = func(context.Context, string, authkit.User) error { return nil }
@@ -124,7 +124,7 @@ func TestSettingsValues(t *testing.T) {
 	t.Parallel()
 	kit := newKit(t, func(c *authkit.Config) {
 		c.Tokens.Leeway, c.Sessions.Store, c.Sessions.Grace = -1, authkit.NewMemoryStore(), -1
-		c.Sessions.Absolute, c.Sessions.Cookies = time.Hour, &authkit.CookieConfig{TrustedOrigins: []string{"https://a.example.com"}}
+		c.Sessions.Absolute, c.Sessions.Cookies = time.Hour, &authkit.SessionCookieConfig{TrustedOrigins: []string{"https://a.example.com"}}
 		c.Roles = map[string][]string{"admin": {"users:write"}}
 	})
 	s := kit.Settings()

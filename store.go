@@ -230,7 +230,7 @@ type Transactor interface {
 
 // UserData is implemented by features that keep data about users in tables of their own.
 // A Kit is given them in [Config].UserData, and calls them when an account is deleted,
-// reset or exported, within the transaction of that change.
+// reset or exported (see [Kit.DeleteUser], [Kit.ResetUser] and [Kit.ExportUser]), within the transaction of that change.
 type UserData interface {
 	// Name names the data in an export, such as "totp".
 	Name() string

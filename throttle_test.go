@@ -26,6 +26,7 @@ type fakeThrottle struct {
 	calls           []string
 	attempts        []authkit.Attempt
 	begin, end, clr error
+	code            error // of Begin, for a code of an account
 }
 
 func (f *fakeThrottle) listen(c *authkit.Config) { c.Throttle = f }
@@ -39,6 +40,9 @@ func (f *fakeThrottle) note(call string, a authkit.Attempt) {
 
 func (f *fakeThrottle) Begin(_ context.Context, a authkit.Attempt) error {
 	f.note("begin", a)
+	if a.Action == authkit.ActionCode && a.Account != "" && f.code != nil {
+		return f.code
+	}
 	return f.begin
 }
 

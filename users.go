@@ -214,19 +214,19 @@ func (k *Kit) update(ctx context.Context, userID string, change UserUpdate, kind
 	return u, nil
 }
 
-// RenameUser changes the full name of an account. Like every method that changes an
+// SetFullName changes the full name of an account. Like every method that changes an
 // account, it returns ErrForbidden if another Kit or [Guard] authenticated the principal
 // of ctx; see [WithSystem].
 //
 // The errors are a *ValidationError, ErrForbidden, ErrUserNotFound and ErrUnavailable.
-func (k *Kit) RenameUser(ctx context.Context, userID, fullName string) (User, error) {
+func (k *Kit) SetFullName(ctx context.Context, userID, fullName string) (User, error) {
 	if rule := fullNameRule(fullName); rule != "" {
 		return User{}, &ValidationError{[]FieldError{{"full_name", rule}}}
 	}
 	return k.update(ctx, userID, UserUpdate{FullName: &fullName}, EventUserUpdated)
 }
 
-// ChangeEmail changes the e-mail address of an account. The new address counts as not
+// SetEmail changes the e-mail address of an account. The new address counts as not
 // verified. If [Config].EmailSubject is set, the tokens of the account are refused from
 // then on. If the account has the address already, nothing changes.
 //
@@ -240,7 +240,7 @@ func (k *Kit) RenameUser(ctx context.Context, userID, fullName string) (User, er
 //   - ErrForbidden if the principal of ctx may not make the change.
 //   - ErrConflict if the account is changed at the same time.
 //   - ErrUserNotFound, ErrUnavailable, or the error of ctx.
-func (k *Kit) ChangeEmail(ctx context.Context, userID, email string) (User, error) {
+func (k *Kit) SetEmail(ctx context.Context, userID, email string) (User, error) {
 	email, err := NormalizeEmail(email)
 	if err != nil {
 		return User{}, &ValidationError{[]FieldError{{"email", emailRule}}}
@@ -263,7 +263,7 @@ func (k *Kit) ChangeEmail(ctx context.Context, userID, email string) (User, erro
 //
 // The errors are:
 //   - ErrConflict if the account has another address by now.
-//   - ErrForbidden as in [Kit.RenameUser].
+//   - ErrForbidden as in [Kit.SetFullName].
 //   - ErrInvalidEmail, ErrUserNotFound, ErrUnavailable, or the error of ctx.
 func (k *Kit) VerifyEmail(ctx context.Context, userID, email string) (User, error) {
 	email, err := NormalizeEmail(email)
@@ -291,7 +291,7 @@ func (k *Kit) VerifyEmail(ctx context.Context, userID, email string) (User, erro
 // a lock ends.
 //
 // The errors are a *ValidationError for a time after the year 9999, ErrForbidden as in
-// [Kit.RenameUser], ErrUserNotFound and ErrUnavailable.
+// [Kit.SetFullName], ErrUserNotFound and ErrUnavailable.
 func (k *Kit) LockUser(ctx context.Context, userID string, until time.Time) (User, error) {
 	until = toMicroseconds(until)
 	if until.Year() < 1 || until.Year() > 9999 { // which JSON and databases do not take
@@ -302,7 +302,7 @@ func (k *Kit) LockUser(ctx context.Context, userID string, until time.Time) (Use
 
 // UnlockUser ends the lock of [Kit.LockUser]. It also clears the failed logins that
 // [Config].Throttle has counted against the account. The errors are ErrForbidden as in
-// [Kit.RenameUser], ErrUserNotFound and ErrUnavailable.
+// [Kit.SetFullName], ErrUserNotFound and ErrUnavailable.
 func (k *Kit) UnlockUser(ctx context.Context, userID string) (User, error) {
 	u, err := k.update(ctx, userID, UserUpdate{LockedUntil: new(time.Time)}, EventUserUnlocked)
 	if err == nil {
@@ -312,7 +312,7 @@ func (k *Kit) UnlockUser(ctx context.Context, userID string) (User, error) {
 }
 
 // EnableUser enables an account again. Its old sessions and tokens stay refused. The errors
-// are ErrForbidden as in [Kit.RenameUser], ErrUserNotFound and ErrUnavailable.
+// are ErrForbidden as in [Kit.SetFullName], ErrUserNotFound and ErrUnavailable.
 func (k *Kit) EnableUser(ctx context.Context, userID string) (User, error) {
 	return k.update(ctx, userID, UserUpdate{Disabled: new(false)}, EventUserEnabled)
 }
@@ -322,7 +322,7 @@ func (k *Kit) EnableUser(ctx context.Context, userID string) (User, error) {
 //
 // The errors are:
 //   - ErrLastAdmin if no enabled account would have [Config].AdminRole any more.
-//   - ErrForbidden as in [Kit.RenameUser].
+//   - ErrForbidden as in [Kit.SetFullName].
 //   - ErrUserNotFound, or ErrConflict if the account keeps changing.
 //   - ErrUnavailable as in [Kit.LogoutEverywhere], or the error of ctx.
 func (k *Kit) DisableUser(ctx context.Context, userID string) error {

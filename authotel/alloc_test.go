@@ -13,7 +13,17 @@ import (
 func TestGuardAllocations(t *testing.T) {
 	watched := newWatched(t)
 	for name, r := range watched.requests {
-		more := testing.AllocsPerRun(1000, r.serve(watched.on)) - testing.AllocsPerRun(1000, r.serve(watched.off))
+		more := allocations(r.serve(watched.on)) - allocations(r.serve(watched.off))
 		require.LessOrEqual(t, more, map[bool]float64{true: 0, false: 2}[name == "passes"], name)
 	}
+}
+
+// allocations returns how many allocations a call makes. It measures several times and takes the
+// least: the log writes its entries meanwhile, and those allocations are counted too.
+func allocations(f func()) float64 {
+	least := testing.AllocsPerRun(100, f)
+	for range 30 {
+		least = min(least, testing.AllocsPerRun(100, f))
+	}
+	return least
 }

@@ -21,7 +21,7 @@ type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-// A conn runs statements: in a transaction, or each by itself if t is nil.
+// A conn runs statements in a transaction, or each in its own if t is nil.
 type conn struct {
 	*DB
 	t *transaction
@@ -189,7 +189,7 @@ func (c conn) note(err error) error {
 }
 
 // prepared returns a prepared statement, or nil if that gains nothing: drivers of Postgres
-// keep prepared statements by themselves. In a transaction it uses those that exist, since
+// keep prepared statements already. In a transaction it uses those that exist, since
 // making one takes another connection.
 func (c conn) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
 	if c.d == Postgres || isDynamic(query) || c.t != nil && c.t.tx == nil {
@@ -311,9 +311,9 @@ func (c conn) query(ctx context.Context, row func(scan func(...any) error) error
 // settleTime is how long a change may go on after its context is done.
 const settleTime = time.Second
 
-// settle returns a context for a statement that is a change by itself. A server does not
-// notice that its client gives up: the change would be made after the call has returned.
-// So the statement may end first, unless that takes too long.
+// settle returns a context for a statement that changes something outside of a
+// transaction. A server does not notice that its client gives up: the change would be
+// made after the call has returned. So the statement may end first, for a while.
 func (c conn) settle(ctx context.Context) (on context.Context, settled func()) {
 	if c.t != nil || c.d == SQLite {
 		return ctx, func() {}

@@ -86,7 +86,7 @@ func (db *DB) checkSchema(ctx context.Context) (found []authkit.Finding, err err
 		found = append(found, authkit.Finding{
 			Code: "unreadable_roles", Severity: slog.LevelWarn,
 			Text: fmt.Sprintf("%d of the first %d accounts have stored roles that are not a JSON list; they have no roles", broken, examined),
-			Fix:  "set their roles anew",
+			Fix:  "set the roles of these accounts again",
 		})
 	}
 	return found, err

@@ -12,7 +12,7 @@ import (
 
 // turn begins a statement of Postgres that is alone with the sessions of a user, in one
 // round trip. A statement sees the rows as they were when it began. It locks the row of
-// the owner, which may take a while, and turn has a row only if nobody has changed it
+// the owner, which may take a while, and turn has a row only if it has not changed
 // since: then no session has been added since either. Otherwise the statement does
 // nothing and is to be run again.
 const turn = `WITH seen AS (SELECT COALESCE(MAX(version), 0) AS version FROM {session_owners} WHERE tenant = ? AND user_id = ?),
@@ -25,7 +25,7 @@ func (c conn) turnArgs(userID string, rest ...any) []any {
 }
 
 // inTurn runs a statement that begins with turn until it reports that it had its turn: a
-// few times by itself, and then in a transaction that locks the owner before it.
+// few times alone, and then in a transaction that locks the owner before it.
 func (db *DB) inTurn(ctx context.Context, userID string, do func(conn) (done bool, err error)) error {
 	for range 3 {
 		done := false
@@ -161,7 +161,7 @@ func (c conn) revokeInTurn(ctx context.Context, userID, except string, at time.T
 	return turns > 0, err
 }
 
-// revokeAll revokes sessions in SQLite, where nobody else writes meanwhile.
+// revokeAll revokes sessions in SQLite, where no other call writes meanwhile.
 func (c conn) revokeAll(ctx context.Context, userID, except string, at time.Time) error {
 	const mine = ` FROM {sessions} WHERE tenant = ? AND user_id = ? AND id <> ?`
 	args := []any{c.opts.Tenant, userID, except}

@@ -30,15 +30,15 @@ type sessionRow struct {
 	methods, token, parent                      []byte
 }
 
-// into returns the destinations of a scan of listColumns.
-func (r *sessionRow) into() []any {
+// into adds the destinations of a scan of listColumns.
+func (r *sessionRow) into(to []any) []any {
 	x := r.x
-	return []any{&x.ID, &x.UserID, &x.Device, &x.Address, &r.created, &r.used, &r.expires, &r.ends, &r.auth, &r.methods}
+	return append(to, &x.ID, &x.UserID, &x.Device, &x.Address, &r.created, &r.used, &r.expires, &r.ends, &r.auth, &r.methods)
 }
 
-// intoStored returns those of sessionColumns.
-func (r *sessionRow) intoStored() []any {
-	return append(r.into(), &r.token, &r.parent, &r.rotated, &r.x.Successor)
+// intoStored adds those of sessionColumns.
+func (r *sessionRow) intoStored(to []any) []any {
+	return append(r.into(to), &r.token, &r.parent, &r.rotated, &r.x.Successor)
 }
 
 // read finishes a session after a scan of listColumns.
@@ -65,7 +65,7 @@ func (r *sessionRow) readStored() error {
 func scanSession(x *authkit.StoredSession) func(scan func(...any) error) error {
 	return func(scan func(...any) error) error {
 		r := sessionRow{x: x}
-		if err := scan(r.intoStored()...); err != nil {
+		if err := scan(r.intoStored(nil)...); err != nil {
 			return err
 		}
 		return r.readStored()
@@ -153,25 +153,26 @@ func (c conn) session(ctx context.Context, id, lock string, x *authkit.StoredSes
 	return c.queryRow(ctx, authkit.ErrSessionNotFound, scanSession(x), sessionByID+lock, c.opts.Tenant, id)
 }
 
-// sessionUser is the query of SessionUser. An account that is not there has an empty ID.
 const sessionUser = `SELECT s.id, s.user_id, s.device, s.address, s.created_at, s.last_used_at, s.expires_at, s.ends_at, s.auth_time, s.methods,
-	s.token_hash, s.parent_hash, s.rotated_at, s.successor,
-	COALESCE(u.id, ''), COALESCE(u.email, ''), COALESCE(u.full_name, ''), COALESCE(u.roles, ''), COALESCE(u.disabled, false),
-	COALESCE(u.password_hash, ''), COALESCE(u.valid_from, 0), COALESCE(u.created_at, 0), COALESCE(u.updated_at, 0),
-	COALESCE(u.email_verified_at, 0), COALESCE(u.locked_until, 0), COALESCE(u.version, 0)
-	FROM {sessions} AS s LEFT JOIN {users} AS u ON u.tenant = s.tenant AND u.id = s.user_id WHERE s.tenant = ? AND s.id = ?`
+	s.token_hash, s.parent_hash, s.rotated_at, s.successor, u.id, u.email, u.full_name, u.roles, u.disabled,
+	u.password_hash, u.valid_from, u.created_at, u.updated_at, u.email_verified_at, u.locked_until, u.version
+	FROM {sessions} AS s JOIN {users} AS u ON u.tenant = s.tenant AND u.id = s.user_id WHERE s.tenant = ? AND s.id = ?`
 
-// SessionUser implements [authkit.SessionUserStore] by one statement.
+// SessionUser implements [authkit.SessionUserStore]. If both are there, it is one
+// statement.
 func (db *DB) SessionUser(ctx context.Context, sessionID string) (authkit.StoredSession, authkit.StoredUser, error) {
 	if !storable(sessionID) {
 		return authkit.StoredSession{}, authkit.StoredUser{}, unstorable(ctx, authkit.ErrSessionNotFound)
 	}
 	var x authkit.StoredSession
 	var u authkit.StoredUser
+	found := false
 	err := db.run(ctx, func(c conn) error {
-		return c.queryRow(ctx, authkit.ErrSessionNotFound, func(scan func(...any) error) error {
+		return c.query(ctx, func(scan func(...any) error) error {
+			found = true
 			session, user := sessionRow{x: &x}, userRow{u: &u}
-			if err := scan(append(session.intoStored(), user.into()...)...); err != nil {
+			into := make([]any, 0, 26)
+			if err := scan(user.into(session.intoStored(into))...); err != nil {
 				return err
 			}
 			user.read()
@@ -181,10 +182,14 @@ func (db *DB) SessionUser(ctx context.Context, sessionID string) (authkit.Stored
 	if err != nil {
 		return authkit.StoredSession{}, authkit.StoredUser{}, err
 	}
-	if u.ID == "" {
-		return x, authkit.StoredUser{}, authkit.ErrUserNotFound
+	if found {
+		return x, u, nil
 	}
-	return x, u, nil
+	if x, err = db.SessionByID(ctx, sessionID); err != nil {
+		return authkit.StoredSession{}, authkit.StoredUser{}, err
+	}
+	u, err = db.UserByID(ctx, x.UserID)
+	return x, u, err
 }
 
 // SessionsByUser implements [authkit.SessionStore].
@@ -198,7 +203,7 @@ func (db *DB) SessionsByUser(ctx context.Context, userID string) ([]authkit.Sess
 		return c.query(ctx, func(scan func(...any) error) error {
 			var x authkit.StoredSession
 			r := sessionRow{x: &x}
-			if err := scan(r.into()...); err != nil {
+			if err := scan(r.into(nil)...); err != nil {
 				return err
 			}
 			r.read()

@@ -61,7 +61,7 @@ func removeRole(ctx context.Context, c *call) error {
 func setEmail(ctx context.Context, c *call) error {
 	verified := c.flags.Bool("verified", false, "record that the user reads the mail of the new address")
 	return changeUser(ctx, c, 2, 2, func(ctx context.Context, op *operation, u authkit.User, email []string) error {
-		u, err := op.kit.ChangeEmail(ctx, u.ID, email[0])
+		u, err := op.kit.SetEmail(ctx, u.ID, email[0])
 		if err == nil && *verified {
 			_, err = op.kit.VerifyEmail(ctx, u.ID, u.Email)
 		}
@@ -71,7 +71,7 @@ func setEmail(ctx context.Context, c *call) error {
 
 func setName(ctx context.Context, c *call) error {
 	return changeUser(ctx, c, 2, 2, func(ctx context.Context, op *operation, u authkit.User, name []string) error {
-		_, err := op.kit.RenameUser(ctx, u.ID, name[0])
+		_, err := op.kit.SetFullName(ctx, u.ID, name[0])
 		return err
 	})
 }

@@ -56,7 +56,7 @@ func newHandler(ctx context.Context) (http.Handler, error) {
 	mux := kit.NewMux()
 	mux.Handle("GET /{$}", authkit.Public(), file("page/index.html", "text/html; charset=utf-8"))
 	mux.Handle("GET /app.js", authkit.Public(), file("page/app.js", "text/javascript; charset=utf-8"))
-	mux.Handle("/session", authkit.Public(), kit.CookieHandler())
+	mux.Handle("/session", authkit.Public(), kit.RefreshCookieHandler())
 	mux.HandleFunc("GET /hello", authkit.Authenticated(), func(w http.ResponseWriter, r *http.Request) {
 		user, _ := authkit.UserFrom(r.Context())
 		_, _ = fmt.Fprintf(w, "hello, %s", user.FullName)

@@ -63,7 +63,7 @@ func newHandler(ctx context.Context, hasher authkit.Hasher, every time.Duration)
 		Users:  store,
 		Sessions: authkit.SessionConfig{
 			Store:   store,
-			Cookies: &authkit.CookieConfig{LoginPath: "/login"},
+			Cookies: &authkit.SessionCookieConfig{LoginPath: "/login"},
 		},
 		Passwords: authkit.PasswordConfig{Hasher: hasher},
 	})

@@ -281,7 +281,7 @@ func TestTOTPAtTheTokenEndpoint(t *testing.T) {
 func TestTOTPWithACookie(t *testing.T) {
 	t.Parallel()
 	kit, _, _, code := enrolled(t)
-	h := kit.CookieHandler()
+	h := kit.RefreshCookieHandler()
 	status, body, w := post(t, h, device, url.Values{"username": {email}, "password": {password}})
 	require.Equal(t, 400, status)
 	require.Equal(t, "mfa_required", body["error"])

@@ -70,7 +70,7 @@ func TestAccountsInHostTransaction(t *testing.T) {
 			require.NoError(t, err)
 			ctx := store.WithTx(t.Context(), tx)
 			require.NoError(t, kit.SetPassword(ctx, ann.ID, "another long password"))
-			_, err = kit.ChangeEmail(ctx, ann.ID, "ann@example.org")
+			_, err = kit.SetEmail(ctx, ann.ID, "ann@example.org")
 			require.NoError(t, err)
 			require.ErrorContains(t, kit.ImportUsers(ctx, []authkit.StoredUser{
 				{User: authkit.User{Email: "bob@example.com"}}, {User: authkit.User{Email: "ANN@example.org"}},

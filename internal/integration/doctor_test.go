@@ -2,7 +2,11 @@ package integration_test
 
 import (
 	"context"
+	"database/sql"
+	"database/sql/driver"
 	"log/slog"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -63,4 +67,82 @@ func TestDoctorClock(t *testing.T) {
 	require.Len(t, found, 1)
 	require.Equal(t, "clock_skew", found[0].Code)
 	require.Contains(t, found[0].Text, "is -")
+}
+
+// TestDoctorConnections: what is wrong with the settings of a connection.
+func TestDoctorConnections(t *testing.T) {
+	t.Parallel()
+	lite := filepath.Join(t.TempDir(), "auth.db")
+	without := func(dsn, part string) string {
+		require.Contains(t, dsn, part)
+		return strings.Replace(dsn, part, "", 1)
+	}
+	_, memory, _, err := sqlstore.ParseURL("sqlite::memory:")
+	require.NoError(t, err)
+	maria := createMariaDB(t)
+	for name, tc := range map[string]struct {
+		d     database
+		dsn   string
+		conns int
+		want  string
+	}{
+		"SQLite, as parsed":         {databases[0], sqliteDSN(t, lite), 8, ""},
+		"SQLite without patience":   {databases[0], without(sqliteDSN(t, lite), "_pragma=busy_timeout(5000)&"), 8, "no_busy_timeout"},
+		"memory for each":           {databases[0], memory, 8, "memory_per_connection"},
+		"memory for one connection": {databases[0], memory, 1, ""},
+		"MariaDB, as parsed":        {databases[2], maria, 8, ""},
+		"MariaDB in another set":    {databases[2], strings.Replace(maria, "utf8mb4", "latin1", 1), 8, "character_set"},
+		"MariaDB that cuts texts":   {databases[2], maria + "&sql_mode=%27%27", 8, "sql_mode"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool := pool(t, tc.d.driver, tc.dsn)
+			pool.SetMaxOpenConns(tc.conns)
+			s := storeOn(t, pool, tc.d, nil)
+			found := s.Doctor(t.Context())
+			if tc.want == "" {
+				require.Empty(t, found)
+				return
+			}
+			require.Len(t, found, 1)
+			require.Equal(t, tc.want, found[0].Code)
+		})
+	}
+}
+
+// TestDoctorPooler: a pooler in transaction mode shows by two connections with one backend.
+func TestDoctorPooler(t *testing.T) {
+	t.Parallel()
+	d := databases[1]
+	dsn := d.create(t)
+	plain := pool(t, d.driver, dsn)
+	storeOn(t, plain, d, nil)
+	one, err := plain.Driver().Open(dsn)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, one.Close()) })
+	pooled := sql.OpenDB(&pooler{driver: plain.Driver(), conn: one})
+	t.Cleanup(func() { require.NoError(t, pooled.Close()) })
+	s, err := sqlstore.Open(pooled, d.dialect, nil)
+	require.NoError(t, err)
+	found := s.Doctor(t.Context())
+	require.Len(t, found, 1)
+	require.Equal(t, "pooler_in_transaction_mode", found[0].Code)
+	require.Equal(t, slog.LevelInfo, found[0].Severity)
+}
+
+// A pooler gives all clients one connection to the server.
+type pooler struct {
+	driver driver.Driver
+	conn   driver.Conn
+}
+
+func (p *pooler) Connect(context.Context) (driver.Conn, error) { return pooledConn{p.conn}, nil }
+func (p *pooler) Driver() driver.Driver                        { return p.driver }
+
+type pooledConn struct{ driver.Conn }
+
+func (pooledConn) Close() error { return nil }
+
+func (c pooledConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	return c.Conn.(driver.QueryerContext).QueryContext(ctx, query, args)
 }

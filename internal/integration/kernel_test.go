@@ -264,7 +264,7 @@ func TestUnreadableRoles(t *testing.T) {
 		pool, _ := d.open(t)
 		s := storeOn(t, pool, d, nil)
 		ctx := t.Context()
-		broken := []string{`["admin"`, ``, `{"admin":1}`, `["admin",1]`, `admin`}
+		broken := []string{`["admin"`, ``, `{"admin":1}`, `["admin",1]`, `admin`, `["admin","]`, `["admin","x" "]`}
 		for i := range broken {
 			u := userNamed(fmt.Sprint("user", i))
 			u.Roles = []string{"admin"}
@@ -295,7 +295,7 @@ func TestUnreadableRoles(t *testing.T) {
 		found := s.Doctor(ctx)
 		require.Len(t, found, 1)
 		require.Equal(t, "unreadable_roles", found[0].Code)
-		require.Contains(t, found[0].Text, "5 of the first")
+		require.Contains(t, found[0].Text, "7 of the first")
 
 		fixed, err := s.UpdateUser(ctx, "id-user0", authkit.UserUpdate{Roles: &[]string{"admin"}}, start)
 		require.NoError(t, err)
@@ -352,6 +352,38 @@ func TestCleanUpBesideRefreshes(t *testing.T) {
 		close(stop)
 		cleaner.Wait()
 	})
+}
+
+// TestWritersQueue: writers of one DB do not meet at the lock of the file, so none needs
+// patience there.
+func TestWritersQueue(t *testing.T) {
+	t.Parallel()
+	dsn := strings.Replace(createSQLite(t), "busy_timeout(5000)", "busy_timeout(0)", 1)
+	pool := pool(t, "sqlite", dsn)
+	pool.SetMaxOpenConns(20)
+	pool.SetMaxIdleConns(20)
+	s := storeOn(t, pool, databases[0], nil)
+	var all sync.WaitGroup
+	for i := range 16 {
+		all.Go(func() {
+			for n := range 20 {
+				u := userNamed(fmt.Sprint(i, "-", n))
+				err := s.CreateUser(t.Context(), u)
+				err2 := s.InTx(t.Context(), func(ctx context.Context) error {
+					if _, err := s.UserByID(ctx, u.ID); err != nil {
+						return err
+					}
+					return s.CreateSession(ctx, sessionNamed(u.ID, u.ID), 1)
+				})
+				_, err3 := s.UserByID(t.Context(), u.ID)
+				if err := errors.Join(err, err2, err3); err != nil {
+					t.Errorf("%s: %v", u.ID, err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
 }
 
 // TestPreparedInTransactions: without interpolation by the driver of MySQL, statements are

@@ -140,12 +140,15 @@ func TestKitInHostTransaction(t *testing.T) {
 	})
 }
 
-const password = "correct horse battery"
+const (
+	password = "correct horse battery"
+	secret   = "0d7fa9c4e1b2835f96a0c7d4e8b1f352"
+)
 
 func newKit(t testing.TB, users authkit.UserStore, sessions authkit.SessionStore) *authkit.Kit {
 	t.Helper()
 	kit, err := authkit.New(authkit.Config{
-		Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), Users: users, Sessions: authkit.SessionConfig{Store: sessions},
+		Secret: []byte(secret), Users: users, Sessions: authkit.SessionConfig{Store: sessions},
 		Passwords: authkit.PasswordConfig{Hasher: authkit.Schemes(authkit.Bcrypt{Cost: 4, InsecureLowCost: true}, authkit.PBKDF2SHA256{})},
 		Logger:    slog.New(slog.DiscardHandler),
 	})
