@@ -330,6 +330,26 @@ func TestChangePasswordOfAClientThatLeaves(t *testing.T) {
 	}
 }
 
+// A client that leaves after the password has changed does not keep the old sessions.
+func TestSetPasswordOfAClientThatLeavesLate(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	kit := newKit(t, apart, func(c *authkit.Config) {
+		c.OnEvent = append(c.OnEvent, func(_ context.Context, e authkit.Event) {
+			if e.Kind == authkit.EventPasswordChange {
+				cancel()
+			}
+		})
+	})
+	u := addUser(t, kit, email, password)
+	begin(t, kit)
+	require.NoError(t, kit.SetPassword(ctx, u.ID, newPassword))
+	require.Error(t, ctx.Err())
+	left, err := kit.Sessions(t.Context(), u.ID)
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
+
 func TestChangePasswordHandler(t *testing.T) {
 	t.Parallel()
 	var throttle fakeThrottle

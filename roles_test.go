@@ -79,6 +79,7 @@ func TestWhoMayChangeAccounts(t *testing.T) {
 		"limited key of admin": harmless,
 		"limited service":      harmless,
 		"admin as plain":       harmless, // impersonation
+		"plain as admin":       harmless,
 		"admin elsewhere":      "",
 		"a guard's admin":      "",
 	} {
@@ -100,6 +101,7 @@ func TestWhoMayChangeAccounts(t *testing.T) {
 			all["key of admin"] = authkit.Credential{UserID: users["acting admin"].ID, Machine: true}
 			all["limited key of admin"] = authkit.Credential{UserID: users["acting admin"].ID, Machine: true, Limited: true, Permissions: []string{"help"}}
 			all["admin as plain"] = authkit.Credential{UserID: users["acting plain"].ID, ActorID: users["acting admin"].ID}
+			all["plain as admin"] = authkit.Credential{UserID: users["acting admin"].ID, ActorID: users["acting plain"].ID}
 			guard := newGuard(t, func(c *authkit.GuardConfig) { c.Authenticators = []authkit.Authenticator{all} })
 
 			ctx := t.Context()
@@ -287,6 +289,30 @@ func TestAddRoleConcurrently(t *testing.T) {
 	u, err := kit.User(t.Context(), u.ID)
 	require.NoError(t, err)
 	require.ElementsMatch(t, manyRoles(16), u.Roles)
+}
+
+// A change of roles that comes between the look at an account and its update is not lost.
+func TestAddRoleLosesNoOther(t *testing.T) {
+	t.Parallel()
+	users := newHookStore()
+	kit := newKit(t, users.listen)
+	u := addUser(t, kit, "u@example.com", password)
+	users.update = func(ctx context.Context, id string, change authkit.UserUpdate, at time.Time) (authkit.User, error) {
+		users.update = users.UserStore.UpdateUser
+		_, err := kit.AddRole(ctx, u.ID, "first")
+		require.NoError(t, err)
+		return users.UserStore.UpdateUser(ctx, id, change, at)
+	}
+	u, err := kit.AddRole(t.Context(), u.ID, "second")
+	require.NoError(t, err)
+	require.Equal(t, []string{"first", "second"}, u.Roles)
+
+	// An account that never stands still is a conflict.
+	users.update = func(context.Context, string, authkit.UserUpdate, time.Time) (authkit.User, error) {
+		return authkit.User{}, authkit.ErrConflict
+	}
+	_, err = kit.AddRole(t.Context(), u.ID, "third")
+	require.ErrorIs(t, err, authkit.ErrConflict)
 }
 
 // The last administrator stays, however it is tried and by whom.
