@@ -12,18 +12,20 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// A guard checks a request once, when it comes in. A stream lasts, so that it checks again and
-// ends with its session: after a logout, a change of the password, or the end of the account.
+// A guard checks a request once, when it comes in. Kit.Watch checks a stream again and again: it
+// ends with its session, after a logout, a change of the password, or the end of the account.
 
-// stillGood reports whether the session of a stream goes on. If a store fails, the stream ends
-// too, and the browser connects again.
-func (s *site) stillGood(r *http.Request) (good, ended bool) {
-	_, _, err := s.kit.Identify(r)
-	return err == nil, err != nil && !errors.Is(err, authkit.ErrUnavailable)
+// sessionEnded reports whether a stream ended since its session did. If a store fails, the
+// stream ends too, and the browser connects again.
+func sessionEnded(ctx context.Context) bool {
+	err := context.Cause(ctx)
+	return errors.Is(err, authkit.ErrInvalidToken) || errors.Is(err, authkit.ErrUserDisabled)
 }
 
 // events sends the time as server-sent events.
 func (s *site) events(w http.ResponseWriter, r *http.Request) {
+	ctx, stop := s.kit.Watch(r.Context(), authkit.Authenticated(), s.every)
+	defer stop()
 	rc := http.NewResponseController(w)
 	w.Header().Set("Content-Type", "text/event-stream")
 	tick := time.NewTicker(s.every)
@@ -41,15 +43,12 @@ func (s *site) events(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		select {
-		case <-r.Context().Done():
-			return
-		case <-tick.C:
-		}
-		if good, ended := s.stillGood(r); !good {
-			if ended {
+		case <-ctx.Done():
+			if sessionEnded(ctx) {
 				_ = send("event: ended\ndata: The session has ended.")
 			}
 			return
+		case <-tick.C:
 		}
 	}
 }
@@ -63,36 +62,21 @@ func (s *site) echo(w http.ResponseWriter, r *http.Request) {
 	}
 	defer func() { _ = conn.CloseNow() }()
 	conn.SetReadLimit(4 << 10)
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	go s.closeAtEnd(ctx, conn, r)
+	ctx, stop := s.kit.Watch(r.Context(), authkit.Authenticated(), s.every)
+	defer stop()
+	defer context.AfterFunc(ctx, func() {
+		status, reason := websocket.StatusTryAgainLater, ""
+		if sessionEnded(ctx) {
+			status, reason = websocket.StatusPolicyViolation, "The session has ended."
+		}
+		_ = conn.Close(status, reason)
+	})()
 	for {
-		kind, message, err := conn.Read(ctx)
+		kind, message, err := conn.Read(context.WithoutCancel(ctx)) // the close above ends it, with its reason
 		if err != nil {
 			return
 		}
 		if err := conn.Write(ctx, kind, message); err != nil {
-			return
-		}
-	}
-}
-
-// closeAtEnd closes a WebSocket when its session has ended, and returns when ctx is done.
-func (s *site) closeAtEnd(ctx context.Context, conn *websocket.Conn, r *http.Request) {
-	tick := time.NewTicker(s.every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		switch good, ended := s.stillGood(r); {
-		case ended:
-			_ = conn.Close(websocket.StatusPolicyViolation, "The session has ended.")
-			return
-		case !good:
-			_ = conn.Close(websocket.StatusTryAgainLater, "")
 			return
 		}
 	}
