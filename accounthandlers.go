@@ -15,12 +15,13 @@ var passwordParams = []string{"current_password", "new_password"}
 //
 // The answer is:
 //   - 204 if the password was changed. The session of the request goes on, and the user's
-//     other sessions have ended.
+//     other sessions have ended. A session cookie is replaced; see [Kit.RenewSessionCookie].
 //   - 401 if the current password is wrong, with the text of a failed login.
 //   - 403 for a machine credential.
 //   - 409 if the account was changed at the same time.
 //   - 422 with the invalid fields.
 //   - 429 after too many failures; see [Config].Throttle.
+//   - 503 if a store failed. The password may have been changed.
 func (k *Kit) ChangePasswordHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p, ok := k.principal(r.Context())
@@ -38,6 +39,11 @@ func (k *Kit) ChangePasswordHandler() http.Handler {
 			return
 		}
 		err := k.ChangePassword(r.Context(), p.UserID, form.Get("current_password"), form.Get("new_password"))
+		if err == nil && p.Credential == cookieKind && k.sessions != nil && k.sessions.cookies != nil {
+			// Another holder of the cookie is not to stay logged in. If the cookie was replaced
+			// already, there is nothing to do.
+			err = unless(k.RenewSessionCookie(w, r), ErrInvalidRefreshToken)
+		}
 		if v, ok := errors.AsType[*ValidationError](err); ok {
 			err = v.under("password", "new_password")
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -181,6 +182,22 @@ func TestVerifyEmail(t *testing.T) {
 	got, err := kit.User(t.Context(), u.ID)
 	require.NoError(t, err)
 	require.Zero(t, got.EmailVerifiedAt)
+}
+
+// An administrator's unlock also pardons the codes of second factors. A new password does not:
+// each reset would buy more guesses (MF-03).
+func TestUnlockUserPardonsCodes(t *testing.T) {
+	t.Parallel()
+	throttle := new(fakeThrottle)
+	kit := newKit(t, throttle.listen)
+	u := addUser(t, kit, email, password)
+	require.NoError(t, kit.SetPassword(t.Context(), u.ID, newPassword))
+	login, code := authkit.Attempt{Action: authkit.ActionLogin, Account: email}, authkit.Attempt{Action: authkit.ActionCode, Account: email}
+	require.Equal(t, []authkit.Attempt{login}, throttle.attempts)
+	_, err := kit.UnlockUser(t.Context(), u.ID)
+	require.NoError(t, err)
+	require.Equal(t, []authkit.Attempt{login, login, code}, throttle.attempts)
+	require.Equal(t, []string{"clear", "clear", "clear"}, throttle.calls)
 }
 
 // A lock refuses logins and refreshes with the answer for a wrong password, until it ends.
@@ -534,5 +551,39 @@ func TestResetUser(t *testing.T) {
 				require.ErrorIs(t, err, authkit.ErrInvalidCredentials, "what could be removed is")
 			}
 		})
+	}
+}
+
+// A store that fails is one event, and none of it comes from within the transaction, where a
+// listener that uses the store would wait for itself.
+func TestResetUserStoreFails(t *testing.T) {
+	t.Parallel()
+	for name, stores := range map[string]func(*authkit.Config){"one store": func(*authkit.Config) {}, "two stores": func(c *authkit.Config) {
+		c.Users = authkit.NewMemoryStore()
+	}} {
+		var events recorder
+		store := &faultyStore{MemoryStore: authkit.NewMemoryStore()}
+		var kit *authkit.Kit
+		kit = newKit(t, events.listen, store.listen, stores, func(c *authkit.Config) {
+			c.OnEvent = append(c.OnEvent, func(_ context.Context, e authkit.Event) {
+				if e.Kind == authkit.EventStoreFailure {
+					ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+					defer cancel()
+					_, err := kit.CountUsers(ctx, authkit.UserQuery{})
+					require.NoError(t, err)
+				}
+			})
+		})
+		u := addUser(t, kit, email, password)
+		store.down(false, "RevokeSessions")
+		events.reset()
+		err := kit.ResetUser(t.Context(), u.ID)
+		require.ErrorIs(t, err, authkit.ErrUnavailable, name)
+		require.Equal(t, 1, strings.Count(err.Error(), authkit.ErrUnavailable.Error()), name)
+		want := []authkit.EventKind{authkit.EventStoreFailure}
+		if name == "two stores" {
+			want = []authkit.EventKind{authkit.EventPasswordChange, authkit.EventStoreFailure}
+		}
+		require.Equal(t, want, events.kinds(), name)
 	}
 }

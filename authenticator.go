@@ -66,7 +66,8 @@ type Credential struct {
 
 	// IssuedAt is when the credential was issued. If it is set, it must not be before the
 	// cut-off of the account, nor before the account was created. Set it for every
-	// credential that a changed password or "log out everywhere" ends.
+	// credential that [Kit.SetPassword] or [Kit.LogoutEverywhere] ends. [Kit.ChangePassword]
+	// ends it only if no session of the caller goes on.
 	IssuedAt time.Time
 
 	// ExpiresAt is when the credential expires; zero means never. The guard refuses it

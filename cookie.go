@@ -93,7 +93,8 @@ func (k *Kit) answerWithCookie(w http.ResponseWriter, token Token) {
 }
 
 func (k *Kit) cookieLogout(w http.ResponseWriter, r *http.Request) {
-	for _, cookie := range r.CookiesNamed(refreshCookie) {
+	cookies := r.CookiesNamed(refreshCookie)
+	for _, cookie := range cookies[:min(len(cookies), maxCookies)] {
 		userID, sessionID, err := k.sessionOf(r, cookie.Value)
 		if err == nil && sessionID != "" {
 			err = k.Logout(withClientOf(r), userID, sessionID)

@@ -45,10 +45,8 @@ func (k *Kit) deleteUser(ctx context.Context, u *StoredUser) error {
 		if _, err := k.users.UpdateUser(ctx, u.ID, change, now()); err != nil {
 			return err
 		}
-		if k.sessions != nil {
-			if err := k.sessions.store.RevokeSessions(ctx, u.ID, "", from); err != nil {
-				return err
-			}
+		if err := k.revoke(ctx, u.ID, "", from); err != nil {
+			return err
 		}
 		return k.remove(ctx, u, "")
 	})
@@ -97,20 +95,30 @@ func (k *Kit) ResetUser(ctx context.Context, userID string) error {
 	if err := k.mayControl(ctx, &u.User); err != nil {
 		return err
 	}
-	reset := func(ctx context.Context) error {
-		change := UserUpdate{PasswordHash: new(PasswordHash), IfVersion: u.Version}
-		if err := k.cutOff(ctx, userID, change, EventPasswordChange); err != nil {
-			return err
-		}
+	change := UserUpdate{PasswordHash: new(PasswordHash), IfVersion: u.Version}
+	rest := func(ctx context.Context) error {
 		if err := k.wipe(ctx, userID, WipeCredentials); err != nil {
 			return err
 		}
 		return k.deleteTickets(ctx, &u)
 	}
 	if k.shared() {
-		err = k.inTx(ctx, reset)
+		from := nextSecond(now())
+		change.ValidFrom = &from
+		err = k.inTx(ctx, func(ctx context.Context) error {
+			if err := k.change(ctx, userID, change, EventPasswordChange); err != nil {
+				return err
+			}
+			if err := k.revoke(ctx, userID, "", from); err != nil {
+				return err
+			}
+			return rest(ctx)
+		})
 	} else {
-		err = reset(ctx)
+		if err := k.cutOff(ctx, userID, change, EventPasswordChange); err != nil {
+			return err
+		}
+		err = rest(ctx)
 	}
 	if err != nil {
 		return k.userError(ctx, err)

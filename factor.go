@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	ticketLogin   = "login" // the kind of a pending login
+	ticketLogin   = "authkit_login" // the kind of a pending login
 	challengeLife = 5 * time.Minute
 )
 
@@ -25,7 +25,10 @@ var (
 
 // A SecondFactor is a further way to authenticate a user after the first one, such as a
 // one-time code. A Kit is given its factors in [Config].SecondFactors. Implementations must
-// be safe for concurrent use.
+// be safe for concurrent use. [Config].StoreTimeout does not limit the calls: set a deadline.
+//
+// A user's sessions from before the factor was enrolled go on without it. A package that
+// enrols a factor ends them with [Kit.LogoutOthers], after it has stored the factor.
 type SecondFactor interface {
 	// Method is the name of the factor in RFC 8176, such as "otp". It does not change.
 	Method() string

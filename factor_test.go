@@ -306,3 +306,56 @@ func TestMFAGrant(t *testing.T) {
 	require.Equal(t, "unsupported_grant_type", problem(t, post(plain.TokenHandler(), "/", formType, answer("1")), 400, "").Code)
 	require.Equal(t, 401, post(plain.RefreshCookieHandler(), "/", formType, answer("1")).Code)
 }
+
+// An enrollingFactor is enrolled between two steps of a login.
+type enrollingFactor struct {
+	fakeFactor
+	meanwhile func()
+}
+
+func (f *enrollingFactor) Enrolled(ctx context.Context, userID string) (bool, error) {
+	enrolled, err := f.fakeFactor.Enrolled(ctx, userID)
+	if f.meanwhile != nil {
+		f.meanwhile()
+		f.meanwhile = nil
+	}
+	return enrolled, err
+}
+
+// MF-06: no login without the factor outlives its enrolment.
+func TestEnrolmentDuringALogin(t *testing.T) {
+	t.Parallel()
+	factor := &enrollingFactor{fakeFactor: fakeFactor{method: "otp", right: "1"}}
+	kit, _, user := newSessionKit(t, withFactors(factor))
+	mine := begin(t, kit)
+	enrol := func() {
+		factor.users = []string{user.ID}
+		require.NoError(t, kit.LogoutOthers(t.Context(), user.ID, sessionID(t, mine)))
+	}
+	factor.meanwhile = enrol
+	challenge(t, kit)
+	factor.users, factor.meanwhile = nil, enrol
+	prove, _ := proves(proof(user), nil)
+	_, err := kit.LoginWith(t.Context(), authkit.Attempt{Action: authkit.ActionLogin}, prove)
+	require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
+	sessions, err := kit.Sessions(t.Context(), user.ID)
+	require.NoError(t, err)
+	require.Len(t, sessions, 1)
+}
+
+// The token of a pending login redeems no ticket of a feature, whatever the feature calls it.
+func TestChallengeIsNoTicketOfOthers(t *testing.T) {
+	t.Parallel()
+	kit, _, user := newFactorKit(t, []*fakeFactor{{method: "otp", right: "1"}})
+	pending := challenge(t, kit)
+	for _, kind := range []string{"", "login", "mfa", "otp", "pending", "code", "email_code"} {
+		_, err := authkit.RedeemTicket(t.Context(), kit.Tickets(), kind, pending.Token)
+		require.ErrorIs(t, err, authkit.ErrInvalidTicket, kind)
+	}
+	ticket, token := authkit.NewTicket("login", user.ID, time.Minute)
+	require.NoError(t, kit.Tickets().PutTicket(t.Context(), ticket))
+	_, err := kit.AnswerChallenge(t.Context(), token, "otp", "1")
+	require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
+	_, err = kit.AnswerChallenge(t.Context(), pending.Token, "otp", "1")
+	require.NoError(t, err, "a ticket of a feature does not end it")
+}

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"path"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/internal/refresh"
 )
 
 // A formSite is a site with one login page, which records the forms that it renders.
@@ -408,4 +410,26 @@ func TestLoginFormInATemplate(t *testing.T) {
 	s := &surfer{h: kit.FormLoginHandler(func(w http.ResponseWriter, _ *http.Request, f authkit.LoginForm) { _ = page.Execute(w, f) })}
 	w := s.do("POST", "/login", form("username", `"><script>alert(1)</script>`, "return", `/a"><script>`))
 	require.NotContains(t, w.Body.String(), "<script>")
+}
+
+// A logout needs no credential, so a request with many cookies must stay cheap.
+func TestLogoutOfManyCookies(t *testing.T) {
+	t.Parallel()
+	kit, h, _, store := newFaultySite(t)
+	many := func(name string, text func(refresh.Token) string) string {
+		var cookies []string
+		for range 1000 {
+			cookies = append(cookies, name+"="+text(refresh.New()))
+		}
+		return strings.Join(cookies, "; ")
+	}
+	var calls atomic.Int64
+	store.before = func(string, int) error { calls.Add(1); return nil }
+	w := (&surfer{h: h}).do("POST", "/logout", "", "Cookie", many("__Host-session", func(t refresh.Token) string { return t.CookieText(false) }))
+	require.Equal(t, http.StatusSeeOther, w.Code)
+	require.LessOrEqual(t, calls.Swap(0), int64(4))
+	w = (&surfer{h: kit.RefreshCookieHandler()}).do("DELETE", "/", "", "Cookie", many("__Host-refresh", refresh.Token.Text))
+	require.Equal(t, http.StatusNoContent, w.Code)
+	require.LessOrEqual(t, calls.Load(), int64(4))
+	require.NotZero(t, calls.Load())
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // ImportUsers stores accounts of another system with their password hashes, in any form
@@ -92,6 +93,9 @@ func (k *Kit) checkRow(ctx context.Context, u *StoredUser) error {
 	u.User, fields = k.checkUser(u.User)
 	if u.ID != "" && !validSubject(u.ID) {
 		fields = append(fields, FieldError{"id", fmt.Sprintf("must be UTF-8 of at most %d bytes, without control characters", maxSubjectLen)})
+	}
+	if leeway := time.Duration(k.verifier.leeway) * time.Second; u.CreatedAt.After(now().Add(leeway)) { // its tokens would count as those of another account (FR-10)
+		fields = append(fields, FieldError{"created_at", "must not be in the future"})
 	}
 	if fields != nil {
 		return &ValidationError{fields}

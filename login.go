@@ -26,8 +26,8 @@ type Proof struct {
 	// factor has been answered: a code sent by mail is not "otp" but "email".
 	Methods []string
 
-	// AuthTime is when the user authenticated. If zero, it is now. A second factor that is
-	// answered later sets it to that time.
+	// AuthTime is when the user authenticated. If it is zero or in the future, it is now. A
+	// second factor that is answered later sets it to that time.
 	AuthTime time.Time
 
 	// Version is the [User].Version of the account when the proof began, such as when a
@@ -44,6 +44,8 @@ var (
 	errUserLocked    = &refusal{ErrInvalidCredentials, ReasonLocked, nil}
 	errUnverified    = &refusal{ErrEmailUnverified, ReasonUnverified, nil}
 	errOverloaded    = &refusal{ErrOverloaded, ReasonOverloaded, nil}
+
+	errWrongProof = &refusal{ErrInvalidCredentials, ReasonWrongProof, nil}
 
 	// errAccountChanged refuses a login whose account has changed since it was proved.
 	errAccountChanged = &refusal{ErrInvalidCredentials, ReasonCutOff, nil}
@@ -97,7 +99,9 @@ func (k *Kit) Login(ctx context.Context, email, password string) (Token, error) 
 // The function prove is called at most once. If the user could not be authenticated, it
 // returns ErrInvalidCredentials, ErrInvalidTicket, ErrInvalidCode, or an error that wraps one
 // of them. Such an attempt counts as a failure. It takes the same time whether or not the
-// account exists. If a store failed, it returns an error that wraps ErrUnavailable.
+// account exists. ErrUserNotFound and ErrTicketNotFound are replaced by
+// ErrInvalidCredentials, because they reveal who has an account. If a store failed, it
+// returns an error that wraps ErrUnavailable.
 //
 // If a.Account is not empty, it must be the e-mail of the user whom prove authenticates;
 // otherwise the login fails.
@@ -109,7 +113,7 @@ func (k *Kit) LoginWith(ctx context.Context, a Attempt, prove func(context.Conte
 	return k.logIn(ctx, a, 1, func(ctx context.Context, l *login) error {
 		proof, err := prove(ctx)
 		if err != nil {
-			return err
+			return notProved(err)
 		}
 		if len(proof.Methods) == 0 {
 			return errors.New("authkit: LoginWith: a Proof without Methods")
@@ -132,6 +136,20 @@ func (k *Kit) LoginWith(ctx context.Context, a Attempt, prove func(context.Conte
 		}
 		return nil
 	})
+}
+
+// notProved returns the error of the function of a [Kit.LoginWith].
+func notProved(err error) error {
+	if _, hook := errors.AsType[*hookError](err); hook || errors.Is(err, ErrUnavailable) {
+		return err
+	}
+	switch {
+	case errors.Is(err, ErrUserNotFound):
+		return errUnknownUser
+	case errors.Is(err, ErrTicketNotFound):
+		return errWrongProof
+	}
+	return err
 }
 
 // logIn is the one path of every login. It tries again, up to the number of tries, if the
@@ -171,8 +189,8 @@ func (k *Kit) proceed(ctx context.Context, l *login) error {
 	if err := k.mayLogIn(&l.user); err != nil {
 		return err
 	}
-	if l.proof.AuthTime.IsZero() {
-		l.proof.AuthTime = now()
+	if at := now(); l.proof.AuthTime.IsZero() || l.proof.AuthTime.After(at) {
+		l.proof.AuthTime = at
 	}
 	missing, err := k.missingFactors(ctx, &l.proof)
 	if err != nil {
@@ -238,7 +256,8 @@ func (k *Kit) complete(ctx context.Context, l *login) error {
 	return nil
 }
 
-// unchanged returns why the account of a login may no longer log in, or nil.
+// unchanged returns why the account of a login may no longer log in, or nil. It also asks
+// for the second factors again: the user may have enrolled one.
 func (k *Kit) unchanged(ctx context.Context, l *login) error {
 	u, err := k.users.UserByID(ctx, l.user.ID)
 	switch {
@@ -246,13 +265,17 @@ func (k *Kit) unchanged(ctx context.Context, l *login) error {
 		return errUnknownUser
 	case err != nil:
 		return unavailable(ctx, err)
-	case u.Version == l.proof.Version:
-		return nil
+	case u.Version != l.proof.Version:
+		if err := k.mayLogIn(&u); err != nil {
+			return err
+		}
+		return errAccountChanged
 	}
-	if err := k.mayLogIn(&u); err != nil {
-		return err
+	missing, err := k.missingFactors(ctx, &l.proof)
+	if err == nil && len(missing) > 0 {
+		err = errAccountChanged
 	}
-	return errAccountChanged
+	return err
 }
 
 // passed waits until the second of an account's cut-off is over: tokens are dated in whole

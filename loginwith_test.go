@@ -77,6 +77,9 @@ func TestLoginWithRefuses(t *testing.T) {
 		{"not proved, wrapped", nil, nil, fmt.Errorf("passkey: %w", authkit.ErrInvalidCredentials), authkit.ErrInvalidCredentials, failed, authkit.ReasonWrongProof},
 		{"a wrong ticket", nil, nil, authkit.ErrInvalidTicket, authkit.ErrInvalidTicket, failed, authkit.ReasonWrongProof},
 		{"a wrong code", nil, nil, authkit.ErrInvalidCode, authkit.ErrInvalidCode, failed, authkit.ReasonWrongProof},
+		{"no such user", nil, nil, fmt.Errorf("passkey: %w", authkit.ErrUserNotFound), authkit.ErrInvalidCredentials, failed, authkit.ReasonUnknownUser},
+		{"no such ticket", nil, nil, authkit.ErrTicketNotFound, authkit.ErrInvalidCredentials, failed, authkit.ReasonWrongProof},
+		{"its store fails to find", nil, nil, fmt.Errorf("%w: %w", authkit.ErrUnavailable, authkit.ErrUserNotFound), authkit.ErrUnavailable, undecided, authkit.ReasonStore},
 		{"prove fails", nil, nil, broken, broken, undecided, authkit.ReasonInternal},
 		{"its store fails", nil, nil, fmt.Errorf("%w: %w", authkit.ErrUnavailable, broken), broken, undecided, authkit.ReasonStore},
 		{"without methods", nil, func(p *authkit.Proof) { p.Methods = nil }, nil, nil, undecided, authkit.ReasonInternal},
@@ -109,6 +112,7 @@ func TestLoginWithRefuses(t *testing.T) {
 			require.Error(t, err)
 			if c.want != nil {
 				require.ErrorIs(t, err, c.want)
+				require.NotEqual(t, 404, authkit.ProblemFor(err).Status, "it would reveal who has an account")
 			}
 			require.Equal(t, 1, *calls)
 			require.Equal(t, c.throttle, throttle.calls)
@@ -377,4 +381,18 @@ func TestExtraClaimsAreNotOurs(t *testing.T) {
 		require.Zero(t, token)
 		require.Equal(t, 500, authkit.ProblemFor(err).Status, name)
 	}
+}
+
+// A login in the future would stay fresh for as long.
+func TestLoginWithFutureAuthTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		kit, _, user := newSessionKit(t)
+		p := proof(user)
+		p.AuthTime = time.Now().Add(1000 * time.Hour)
+		prove, _ := proves(p, nil)
+		token, err := kit.LoginWith(t.Context(), authkit.Attempt{Action: authkit.ActionLogin}, prove)
+		require.NoError(t, err)
+		require.True(t, time.Now().Equal(tokenClaims(t, token).AuthTime))
+	})
 }

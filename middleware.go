@@ -92,7 +92,8 @@ func (g *Guard) protect(p Policy, next http.Handler) http.Handler {
 }
 
 // stillGood reports whether a context is that of a guard, for the credential that the
-// request still has: middleware in between may have changed its header.
+// request still has: middleware in between may have changed its header, or the method, by which
+// a session cookie is refused across origins.
 func (c *requestContext) stillGood(g *Guard, r *http.Request) bool {
 	switch {
 	case c.guard != g || c.request == nil:
@@ -101,7 +102,7 @@ func (c *requestContext) stillGood(g *Guard, r *http.Request) bool {
 		token, err := bearerToken(r.Header)
 		return err == nil && c.token == token
 	}
-	return c.digest == g.digest(r) && c.request.TLS == r.TLS
+	return c.request.Method == r.Method && c.request.TLS == r.TLS && c.digest == g.digest(r)
 }
 
 // digest returns a hash of the header of a request: an authenticator may read any part of it.

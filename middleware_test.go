@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -660,4 +661,18 @@ func TestTokenExpires(t *testing.T) {
 		problem(t, get(t, h, "/", bearer), 401, "Could not validate credentials")
 		require.Equal(t, authkit.ReasonExpired, events.last().Reason)
 	})
+}
+
+// The context of a request is logged now and then. It must not print the access token.
+func TestContextIsRedacted(t *testing.T) {
+	t.Parallel()
+	kit, _, _ := newSessionKit(t)
+	token := begin(t, kit)
+	ctx := as(t, kit, token)
+	for _, c := range []context.Context{ctx, context.WithValue(ctx, t, 1), authkit.WithSystem(ctx, "job")} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
+			require.NotContains(t, fmt.Sprintf(verb, c), token.AccessToken[:40], verb)
+		}
+	}
+	require.Equal(t, "authkit.Context{[redacted]}", fmt.Sprint(ctx))
 }

@@ -228,7 +228,8 @@ func (k *Kit) reverify(ctx context.Context, userID, password string) (StoredUser
 //   - Those of [Kit.VerifyPassword] for the old password.
 //   - A *ValidationError if the new password is against the rules.
 //   - ErrConflict if the account is changed at the same time. The other change stays.
-//   - ErrUnavailable as in [Kit.LogoutEverywhere].
+//   - ErrUnavailable as in [Kit.LogoutEverywhere]. If the password was changed and sessions
+//     in another store could not be ended, the account is cut off: all of its sessions end.
 func (k *Kit) ChangePassword(ctx context.Context, userID, old, password string) error {
 	if err := k.mayProve(ctx, userID); err != nil {
 		return err
@@ -278,7 +279,7 @@ func (k *Kit) SetPassword(ctx context.Context, userID, password string) error {
 	}
 	err = k.cutOff(ctx, userID, UserUpdate{PasswordHash: &hash, IfVersion: u.Version}, EventPasswordChange)
 	if err == nil {
-		k.pardon(ctx, u.Email)
+		k.pardon(ctx, u.Email, ActionLogin)
 	}
 	return err
 }
@@ -303,41 +304,50 @@ func nextSecond(t time.Time) time.Time { return t.Truncate(time.Second).Add(time
 // of the two: a store makes a new session wait for the transaction that revokes those of
 // its user.
 func (k *Kit) changeAndRevoke(ctx context.Context, userID string, change UserUpdate, kind EventKind, except string, at time.Time) error {
-	update := func(ctx context.Context) error {
-		if _, err := k.users.UpdateUser(ctx, userID, change, now()); err != nil {
-			return err
-		}
-		k.emit(ctx, Event{Kind: kind, UserID: userID})
-		return nil
-	}
-	revoke := func(ctx context.Context) error {
-		if k.sessions == nil {
-			return nil
-		}
-		return k.sessions.store.RevokeSessions(ctx, userID, except, at)
-	}
 	if k.shared() {
 		err := k.inTx(ctx, func(ctx context.Context) error {
-			if err := update(ctx); err != nil {
+			if err := k.change(ctx, userID, change, kind); err != nil {
 				return err
 			}
-			return revoke(ctx)
+			return k.revoke(ctx, userID, except, at)
 		})
 		if err != nil {
 			return k.userError(ctx, err)
 		}
 		return nil
 	}
-	if err := update(ctx); err != nil {
+	if err := k.change(ctx, userID, change, kind); err != nil {
 		return k.userError(ctx, err)
 	}
 	ctx = context.WithoutCancel(ctx)
-	err := revoke(ctx)
+	err := k.revoke(ctx, userID, except, at)
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) { // a time-out took long enough
-		err = revoke(ctx)
+		err = k.revoke(ctx, userID, except, at)
+	}
+	if err != nil && change.ValidFrom == nil {
+		// The user cannot call again with the old password. No session must outlive it.
+		_, failed := k.users.UpdateUser(ctx, userID, UserUpdate{ValidFrom: new(nextSecond(now()))}, now())
+		err = errors.Join(err, failed)
 	}
 	if err != nil {
 		return k.storeFailed(ctx, err)
 	}
 	return nil
+}
+
+// change changes an account and emits the event. The error is that of the store.
+func (k *Kit) change(ctx context.Context, userID string, change UserUpdate, kind EventKind) error {
+	if _, err := k.users.UpdateUser(ctx, userID, change, now()); err != nil {
+		return err
+	}
+	k.emit(ctx, Event{Kind: kind, UserID: userID})
+	return nil
+}
+
+// revoke ends the sessions of an account but one. The error is that of the store.
+func (k *Kit) revoke(ctx context.Context, userID, except string, at time.Time) error {
+	if k.sessions == nil {
+		return nil
+	}
+	return k.sessions.store.RevokeSessions(ctx, userID, except, at)
 }

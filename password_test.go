@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -291,7 +292,14 @@ func TestChangePasswordSessionsFail(t *testing.T) {
 			require.Equal(t, want, events.kinds())
 			store.before = nil
 			require.Equal(t, sameStore, kit.VerifyPassword(t.Context(), u.ID, password) == nil, "a transaction changes all or nothing")
-			require.Equal(t, http.StatusOK, access(t, kit, other))
+			if sameStore {
+				require.Equal(t, http.StatusOK, access(t, kit, other))
+				return
+			}
+			// Nobody can ask again with the old password, so the account is cut off.
+			require.Equal(t, http.StatusUnauthorized, access(t, kit, other))
+			_, err := kit.Refresh(t.Context(), other.RefreshToken)
+			require.ErrorIs(t, err, authkit.ErrInvalidRefreshToken)
 		})
 	}
 }
@@ -401,4 +409,22 @@ func TestChangePasswordHandler(t *testing.T) {
 	require.Equal(t, http.StatusOK, access(t, kit, mine))
 	require.Equal(t, http.StatusUnauthorized, access(t, kit, other))
 	require.NoError(t, kit.VerifyPassword(t.Context(), u.ID, newPassword))
+}
+
+// A changed password replaces the session cookie: another holder of the old one is logged out.
+func TestChangePasswordRenewsTheCookie(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		kit, h, _ := newSite(t)
+		s := surf(t, h)
+		stolen := *s
+		s.h = kit.Authenticate(kit.ChangePasswordHandler())
+		w := s.do("POST", "/", form("current_password", password, "new_password", newPassword))
+		require.Equal(t, http.StatusNoContent, w.Code, w.Body.String())
+		require.NotNil(t, s.set)
+		s.h = h
+		time.Sleep(11 * time.Second)
+		require.Equal(t, 200, s.status("/me"))
+		require.Equal(t, 401, stolen.status("/me"))
+	})
 }

@@ -2,6 +2,7 @@ package authkit
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -92,6 +93,12 @@ type requestContext struct {
 	payload   string
 	other     *Credential // instead of an access token
 	noStore   [1]string   // the header value, kept here to be allocated with the rest
+}
+
+// Format implements fmt.Formatter. It prints a fixed text for every verb, so that logging the
+// context of a request does not reveal its token.
+func (*requestContext) Format(f fmt.State, _ rune) {
+	_, _ = f.Write([]byte("authkit.Context{" + redacted + "}"))
 }
 
 // principal returns the Principal of the request.

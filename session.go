@@ -262,9 +262,13 @@ func (k *Kit) LogoutOthers(ctx context.Context, userID, sessionID string) error 
 // and all others, whether sessions are on or not. (Where they are off, a token from an
 // instance whose clock is ahead is dated ahead, and survives by as much.)
 //
-// The error is ErrUserNotFound or ErrUnavailable. With the latter the change may have been
-// made, or not have reached services that follow the revocations: call it again.
+// The error is ErrForbidden as in [Kit.SetFullName], ErrUserNotFound or ErrUnavailable. With
+// the latter the change may have been made, or not have reached services that follow the
+// revocations: call it again.
 func (k *Kit) LogoutEverywhere(ctx context.Context, userID string) error {
+	if err := k.mayAct(ctx); err != nil {
+		return err
+	}
 	return k.cutOff(ctx, userID, UserUpdate{}, EventLogout)
 }
 

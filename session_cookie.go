@@ -30,6 +30,10 @@ const (
 	// cookieGrace is how long a cookie that was just replaced still authenticates: the
 	// browser may have sent requests with it before it got the new one.
 	cookieGrace = 10 * time.Second
+
+	// maxCookies is how many cookies of one name a logout looks up. A browser has one of a
+	// name that begins with "__Host-", or two if it also has a partitioned one.
+	maxCookies = 4
 )
 
 // A SessionCookieConfig configures session cookies. The cookie "__Host-session" is Secure,
@@ -242,7 +246,8 @@ func cookieOf(r *http.Request) (t refresh.Token, kept, ok bool) {
 // endSessionCookies ends the sessions of the cookies that a request brings, except the one
 // named. An older cookie of a session ends it too: only its owner can have one.
 func (k *Kit) endSessionCookies(ctx context.Context, r *http.Request, except string) error {
-	for _, cookie := range r.CookiesNamed(sessionCookie) {
+	cookies := r.CookiesNamed(sessionCookie)
+	for _, cookie := range cookies[:min(len(cookies), maxCookies)] {
 		presented, _, ok := refresh.ParseCookie(cookie.Value)
 		if !ok || presented.SessionID() == except {
 			continue

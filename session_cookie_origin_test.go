@@ -153,3 +153,17 @@ func TestFormHandlersRefuseOtherOrigins(t *testing.T) {
 		require.Equal(t, 200, s.status("/me"), name)
 	}
 }
+
+// Middleware that changes the method of a request does not get around the check.
+func TestSessionCookieMethodOverride(t *testing.T) {
+	t.Parallel()
+	kit, h, _ := newSite(t)
+	s := surf(t, h)
+	inner := kit.Authenticate(whoami)
+	s.h = kit.Authenticate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Method = http.MethodDelete
+		inner.ServeHTTP(w, r)
+	}))
+	require.Equal(t, 200, s.do("GET", "/", "").Code)
+	require.Equal(t, 403, s.do("GET", "/", "", "Sec-Fetch-Site", "cross-site").Code)
+}

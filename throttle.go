@@ -124,14 +124,17 @@ func (k *Kit) succeeded(ctx context.Context, a Attempt) {
 	}
 }
 
-// pardon tells the throttle that a new password makes old failures void.
-func (k *Kit) pardon(ctx context.Context, email string) {
+// pardon clears the failures that the throttle has counted against an account. A new password
+// pardons no codes: otherwise each reset would buy more guesses at the second factor (MF-03).
+func (k *Kit) pardon(ctx context.Context, email string, actions ...string) {
 	if k.throttle == nil {
 		return
 	}
 	ctx = context.WithoutCancel(ctx)
-	if err := k.throttle.Clear(ctx, Attempt{Action: ActionLogin, Account: email, Client: ClientFrom(ctx)}); err != nil {
-		_ = k.storeFailed(ctx, err)
+	for _, action := range actions {
+		if err := k.throttle.Clear(ctx, Attempt{Action: action, Account: email, Client: ClientFrom(ctx)}); err != nil {
+			_ = k.storeFailed(ctx, err)
+		}
 	}
 }
 

@@ -27,7 +27,7 @@ const (
 // a pending login, a link in an e-mail, the state of a redirect. Make one with
 // [NewTicket] or [NewCodeTicket].
 type Ticket struct {
-	Kind    string // what it is for, such as "login"
+	Kind    string // what it is for, such as "email_code"; this package has those that begin with "authkit"
 	ID      string // random; unique within the kind
 	Subject string // the user ID or e-mail that it is about; may be empty
 

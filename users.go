@@ -300,13 +300,13 @@ func (k *Kit) LockUser(ctx context.Context, userID string, until time.Time) (Use
 	return k.update(ctx, userID, UserUpdate{LockedUntil: &until}, EventUserLocked)
 }
 
-// UnlockUser ends the lock of [Kit.LockUser]. It also clears the failed logins that
-// [Config].Throttle has counted against the account. The errors are ErrForbidden as in
+// UnlockUser ends the lock of [Kit.LockUser]. It also clears the failed logins and codes of
+// second factors that [Config].Throttle has counted against the account. The errors are ErrForbidden as in
 // [Kit.SetFullName], ErrUserNotFound and ErrUnavailable.
 func (k *Kit) UnlockUser(ctx context.Context, userID string) (User, error) {
 	u, err := k.update(ctx, userID, UserUpdate{LockedUntil: new(time.Time)}, EventUserUnlocked)
 	if err == nil {
-		k.pardon(ctx, u.Email)
+		k.pardon(ctx, u.Email, ActionLogin, ActionCode)
 	}
 	return u, err
 }

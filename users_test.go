@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode/utf8"
 
@@ -937,5 +938,24 @@ func FuzzNormalizeEmail(f *testing.F) {
 		if address, err := mail.ParseAddress(got); err != nil || address.Address != got || address.Name != "" {
 			t.Fatalf("not an address to net/mail: %q: %v, %v", got, address, err)
 		}
+	})
+}
+
+// FR-10: the tokens of an account from the future would count as those of another one.
+func TestImportUsersRefusesTheFuture(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		kit := newKit(t)
+		row := func(name string, in time.Duration) []authkit.StoredUser {
+			return []authkit.StoredUser{{User: authkit.User{Email: name + "@example.com", CreatedAt: time.Now().Add(in)}, PasswordHash: bcryptHash(t, password, 4)}}
+		}
+		var invalid *authkit.ValidationError
+		require.ErrorAs(t, kit.ImportUsers(t.Context(), row("late", 31*time.Second)), &invalid)
+		require.Equal(t, []authkit.FieldError{{Field: "created_at", Message: "must not be in the future"}}, invalid.Fields)
+		require.NoError(t, kit.ImportUsers(t.Context(), row("soon", time.Second)))
+		token, err := kit.Login(t.Context(), "soon@example.com", password)
+		require.NoError(t, err)
+		_, _, err = kit.IdentifyToken(t.Context(), token.AccessToken)
+		require.NoError(t, err)
 	})
 }

@@ -24,18 +24,18 @@ func checkLoginPath(t *tree) (faults []string) {
 			continue
 		}
 		for _, decl := range f.Decls {
-			fn, ok := decl.(*ast.FuncDecl)
-			if !ok {
-				continue
+			method, of, name := "", "", "a variable" // a function literal outside of functions
+			if fn, ok := decl.(*ast.FuncDecl); ok {
+				method, of = fn.Name.Name, receiver(fn)
+				name = strings.TrimPrefix(of+"."+method, ".")
 			}
-			name := strings.TrimPrefix(receiver(fn)+"."+fn.Name.Name, ".")
-			ast.Inspect(fn, func(n ast.Node) bool {
+			ast.Inspect(decl, func(n ast.Node) bool {
 				s, ok := n.(*ast.SelectorExpr)
 				if !ok {
 					return true
 				}
 				callers, step := loginSteps[s.Sel.Name]
-				wraps := fn.Name.Name == s.Sel.Name && receiver(fn) != "Kit" // a store around another
+				wraps := method == s.Sel.Name && of != "Kit" // a store around another
 				root := f.dir == "." && slices.Contains(callers, name)
 				if step && !wraps && !root && (ast.IsExported(s.Sel.Name) || f.dir == ".") {
 					faults = append(faults, fmt.Sprintf("%s: %s uses %s, which only the path of every login does", f.path, name, s.Sel.Name))

@@ -266,6 +266,8 @@ func TestRulesCanFail(t *testing.T) {
 			"apikey/extra.go", "package apikey\n\nfunc login(s sessions) { s.CreateSession() }\n", nil},
 		{"one login path", "a feature issues a token", "login uses Issue",
 			"apikey/extra.go", "package apikey\n\nfunc login(s issuer) { f := s.Issue; f() }\n", nil},
+		{"one login path", "a function literal begins a session", "a variable uses CreateSession",
+			"apikey/extra.go", "package apikey\n\nvar login = func(s sessions) { s.CreateSession() }\n", nil},
 		{"one login path", "the root issues a token", "login uses issue",
 			"extra.go", kitCode + "func login(k *Kit) { k.issue() }\n", nil},
 		{"one login path", "the Kit has a second CreateSession", "Kit.CreateSession uses CreateSession",
