@@ -126,8 +126,8 @@ type Config struct {
 	// Roles is the role table: every role that a user can have, with the permissions
 	// that it grants. Roles outside the table are refused, in accounts and in policies, so
 	// that a misspelt role is found early. If nil, every well-formed name is a role and
-	// there are no permissions. Names are 1 to 64 of a-z, 0-9, colon, hyphen and
-	// underscore.
+	// there are no permissions. Names are 1 to 64 of A-Z, a-z, 0-9, colon, dot, hyphen
+	// and underscore. They are compared exactly: "admin" and "Admin" are two roles.
 	Roles map[string][]string
 
 	// AdminRole is the role of administrators. If empty, it is "admin". Its holders can
@@ -222,8 +222,8 @@ type Kit struct {
 }
 
 // New returns a Kit, or an error that joins all problems of cfg, each with the name of the
-// field and the fix. It computes one password hash. It keeps no reference to the slices and
-// maps of cfg.
+// field and the fix. It keeps no reference to the slices and maps of cfg. If the hasher is
+// not one of this package, New computes one hash with it.
 func New(cfg Config) (*Kit, error) {
 	var errs []error
 	fault := func(field string, err error) {
@@ -257,6 +257,7 @@ func New(cfg Config) (*Kit, error) {
 		}
 		tokens.Keys = []Key{{Algorithm: HS256, Secret: secret}}
 	}
+	tokens.Tenant = tenantOf(tokens.Tenant, users, fault)
 	var err error
 	if keys, err := tokens.bind("Config.Tokens", true); err != nil {
 		errs = append(errs, err)
@@ -284,7 +285,7 @@ func New(cfg Config) (*Kit, error) {
 	err = validateHasher(k.hasher)
 	fault("Passwords.Hasher", err)
 	if err == nil {
-		k.dummy, err = k.hasher.Hash(rand.Text())
+		k.dummy, err = dummyHash(k.hasher)
 		fault("Passwords.Hasher", err)
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -299,8 +300,21 @@ func New(cfg Config) (*Kit, error) {
 		k.guard.login = k.sessions.cookies.loginPath
 	}
 	newGuard(k.guard)
+	cfg.Tokens.Tenant = tokens.Tenant
 	k.settings = k.effective(cfg, users, tickets, running)
 	return k, nil
+}
+
+// tenantOf returns the tenant of the tokens: the configured one, or that of the accounts.
+func tenantOf(configured string, users UserStore, fault func(field string, err error)) string {
+	store, ok := users.(interface{ Tenant() string })
+	if !ok || store.Tenant() == "" || store.Tenant() == configured {
+		return configured
+	}
+	if configured != "" {
+		fault("Tokens.Tenant", fmt.Errorf("%q, and the accounts are those of the tenant %q; leave it empty", configured, store.Tenant()))
+	}
+	return store.Tenant()
 }
 
 // bindStores puts the stores in place, each with a timeout, and finds their optional

@@ -46,7 +46,7 @@ func (k *Kit) deleteUser(ctx context.Context, u *StoredUser) error {
 			return err
 		}
 		if k.sessions != nil {
-			if err := k.sessions.store.RevokeSessions(ctx, u.ID, "", from); err != nil {
+			if err := k.revokeUser(ctx, &u.User, "", from); err != nil {
 				return err
 			}
 		}

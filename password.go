@@ -303,8 +303,9 @@ func nextSecond(t time.Time) time.Time { return t.Truncate(time.Second).Add(time
 // of the two: a store makes a new session wait for the transaction that revokes those of
 // its user.
 func (k *Kit) changeAndRevoke(ctx context.Context, userID string, change UserUpdate, kind EventKind, except string, at time.Time) error {
-	update := func(ctx context.Context) error {
-		if _, err := k.users.UpdateUser(ctx, userID, change, now()); err != nil {
+	u := User{ID: userID}
+	update := func(ctx context.Context) (err error) {
+		if u, err = k.users.UpdateUser(ctx, userID, change, now()); err != nil {
 			return err
 		}
 		k.emit(ctx, Event{Kind: kind, UserID: userID})
@@ -314,7 +315,7 @@ func (k *Kit) changeAndRevoke(ctx context.Context, userID string, change UserUpd
 		if k.sessions == nil {
 			return nil
 		}
-		return k.sessions.store.RevokeSessions(ctx, userID, except, at)
+		return k.revokeUser(ctx, &u, except, at)
 	}
 	if k.shared() {
 		err := k.inTx(ctx, func(ctx context.Context) error {

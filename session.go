@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -23,9 +24,11 @@ const (
 	maxDeviceBytes  = 256
 )
 
-// RevocationLife is how long a [Revocation] matters: longer than any access token that it
-// refuses is good for.
-const RevocationLife = maxLifetime + 2*maxLeeway
+// RevocationLife returns how long a [Revocation] matters: longer than every access token that
+// it refuses is accepted, by [TokenConfig].MaxLifetime.
+func (k *Kit) RevocationLife() time.Duration {
+	return time.Duration(k.verifier.maxLife)*time.Second + 2*maxLeeway
+}
 
 // A SessionConfig turns sessions on. Then a login also returns a refresh token, which
 // [Kit.Refresh] takes once and replaces, and what the login began can be ended: see
@@ -121,6 +124,33 @@ type Revocation struct {
 	UserID    string
 	SessionID string
 	At        time.Time
+}
+
+// emailOwner begins the UserID of a [Revocation] of all tokens whose subject is an e-mail and
+// that have no user ID. It is a control character, so no account has such an ID.
+const emailOwner = "\x01"
+
+// Email returns the e-mail that is the subject of the revoked tokens, or "" for a Revocation
+// of a session or a user ID. A Kit with [Config].EmailSubject adds such a Revocation to that
+// of a user, for services that know no user IDs.
+func (r Revocation) Email() string {
+	email, _ := strings.CutPrefix(r.UserID, emailOwner)
+	if email == r.UserID {
+		return ""
+	}
+	return email
+}
+
+// revokeUser ends the sessions of a user but one. Without an exception it also revokes the
+// tokens that name the user by e-mail only.
+func (k *Kit) revokeUser(ctx context.Context, u *User, except string, at time.Time) error {
+	if err := k.sessions.store.RevokeSessions(ctx, u.ID, except, at); err != nil {
+		return err
+	}
+	if !k.emailSubject || except != "" {
+		return nil
+	}
+	return k.sessions.store.RevokeSessions(ctx, emailOwner+u.Email, "", at)
 }
 
 // ErrInvalidRefreshToken is returned by [Kit.Refresh] for every refresh token that is
@@ -523,13 +553,17 @@ func (k *Kit) LogoutEverywhere(ctx context.Context, userID string) error {
 }
 
 // Revocations returns why access tokens are refused at the moment that have not expired:
-// what has been revoked at since or later, as far back as a token can be good. It is for
-// services that verify tokens without a store.
+// all revocations with an At that is not before since, as far back as [Kit.RevocationLife].
+// It is for services that verify tokens without a store.
+//
+// The times are those of the clocks of the instances that revoked. An instance whose clock is
+// behind adds a Revocation with an earlier At than others have added: do not use the time of
+// the last call as since.
 func (k *Kit) Revocations(ctx context.Context, since time.Time) ([]Revocation, error) {
 	if k.sessions == nil {
 		return nil, errNoSessions
 	}
-	if oldest := now().Add(-RevocationLife); since.Before(oldest) {
+	if oldest := now().Add(-k.RevocationLife()); since.Before(oldest) {
 		since = oldest
 	}
 	revoked, err := k.sessions.store.Revocations(ctx, since)
@@ -549,7 +583,7 @@ func (k *Kit) Run(ctx context.Context) error {
 	for {
 		if k.sessions != nil {
 			k.deleteInBatches(ctx, func(at time.Time, batch int) (int, error) {
-				return k.sessions.store.DeleteExpired(ctx, at, at.Add(-RevocationLife), batch)
+				return k.sessions.store.DeleteExpired(ctx, at, at.Add(-k.RevocationLife()), batch)
 			})
 		}
 		if k.tickets != nil {
