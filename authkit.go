@@ -199,6 +199,7 @@ type Kit struct {
 	tickets        TicketStore      // nil: none
 	tx             Transactor       // nil: none
 	joined         SessionUserStore // nil: two round trips
+	batch          UserBatchStore   // nil: one round trip for each account
 	factors        []SecondFactor
 	userData       []UserData
 	throttle       Throttle // nil: off
@@ -340,6 +341,9 @@ func (k *Kit) bindStores(cfg Config, fault func(field string, err error)) (UserS
 	}
 	k.users, k.tickets = timedUserStore(users, timeout), timedTicketStore(tickets, timeout)
 	k.sessions = newSessions(cfg.Sessions, timeout, cmp.Or(cfg.Tokens.Lifetime, defaultLifetime), fault)
+	if batch, ok := users.(UserBatchStore); ok {
+		k.batch = timedBatchStore(batch, timeout)
+	}
 	if tx, ok := users.(Transactor); ok {
 		k.tx = timedTransactor(tx, timeout)
 	}

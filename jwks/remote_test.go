@@ -457,7 +457,7 @@ func TestGuardWithoutKeys(t *testing.T) {
 		issuer.down.Store(true)
 		remote, _, _ := fakeRemote(t, issuer)
 		guard, err := authkit.NewGuard(authkit.GuardConfig{
-			Tokens: authkit.TokenConfig{Ring: remote}, Logger: slog.New(slog.DiscardHandler),
+			Tokens: authkit.TokenConfig{MaxLifetime: maxLife, Ring: remote}, Logger: slog.New(slog.DiscardHandler),
 		})
 		require.NoError(t, err)
 		h := guard.Authenticate(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))

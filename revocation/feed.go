@@ -47,6 +47,7 @@ type feed struct {
 	reads   float64          // that may be made
 	counted time.Time        // when reads was reckoned
 	state   *state
+	err     error // of the last read
 }
 
 // A record is an entry of the list.
@@ -87,13 +88,19 @@ func (f *feed) current(ctx context.Context) (*state, error) {
 	now := time.Now()
 	f.reads = min(readBurst, f.reads+max(0, now.Sub(f.counted).Seconds()))
 	f.counted = now
-	if f.reads < 1 && f.state != nil && now.Sub(f.state.until).Abs() < time.Minute {
-		return f.state, nil
+	if f.reads < 1 {
+		return f.state, f.err
 	}
-	f.reads = max(0, f.reads-1)
+	f.reads--
+	f.state, f.err = f.read(ctx, now)
+	return f.state, f.err
+}
+
+// read reads the store.
+func (f *feed) read(ctx context.Context, now time.Time) (*state, error) {
 	var since time.Time
 	minute := now.Unix() / 60
-	if whole := minute != f.minute; !whole {
+	if minute == f.minute {
 		since = now.Add(-lookBack)
 	}
 	revoked, err := f.kit.Revocations(ctx, since)
@@ -107,8 +114,7 @@ func (f *feed) current(ctx context.Context) (*state, error) {
 		f.sweep(minute * 60)
 		f.minute = minute
 	}
-	f.state = &state{feed: f, until: now, tag: f.tag(), log: f.log, last: f.last, signed: make(map[uint64]string)}
-	return f.state, nil
+	return &state{feed: f, until: now, tag: f.tag(), log: f.log, last: f.last, signed: make(map[uint64]string)}, nil
 }
 
 // recordOf returns the entry of a revocation. A user's is dated with the end of the second:
