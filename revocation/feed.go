@@ -19,11 +19,11 @@ import (
 const (
 	// readBurst is how many reads of the store may follow each other. Beyond that there is
 	// one a second, and answers in between are made of the last one.
-	readBurst = 10
+	readBurst = 5
 
 	// lookBack is how far back the store is read for what is new: the clock of the instance
 	// that revoked may be behind. Once a minute everything is read.
-	lookBack = 10 * time.Minute
+	lookBack = 2 * time.Minute
 
 	// maxSigned is how many different answers are signed of one state. Others get the
 	// whole list.

@@ -14,7 +14,7 @@ import (
 // The handler reads the store once a second at most, after a few reads in a row, whatever
 // number of clients asks. It keeps the list in memory, and signs each answer once. A follower
 // sees a revocation up to a second later for that, and up to a minute later if the clock of
-// the instance that revoked was behind by more than ten minutes. Use one Handler for each Kit.
+// the instance that revoked was behind by more than two minutes. Use one Handler for each Kit.
 func Handler(kit *authkit.Kit) http.Handler {
 	f := newFeed(kit)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -330,7 +330,7 @@ func TestFollowerOfAClockBehind(t *testing.T) {
 				for range 13 { // a minute
 					time.Sleep(5 * time.Second)
 					require.NoError(t, f.Poll(t.Context()))
-					if behind < 10*time.Minute {
+					if behind < 2*time.Minute {
 						requireRevoked(t, f, one, true)
 					}
 				}
@@ -416,7 +416,7 @@ func TestHandlerReadsOnceASecond(t *testing.T) {
 			require.Equal(t, 200, ask())
 			time.Sleep(time.Second / 20)
 		}
-		require.LessOrEqual(t, store.reads.Load(), int32(seconds+10))
+		require.LessOrEqual(t, store.reads.Load(), int32(seconds+5))
 		require.GreaterOrEqual(t, store.reads.Load(), int32(seconds-1), "and not older than a second")
 
 		store.err = errors.New("down")
@@ -574,32 +574,37 @@ func BenchmarkList(b *testing.B) {
 		_, err = w.store.RevokeSession(b.Context(), s, s, at)
 		require.NoError(b, err)
 	}
-	b.Run("serve", func(b *testing.B) {
-		h := revocation.Handler(w.kit)
-		size := 0
+	ask := func(b *testing.B, h http.Handler, tag string) *httptest.ResponseRecorder {
+		r, rec := httptest.NewRequest("GET", "/", nil), httptest.NewRecorder()
+		r.Header.Set("If-None-Match", tag)
+		h.ServeHTTP(rec, r)
+		return rec
+	}
+	b.Run("make", func(b *testing.B) { // of an empty memory
 		for b.Loop() {
-			rec := httptest.NewRecorder()
-			h.ServeHTTP(rec, httptest.NewRequest("GET", "/", nil))
-			size = rec.Body.Len()
+			ask(b, revocation.Handler(w.kit), "")
 		}
-		b.ReportMetric(float64(size), "bytes")
-		b.ReportMetric(float64(size)/n, "bytes/entry")
 	})
-	rec := httptest.NewRecorder()
-	revocation.Handler(w.kit).ServeHTTP(rec, httptest.NewRequest("GET", "/", nil))
-	whole := rec.Body.String()
-	b.Run("not modified", func(b *testing.B) {
-		h := revocation.Handler(w.kit)
-		b.ReportAllocs()
+	h := revocation.Handler(w.kit)
+	rec := ask(b, h, "")
+	for range 10 { // from here on there is a read a second
+		ask(b, h, "")
+	}
+	b.Run("serve", func(b *testing.B) {
 		for b.Loop() {
-			r := httptest.NewRequest("GET", "/", nil)
-			r.Header.Set("If-None-Match", rec.Header().Get("ETag"))
-			answer := httptest.NewRecorder()
-			if h.ServeHTTP(answer, r); answer.Code != 304 {
-				b.Fatal(answer.Code)
+			ask(b, h, "")
+		}
+		b.ReportMetric(float64(rec.Body.Len()), "bytes")
+		b.ReportMetric(float64(rec.Body.Len())/n, "bytes/entry")
+	})
+	b.Run("not modified", func(b *testing.B) {
+		for b.Loop() {
+			if code := ask(b, h, rec.Header().Get("ETag")).Code; code != 304 {
+				b.Fatal(code)
 			}
 		}
 	})
+	whole := rec.Body.String()
 	w.alter = func(r *response) { r.status, r.body = 200, whole }
 	b.Run("apply", func(b *testing.B) {
 		for b.Loop() {

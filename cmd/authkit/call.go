@@ -125,6 +125,9 @@ func (c *call) kit(cfg authkit.Config) (*authkit.Kit, error) {
 	if cfg.OnEvent == nil {
 		cfg.OnEvent = []func(context.Context, authkit.Event){func(context.Context, authkit.Event) {}} // what fails is an error, too
 	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
 	kit, err := authkit.New(cfg)
 	if err != nil {
 		return nil, usagef("%s", strings.ReplaceAll(err.Error(), "\n", "; "))
