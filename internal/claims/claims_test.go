@@ -266,7 +266,7 @@ func FuzzAppend(f *testing.F) {
 	f.Fuzz(func(t *testing.T, sub, uid, sid, jti, iss, aud, roles string, iat, exp, nbf int64, name, value string) {
 		date := func(n int64) int64 { return max(n, -n) % claims.MaxDate }
 		set := claims.Set{
-			Subject: sub, UserID: uid, SessionID: sid, ClientID: uid, ID: jti, Issuer: iss, Roles: strings.Split(roles, ","),
+			Subject: sub, UserID: uid, SessionID: sid, ClientID: uid, Tenant: uid, ID: jti, Issuer: iss, Roles: strings.Split(roles, ","),
 			IssuedAt: max(0, date(iat)), ExpiresAt: max(0, date(exp)), NotBefore: max(0, date(nbf)),
 		}
 		if aud != "" {
