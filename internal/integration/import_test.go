@@ -98,3 +98,37 @@ func BenchmarkImportUsers(b *testing.B) {
 		})
 	}
 }
+
+// FR-04: two tenants of one database on one key, with the same user ID.
+func TestTenantsOnOneKey(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, d database) {
+		pool, _ := d.open(t)
+		hash, err := authkit.Bcrypt{Cost: 4, InsecureLowCost: true}.Hash("correct horse")
+		require.NoError(t, err)
+		var kits []*authkit.Kit
+		var tokens []string
+		for _, tenant := range []string{"a", "b", ""} {
+			db := storeOn(t, pool, d, &sqlstore.Options{Tenant: tenant})
+			kit, err := authkit.New(authkit.Config{
+				Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), Users: db, Sessions: authkit.SessionConfig{Store: db},
+				Passwords: authkit.PasswordConfig{Hasher: authkit.Bcrypt{Cost: 4, InsecureLowCost: true}}, Logger: slog.New(slog.DiscardHandler),
+			})
+			require.NoError(t, err)
+			require.NoError(t, kit.ImportUsers(t.Context(), []authkit.StoredUser{{User: authkit.User{ID: "1", Email: "u@example.com"}, PasswordHash: hash}}))
+			token, err := kit.Login(t.Context(), "u@example.com", "correct horse")
+			require.NoError(t, err)
+			kits, tokens = append(kits, kit), append(tokens, token.AccessToken)
+		}
+		for i, kit := range kits {
+			for j, token := range tokens {
+				_, _, err := kit.IdentifyToken(t.Context(), token)
+				if i == j {
+					require.NoError(t, err)
+				} else {
+					require.ErrorIs(t, err, authkit.ErrInvalidToken)
+				}
+			}
+		}
+	})
+}
