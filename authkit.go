@@ -63,8 +63,8 @@ type Config struct {
 	// Roles is the role table: every role that a user can have, with the permissions
 	// that it grants. Roles outside the table are refused, in accounts and in policies, so
 	// that a misspelt role is found early. If nil, every well-formed name is a role and
-	// there are no permissions. Names are 1 to 64 of a-z, 0-9, colon, hyphen and
-	// underscore.
+	// there are no permissions. Names are 1 to 64 of A-Z, a-z, 0-9, colon, dot, hyphen
+	// and underscore. They are compared exactly: "admin" and "Admin" are two roles.
 	Roles map[string][]string
 
 	// AdminRole is the role of administrators. If empty, it is "admin". Its holders can
@@ -136,6 +136,7 @@ type Kit struct {
 	tickets        TicketStore      // nil: none
 	tx             Transactor       // nil: none
 	joined         SessionUserStore // nil: two round trips
+	batch          UserBatchStore   // nil: one round trip for each account
 	factors        []SecondFactor
 	userData       []UserData
 	throttle       Throttle // nil: off
@@ -159,8 +160,8 @@ type Kit struct {
 }
 
 // New returns a Kit, or an error that joins all problems of cfg, each with the name of the
-// field and the fix. It computes one password hash. It keeps no reference to the slices and
-// maps of cfg.
+// field and the fix. It keeps no reference to the slices and maps of cfg. If the hasher is
+// not one of this package, New computes one hash with it.
 func New(cfg Config) (*Kit, error) {
 	var errs []error
 	fault := func(field string, err error) {
@@ -194,6 +195,7 @@ func New(cfg Config) (*Kit, error) {
 		}
 		tokens.Keys = []Key{{Algorithm: HS256, Secret: secret}}
 	}
+	tokens.Tenant = tenantOf(tokens.Tenant, users, fault)
 	var err error
 	if keys, err := tokens.bind("Config.Tokens", true); err != nil {
 		errs = append(errs, err)
@@ -221,7 +223,7 @@ func New(cfg Config) (*Kit, error) {
 	err = validateHasher(k.hasher)
 	fault("Passwords.Hasher", err)
 	if err == nil {
-		k.dummy, err = k.hasher.Hash(rand.Text())
+		k.dummy, err = dummyHash(k.hasher)
 		fault("Passwords.Hasher", err)
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -236,8 +238,21 @@ func New(cfg Config) (*Kit, error) {
 		k.guard.login = k.sessions.cookies.loginPath
 	}
 	newGuard(k.guard)
+	cfg.Tokens.Tenant = tokens.Tenant
 	k.settings = k.effective(cfg, users, tickets, running)
 	return k, nil
+}
+
+// tenantOf returns the tenant of the tokens: the configured one, or that of the accounts.
+func tenantOf(configured string, users UserStore, fault func(field string, err error)) string {
+	store, ok := users.(interface{ Tenant() string })
+	if !ok || store.Tenant() == "" || store.Tenant() == configured {
+		return configured
+	}
+	if configured != "" {
+		fault("Tokens.Tenant", fmt.Errorf("%q, and the accounts are those of the tenant %q; leave it empty", configured, store.Tenant()))
+	}
+	return store.Tenant()
 }
 
 // bindStores puts the stores in place, each with a timeout, and finds their optional
@@ -263,6 +278,9 @@ func (k *Kit) bindStores(cfg Config, fault func(field string, err error)) (UserS
 	}
 	k.users, k.tickets = timedUserStore(users, timeout), timedTicketStore(tickets, timeout)
 	k.sessions = newSessions(cfg.Sessions, timeout, cmp.Or(cfg.Tokens.Lifetime, defaultLifetime), fault)
+	if batch, ok := users.(UserBatchStore); ok {
+		k.batch = timedBatchStore(batch, timeout)
+	}
 	if tx, ok := users.(Transactor); ok {
 		k.tx = timedTransactor(tx, timeout)
 	}

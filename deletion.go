@@ -45,7 +45,7 @@ func (k *Kit) deleteUser(ctx context.Context, u *StoredUser) error {
 		if _, err := k.users.UpdateUser(ctx, u.ID, change, now()); err != nil {
 			return err
 		}
-		if err := k.revoke(ctx, u.ID, "", from); err != nil {
+		if err := k.revoke(ctx, &u.User, "", from); err != nil {
 			return err
 		}
 		return k.remove(ctx, u, "")
@@ -106,10 +106,10 @@ func (k *Kit) ResetUser(ctx context.Context, userID string) error {
 		from := nextSecond(now())
 		change.ValidFrom = &from
 		err = k.inTx(ctx, func(ctx context.Context) error {
-			if err := k.change(ctx, userID, change, EventPasswordChange); err != nil {
+			if _, err := k.change(ctx, userID, change, EventPasswordChange); err != nil {
 				return err
 			}
-			if err := k.revoke(ctx, userID, "", from); err != nil {
+			if err := k.revoke(ctx, &u.User, "", from); err != nil {
 				return err
 			}
 			return rest(ctx)

@@ -64,7 +64,8 @@ const (
 	ReasonCanceled       Reason = "canceled"        // the client has left
 	ReasonTimeout        Reason = "timeout"         // the request's time was up
 	ReasonInternal       Reason = "internal"        // a hook or a hasher failed
-	ReasonMalformed      Reason = "malformed"       // not a token, or too long, or one with a header that no key of ours has
+	ReasonMalformed      Reason = "malformed"       // not a token, or one with a header that no key of ours has
+	ReasonTooLarge       Reason = "too_large"       // longer than [TokenConfig].MaxBytes
 	ReasonBadSignature   Reason = "bad_signature"   // no key of ours signed it
 	ReasonBadClaims      Reason = "bad_claims"      // a claim is missing, broken, or for somebody else
 	ReasonExpired        Reason = "expired"         // it was good once

@@ -29,7 +29,8 @@ type GuardConfig struct {
 
 	// Revoked, if not nil, is asked about every access token that is valid otherwise. True
 	// refuses it; an error is answered with 503. It must be quick and safe for concurrent
-	// use. A revocation.Follower has one that makes no request.
+	// use. A revocation.Follower has one that makes no request. Tokens without "iat" are
+	// refused then.
 	Revoked func(ctx context.Context, c Claims) (bool, error)
 
 	// OnEvent and Logger receive every [Event]; see [Config].OnEvent.
@@ -123,6 +124,9 @@ func (c claimed) bearer(ctx context.Context, t verified) (User, error) {
 	}
 	if c.revoked == nil {
 		return u, nil
+	}
+	if t.IssuedAt == 0 { // its life cannot be checked, and revocations are kept for that of tokens
+		return u, errTokenClaims
 	}
 	switch revoked, err := c.revoked(ctx, t.public()); {
 	case err != nil:

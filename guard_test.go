@@ -103,7 +103,7 @@ func TestGuardWithoutKeys(t *testing.T) {
 		source := &keySource{keys: []authkit.Key{key}, maxAge: time.Hour}
 		ring := fetchedRing(t, source)
 		token := tokIssue(t, tokIssuer(t, key), authkit.Claims{Subject: "u", ExpiresAt: time.Now().Add(48 * time.Hour)})
-		guard, err := authkit.NewGuard(authkit.GuardConfig{Tokens: authkit.TokenConfig{Ring: ring}, OnEvent: []func(context.Context, authkit.Event){events.record}})
+		guard, err := authkit.NewGuard(authkit.GuardConfig{Tokens: authkit.TokenConfig{Ring: ring, MaxLifetime: tokMaxLife}, OnEvent: []func(context.Context, authkit.Event){events.record}})
 		require.NoError(t, err)
 		h := guard.Authenticate(whoami)
 		source.set(errors.New("down"))

@@ -1,6 +1,7 @@
 package authkit
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -163,6 +164,27 @@ func (c chain) maxBytes() int {
 		return l.maxBytes()
 	}
 	return maxPasswordBytes
+}
+
+// dummyHash returns a hash that verifies no password and takes as much work to verify as one
+// of Hash. For the schemes of this package it is made of random bytes, without that work.
+func dummyHash(h Hasher) (PasswordHash, error) {
+	if c, ok := h.(chain); ok {
+		return dummyHash(c[0])
+	}
+	if scheme, ok := h.(interface {
+		dummy() (PasswordHash, error)
+	}); ok {
+		return scheme.dummy()
+	}
+	return h.Hash(rand.Text())
+}
+
+// randomBytes returns n random bytes.
+func randomBytes(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails
+	return b
 }
 
 func (c chain) validate() error {

@@ -176,6 +176,8 @@ func TestArgon2idVectors(t *testing.T) {
 	}{
 		{"password", "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4"},
 		{"password", "$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHQ$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc"},
+		{"password", "$argon2id$v=19$t=2,m=256,p=2$c29tZXNhbHQ$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc"}, // FR-18: as others order them
+		{"password", "$argon2id$v=19$p=2,t=2,m=256$c29tZXNhbHQ$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc"},
 		{"password", "$argon2id$v=19$m=65536,t=1,p=1$c29tZXNhbHQ$9qWtwbpyPd3vm1rB1GThgPzZ3/ydHL92zKL+15XZypg"},
 	} {
 		t.Run(string(c.hash), func(t *testing.T) {
@@ -488,8 +490,9 @@ var hostile = []struct {
 	{"t=+1", "$argon2id$v=19$m=64,t=+1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$tzK2P1lIsJv8KKWG6Jtvk9M0R3D5mmsyRop6+rUhjTk", authkit.ErrMalformedHash},
 	{"t=01", "$argon2id$v=19$m=64,t=01,p=1$MDEyMzQ1Njc4OWFiY2RlZg$tzK2P1lIsJv8KKWG6Jtvk9M0R3D5mmsyRop6+rUhjTk", authkit.ErrMalformedHash},
 	{"m=-64", "$argon2id$v=19$m=-64,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$tzK2P1lIsJv8KKWG6Jtvk9M0R3D5mmsyRop6+rUhjTk", authkit.ErrMalformedHash},
-	{"parameters in another order", "$argon2id$v=19$t=1,m=64,p=1$MDEyMzQ1Njc4OWFiY2RlZg$tzK2P1lIsJv8KKWG6Jtvk9M0R3D5mmsyRop6+rUhjTk", authkit.ErrMalformedHash},
+	{"an unknown parameter", "$argon2id$v=19$m=64,t=1,p=1,keyid=1$MDEyMzQ1Njc4OWFiY2RlZg$tzK2P1lIsJv8KKWG6Jtvk9M0R3D5mmsyRop6+rUhjTk", authkit.ErrMalformedHash},
 	{"a parameter twice", "$argon2id$v=19$m=64,t=1,p=1,m=64$MDEyMzQ1Njc4OWFiY2RlZg$tzK2P1lIsJv8KKWG6Jtvk9M0R3D5mmsyRop6+rUhjTk", authkit.ErrMalformedHash},
+	{"a parameter twice and one missing", "$argon2id$v=19$m=64,t=1,t=1$MDEyMzQ1Njc4OWFiY2RlZg$tzK2P1lIsJv8KKWG6Jtvk9M0R3D5mmsyRop6+rUhjTk", authkit.ErrMalformedHash},
 	{"a parameter missing", "$argon2id$v=19$m=64,t=1$MDEyMzQ1Njc4OWFiY2RlZg$tzK2P1lIsJv8KKWG6Jtvk9M0R3D5mmsyRop6+rUhjTk", authkit.ErrMalformedHash},
 	{"a parameter without a name", "$argon2id$v=19$64,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$tzK2P1lIsJv8KKWG6Jtvk9M0R3D5mmsyRop6+rUhjTk", authkit.ErrMalformedHash},
 	{"argon2 of version 16", "$argon2id$v=16$m=64,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$tzK2P1lIsJv8KKWG6Jtvk9M0R3D5mmsyRop6+rUhjTk", authkit.ErrMalformedHash},

@@ -5,8 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
+)
+
+const (
+	importBatch     = 500 // rows of one call of a [UserBatchStore]
+	maxImportErrors = 10
 )
 
 // ImportUsers stores accounts of another system with their password hashes, in any form
@@ -18,22 +24,19 @@ import (
 // store fails.
 //
 // The error is an *ImportError with the index of the row. It wraps one of the errors of
-// [Kit.CreateUser], ErrUnknownScheme or ErrMalformedHash. The error is ErrForbidden,
-// without an index, if the principal of ctx may not grant a role of a row.
+// [Kit.CreateUser], ErrUnknownScheme or ErrMalformedHash. If several rows cannot be imported
+// by themselves, the error joins an *ImportError for each of the first ten. The error is
+// ErrForbidden, without an index, if the principal of ctx may not grant a role of a row.
 func (k *Kit) ImportUsers(ctx context.Context, users []StoredUser) error {
 	rows, ids, err := k.checkImport(ctx, users)
 	if err != nil {
 		return err
 	}
-	err = k.inLongTx(ctx, len(rows), func(ctx context.Context) error {
-		for i := range rows {
-			if err := k.users.CreateUser(ctx, rows[i]); err != nil {
-				return &ImportError{i, err}
-			}
-			k.emit(ctx, Event{Kind: EventUserCreated, UserID: rows[i].ID})
-		}
-		return nil
-	})
+	calls := len(rows)
+	if k.batch != nil {
+		calls = len(rows)/importBatch + min(importBatch, len(rows)) + 1 // a batch that fails is taken apart
+	}
+	err = k.inLongTx(ctx, calls, func(ctx context.Context) error { return k.createRows(ctx, rows) })
 	if err == nil {
 		return nil
 	}
@@ -49,6 +52,24 @@ func (k *Kit) ImportUsers(ctx context.Context, users []StoredUser) error {
 	return &ImportError{row.Row, k.userError(ctx, row.Err)}
 }
 
+// createRows stores rows that were checked. The error is an *ImportError.
+func (k *Kit) createRows(ctx context.Context, rows []StoredUser) error {
+	first := 0
+	for batch := range slices.Chunk(rows, importBatch) {
+		stored := k.batch != nil && k.batch.CreateUsers(ctx, batch) == nil
+		for i := range batch {
+			if !stored { // one at a time, so that the error is that of a row
+				if err := k.users.CreateUser(ctx, batch[i]); err != nil {
+					return &ImportError{first + i, err}
+				}
+			}
+			k.emit(ctx, Event{Kind: EventUserCreated, UserID: batch[i].ID})
+		}
+		first += len(batch)
+	}
+	return nil
+}
+
 // checkImport returns the rows as they are stored, and for each whether it came with an ID.
 func (k *Kit) checkImport(ctx context.Context, users []StoredUser) (rows []StoredUser, withID []bool, err error) {
 	rows, withID = slices.Clone(users), make([]bool, len(users))
@@ -58,19 +79,26 @@ func (k *Kit) checkImport(ctx context.Context, users []StoredUser) (rows []Store
 	}
 	slices.Sort(fresh)
 	ids, emails := make(map[string]bool, len(rows)), make(map[string]bool, len(rows))
-	var roles []string
+	roles := make(map[string]bool)
+	var errs []error
 	for i := range rows {
 		u := &rows[i]
 		withID[i] = u.ID != ""
-		if err := k.checkRow(ctx, u); err != nil {
-			return nil, nil, &ImportError{i, err}
-		}
-		if emails[u.Email] {
-			return nil, nil, &ImportError{i, ErrEmailTaken}
-		}
+		err := k.checkRow(ctx, u)
 		u.ID = cmp.Or(u.ID, fresh[i])
-		if ids[u.ID] {
-			return nil, nil, &ImportError{i, errIDTaken()}
+		switch {
+		case err != nil:
+		case emails[u.Email]:
+			err = ErrEmailTaken
+		case ids[u.ID]:
+			err = errIDTaken()
+		}
+		if err != nil {
+			errs = append(errs, &ImportError{i, err})
+			if len(errs) == maxImportErrors || errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
+				break
+			}
+			continue
 		}
 		ids[u.ID], emails[u.Email] = true, true
 		if u.CreatedAt.IsZero() {
@@ -79,9 +107,17 @@ func (k *Kit) checkImport(ctx context.Context, users []StoredUser) (rows []Store
 		if u.UpdatedAt.IsZero() {
 			u.UpdatedAt = u.CreatedAt
 		}
-		roles = append(roles, without(u.Roles, roles)...)
+		for _, role := range u.Roles {
+			roles[role] = true
+		}
 	}
-	return rows, withID, k.mayGrant(ctx, roles)
+	switch len(errs) {
+	case 0:
+		return rows, withID, k.mayGrant(ctx, slices.Sorted(maps.Keys(roles)))
+	case 1:
+		return nil, nil, errs[0]
+	}
+	return nil, nil, errors.Join(errs...)
 }
 
 func errIDTaken() error { return &ValidationError{[]FieldError{{"id", "is taken"}}} }

@@ -41,6 +41,9 @@ const (
 	EdDSA Algorithm = "EdDSA" // Ed25519
 )
 
+// ed25519Name is the name of RFC 9864 for [EdDSA] with Ed25519. Tokens may have it.
+const ed25519Name Algorithm = "Ed25519"
+
 // A Key signs tokens, verifies them, or both, with one algorithm. Formatting or logging a
 // Key does not reveal it.
 type Key struct {
@@ -82,35 +85,6 @@ func (k Key) LogValue() slog.Value { return slog.StringValue(k.describe()) }
 // MarshalJSON returns an error, so that no secret is written by accident.
 func (k Key) MarshalJSON() ([]byte, error) {
 	return nil, errors.New("authkit: a Key is not encoded as JSON")
-}
-
-// tutorialSecrets are secrets printed in tutorials and documentation. An attacker who has
-// read those can sign tokens for a service that uses them.
-var tutorialSecrets = []string{
-	"09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7", // FastAPI's security tutorial
-	"your-256-bit-secret",
-	"a-string-secret-at-least-256-bits-long",
-	"your-secret-key",
-	"change-me", "changeme", "changeit",
-}
-
-// checkSecret returns an error if a secret is too short, too regular or public.
-func checkSecret(secret []byte, atLeast int) error {
-	const fix = "make one with: openssl rand -hex 32"
-	for _, known := range tutorialSecrets {
-		if len(secret) > 0 && bytes.Contains(secret, []byte(known)) {
-			return fmt.Errorf("the secret is one that tutorials print; %s", fix)
-		}
-	}
-	if len(secret) < atLeast {
-		return fmt.Errorf("the secret has %d bytes and needs at least %d; %s", len(secret), atLeast, fix)
-	}
-	distinct := slices.Clone(secret)
-	slices.Sort(distinct)
-	if n := len(slices.Compact(distinct)); n < 8 {
-		return fmt.Errorf("the secret has only %d different bytes; %s", n, fix)
-	}
-	return nil
 }
 
 // methodPS256 is PS256 with a salt as long as the hash, as RFC 7518 section 3.5 requires.

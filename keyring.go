@@ -49,7 +49,7 @@ func NewKeyRing(keys ...Key) (*KeyRing, error) {
 	return r, nil
 }
 
-// Replace replaces the keys of the ring. The first key signs. There are at most 16, with
+// Replace replaces the keys of the ring. The first key signs. There are at most 100, with
 // different IDs. Without any key, the ring signs nothing and accepts nothing from now on.
 //
 // Rotate keys in three calls, so that no valid token is refused:

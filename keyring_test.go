@@ -46,7 +46,7 @@ func TestKeyRingReplaceFaults(t *testing.T) {
 	a, b := ringKey(authkit.EdDSA, "a"), ringKey(authkit.EdDSA, "b")
 	hs := ringKey(authkit.HS256, "h")
 	verifying := authkit.Key{ID: "v", Algorithm: authkit.EdDSA, Public: b.Private.Public()}
-	many := make([]authkit.Key, 17)
+	many := make([]authkit.Key, 101)
 	for i := range many {
 		many[i] = ringKey(authkit.HS256, fmt.Sprint(i))
 	}
@@ -57,8 +57,8 @@ func TestKeyRingReplaceFaults(t *testing.T) {
 	}{
 		{"none", nil, nil},
 		{"one", []authkit.Key{b}, nil},
-		{"16", many[:16], nil},
-		{"17", many, []string{"authkit: KeyRing: 17 keys; use at most 16"}},
+		{"100", many[:100], nil},
+		{"101", many, []string{"authkit: KeyRing: 101 keys; use at most 100"}},
 		{"an ID twice", []authkit.Key{a, b, a}, []string{`authkit: KeyRing[2]: the ID "a"`}},
 		{"all faults at once", []authkit.Key{{}, b, b, {Algorithm: "none"}}, []string{"KeyRing[0]: no Algorithm", "KeyRing[2]: ", "KeyRing[3]: unknown"}},
 		{"a first key that cannot sign", []authkit.Key{verifying, a}, nil},

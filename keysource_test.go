@@ -264,7 +264,7 @@ func TestKeyRingFetchFaults(t *testing.T) {
 		want string
 	}{
 		"two of one ID":      {keys: []authkit.Key{a, a}, want: `KeyRing[1]: the ID "a"`},
-		"too many":           {keys: make([]authkit.Key, 17), want: "17 keys"},
+		"too many":           {keys: make([]authkit.Key, 101), want: "101 keys"},
 		"HS and a cache":     {cfg: authkit.TokenConfig{CacheSize: 1}, keys: []authkit.Key{ringKey(authkit.HS256, "h")}, want: "CacheSize"},
 		"no key that signs":  {keys: []authkit.Key{verifying}, want: "the first key signs"},
 		"an error of source": {want: "the vault is sealed"},

@@ -954,7 +954,7 @@ func TestLoginExtraClaims(t *testing.T) {
 		{"a nil pointer", none, nil, `{}`, ""},
 		{"a nil map", map[string]any(nil), nil, `{}`, ""},
 		{"a channel", make(chan int), nil, "", "encoding the extra claims"},
-		{"too much", map[string]any{"x": strings.Repeat("x", 8192)}, nil, "", "over 8192"},
+		{"too much", map[string]any{"x": strings.Repeat("x", 8192)}, nil, "", "over the 8192"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

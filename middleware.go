@@ -147,7 +147,7 @@ func (g *Guard) identifyAny(r *http.Request, token string, bearerErr error) (*re
 		return nil, err
 	}
 	// A token with two dots is ours, and so is one too long to be looked at.
-	ours := bearerErr == nil && (len(token) > maxTokenLen || strings.Count(token, ".") == 2)
+	ours := bearerErr == nil && (len(token) > g.verifier.maxBytes || strings.Count(token, ".") == 2)
 	var c *requestContext
 	switch {
 	case ours && other != nil:
@@ -230,11 +230,11 @@ func (k *Kit) bearer(ctx context.Context, t verified) (User, error) {
 		}
 		// The session has ended. The account tells why.
 	}
-	load := k.users.UserByID
+	load, key := k.users.UserByID, t.Subject
 	if k.emailSubject {
-		load = k.users.UserByEmail
+		load, key = k.users.UserByEmail, emailOf(t.Subject)
 	}
-	u, err := load(ctx, t.Subject)
+	u, err := load(ctx, key)
 	user, err := k.current(ctx, &t.Set, &u, err)
 	if err == nil && t.SessionID != "" {
 		err = k.checkSession(ctx, u.ID, t.SessionID)
@@ -250,13 +250,22 @@ func (k *Kit) current(ctx context.Context, t *claims.Set, u *StoredUser, err err
 		return User{}, errUserGone
 	case err != nil:
 		return User{}, unavailable(ctx, err)
-	case !k.emailSubject && u.ID != t.Subject, k.emailSubject && u.Email != t.Subject:
+	case !k.emailSubject && u.ID != t.Subject, k.emailSubject && u.Email != t.Subject && u.Email != emailOf(t.Subject):
 		return User{}, errUserGone // or a store that does not compare byte by byte
 	case t.UserID != "" && t.UserID != u.ID:
 		// The address moved to another account; the token stays with the old one.
 		return u.User, errOtherAccount
 	}
 	return u.User, k.accepts(u, t.IssuedAt)
+}
+
+// emailOf returns the e-mail that a subject names: other issuers may keep its capitals. A
+// subject that is no address stays as it is.
+func emailOf(subject string) string {
+	if email, err := NormalizeEmail(subject); err == nil {
+		return email
+	}
+	return subject
 }
 
 // accepts returns why an account accepts no credential that was issued at a time, in seconds

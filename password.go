@@ -306,23 +306,25 @@ func nextSecond(t time.Time) time.Time { return t.Truncate(time.Second).Add(time
 func (k *Kit) changeAndRevoke(ctx context.Context, userID string, change UserUpdate, kind EventKind, except string, at time.Time) error {
 	if k.shared() {
 		err := k.inTx(ctx, func(ctx context.Context) error {
-			if err := k.change(ctx, userID, change, kind); err != nil {
+			u, err := k.change(ctx, userID, change, kind)
+			if err != nil {
 				return err
 			}
-			return k.revoke(ctx, userID, except, at)
+			return k.revoke(ctx, &u, except, at)
 		})
 		if err != nil {
 			return k.userError(ctx, err)
 		}
 		return nil
 	}
-	if err := k.change(ctx, userID, change, kind); err != nil {
+	u, err := k.change(ctx, userID, change, kind)
+	if err != nil {
 		return k.userError(ctx, err)
 	}
 	ctx = context.WithoutCancel(ctx)
-	err := k.revoke(ctx, userID, except, at)
+	err = k.revoke(ctx, &u, except, at)
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) { // a time-out took long enough
-		err = k.revoke(ctx, userID, except, at)
+		err = k.revoke(ctx, &u, except, at)
 	}
 	if err != nil && change.ValidFrom == nil {
 		// The user cannot call again with the old password. No session must outlive it.
@@ -336,18 +338,26 @@ func (k *Kit) changeAndRevoke(ctx context.Context, userID string, change UserUpd
 }
 
 // change changes an account and emits the event. The error is that of the store.
-func (k *Kit) change(ctx context.Context, userID string, change UserUpdate, kind EventKind) error {
-	if _, err := k.users.UpdateUser(ctx, userID, change, now()); err != nil {
-		return err
+func (k *Kit) change(ctx context.Context, userID string, change UserUpdate, kind EventKind) (User, error) {
+	u, err := k.users.UpdateUser(ctx, userID, change, now())
+	if err != nil {
+		return User{}, err
 	}
 	k.emit(ctx, Event{Kind: kind, UserID: userID})
-	return nil
+	return u, nil
 }
 
-// revoke ends the sessions of an account but one. The error is that of the store.
-func (k *Kit) revoke(ctx context.Context, userID, except string, at time.Time) error {
+// revoke ends the sessions of an account but one. Without an exception it also revokes the
+// tokens that name the user by e-mail only. The error is that of the store.
+func (k *Kit) revoke(ctx context.Context, u *User, except string, at time.Time) error {
 	if k.sessions == nil {
 		return nil
 	}
-	return k.sessions.store.RevokeSessions(ctx, userID, except, at)
+	if err := k.sessions.store.RevokeSessions(ctx, u.ID, except, at); err != nil {
+		return err
+	}
+	if !k.emailSubject || except != "" {
+		return nil
+	}
+	return k.sessions.store.RevokeSessions(ctx, emailOwner+u.Email, "", at)
 }

@@ -236,17 +236,17 @@ func newRoleTable(roles map[string][]string) (roleTable, error) {
 const (
 	maxRoles   = 64 // of a user
 	maxRoleLen = 64
-	roleRule   = "use 1 to 64 of a-z, 0-9, colon, hyphen, underscore"
+	roleRule   = "use 1 to 64 of A-Z, a-z, 0-9, colon, dot, hyphen, underscore"
 )
 
-// validRole reports whether a name can be that of a role or a permission. One
-// spelling per role: names that differ in case or in a space are a trap.
+// validRole reports whether a name can be that of a role or a permission. Names are compared
+// byte by byte: "admin" and "Admin" are two roles, as for the providers that write them.
 func validRole(s string) bool {
 	if s == "" || len(s) > maxRoleLen {
 		return false
 	}
 	for i := range len(s) {
-		if c := s[i]; !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == ':' || c == '_' || c == '-') {
+		if c := s[i]; !isAlnum(c) && c != ':' && c != '.' && c != '_' && c != '-' {
 			return false
 		}
 	}

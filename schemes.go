@@ -2,7 +2,6 @@ package authkit
 
 import (
 	"crypto/pbkdf2"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -90,6 +89,16 @@ func (b Bcrypt) Hash(password string) (PasswordHash, error) {
 		return "", fmt.Errorf("authkit: bcrypt: %w", err)
 	}
 	return PasswordHash(h), nil
+}
+
+// bcrypt64 is the base64 of bcrypt.
+var bcrypt64 = base64.NewEncoding("./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789").WithPadding(base64.NoPadding)
+
+// dummy returns a hash with a random salt and a random sum. Both are encoded as bcrypt does
+// it: a letter that it does not write would end a verification before the work.
+func (b Bcrypt) dummy() (PasswordHash, error) {
+	salt, sum := bcrypt64.EncodeToString(randomBytes(16)), bcrypt64.EncodeToString(randomBytes(23))
+	return PasswordHash(fmt.Sprintf("$2a$%02d$%s%s", b.cost(), salt, sum)), b.validate()
 }
 
 // Verify implements [Hasher].
@@ -187,24 +196,40 @@ var (
 	phcB64 = base64.RawStdEncoding.Strict()
 )
 
-// Hash implements [Hasher]. It fails with ErrPasswordTooLong above 1,024 bytes.
-func (p PBKDF2SHA256) Hash(password string) (PasswordHash, error) {
+// validateHash returns why new hashes cannot be made, or nil.
+func (p PBKDF2SHA256) validateHash() error {
 	if err := p.validate(); err != nil {
-		return "", fmt.Errorf("authkit: %w", err)
+		return fmt.Errorf("authkit: %w", err)
 	}
 	if p.rounds() > p.maxRounds() {
-		return "", fmt.Errorf("authkit: PBKDF2 with %d rounds, which a MaxRounds of %d does not read: raise it, or hash with another scheme", p.rounds(), p.maxRounds())
+		return fmt.Errorf("authkit: PBKDF2 with %d rounds, which a MaxRounds of %d does not read: raise it, or hash with another scheme", p.rounds(), p.maxRounds())
+	}
+	return nil
+}
+
+// Hash implements [Hasher]. It fails with ErrPasswordTooLong above 1,024 bytes.
+func (p PBKDF2SHA256) Hash(password string) (PasswordHash, error) {
+	if err := p.validateHash(); err != nil {
+		return "", err
 	}
 	if err := checkPasswordBytes(password, maxPasswordBytes); err != nil {
 		return "", err
 	}
-	salt := make([]byte, saltLen)
-	_, _ = rand.Read(salt) // never fails
+	salt := randomBytes(saltLen)
 	sum, err := pbkdf2.Key(sha256.New, password, salt, p.rounds(), sha256.Size)
 	if err != nil {
 		return "", fmt.Errorf("authkit: pbkdf2: %w", err)
 	}
-	return PasswordHash(passlibPrefix + strconv.Itoa(p.rounds()) + "$" + ab64.EncodeToString(salt) + "$" + ab64.EncodeToString(sum)), nil
+	return p.format(salt, sum), nil
+}
+
+// format returns the hash with a salt and a sum of new hashes.
+func (p PBKDF2SHA256) format(salt, sum []byte) PasswordHash {
+	return PasswordHash(passlibPrefix + strconv.Itoa(p.rounds()) + "$" + ab64.EncodeToString(salt) + "$" + ab64.EncodeToString(sum))
+}
+
+func (p PBKDF2SHA256) dummy() (PasswordHash, error) {
+	return p.format(randomBytes(saltLen), randomBytes(sha256.Size)), p.validateHash()
 }
 
 // Verify implements [Hasher].
@@ -268,8 +293,11 @@ func decodeExact(enc *base64.Encoding, s string) ([]byte, bool) {
 // Argon2id is Argon2id in the PHC string form. The zero value hashes with the
 // parameters that OWASP recommends: 19 MiB, two passes, one lane.
 //
-// A stored hash is read up to 256 MiB, 16 passes, 16 lanes, and 1 GiB of memory
-// written over all passes; anything beyond is refused before a byte is allocated.
+// The parameters m, t and p of a stored hash may be in any order. It must be of version 19:
+// one without "v=" is of version 16, which this package does not compute.
+//
+// A stored hash is read up to 256 MiB, 16 passes, 16 lanes, and 1 GiB of memory written over
+// all passes. Anything beyond is refused before memory is allocated.
 type Argon2id struct {
 	Time      int // passes; zero means 2
 	MemoryKiB int // KiB; zero means 19,456 (19 MiB)
@@ -325,10 +353,19 @@ func (a Argon2id) Hash(password string) (PasswordHash, error) {
 		return "", err
 	}
 	t, m, p := a.params()
-	salt := make([]byte, saltLen)
-	_, _ = rand.Read(salt) // never fails
+	salt := randomBytes(saltLen)
 	sum := argon2.IDKey([]byte(password), salt, uint32(t), uint32(m), uint8(p), 32)
-	return PasswordHash(fmt.Sprintf("%sm=%d,t=%d,p=%d$%s$%s", argon2Prefix, m, t, p, phcB64.EncodeToString(salt), phcB64.EncodeToString(sum))), nil
+	return a.format(salt, sum), nil
+}
+
+// format returns the hash with a salt and a sum of new hashes.
+func (a Argon2id) format(salt, sum []byte) PasswordHash {
+	t, m, p := a.params()
+	return PasswordHash(fmt.Sprintf("%sm=%d,t=%d,p=%d$%s$%s", argon2Prefix, m, t, p, phcB64.EncodeToString(salt), phcB64.EncodeToString(sum)))
+}
+
+func (a Argon2id) dummy() (PasswordHash, error) {
+	return a.format(randomBytes(saltLen), randomBytes(32)), a.validate()
 }
 
 // Verify implements [Hasher].
@@ -362,18 +399,19 @@ func parseArgon2(h string) (p argon2Params, salt, sum []byte, err error) {
 	if !ok || len(fields) != 3 || len(h) > maxHashLen {
 		return p, nil, nil, ErrMalformedHash
 	}
-	values := strings.SplitN(fields[0], ",", 4)
-	if len(values) != 3 {
-		return p, nil, nil, ErrMalformedHash
-	}
-	var n [3]int
-	for i, name := range []string{"m=", "t=", "p="} {
-		v, named := strings.CutPrefix(values[i], name)
-		if n[i], ok = atoi(v, maxArgon2Memory); !named || !ok {
+	// Libraries write the parameters in different orders.
+	var memory, passes, lanes int
+	for value := range strings.SplitSeq(fields[0], ",") {
+		name, digits, _ := strings.Cut(value, "=")
+		at := map[string]*int{"m": &memory, "t": &passes, "p": &lanes}[name]
+		if at == nil || *at != 0 {
+			return p, nil, nil, ErrMalformedHash
+		}
+		if *at, ok = atoi(digits, maxArgon2Memory); !ok {
 			return p, nil, nil, ErrMalformedHash
 		}
 	}
-	if !argon2Bounded(n[1], n[0], n[2]) {
+	if !argon2Bounded(passes, memory, lanes) { // a zero is missing
 		return p, nil, nil, ErrMalformedHash
 	}
 	if salt, ok = decodeExact(phcB64, fields[1]); !ok || len(salt) < minSalt || len(salt) > 64 {
@@ -382,5 +420,5 @@ func parseArgon2(h string) (p argon2Params, salt, sum []byte, err error) {
 	if sum, ok = decodeExact(phcB64, fields[2]); !ok || len(sum) < 16 || len(sum) > 64 {
 		return p, nil, nil, ErrMalformedHash
 	}
-	return argon2Params{time: uint32(n[1]), memory: uint32(n[0]), threads: uint8(n[2])}, salt, sum, nil
+	return argon2Params{time: uint32(passes), memory: uint32(memory), threads: uint8(lanes)}, salt, sum, nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/authkit-go/authkit/internal/refresh"
@@ -21,9 +22,11 @@ const (
 	maxDeviceBytes  = 256
 )
 
-// RevocationLife is how long a [Revocation] matters: longer than any access token that it
-// refuses is good for.
-const RevocationLife = maxLifetime + 2*maxLeeway
+// RevocationLife returns how long a [Revocation] matters: longer than every access token that
+// it refuses is accepted, by [TokenConfig].MaxLifetime.
+func (k *Kit) RevocationLife() time.Duration {
+	return time.Duration(k.verifier.maxLife)*time.Second + 2*maxLeeway
+}
 
 // A SessionConfig turns sessions on. A login then begins a session, which [Kit.Logout]
 // ends, and also returns a refresh token, which [Kit.Refresh] exchanges once for the next
@@ -119,6 +122,21 @@ type Revocation struct {
 	UserID    string
 	SessionID string
 	At        time.Time
+}
+
+// emailOwner begins the UserID of a [Revocation] of all tokens whose subject is an e-mail and
+// that have no user ID. It is a control character, so no account has such an ID.
+const emailOwner = "\x01"
+
+// Email returns the e-mail that is the subject of the revoked tokens, or "" for a Revocation
+// of a session or a user ID. A Kit with [Config].EmailSubject adds such a Revocation to that
+// of a user, for services that know no user IDs.
+func (r Revocation) Email() string {
+	email, _ := strings.CutPrefix(r.UserID, emailOwner)
+	if email == r.UserID {
+		return ""
+	}
+	return email
 }
 
 // errNoSessions is returned by what needs sessions where there are none.
@@ -272,14 +290,18 @@ func (k *Kit) LogoutEverywhere(ctx context.Context, userID string) error {
 	return k.cutOff(ctx, userID, UserUpdate{}, EventLogout)
 }
 
-// Revocations returns the revocations since a time, by which access tokens that have not
-// expired are refused. It returns none that is older than [RevocationLife]. It is for
-// services that verify tokens without a store.
+// Revocations returns the revocations with an At that is not before since, by which access
+// tokens that have not expired are refused. It returns none that is older than
+// [Kit.RevocationLife]. It is for services that verify tokens without a store.
+//
+// The times are those of the clocks of the instances that revoked. An instance whose clock is
+// behind adds a Revocation with an earlier At than others have added: do not use the time of
+// the last call as since.
 func (k *Kit) Revocations(ctx context.Context, since time.Time) ([]Revocation, error) {
 	if k.sessions == nil {
 		return nil, errNoSessions
 	}
-	if oldest := now().Add(-RevocationLife); since.Before(oldest) {
+	if oldest := now().Add(-k.RevocationLife()); since.Before(oldest) {
 		since = oldest
 	}
 	revoked, err := k.sessions.store.Revocations(ctx, since)
@@ -299,7 +321,7 @@ func (k *Kit) Run(ctx context.Context) error {
 	for {
 		if k.sessions != nil {
 			k.deleteInBatches(ctx, func(at time.Time, batch int) (int, error) {
-				return k.sessions.store.DeleteExpired(ctx, at, at.Add(-RevocationLife), batch)
+				return k.sessions.store.DeleteExpired(ctx, at, at.Add(-k.RevocationLife()), batch)
 			})
 		}
 		if k.tickets != nil {

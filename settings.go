@@ -29,7 +29,8 @@ type Settings struct {
 	// HasherName describes Passwords.Hasher, such as "bcrypt, cost 12".
 	HasherName string
 
-	// SampleHash is a hash of a random password. It shows the scheme and cost of new hashes.
+	// SampleHash has the form of a hash. It shows the scheme and cost of new hashes, and
+	// verifies no password.
 	SampleHash PasswordHash
 }
 
@@ -82,6 +83,7 @@ func (k *Kit) effective(cfg Config, users UserStore, tickets TicketStore, runnin
 	cfg = cfg.clone()
 	cfg.Secret, cfg.Tokens.Keys, cfg.Tokens.Ring = nil, nil, nil
 	cfg.Tokens.Lifetime, cfg.Tokens.Leeway = k.issuer.lifetime, cfg.Tokens.leeway()
+	cfg.Tokens.MaxLifetime, cfg.Tokens.MaxBytes = cfg.Tokens.maxLife(), cfg.Tokens.maxBytes()
 	cfg.Users, cfg.Tickets = users, tickets
 	if s := k.sessions; s != nil {
 		cfg.Sessions.Idle, cfg.Sessions.Absolute, cfg.Sessions.Grace, cfg.Sessions.PerUser = s.idle, s.absolute, s.grace, s.perUser
@@ -137,7 +139,10 @@ func (s Settings) attrs() []slog.Attr {
 		slog.String("Tokens.Audience", s.Tokens.Audience),
 		slog.Bool("Tokens.AccessTokenProfile", s.Tokens.AccessTokenProfile),
 		slog.String("Tokens.ClientID", s.Tokens.ClientID),
+		slog.String("Tokens.Tenant", s.Tokens.Tenant),
 		slog.Duration("Tokens.Lifetime", s.Tokens.Lifetime),
+		slog.Duration("Tokens.MaxLifetime", s.Tokens.MaxLifetime),
+		slog.Int("Tokens.MaxBytes", s.Tokens.MaxBytes),
 		slog.Duration("Tokens.Leeway", s.Tokens.Leeway),
 		slog.Int("Tokens.CacheSize", s.Tokens.CacheSize),
 		slog.String("Users", typeName(s.Users)),

@@ -161,6 +161,17 @@ type SessionUserStore interface {
 	SessionUser(ctx context.Context, sessionID string) (StoredSession, StoredUser, error)
 }
 
+// A UserBatchStore is a [UserStore] that creates several accounts in one round trip. The
+// capability is optional: [Kit.ImportUsers] uses it if [Config].Users has this method. An
+// implementation of your own is correct if it passes storetest.TestUserBatchStore.
+type UserBatchStore interface {
+	// CreateUsers stores new accounts as CreateUser does, all of them or none. It returns
+	// ErrEmailTaken if another account has one of the e-mails, or if two of the new ones have
+	// the same. An ID that is empty or exists is an error. A transaction of ctx stays usable
+	// after either error. A Kit passes at most 500 accounts.
+	CreateUsers(ctx context.Context, users []StoredUser) error
+}
+
 // A TicketStore keeps tickets: what is short-lived and used once, such as a pending
 // login, a link in an e-mail, or the state of a redirect. [MemoryStore] is one; packages
 // sqlstore and redisstore have others. An implementation of your own is correct if it

@@ -183,6 +183,22 @@ func forCalls(tx Transactor, calls int) Transactor {
 	return tx
 }
 
+type timedBatch struct {
+	store   UserBatchStore
+	timeout time.Duration
+}
+
+func timedBatchStore(s UserBatchStore, timeout time.Duration) UserBatchStore {
+	if isMemory(s) {
+		return s
+	}
+	return timedBatch{s, timeout}
+}
+
+func (s timedBatch) CreateUsers(ctx context.Context, users []StoredUser) error {
+	return timedError(ctx, s.timeout, func(ctx context.Context) error { return s.store.CreateUsers(ctx, users) })
+}
+
 type timedJoined struct {
 	store   SessionUserStore
 	timeout time.Duration

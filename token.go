@@ -14,10 +14,14 @@ import (
 )
 
 const (
-	maxTokenLen   = 8192 // bytes of a token, before anything is decoded
-	maxSubjectLen = 255  // bytes of a sub, a uid or a client_id
-	maxIDLen      = 128  // bytes of a kid, a jti or a sid
-	maxKeys       = 16   // a token with an unusual header is tried against each
+	maxTokenLen   = 8192 // bytes of a token, before anything is decoded, unless configured
+	minTokenBytes = 1024
+	maxTokenBytes = 32 << 10 // harden.Server takes as much of a header
+	maxTenantLen  = 64
+	maxSubjectLen = 255 // bytes of a sub, a uid or a client_id
+	maxIDLen      = 128 // bytes of a kid, a jti or a sid
+	maxKeys       = 100 // of a ring
+	maxTries      = 16  // keys that a token with an unusual header is tried against
 
 	defaultLifetime = 30 * time.Minute
 	maxLifetime     = time.Hour
@@ -35,6 +39,7 @@ var (
 	ErrTokenExpired error = &refusal{ErrInvalidToken, ReasonExpired, nil}
 
 	errTokenMalformed = &refusal{ErrInvalidToken, ReasonMalformed, nil}
+	errTokenTooLarge  = &refusal{ErrInvalidToken, ReasonTooLarge, nil}
 	errTokenSignature = &refusal{ErrInvalidToken, ReasonBadSignature, nil}
 	errTokenNotYet    = &refusal{ErrInvalidToken, ReasonNotYetValid, nil}
 	errTokenClaims    = &refusal{ErrInvalidToken, ReasonBadClaims, nil}
@@ -76,10 +81,27 @@ type TokenConfig struct {
 	// does not compare it.
 	ClientID string
 
+	// Tenant is the "tenant" of the tokens, at most 64 bytes. A token must carry exactly it;
+	// if empty, a token with a tenant is refused. Tenants that share a key need different
+	// names, since their user IDs may be the same. A Kit whose [Config].Users has a tenant,
+	// as a sqlstore.DB may, uses that.
+	Tenant string
+
 	// Lifetime is how long a token is good for; zero means 30 minutes, one hour is
 	// the most. A shorter one, of whole seconds, is better where a service can
 	// refresh.
 	Lifetime time.Duration
+
+	// MaxLifetime limits the life of tokens, from "iat" to "exp". A verifier refuses a token
+	// with a longer one, and an issuer does not issue it. If zero, it is one hour. A Kit keeps
+	// revocations for as long. A token without "iat" has no life that could be checked: a
+	// [Guard] with Revoked refuses it.
+	MaxLifetime time.Duration
+
+	// MaxBytes is the maximum length of a token. If zero, it is 8,192; 32,768 is the most.
+	// Tokens of providers that list all groups of a user may need more. The server must
+	// accept as long a header: see http.Server.MaxHeaderBytes.
+	MaxBytes int
 
 	// Leeway is the clock difference between machines that is forgiven when dates
 	// are checked; zero means 30 seconds, one minute is the most, and a negative
@@ -115,6 +137,7 @@ type Claims struct {
 	NotBefore time.Time // "nbf"
 	SessionID string    // "sid": the login that the token comes from; at most 128 bytes
 	ClientID  string    // "client_id": the client that the token was issued to; at most 255 bytes
+	Tenant    string    // "tenant": see [TokenConfig].Tenant
 	AuthTime  time.Time // "auth_time": when the user authenticated
 	Methods   []string  // "amr": how the user authenticated, in names of RFC 8176
 
@@ -149,7 +172,9 @@ type TokenIssuer struct {
 	profile          profile
 	lifetime         time.Duration
 	issuer, audience string
-	clientID         string
+	clientID, tenant string
+	maxLife          int64 // seconds
+	maxBytes         int
 }
 
 // NewTokenIssuer returns an issuer that signs with the first key of cfg, or an
@@ -170,15 +195,23 @@ func newIssuer(cfg TokenConfig, keys *KeyRing) *TokenIssuer {
 		issuer:   cfg.Issuer,
 		audience: cfg.Audience,
 		clientID: cfg.ClientID,
+		tenant:   cfg.Tenant,
+		maxLife:  int64(cfg.maxLife() / time.Second),
+		maxBytes: cfg.maxBytes(),
 	}
 }
 
 // Issue returns a signed token with the claims c. It fills in what c leaves zero:
 // IssuedAt (now), ExpiresAt (the configured lifetime later), ID (128 random bits),
-// Issuer, Audience and ClientID. It fails if Subject is empty or over 255 bytes, if a text is not
-// UTF-8 or a date not one that verifiers take, if Extra is not an object or holds a name
-// of the library's, in any case, or if the token would be over 8 KiB. An ExpiresAt of the
-// caller's is taken as it is: the hour that Lifetime can be at most does not bound it.
+// Issuer, Audience, ClientID and Tenant.
+//
+// It returns an error if
+//   - Subject is empty or over 255 bytes,
+//   - a text is not UTF-8, or a date is one that verifiers refuse,
+//   - Tenant is another than the configured one,
+//   - the life is longer than [TokenConfig].MaxLifetime,
+//   - Extra is not an object, or has a name that the library uses, in any case,
+//   - the token would be longer than [TokenConfig].MaxBytes.
 func (i *TokenIssuer) Issue(c Claims) (string, error) {
 	if err := c.check(); err != nil {
 		return "", err
@@ -187,7 +220,7 @@ func (i *TokenIssuer) Issue(c Claims) (string, error) {
 		Subject: c.Subject, UserID: c.UserID, Roles: c.Roles, ID: c.ID,
 		Issuer: cmp.Or(c.Issuer, i.issuer), Audience: c.Audience,
 		IssuedAt: unix(c.IssuedAt), ExpiresAt: unix(c.ExpiresAt), NotBefore: unix(c.NotBefore),
-		SessionID: c.SessionID, ClientID: cmp.Or(c.ClientID, i.clientID),
+		SessionID: c.SessionID, ClientID: cmp.Or(c.ClientID, i.clientID), Tenant: i.tenant,
 		AuthTime: unix(c.AuthTime), Methods: claims.MethodsText(c.Methods),
 	}
 	if set.IssuedAt == 0 {
@@ -195,6 +228,12 @@ func (i *TokenIssuer) Issue(c Claims) (string, error) {
 	}
 	if set.ExpiresAt == 0 {
 		set.ExpiresAt = set.IssuedAt + int64(i.lifetime/time.Second)
+	}
+	if c.Tenant != "" && c.Tenant != i.tenant {
+		return "", errors.New("authkit: the token's tenant is not that of the issuer")
+	}
+	if set.ExpiresAt-set.IssuedAt > i.maxLife {
+		return "", fmt.Errorf("authkit: the token has a life of %d seconds, over the %d of MaxLifetime", set.ExpiresAt-set.IssuedAt, i.maxLife)
 	}
 	if len(set.Audience) == 0 && i.audience != "" {
 		set.Audience = []string{i.audience}
@@ -231,8 +270,8 @@ func (i *TokenIssuer) Issue(c Claims) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if len(token) > maxTokenLen {
-		return "", fmt.Errorf("authkit: the token has %d bytes, over %d: put less into Extra", len(token), maxTokenLen)
+	if len(token) > i.maxBytes {
+		return "", fmt.Errorf("authkit: the token has %d bytes, over the %d of MaxBytes: put less into Extra", len(token), i.maxBytes)
 	}
 	return string(token), nil
 }

@@ -255,7 +255,36 @@ func (k *Kit) SetEmail(ctx context.Context, userID, email string) (User, error) 
 	if u.Email == email {
 		return u.User, nil
 	}
-	return k.update(ctx, userID, UserUpdate{Email: &email, EmailVerifiedAt: new(time.Time), IfVersion: u.Version}, EventUserUpdated)
+	change := UserUpdate{Email: &email, EmailVerifiedAt: new(time.Time), IfVersion: u.Version}
+	if !k.emailSubject || k.sessions == nil {
+		return k.update(ctx, userID, change, EventUserUpdated)
+	}
+	return k.changeSubject(ctx, &u.User, change)
+}
+
+// changeSubject changes the e-mail of an account that is the subject of its tokens. Services
+// without accounts refuse the old tokens by the revocation of the old e-mail, which is stored
+// first unless both are one change.
+func (k *Kit) changeSubject(ctx context.Context, old *User, change UserUpdate) (u User, err error) {
+	both := func(ctx context.Context) error {
+		if err := k.sessions.store.RevokeSessions(ctx, emailOwner+old.Email, "", nextSecond(now())); err != nil {
+			return k.storeFailed(ctx, err)
+		}
+		u, err = k.update(ctx, old.ID, change, EventUserUpdated)
+		return err
+	}
+	if k.shared() {
+		err = k.inTx(ctx, both)
+	} else {
+		err = both(ctx)
+	}
+	if err != nil {
+		if !errors.Is(err, ErrUnavailable) { // and not reported yet
+			err = k.userError(ctx, err)
+		}
+		return User{}, err
+	}
+	return u, nil
 }
 
 // VerifyEmail records that the user of an account reads the mail of an address, as of now.

@@ -120,10 +120,11 @@ func TestCreateUserValidation(t *testing.T) {
 		{"a role of 65 bytes", none, with(func(u *authkit.User) { u.Roles = []string{strings.Repeat("r", 65)} }), loginPassword, []authkit.FieldError{{Field: "roles", Message: roleRule}}},
 		{"all letters of a role", none, with(func(u *authkit.User) { u.Roles = []string{"abcdefghijklmnopqrstuvwxyz0123456789:-_"} }), loginPassword, nil},
 		{"an empty role", none, with(func(u *authkit.User) { u.Roles = []string{""} }), loginPassword, []authkit.FieldError{{Field: "roles", Message: roleRule}}},
-		{"a role in capitals", none, with(func(u *authkit.User) { u.Roles = []string{"Admin"} }), loginPassword, []authkit.FieldError{{Field: "roles", Message: roleRule}}},
+		{"roles as others write them", none, with(func(u *authkit.User) { u.Roles = []string{"Task.Write", "ROLE_ADMIN", "admin", "Admin"} }), loginPassword, nil}, // FR-18
+		{"a role with a slash", none, with(func(u *authkit.User) { u.Roles = []string{"a/dmin"} }), loginPassword, []authkit.FieldError{{Field: "roles", Message: roleRule}}},
 		{"a role with a space", none, with(func(u *authkit.User) { u.Roles = []string{"admin "} }), loginPassword, []authkit.FieldError{{Field: "roles", Message: roleRule}}},
 		{"a role twice", none, with(func(u *authkit.User) { u.Roles = []string{"admin", "user", "admin"} }), loginPassword, []authkit.FieldError{{Field: "roles", Message: roleRule}}},
-		{"two faulty roles, said once", none, with(func(u *authkit.User) { u.Roles = []string{"A", "B"} }), loginPassword, []authkit.FieldError{{Field: "roles", Message: roleRule}}},
+		{"two faulty roles, said once", none, with(func(u *authkit.User) { u.Roles = []string{"a/", "b/"} }), loginPassword, []authkit.FieldError{{Field: "roles", Message: roleRule}}},
 		{"roles of the table", table, with(func(u *authkit.User) { u.Roles = []string{"admin", "user"} }), loginPassword, nil},
 		{"a role outside the table", table, with(func(u *authkit.User) { u.Roles = []string{"admn"} }), loginPassword, []authkit.FieldError{{Field: "roles", Message: roleRule}}},
 		{"a permission for a role", table, with(func(u *authkit.User) { u.Roles = []string{"all"} }), loginPassword, []authkit.FieldError{{Field: "roles", Message: roleRule}}},
@@ -640,7 +641,7 @@ func TestNewFaults(t *testing.T) {
 		{"zero MemoryStore", func(c *authkit.Config) { c.Users = &authkit.MemoryStore{} }, []string{"Config.Users: an empty MemoryStore; make it with NewMemoryStore"}},
 		{"nil MemoryStore", func(c *authkit.Config) { c.Users = (*authkit.MemoryStore)(nil) }, []string{"Config.Users: "}},
 		{"store timeout", func(c *authkit.Config) { c.StoreTimeout = -1 }, []string{"Config.StoreTimeout: -1ns"}},
-		{"role name", func(c *authkit.Config) { c.Roles = map[string][]string{"Admin": nil} }, []string{`Config.Roles: the role "Admin": use 1 to 64 of a-z, 0-9, colon, hyphen, underscore`}},
+		{"role name", func(c *authkit.Config) { c.Roles = map[string][]string{"ad min": nil} }, []string{`Config.Roles: the role "ad min": use 1 to 64 of A-Z, a-z, 0-9, colon, dot, hyphen, underscore`}},
 		{"empty role name", func(c *authkit.Config) { c.Roles = map[string][]string{"": nil} }, []string{`Config.Roles: the role "": `}},
 		{"role name of 65", func(c *authkit.Config) { c.Roles = map[string][]string{strings.Repeat("r", 65): nil} }, []string{`Config.Roles: the role "rrr`}},
 		{"permission name", func(c *authkit.Config) { c.Roles = map[string][]string{"admin": {"write", "write all"}} }, []string{`Config.Roles: the permission "write all": use 1 to 64`}},
@@ -663,10 +664,10 @@ func TestNewFaults(t *testing.T) {
 	// All faults of one Config that do not shadow each other.
 	faults = append(faults, faulty{"everything at once", func(c *authkit.Config) {
 		c.Secret, c.Tokens.Lifetime, c.Tokens.Leeway = []byte("short"), time.Nanosecond, time.Hour
-		c.Roles = map[string][]string{"A": {"B"}}
+		c.Roles = map[string][]string{"A/": {"B/"}}
 		c.Passwords.MinLength, c.Passwords.MaxConcurrentHashes, c.Passwords.Hasher = 1, -5, authkit.Bcrypt{Cost: 99}
 	}, []string{
-		"Config.Secret: the secret has 5 bytes", "Config.Tokens.Lifetime: 1ns", "Config.Tokens.Leeway: 1h0m0s", `the role "A"`, `the permission "B"`,
+		"Config.Secret: the secret has 5 bytes", "Config.Tokens.Lifetime: 1ns", "Config.Tokens.Leeway: 1h0m0s", `the role "A/"`, `the permission "B/"`,
 		"Config.Passwords.MinLength: 1;", "Config.Passwords.MaxConcurrentHashes: -5;", "Config.Passwords.Hasher: bcrypt cost 99",
 	}})
 	for _, secret := range []string{

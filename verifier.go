@@ -1,6 +1,8 @@
 package authkit
 
 import (
+	"bytes"
+	"cmp"
 	"crypto/hmac"
 	"encoding/base64"
 	"encoding/json"
@@ -23,7 +25,10 @@ type TokenVerifier struct {
 	keys             *KeyRing
 	profile          profile
 	issuer, audience string
-	leeway           int64                    // seconds
+	tenant           string
+	leeway           int64 // seconds
+	maxLife          int64 // seconds
+	maxBytes         int
 	cache            *cache.Cache[remembered] // nil: off
 	withoutRoles     bool                     // for a Kit, which has them from its store
 }
@@ -58,7 +63,10 @@ func newVerifier(cfg TokenConfig, keys *KeyRing) *TokenVerifier {
 		profile:  cfg.profile(),
 		issuer:   cfg.Issuer,
 		audience: cfg.Audience,
+		tenant:   cfg.Tenant,
 		leeway:   int64(cfg.leeway() / time.Second),
+		maxLife:  int64(cfg.maxLife() / time.Second),
+		maxBytes: cfg.maxBytes(),
 	}
 	if cfg.CacheSize > 0 {
 		v.cache = cache.New[remembered](cfg.CacheSize)
@@ -82,6 +90,10 @@ func (c TokenConfig) leeway() time.Duration {
 	}
 	return c.Leeway
 }
+
+func (c TokenConfig) maxLife() time.Duration { return cmp.Or(c.MaxLifetime, maxLifetime) }
+
+func (c TokenConfig) maxBytes() int { return cmp.Or(c.MaxBytes, maxTokenLen) }
 
 // bind checks the configuration, all of it, and binds its keys. The first must be able
 // to sign if that is what it is for. The faults name fields behind the prefix.
@@ -122,6 +134,9 @@ func (c TokenConfig) bind(prefix string, sign bool) (*KeyRing, error) {
 	if !validClientID(c.ClientID) {
 		fault("ClientID", "not UTF-8 of at most %d bytes", maxSubjectLen)
 	}
+	if c.Tenant != "" && (len(c.Tenant) > maxTenantLen || !validSubject(c.Tenant)) {
+		fault("Tenant", "not UTF-8 of at most %d bytes without control characters", maxTenantLen)
+	}
 	if c.AccessTokenProfile {
 		if c.Issuer == "" {
 			fault("Issuer", "empty; the access token profile requires one")
@@ -135,6 +150,16 @@ func (c TokenConfig) bind(prefix string, sign bool) (*KeyRing, error) {
 	}
 	if l := c.Lifetime; l < 0 || l > maxLifetime || l%time.Second != 0 {
 		fault("Lifetime", "%v; use whole seconds up to %v, or 0 for %v", l, maxLifetime, defaultLifetime)
+	}
+	least := max(c.Lifetime, time.Second)
+	if sign {
+		least = cmp.Or(c.Lifetime, defaultLifetime)
+	}
+	if l := c.MaxLifetime; l != 0 && l < least || l%time.Second != 0 {
+		fault("MaxLifetime", "%v; use whole seconds, not less than Lifetime, or 0 for %v", l, maxLifetime)
+	}
+	if n := c.maxBytes(); n < minTokenBytes || n > maxTokenBytes {
+		fault("MaxBytes", "%d; use %d to %d, or 0 for %d", n, minTokenBytes, maxTokenBytes, maxTokenLen)
 	}
 	if c.Leeway > maxLeeway || c.Leeway > 0 && c.Leeway%time.Second != 0 {
 		fault("Leeway", "%v; use whole seconds up to %v, 0 for %v, or a negative value for none", c.Leeway, maxLeeway, defaultLeeway)
@@ -169,15 +194,15 @@ func (t *verified) public() Claims {
 	return Claims{
 		Subject: t.Subject, UserID: t.UserID, Roles: t.Roles, ID: t.ID, Issuer: t.Issuer, Audience: t.Audience,
 		IssuedAt: fromUnix(t.IssuedAt), ExpiresAt: fromUnix(t.ExpiresAt), NotBefore: fromUnix(t.NotBefore),
-		SessionID: t.SessionID, ClientID: t.ClientID,
+		SessionID: t.SessionID, ClientID: t.ClientID, Tenant: t.Tenant,
 		AuthTime: fromUnix(t.AuthTime), Methods: claims.MethodsOf(t.Methods),
 		payload: t.payload,
 	}
 }
 
 func (v *TokenVerifier) verify(token string) (verified, error) {
-	if len(token) > maxTokenLen {
-		return verified{}, errTokenMalformed
+	if len(token) > v.maxBytes {
+		return verified{}, errTokenTooLarge
 	}
 	keys := v.keys.current()
 	if v.cache != nil {
@@ -220,6 +245,9 @@ func (v *TokenVerifier) verify(token string) (verified, error) {
 func (v *TokenVerifier) fits(t *claims.Set) bool {
 	if !validSubject(t.Subject) || t.UserID != "" && !validSubject(t.UserID) ||
 		t.SessionID != "" && !validSessionID(t.SessionID) || len(t.ID) > maxIDLen || len(t.ClientID) > maxSubjectLen || t.ExpiresAt == 0 {
+		return false
+	}
+	if t.Tenant != v.tenant || t.IssuedAt != 0 && t.ExpiresAt-t.IssuedAt > v.maxLife {
 		return false
 	}
 	if v.issuer != "" && t.Issuer != v.issuer ||
@@ -270,6 +298,10 @@ func (r *keySet) open(token string, p profile) (payload string, err error) {
 
 // decode decodes a segment. The result is valid until the buffers are used again.
 func (s *buffers) decode(segment string) ([]byte, bool) {
+	if len(segment) > len(s.buf) { // of a long token
+		decoded, err := strict64.DecodeString(segment)
+		return decoded, err == nil && strict64.EncodedLen(len(decoded)) == len(segment)
+	}
 	// The text goes into the second half and its bytes into the first; a text that does
 	// not fit there gets memory of its own.
 	n, err := strict64.Decode(s.buf[:], append(s.buf[len(s.buf)/2:][:0], segment...))
@@ -297,7 +329,8 @@ func (b *signingKey) verify(s *buffers, input, sig string) bool {
 
 // verifyForeign verifies a token whose header is spelled as the library would not.
 // The header too is only parsed after one of the keys was found to have signed it:
-// the length of a signature tells which keys are worth trying.
+// the length of a signature tells which keys are worth trying. Of a large set, those are keys
+// whose ID is in the text of the header, and the key for tokens without one.
 func (r *keySet) verifyForeign(b *buffers, p profile, token, header, sig string) error {
 	input := token[:len(token)-len(sig)-1]
 	for i := range len(input) {
@@ -305,8 +338,18 @@ func (r *keySet) verifyForeign(b *buffers, p profile, token, header, sig string)
 			return errTokenMalformed
 		}
 	}
-	err := errUnknownKey
+	var text []byte
+	if len(r.keys) > maxTries {
+		text, _ = strict64.DecodeString(header)
+	}
+	err, tries := errUnknownKey, 0
 	for _, k := range r.keys {
+		if len(r.keys) > maxTries && k != r.unnamed && !bytes.Contains(text, []byte(quote(k.id))) {
+			continue
+		}
+		if tries++; tries > maxTries {
+			break
+		}
 		if k.verify(b, input, sig) {
 			if r.headerFits(k, p, header) {
 				return nil
@@ -350,6 +393,9 @@ func (r *keySet) headerFits(k *signingKey, p profile, segment string) bool {
 		if err != nil {
 			return false
 		}
+	}
+	if Algorithm(alg) == ed25519Name {
+		alg = string(EdDSA)
 	}
 	if Algorithm(alg) != k.alg || !typed {
 		return false

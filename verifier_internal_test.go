@@ -8,6 +8,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
+	"hash"
 	"math/big"
 	"math/rand/v2"
 	"reflect"
@@ -71,9 +72,19 @@ func TestOpenRFCExamples(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
+			secret := tc.key.Secret
+			if secret != nil { // a published one, which is refused
+				if _, err := NewTokenVerifier(TokenConfig{Keys: []Key{tc.key}}); err == nil {
+					t.Error("the secret of the RFC was taken")
+				}
+				tc.key.Secret = []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352")
+			}
 			v, err := NewTokenVerifier(TokenConfig{Keys: []Key{tc.key}})
 			if err != nil {
 				t.Fatal(err)
+			}
+			if secret != nil {
+				v.keys.load().keys[0].newMAC = func() hash.Hash { return hmac.New(sha256.New, secret) }
 			}
 			want := tc.payload
 			if want == "" {

@@ -127,7 +127,7 @@ func TestVerifyRefusesOtherAlgorithms(t *testing.T) {
 			key := tokKeys()[alg]
 			verifier := tokVerifier(t, key)
 			for _, name := range names {
-				if name == string(alg) {
+				if name == string(alg) || name == "Ed25519" && alg == authkit.EdDSA { // RFC 9864
 					continue
 				}
 				tokRefused(t, verifier, tokSign(t, key, `{"alg":"`+name+`","typ":"JWT"}`, tokPayload))
@@ -786,7 +786,8 @@ func TestVerifyDateForms(t *testing.T) {
 					tokForms(t, verifier, date(s), slices.Contains(good, s) || name == "exp" && s == "946684800")
 				}
 				for _, s := range none {
-					tokForms(t, verifier, date(s), false)
+					absent := name != "exp" && s == "null" || name == "nbf" && slices.Contains([]string{"0", "0.0", "0e5"}, s) // FR-18
+					tokForms(t, verifier, date(s), absent)
 				}
 			})
 		})
@@ -993,7 +994,9 @@ func TestVerifyPayloads(t *testing.T) {
 		{"roles", `{"sub":"u","roles":["a","b"]` + exp, yes},
 		{"roles empty", `{"sub":"u","roles":[]` + exp, yes},
 		{"roles text", `{"sub":"u","roles":"admin"` + exp, no},
-		{"roles null", `{"sub":"u","roles":null` + exp, no},
+		{"roles null", `{"sub":"u","roles":null` + exp, yes}, // FR-18: absent
+		{"sid and iat null", `{"sub":"u","sid":null,"iat":null` + exp, yes},
+		{"exp null", `{"sub":"u","exp":null}`, no},
 		{"roles of numbers", `{"sub":"u","roles":[1]` + exp, no},
 		{"roles with null", `{"sub":"u","roles":["a",null]` + exp, no},
 		{"roles nested", `{"sub":"u","roles":[["admin"]]` + exp, no},
@@ -1005,9 +1008,9 @@ func TestVerifyPayloads(t *testing.T) {
 		{"jti empty", `{"sub":"u","jti":""` + exp, yes},
 		{"jti of 129 bytes", `{"sub":"u","jti":"` + strings.Repeat("x", 129) + `"` + exp, no},
 		{"jti number", `{"sub":"u","jti":7` + exp, no},
-		{"jti null", `{"sub":"u","jti":null` + exp, no},
+		{"jti null", `{"sub":"u","jti":null` + exp, yes},
 		{"uid number", `{"sub":"u","uid":7` + exp, no},
-		{"uid null", `{"sub":"u","uid":null` + exp, no},
+		{"uid null", `{"sub":"u","uid":null` + exp, yes},
 		{"iss, none expected", `{"sub":"u","iss":"x"` + exp, yes},
 		{"iss number", `{"sub":"u","iss":7` + exp, no},
 		{"iss list", `{"sub":"u","iss":["x"]` + exp, no},
@@ -1095,7 +1098,7 @@ func TestVerifyIssuerAndAudience(t *testing.T) {
 		{"aud list though none is asked", `"aud":["api"]`, false, false, false},
 		{"aud empty though none is asked", `"aud":""`, false, false, false},
 		{"aud empty list though none is asked", `"aud":[]`, false, false, false},
-		{"aud null though none is asked", `"aud":null`, false, false, false},
+		{"aud null though none is asked", `"aud":null`, false, false, true}, // FR-18: absent
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -1132,6 +1135,15 @@ func TestVerifyDiffersFromGolangJWT(t *testing.T) {
 			{text: `"x"`}, {text: `"ü🔑<&>\u0041"`}, {`1`, differs}, {`null`, differs}, {`true`, differs}, {`{}`, differs},
 		}, more...)
 	}
+	const null = "null counts as absent" // here, and not there: FR-18
+	absent := func(values []value) []value {
+		for i := range values {
+			if values[i].text == "null" {
+				values[i].differs = null
+			}
+		}
+		return values
+	}
 	early := value{"-5", "a negative date is long past"}
 	zero := value{"0", "0 counts as absent"}
 	wrapped := value{"1e300", "a date beyond int64 wraps around"}
@@ -1144,8 +1156,8 @@ func TestVerifyDiffersFromGolangJWT(t *testing.T) {
 	}{
 		{"sub", 9, text("sub is not looked at", value{`""`, "sub may be empty"}), "sub may be missing"},
 		{"exp", 9, append(date(60, -31, -30, -29, 0, 600, 1e9, 9e9), value{text: "1e10"}, value{text: "9.4668481e8"}, value{text: "0"}, value{text: "-5"}, huge), ""},
-		{"iat", 5, append(date(-600, 0, 29, 30, 31, 600), early, zero, wrapped), ""},
-		{"nbf", 4, append(date(-600, 0, 29, 30, 31, 600), early, zero, wrapped), ""},
+		{"iat", 5, append(absent(date(-600, 0, 29, 30, 31, 600)), early, zero, wrapped), ""},
+		{"nbf", 4, append(absent(date(-600, 0, 29, 30, 31, 600)), early, value{text: "0"}, wrapped), ""},
 		{"jti", 4, text("jti is not looked at", value{`"` + strings.Repeat("x", 129) + `"`, "jti may have any length"}), ""},
 		{"iss", 2, text("iss is not looked at"), ""},
 		{"aud", 1, []value{{`"x"`, "aud is not looked at"}, {`["x"]`, "aud is not looked at"}, {`[]`, "aud is not looked at"}, {`1`, "aud is not looked at"}}, ""},
@@ -1206,6 +1218,8 @@ func TestVerifyDiffersFromGolangJWT(t *testing.T) {
 					require.Equal(t, subject, ours.Subject)
 					require.Equal(t, expires.Unix(), ours.ExpiresAt.Unix())
 				}
+			case err == nil && reasons[null]:
+				differences[null]++
 			case err == nil:
 				t.Errorf("accepted, and refused by golang-jwt: %s: %v", payload, theirErr)
 			case len(reasons) == 0:
@@ -1221,7 +1235,7 @@ func TestVerifyDiffersFromGolangJWT(t *testing.T) {
 	require.Greater(t, agreed[false], 1000, "the payloads are too good to say much")
 	require.Equal(t, []string{
 		"0 counts as absent", "a date beyond int64 wraps around", "a name may occur twice", "a negative date is long past",
-		"aud is not looked at", "iss is not looked at", "jti is not looked at", "jti may have any length", "roles are unknown",
+		"aud is not looked at", "iss is not looked at", "jti is not looked at", "jti may have any length", null, "roles are unknown",
 		"sub is not looked at", "sub may be empty", "sub may be missing", "text need not be UTF-8", "the year 33658 is a date", "uid is unknown",
 	}, slices.Sorted(maps.Keys(differences)))
 }

@@ -35,7 +35,7 @@ func usual() map[authkit.EventKind][]authkit.Reason {
 		authkit.EventLoginThrottled: {authkit.ReasonThrottled},
 		authkit.EventRateLimited:    {authkit.ReasonThrottled},
 		authkit.EventTokenRefused: {
-			authkit.ReasonMalformed, authkit.ReasonBadSignature, authkit.ReasonBadClaims, authkit.ReasonExpired, authkit.ReasonNotYetValid,
+			authkit.ReasonMalformed, authkit.ReasonTooLarge, authkit.ReasonBadSignature, authkit.ReasonBadClaims, authkit.ReasonExpired, authkit.ReasonNotYetValid,
 			authkit.ReasonUnknownUser, authkit.ReasonOtherAccount, authkit.ReasonDisabled, authkit.ReasonRevoked, authkit.ReasonCutOff,
 			authkit.ReasonTooMany,
 		},

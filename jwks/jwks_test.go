@@ -20,6 +20,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -49,9 +50,12 @@ func newRing(t testing.TB, keys ...authkit.Key) *authkit.KeyRing {
 	return r
 }
 
+// maxLife is longer than that of longToken.
+const maxLife = 10 * 366 * 24 * time.Hour
+
 func verifierOf(t testing.TB, ring *authkit.KeyRing) *authkit.TokenVerifier {
 	t.Helper()
-	v, err := authkit.NewTokenVerifier(authkit.TokenConfig{Ring: ring})
+	v, err := authkit.NewTokenVerifier(authkit.TokenConfig{Ring: ring, MaxLifetime: maxLife})
 	require.NoError(t, err)
 	return v
 }
@@ -116,7 +120,8 @@ func TestServedKeysParseBack(t *testing.T) {
 	}
 	keys = append(keys, generated()[authkit.HS256])
 	body := served(t, jwks.Handler(newRing(t, keys...))).Body.Bytes()
-	parsed, err := jwks.ParseSet(body)
+	parsed, skipped, err := jwks.ParseSet(body)
+	require.Empty(t, skipped)
 	require.NoError(t, err)
 	require.Len(t, parsed, len(asymmetric))
 	for i, alg := range asymmetric {
@@ -251,8 +256,9 @@ func TestRFCVectors(t *testing.T) {
 
 	// RFC 7517 appendix A.1: the first key is for encryption.
 	const ec = `{"kty":"EC","crv":"P-256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM","use":"enc","kid":"1"}`
-	keys, err := jwks.ParseSet([]byte(`{"keys":[` + ec + `,{` + rfcRSA + `}]}`))
+	keys, skipped, err := jwks.ParseSet([]byte(`{"keys":[` + ec + `,{` + rfcRSA + `}]}`))
 	require.NoError(t, err)
+	require.Empty(t, skipped)
 	require.Equal(t, []authkit.Key{k}, keys)
 	_, err = jwks.ParseKey([]byte(ec))
 	require.ErrorContains(t, err, `use "enc"`)
@@ -274,8 +280,11 @@ func TestRFCVectors(t *testing.T) {
 	sig := decode64(t, "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg")
 	require.True(t, ed25519.Verify(public.Public.(ed25519.PublicKey), []byte(signed), sig))
 
-	// RFC 7515 appendix A.1.
-	hs, err := jwks.ParseKey([]byte(`{"kty":"oct","alg":"HS256","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"}`))
+	// RFC 7515 appendix A.1: a secret that everyone has (FR-19).
+	const rfcSecret = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"
+	_, err = jwks.ParseKey([]byte(`{"kty":"oct","alg":"HS256","k":"` + rfcSecret + `"}`))
+	require.ErrorContains(t, err, "tutorials")
+	hs, err := jwks.ParseKey([]byte(`{"kty":"oct","alg":"HS256","k":"` + strings.Replace(rfcSecret, "y", "z", 1) + `"}`))
 	require.NoError(t, err)
 	require.Len(t, hs.Secret, 64)
 }
@@ -316,8 +325,11 @@ func TestParseKey(t *testing.T) {
 		for _, set := range []string{
 			text, strings.Replace(text, `"sig"`, `"enc"`, 1), strings.Replace(text, string(alg), "ECDH-ES", 1), strings.Replace(text, `"kty":"`, `"kty":"X`, 1),
 		} {
-			_, err = jwks.ParseSet([]byte(`{"keys":[` + set + `]}`))
-			require.ErrorContains(t, err, "entry 0: a secret", alg)
+			keys, skipped, err := jwks.ParseSet([]byte(`{"keys":[` + set + `]}`))
+			require.NoError(t, err)
+			require.Empty(t, keys)
+			require.Len(t, skipped, 1)
+			require.ErrorContains(t, skipped[0], "entry 0: a secret", alg)
 		}
 		// A private part of another key.
 		if k.Secret == nil {
@@ -348,7 +360,7 @@ func TestParseKey(t *testing.T) {
 	}
 }
 
-// TK-14: what somebody else serves is taken, left out, or refused as a whole.
+// TK-14, FR-17: what somebody else serves is taken, or left out and reported.
 func TestParseSet(t *testing.T) {
 	t.Parallel()
 	public := func(alg authkit.Algorithm, kid string) string {
@@ -382,7 +394,7 @@ func TestParseSet(t *testing.T) {
 		name string
 		keys []string
 		want int    // how many are taken
-		err  string // or why none
+		err  string // why the first one that is reported is not
 	}{
 		{"none", nil, 0, ""},
 		{"one", []string{rs}, 1, ""},
@@ -391,9 +403,9 @@ func TestParseSet(t *testing.T) {
 		{"one without alg or use", []string{with(with(ed, `"alg":"EdDSA",`, ""), `"use":"sig",`, "")}, 1, ""},
 		{"members that are not known", []string{with(ed, `{`, `{"x5c":["AAAA"],"x5u":"http://127.0.0.1/","ext":true,"ALG":1,`)}, 1, ""},
 		{"to verify", []string{with(ed, `{`, `{"key_ops":["verify"],`)}, 1, ""},
-		{"16", several(16, ed), 16, ""},
-		{"16 and others", append(several(16, ed), skipped, skipped), 16, ""},
-		{"100", append(several(16, ed), several(84, skipped)...), 16, ""},
+		{"100", several(100, ed), 100, ""},
+		{"100, some for encryption", append(several(16, ed), several(84, skipped)...), 16, ""},
+		{"alg of RFC 9864", []string{with(ed, "EdDSA", "Ed25519")}, 1, ""}, // FR-18
 
 		{"for encryption", []string{skipped, es}, 1, ""},
 		{"for encryption under the same kid", []string{with(ed, `"use":"sig"`, `"use":"enc"`), ed}, 1, ""},
@@ -401,23 +413,21 @@ func TestParseSet(t *testing.T) {
 		{"for no use", []string{with(ed, `"use":"sig"`, `"use":""`)}, 0, ""},
 		{"to encrypt", []string{with(ed, `{`, `{"key_ops":["encrypt"],`)}, 0, ""},
 		{"for nothing", []string{with(ed, `{`, `{"key_ops":[],`)}, 0, ""},
-		{"another kty", []string{`{"kty":"AKP","alg":"ML-DSA-65","pub":"AAAA"}`, ed}, 1, ""},
-		{"another crv", []string{with(with(es, "P-256", "P-521"), "ES256", "ES512"), with(ed, "Ed25519", "X25519"), rs}, 1, ""},
-		{"another crv without alg", []string{with(with(es, "P-256", "secp256k1"), `"alg":"ES256",`, "")}, 0, ""},
-		{"another alg", []string{with(rs, "RS256", "RS512"), with(rs, "RS256", "RSA-OAEP"), es}, 1, ""},
-		{"none as alg", []string{with(es, "ES256", "none")}, 0, ""},
+		{"another kty", []string{`{"kty":"AKP","alg":"ML-DSA-65","pub":"AAAA"}`, ed}, 1, `entry 0: alg "ML-DSA-65"`},
+		{"another crv", []string{with(with(es, "P-256", "P-521"), "ES256", "ES512"), with(ed, "Ed25519", "X25519"), rs}, 1, `entry 0: alg "ES512"`},
+		{"another crv without alg", []string{with(with(es, "P-256", "secp256k1"), `"alg":"ES256",`, "")}, 0, `crv "secp256k1"`},
+		{"another alg", []string{with(rs, "RS256", "RS512"), with(rs, "RS256", "RSA-OAEP"), es}, 1, `entry 0: alg "RS512"`},
+		{"none as alg", []string{with(es, "ES256", "none")}, 0, `alg "none"`},
 
-		{"secret", []string{ed, `{"kty":"oct","k":"AAAA","alg":"HS256"}`}, 0, "entry 1: a secret"},
+		{"secret", []string{ed, `{"kty":"oct","k":"AAAA","alg":"HS256"}`}, 1, "entry 1: a secret"},
 		{"secret, without k", []string{`{"kty":"oct","alg":"HS256"}`}, 0, "a secret"},
 		{"secret, for encryption", []string{`{"kty":"oct","k":"AAAA","use":"enc"}`}, 0, "a secret"},
-		{"private", []string{ed, with(ed, `{`, `{"d":"AAAA",`)}, 0, "entry 1: a secret or private"},
+		{"private", []string{ed, with(ed, `{`, `{"d":"AAAA",`)}, 1, "entry 1: a secret or private"},
 		{"private, with an empty d", []string{with(ed, `{`, `{"d":null,`)}, 0, "a secret or private"},
-		{"17", several(17, ed), 0, "entry 16: more than 16 keys"},
-		{"101", several(101, skipped), 0, "more than 100"},
-		{"two of one kid", []string{es, with(ed, `"d"`, `"e"`)}, 0, "entry 1: the kid of an earlier one"},
-		{"two without kid", []string{with(ed, `"kid":"d",`, ""), with(es, `"kid":"e",`, "")}, 0, "entry 1: "},
-		{"the first without kid", []string{with(ed, `"kid":"d",`, ""), es}, 0, "entry 1: one of several"},
-		{"the second without kid", []string{ed, with(es, `"kid":"e",`, "")}, 0, "entry 1: one of several"},
+		{"two of one kid", []string{es, with(ed, `"d"`, `"e"`)}, 1, "entry 1: the kid of an earlier one"},
+		{"two without kid", []string{with(ed, `"kid":"d",`, ""), with(es, `"kid":"e",`, "")}, 1, "entry 1: "},
+		{"the first without kid", []string{with(ed, `"kid":"d",`, ""), es}, 2, ""},
+		{"the second without kid", []string{ed, with(es, `"kid":"e",`, "")}, 2, ""},
 		{"an empty kid", []string{with(ed, `"d"`, `""`)}, 0, "kid"},
 		{"a long kid", []string{with(ed, `"d"`, `"`+strings.Repeat("x", 129)+`"`)}, 0, "the ID"},
 		{"a kid that is no text", []string{with(ed, `"d"`, `7`)}, 0, `"kid" is not a string`},
@@ -428,7 +438,7 @@ func TestParseSet(t *testing.T) {
 		{"another alg for the key", []string{with(rs, "RS256", "ES256")}, 0, "entry 0: "},
 		{"an HS alg for the key", []string{with(rs, "RS256", "HS256")}, 0, "entry 0: "},
 		{"EdDSA on P-256", []string{with(es, "ES256", "EdDSA")}, 0, "entry 0: "},
-		{"RSA of 1024 bits", []string{es, weak(modulus(1024), "AQAB")}, 0, "entry 1: "},
+		{"RSA of 1024 bits", []string{es, weak(modulus(1024), "AQAB"), ed}, 2, "entry 1: "},
 		{"RSA of 2047 bits", []string{weak(modulus(2047), "AQAB")}, 0, "2047 bits"},
 		{"RSA of 8193 bits", []string{weak(modulus(8193), "AQAB")}, 0, "1024 bytes"},
 		{"RSA with exponent 1", []string{weak(modulus(2048), "AQ")}, 0, "exponent 1"},
@@ -445,19 +455,20 @@ func TestParseSet(t *testing.T) {
 		{"padding", []string{with(es, x, x+"=")}, 0, "base64url"},
 		{"the other base64", []string{with(es, x, "+"+x[1:])}, 0, "base64url"},
 		{"a line end", []string{with(es, x, x[:4]+`\n`+x[4:])}, 0, "base64url"},
-		{"not an object", []string{ed, `"key"`}, 0, "entry 1: not a JSON object"},
+		{"not an object", []string{ed, `"key"`}, 1, "entry 1: not a JSON object"},
 		{"null", []string{`null`}, 0, "entry 0: "},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			keys, err := jwks.ParseSet([]byte(`{"keys":[` + strings.Join(tc.keys, ",") + `]}`))
-			if tc.err != "" {
-				require.ErrorContains(t, err, "jwks: ")
-				require.ErrorContains(t, err, tc.err)
-				require.Nil(t, keys)
-				return
-			}
+			keys, skipped, err := jwks.ParseSet([]byte(`{"keys":[` + strings.Join(tc.keys, ",") + `]}`))
 			require.NoError(t, err)
+			if tc.err != "" {
+				require.NotEmpty(t, skipped)
+				require.ErrorContains(t, skipped[0], "jwks: entry ")
+				require.ErrorContains(t, skipped[0], tc.err)
+			} else {
+				require.Empty(t, skipped)
+			}
 			require.Len(t, keys, tc.want)
 			newRing(t, keys...)
 		})
@@ -465,11 +476,12 @@ func TestParseSet(t *testing.T) {
 	for _, text := range []string{
 		``, `{}`, `[]`, `null`, `{"keys":null}`, `{"keys":{}}`, `{"Keys":[]}`, `{"keys":[]}x`, `{"keys":[],"keys":[]}`, "{\"keys\":[],\"\xff\":1}",
 		`{"keys":[` + ed + `]` + strings.Repeat(" ", 64<<10) + `}`, ed,
+		`{"keys":[` + strings.Join(several(101, skipped), ",") + `]}`,
 	} {
-		_, err := jwks.ParseSet([]byte(text))
+		_, _, err := jwks.ParseSet([]byte(text))
 		require.ErrorContains(t, err, "jwks: ", text)
 	}
-	keys, err := jwks.ParseSet([]byte(` {"x":{"keys":1}, "keys" : [ ` + ed + ` ] } `))
+	keys, _, err := jwks.ParseSet([]byte(` {"x":{"keys":1}, "keys" : [ ` + ed + ` ] } `))
 	require.NoError(t, err)
 	require.Len(t, keys, 1)
 }
@@ -545,7 +557,7 @@ func FuzzParseSet(f *testing.F) {
 	f.Add([]byte(`{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":"a"},{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","kid":"b"}]}`))
 	f.Add([]byte(`{"keys":[{"kty":"oct","k":"AAAA"},{"kty":"RSA","use":"enc"},{"kty":"X","key_ops":["verify"]}],"x":[1e9]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		keys, err := jwks.ParseSet(text)
+		keys, _, err := jwks.ParseSet(text)
 		if err != nil {
 			require.Nil(t, keys)
 			return
@@ -554,7 +566,7 @@ func FuzzParseSet(f *testing.F) {
 			require.Nil(t, k.Private)
 			require.Nil(t, k.Secret)
 		}
-		again, err := jwks.ParseSet(served(t, jwks.Handler(newRing(t, keys...))).Body.Bytes())
+		again, _, err := jwks.ParseSet(served(t, jwks.Handler(newRing(t, keys...))).Body.Bytes())
 		require.NoError(t, err)
 		require.Equal(t, keys, again)
 	})

@@ -21,18 +21,20 @@ import (
 const (
 	maxDocument = 64 << 10 // bytes
 	maxEntries  = 100
-	maxUsable   = 16   // keys of an authkit.KeyRing
 	maxOctets   = 1024 // bytes of a number or a secret: RSA of 8,192 bits
 )
 
-// errUnusable is wrapped by errors about valid keys that are not for tokens.
-var errUnusable = errors.New("not a key for tokens")
+// errOtherUse is wrapped by errors about keys that their issuer does not use to sign.
+var errOtherUse = errors.New("not a key for signatures")
+
+// ed25519Name is the algorithm name of RFC 9864 for what RFC 8037 calls EdDSA.
+const ed25519Name = "Ed25519"
 
 // ParseKey returns the key in a JSON Web Key (RFC 7517, RFC 8037) of at most 64 KiB.
 //
 // The kty is RSA, EC on P-256, or OKP with Ed25519, for private and public keys, or oct for
 // secrets. The ID is the kid, or empty. A key of kty RSA without an alg is for RS256. A key
-// of kty oct must have an alg. Names of members are compared exactly, and must be unique.
+// of kty oct must have an alg. The alg Ed25519 (RFC 9864) is EdDSA. Names of members are compared exactly, and must be unique.
 // ParseKey ignores x5c and x5u.
 func ParseKey(jwk []byte) (authkit.Key, error) {
 	if len(jwk) > maxDocument {
@@ -49,44 +51,51 @@ func ParseKey(jwk []byte) (authkit.Key, error) {
 	return k, nil
 }
 
+// An EntryError is the reason why [ParseSet] left out an entry of a key set.
+type EntryError struct {
+	Index int // of the entry, from zero
+	Err   error
+}
+
+// Error returns the position and the reason.
+func (e *EntryError) Error() string { return fmt.Sprintf("jwks: entry %d: %v", e.Index, e.Err) }
+
+// Unwrap returns the reason.
+func (e *EntryError) Unwrap() error { return e.Err }
+
 // ParseSet returns the keys for tokens in a JSON Web Key Set (RFC 7517 section 5) of at most
-// 64 KiB and 100 entries. It skips entries that are not for signatures, and entries with an
-// unknown kty, crv or alg.
+// 64 KiB and 100 entries. It returns an error if the text is not such a set.
 //
-// It refuses the whole set, with an error that names the entry, if
-//   - a key is secret, private, broken, weak, or does not fit its alg,
-//   - two keys have the same kid, or one of several has none,
-//   - more than 16 keys remain.
-func ParseSet(jwks []byte) ([]authkit.Key, error) {
+// It leaves out entries that are not for signatures, by their use or key_ops. It leaves out
+// other entries that cannot be used, and returns an [EntryError] for each:
+//   - a kty, crv or alg that authkit does not have,
+//   - a key that is secret, private, broken, weak, or does not fit its alg,
+//   - a kid that an earlier key has, or no kid like an earlier key.
+func ParseSet(jwks []byte) (keys []authkit.Key, skipped []*EntryError, err error) {
 	if len(jwks) > maxDocument {
-		return nil, fmt.Errorf("jwks: a set of %d bytes; %d are the most", len(jwks), maxDocument)
+		return nil, nil, fmt.Errorf("jwks: a set of %d bytes; %d are the most", len(jwks), maxDocument)
 	}
 	set, err := parseObject(jwks)
 	if err != nil {
-		return nil, fmt.Errorf("jwks: %w", err)
+		return nil, nil, fmt.Errorf("jwks: %w", err)
 	}
 	var entries []json.RawMessage
 	if raw, ok := set["keys"]; !ok || raw[0] != '[' || json.Unmarshal(raw, &entries) != nil || len(entries) > maxEntries {
-		return nil, fmt.Errorf("jwks: no list of keys, or one of more than %d", maxEntries)
+		return nil, nil, fmt.Errorf("jwks: no list of keys, or one of more than %d", maxEntries)
 	}
-	var keys []authkit.Key
 	for i, entry := range entries {
 		k, err := parseEntry(entry)
-		switch {
-		case errors.Is(err, errUnusable):
-			continue
-		case err != nil:
-			return nil, fmt.Errorf("jwks: entry %d: %w", i, err)
-		case slices.ContainsFunc(keys, func(other authkit.Key) bool { return other.ID == k.ID }):
-			return nil, fmt.Errorf("jwks: entry %d: the kid of an earlier one, or both have none", i)
-		case len(keys) > 0 && (k.ID == "" || keys[0].ID == ""):
-			return nil, fmt.Errorf("jwks: entry %d: one of several keys has no kid", i)
-		case len(keys) == maxUsable:
-			return nil, fmt.Errorf("jwks: entry %d: more than %d keys", i, maxUsable)
+		if err == nil && slices.ContainsFunc(keys, func(other authkit.Key) bool { return other.ID == k.ID }) {
+			err = errors.New("the kid of an earlier one, or both have none")
 		}
-		keys = append(keys, k)
+		switch {
+		case err == nil:
+			keys = append(keys, k)
+		case !errors.Is(err, errOtherUse):
+			skipped = append(skipped, &EntryError{i, err})
+		}
 	}
-	return keys, nil
+	return keys, skipped, nil
 }
 
 // parseEntry returns the key of an entry that an issuer published.
@@ -183,8 +192,10 @@ func (o object) key() (authkit.Key, error) {
 	k := authkit.Key{ID: kid, Algorithm: authkit.Algorithm(alg)}
 	switch k.Algorithm {
 	case "", authkit.HS256, authkit.HS384, authkit.HS512, authkit.RS256, authkit.PS256, authkit.ES256, authkit.EdDSA:
+	case ed25519Name:
+		k.Algorithm = authkit.EdDSA
 	default:
-		return authkit.Key{}, fmt.Errorf("alg %.40q: %w", alg, errUnusable)
+		return authkit.Key{}, fmt.Errorf("alg %.40q is not supported", alg)
 	}
 	var usual authkit.Algorithm
 	var err error
@@ -208,7 +219,7 @@ func (o object) key() (authkit.Key, error) {
 	case kty == "":
 		err = errors.New("no kty")
 	default:
-		err = fmt.Errorf("kty %.40q, crv %.40q: %w", kty, crv, errUnusable)
+		err = fmt.Errorf("kty %.40q with crv %.40q is not supported", kty, crv)
 	}
 	if err != nil {
 		return authkit.Key{}, err
@@ -226,13 +237,13 @@ func (o object) key() (authkit.Key, error) {
 // 4.3).
 func (o object) forSignatures(use string) error {
 	if _, ok := o["use"]; ok && use != "sig" {
-		return fmt.Errorf("use %.40q: %w", use, errUnusable)
+		return fmt.Errorf("use %.40q: %w", use, errOtherUse)
 	}
 	var ops []string
 	if raw, ok := o["key_ops"]; ok && json.Unmarshal(raw, &ops) != nil {
 		return errors.New(`"key_ops" is not a list of strings`)
 	} else if ok && !slices.Contains(ops, "sign") && !slices.Contains(ops, "verify") {
-		return fmt.Errorf("key_ops without sign or verify: %w", errUnusable)
+		return fmt.Errorf("key_ops without sign or verify: %w", errOtherUse)
 	}
 	return nil
 }

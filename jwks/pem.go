@@ -21,8 +21,12 @@ import (
 // The type of the key determines its Algorithm: RS256 for RSA, ES256 for ECDSA on P-256, and
 // EdDSA for Ed25519. Set Algorithm yourself to use an RSA key for PS256.
 //
+// Line ends may be written as the two characters \n, as in environment variables.
+//
 // ParsePEM refuses encrypted keys, certificates, and keys that authkit refuses.
 func ParsePEM(data []byte) (authkit.Key, error) {
+	data = bytes.ReplaceAll(data, []byte(`\r`), nil) // PEM has no backslash
+	data = bytes.ReplaceAll(data, []byte(`\n`), []byte("\n"))
 	block, rest := pem.Decode(data)
 	if block != nil && block.Type == "EC PARAMETERS" { // OpenSSL writes them before the key, which contains them too
 		block, rest = pem.Decode(rest)

@@ -29,8 +29,9 @@ type RemoteConfig struct {
 	// NewRemote copies it, and ignores its CheckRedirect and Jar.
 	Client *http.Client
 
-	// OnError is called if a fetch fails, and if it finds no key for tokens. If nil, the
-	// error is logged with slog.Default() at level Warn. Calls do not overlap.
+	// OnError is called if a fetch fails, and for a set that changed: with an [EntryError] for
+	// each entry that was left out, and if it has no key for tokens. If nil, the error is
+	// logged with slog.Default() at level Warn. Calls do not overlap.
 	OnError func(error)
 
 	// InsecureHTTP allows an http URL with a loopback address, for tests and development. A
@@ -113,9 +114,12 @@ func (r *remote) fetch(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	if sum := sha256.Sum256(body); sum != r.sum {
-		keys, err := ParseSet(body)
+		keys, skipped, err := ParseSet(body)
 		if err != nil {
 			return 0, err
+		}
+		for _, err := range skipped {
+			r.onError(err)
 		}
 		if len(keys) == 0 { // an issuer may have none
 			r.onError(errors.New("jwks: the key set has no key for tokens"))

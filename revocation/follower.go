@@ -1,6 +1,7 @@
 package revocation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,6 +23,9 @@ const (
 	maxInterval     = 5 * time.Minute
 	pollTimeout     = 10 * time.Second
 	maxSkew         = 5 * time.Minute
+
+	// margin is by how much entries outlive tokens: twice the greatest leeway.
+	margin = 2 * time.Minute
 )
 
 // Config configures a [Follower].
@@ -66,11 +70,11 @@ type Follower struct {
 	mu              sync.RWMutex
 	sessions, users entries
 	answered        time.Time // with a list; zero: never
+	life            int64     // of the list's entries, in seconds
 
 	polling sync.Mutex // held by Poll; guards what follows
-	since   int64      // what is asked for; zero: everything
-	tag     string     // of the answer to that, if it held nothing new
-	life    int64      // seconds
+	cursor  string     // that is asked for; empty: everything
+	tag     string     // of the latest answer
 	swept   int64
 }
 
@@ -118,29 +122,42 @@ func loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// Revoked reports whether a token is on the list: it is what GuardConfig.Revoked takes. The
-// error is ErrStale before the first answer, and when the last one is older than MaxStale.
-// It asks nobody.
+// Revoked reports whether a token is on the list, for GuardConfig.Revoked. It makes no
+// request. A token with a longer life than the entries of the list counts as revoked: its
+// entry may have been dropped. The error is ErrStale before the first answer, and when the
+// last one is older than MaxStale.
 func (f *Follower) Revoked(_ context.Context, c authkit.Claims) (bool, error) {
-	user := c.UserID
-	if user == "" {
-		user = c.Subject
-	}
+	life := c.ExpiresAt.Sub(c.IssuedAt)
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	if f.answered.IsZero() || f.cfg.MaxStale > 0 && time.Since(f.answered) > f.cfg.MaxStale {
 		return false, ErrStale
 	}
-	if len(f.users) > 0 {
-		if before, cut := f.users[digestOf("user", user)]; cut && (c.IssuedAt.IsZero() || c.IssuedAt.Unix() < before) {
-			return true, nil
-		}
+	if !c.IssuedAt.IsZero() && life > time.Duration(f.life)*time.Second-margin {
+		return true, nil
+	}
+	if len(f.users) > 0 && f.cutOff(c) {
+		return true, nil
 	}
 	if c.SessionID == "" || len(f.sessions) == 0 {
 		return false, nil
 	}
 	_, ended := f.sessions[digestOf("session", c.SessionID)]
 	return ended, nil
+}
+
+// cutOff reports whether the user of a token was cut off after it was issued. A token
+// without a user ID names the user by ID or by e-mail. f.mu is held.
+func (f *Follower) cutOff(c authkit.Claims) bool {
+	before := f.users[digestOf("user", cmp.Or(c.UserID, c.Subject))]
+	if c.UserID == "" && strings.Contains(c.Subject, "@") {
+		email, err := authkit.NormalizeEmail(c.Subject)
+		if err != nil {
+			email = c.Subject
+		}
+		before = max(before, f.users[digestOf("email", email)])
+	}
+	return before != 0 && (c.IssuedAt.IsZero() || c.IssuedAt.Unix() < before)
 }
 
 // Run asks for the list now and at every interval, until ctx is done; it returns the
@@ -166,9 +183,9 @@ func (f *Follower) Poll(ctx context.Context) error {
 	f.polling.Lock()
 	defer f.polling.Unlock()
 	u := *f.url
-	if f.since > 0 {
+	if f.cursor != "" {
 		query := u.Query()
-		query.Set("since", strconv.FormatInt(f.since, 10))
+		query.Set("after", f.cursor)
 		u.RawQuery = query.Encode()
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
@@ -190,7 +207,7 @@ func (f *Follower) Poll(ctx context.Context) error {
 	switch {
 	case response.StatusCode == http.StatusOK:
 	case response.StatusCode == http.StatusNotModified && f.tag != "":
-		f.apply(list{}, asked)
+		f.sweep(asked)
 		return nil
 	default:
 		return fmt.Errorf("revocation: %s answered %d", f.url.Host, response.StatusCode)
@@ -203,11 +220,9 @@ func (f *Follower) Poll(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("revocation: the answer of %s: %w", f.url.Host, err)
 	}
-	if f.apply(l, asked) || f.since == 0 {
-		f.since, f.tag = l.Until, ""
-	} else {
-		f.tag = response.Header.Get("ETag")
-	}
+	f.apply(l, asked)
+	f.sweep(asked)
+	f.cursor, f.tag = l.Next, response.Header.Get("ETag")
 	return nil
 }
 
@@ -223,38 +238,35 @@ func (f *Follower) open(text string, asked time.Time) (list, error) {
 		return list{}, err
 	case l.Until < asked.Add(-maxSkew).Unix() || l.Until > asked.Add(maxSkew+pollTimeout).Unix():
 		return list{}, errors.New("the list is not of now; are the clocks right?")
-	case l.Since > max(f.since, l.Until-l.Life): // what is older than that does not matter any more
-		return list{}, errors.New("the list does not reach back far enough")
+	case l.After != "" && l.After != f.cursor:
+		return list{}, errors.New("the list does not follow the one before it")
 	}
 	return l, nil
 }
 
-// apply adds a list to what is known, drops what does not matter any more, and reports
-// whether there was anything new.
-func (f *Follower) apply(l list, asked time.Time) (news bool) {
+// apply adds a list to what is known.
+func (f *Follower) apply(l list, asked time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	add := func(known entries) func(digest, int64) {
-		return func(d digest, at int64) {
-			if had, ok := known[d]; !ok || at > had {
-				known[d], news = at, true
+	_ = decode(l.Sessions, f.sessions.add) // parse has looked at both
+	_ = decode(l.Users, f.users.add)
+	f.answered, f.life = asked, l.Life
+}
+
+// sweep drops what does not matter any more, once a minute.
+func (f *Follower) sweep(asked time.Time) {
+	now := asked.Unix()
+	if now < f.swept+60 {
+		return
+	}
+	f.swept = now
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, known := range []entries{f.sessions, f.users} {
+		for d, at := range known {
+			if at+f.life < now {
+				delete(known, d)
 			}
 		}
 	}
-	_ = decode(l.Sessions, add(f.sessions)) // parse has looked at both
-	_ = decode(l.Users, add(f.users))
-	if l.Life > 0 { // and not a 304
-		f.answered, f.life = asked, l.Life
-	}
-	if now := asked.Unix(); now >= f.swept+60 {
-		f.swept = now
-		for _, known := range []entries{f.sessions, f.users} {
-			for d, at := range known {
-				if at+f.life < now {
-					delete(known, d)
-				}
-			}
-		}
-	}
-	return news
 }

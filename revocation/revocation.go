@@ -17,18 +17,23 @@
 // It is a JWS (RFC 7515) of the type "revocations+jwt", signed with the key that signs
 // the access tokens. Its payload is a JSON object:
 //
-//	since, until  what it covers, in seconds since 1970: everything revoked from one to the other
-//	life          how long an entry matters, in seconds
-//	sessions      entries of sessions
-//	users         entries of accounts: of their tokens with an earlier iat
+//	after     the cursor that was asked for; absent from a whole list
+//	next      the cursor to ask for next
+//	until     when the list was made, in seconds since 1970
+//	life      how long an entry matters, in seconds
+//	sessions  entries of sessions
+//	users     entries of accounts: of their tokens with an earlier iat
 //
 // Entries are records of 12 bytes, one behind the other, in base64url: the first 8 bytes
 // of a SHA-256 hash, and the time in seconds since 1970, big endian. The hash is that of
-// "authkit revoked session", or "authkit revoked user", a zero byte, and the ID. So the list
-// tells nobody who logs out, and can be public.
+// "authkit revoked session", "authkit revoked user" or "authkit revoked email", a zero byte,
+// and the ID or address. So the list does not reveal who logs out, and can be public. Entries
+// with an address are for tokens that name the user by e-mail only.
 //
-// A request with since=N gets what was revoked from N on; without it, all that still
-// matters. The answer has an ETag, and is 304 while there is nothing new.
+// A request with after=CURSOR gets the entries that the service has found since. A cursor
+// counts entries, not seconds, so it does not matter how the clocks of the services differ.
+// The whole list is the answer to a request without a cursor, or with one of another instance
+// of the service. The answer has an ETag, and is 304 while there is nothing new.
 package revocation
 
 import (
@@ -47,11 +52,13 @@ const (
 	contentType = "application/jwt"
 	recordLen   = 12
 	maxList     = 32 << 20 // bytes: over a million entries
+	maxLife     = 1 << 33  // seconds: longer than any token's
 )
 
 // list is the payload.
 type list struct {
-	Since    int64  `json:"since"`
+	After    string `json:"after,omitempty"`
+	Next     string `json:"next"`
 	Until    int64  `json:"until"`
 	Life     int64  `json:"life"`
 	Sessions string `json:"sessions"`
@@ -108,8 +115,8 @@ func parse(payload []byte) (list, error) {
 	if err := json.Unmarshal(payload, &l); err != nil {
 		return list{}, fmt.Errorf("the list is not JSON: %w", err)
 	}
-	if l.Since < 0 || l.Until < l.Since || l.Life <= 0 || l.Life > 24*60*60 {
-		return list{}, errors.New("the list covers no time")
+	if l.Until <= 0 || l.Life <= 0 || l.Life > maxLife || l.Next == "" || len(l.Next) > 256 {
+		return list{}, errors.New("the list has no time, life or cursor")
 	}
 	for _, text := range []string{l.Sessions, l.Users} {
 		if err := decode(text, func(digest, int64) {}); err != nil {

@@ -35,6 +35,7 @@ type world struct {
 	store *authkit.MemoryStore
 	user  authkit.User
 	ring  *authkit.KeyRing // the other service's: public keys
+	feed  http.Handler
 
 	mu     sync.Mutex
 	broken error           // of the next requests
@@ -64,7 +65,7 @@ func newWorld(t testing.TB) *world {
 	require.NoError(t, err)
 	ring, err := authkit.NewKeyRing(kit.KeyRing().PublicKeys()...)
 	require.NoError(t, err)
-	return &world{t: t, kit: kit, store: store, user: user, ring: ring}
+	return &world{t: t, kit: kit, store: store, user: user, ring: ring, feed: revocation.Handler(kit)}
 }
 
 // RoundTrip is the network.
@@ -75,7 +76,7 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, w.broken
 	}
 	rec := httptest.NewRecorder()
-	revocation.Handler(w.kit).ServeHTTP(rec, r)
+	w.feed.ServeHTTP(rec, r)
 	answer := &response{r.URL.RequestURI(), rec.Code, rec.Header(), rec.Body.String()}
 	if w.alter != nil {
 		w.alter(answer)
@@ -143,7 +144,7 @@ func TestFollower(t *testing.T) {
 		three := w.login() // dated at the end of the second
 		requireRevoked(t, f, two, false)
 		require.NoError(t, f.Poll(t.Context()))
-		require.Contains(t, w.last().path, "since=")
+		require.Contains(t, w.last().path, "after=")
 		requireRevoked(t, f, two, true)
 		requireRevoked(t, f, three, false)
 		emailSubject := two
@@ -167,9 +168,6 @@ func TestFollowerAsksForLittle(t *testing.T) {
 		}
 		require.NoError(t, f.Poll(t.Context()))
 		require.Greater(t, len(w.last().body), 12_000)
-		time.Sleep(2 * time.Minute)
-		require.NoError(t, f.Poll(t.Context()))
-		require.Equal(t, 200, w.last().status)
 		for range 20 {
 			time.Sleep(5 * time.Second)
 			require.NoError(t, f.Poll(t.Context()))
@@ -288,20 +286,150 @@ func TestFollowerOf304s(t *testing.T) {
 	})
 }
 
-// An instance whose clock is behind that of the one before it is asked about its future, and answers
-// with what it has.
-func TestHandlerIsBehind(t *testing.T) {
+// A cursor that the handler has not given, such as that of the instance before, is answered with
+// the whole list.
+func TestHandlerOfAnotherCursor(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	for _, since := range []int64{time.Now().Add(time.Hour).Unix(), 1<<63 - 1} {
+	require.NoError(t, w.kit.LogoutEverywhere(t.Context(), w.user.ID))
+	type list struct{ After, Next, Users string }
+	ask := func(h http.Handler, after string) (l list) {
 		rec := httptest.NewRecorder()
-		revocation.Handler(w.kit).ServeHTTP(rec, httptest.NewRequest("GET", fmt.Sprintf("/?since=%d", since), nil))
+		h.ServeHTTP(rec, httptest.NewRequest("GET", "/?after="+after, nil))
+		require.Equal(t, 200, rec.Code)
 		payload, err := w.ring.Open("revocations+jwt", rec.Body.String(), 1<<20)
 		require.NoError(t, err)
-		var l struct{ Since, Until int64 }
 		require.NoError(t, json.Unmarshal(payload, &l))
-		require.LessOrEqual(t, l.Since, l.Until-60, "since=%d", since)
+		return l
 	}
+	whole := ask(w.feed, "")
+	require.Empty(t, whole.After)
+	require.NotEmpty(t, whole.Users)
+	instance, _, _ := strings.Cut(whole.Next, ".")
+	for _, cursor := range []string{ask(revocation.Handler(w.kit), "").Next, "x", "1", instance, instance + ".", instance + ".-1", instance + ".x", instance + ".999", instance + ".99999999999999999999"} {
+		require.Equal(t, whole, ask(w.feed, cursor), cursor)
+	}
+	require.Equal(t, list{After: whole.Next, Next: whole.Next}, ask(w.feed, whole.Next))
+}
+
+// FR-09: a revocation reaches followers whatever the clock of the instance that revoked.
+func TestFollowerOfAClockBehind(t *testing.T) {
+	t.Parallel()
+	for _, behind := range []time.Duration{0, 75 * time.Second, 9 * time.Minute, 50 * time.Minute, -5 * time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			time.Sleep(2 * time.Hour) // past the dates of what is not there
+			w := newWorld(t)
+			f := w.follower()
+			require.NoError(t, f.Poll(t.Context()))
+			for range 3 {
+				one := w.login()
+				require.NoError(t, f.Poll(t.Context()))
+				revoked, err := w.store.RevokeSession(t.Context(), w.user.ID, one.SessionID, time.Now().Add(-behind))
+				require.NoError(t, err)
+				require.True(t, revoked)
+				for range 13 { // a minute
+					time.Sleep(5 * time.Second)
+					require.NoError(t, f.Poll(t.Context()))
+					if behind < 2*time.Minute {
+						requireRevoked(t, f, one, true)
+					}
+				}
+				requireRevoked(t, f, one, true)
+			}
+		})
+	}
+}
+
+// FR-06: a token that outlives the entries of the list is refused.
+func TestFollowerRefusesLongTokens(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		f := w.follower()
+		require.NoError(t, f.Poll(t.Context()))
+		at := time.Now()
+		requireRevoked(t, f, authkit.Claims{Subject: "u", IssuedAt: at, ExpiresAt: at.Add(time.Hour)}, false)
+		requireRevoked(t, f, authkit.Claims{Subject: "u", IssuedAt: at, ExpiresAt: at.Add(time.Hour + time.Second)}, true)
+	})
+}
+
+// FR-07: a cut-off reaches tokens that name the user by e-mail only.
+func TestFollowerOfEmails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := authkit.NewMemoryStore()
+		kit, err := authkit.New(authkit.Config{
+			Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), EmailSubject: true, Users: store, Sessions: authkit.SessionConfig{Store: store},
+			Passwords: authkit.PasswordConfig{Hasher: authkit.Bcrypt{Cost: 4, InsecureLowCost: true}}, Logger: slog.New(slog.DiscardHandler),
+		})
+		require.NoError(t, err)
+		user, err := kit.CreateUser(t.Context(), authkit.User{Email: email}, password)
+		require.NoError(t, err)
+		w := &world{t: t, kit: kit, store: store, user: user, ring: kit.KeyRing(), feed: revocation.Handler(kit)}
+		f := w.follower()
+		at := time.Now()
+		time.Sleep(2 * time.Second)
+		require.NoError(t, kit.DisableUser(t.Context(), user.ID))
+		require.NoError(t, f.Poll(t.Context()))
+		for subject, want := range map[string]bool{email: true, strings.ToUpper(email): true, "other@example.com": false, "\x01" + email: false, user.ID: true} {
+			requireRevoked(t, f, authkit.Claims{Subject: subject, IssuedAt: at}, want)
+		}
+		requireRevoked(t, f, authkit.Claims{Subject: email, UserID: "another", IssuedAt: at}, false)
+		requireRevoked(t, f, authkit.Claims{Subject: email, UserID: user.ID, IssuedAt: at}, true)
+		requireRevoked(t, f, authkit.Claims{Subject: email, IssuedAt: at.Add(3 * time.Second)}, false)
+	})
+}
+
+// countingStore counts what is read.
+type countingStore struct {
+	*authkit.MemoryStore
+	reads atomic.Int32
+	err   error
+}
+
+func (s *countingStore) Revocations(ctx context.Context, since time.Time) ([]authkit.Revocation, error) {
+	s.reads.Add(1)
+	if s.err != nil {
+		return nil, s.err
+	}
+	return s.MemoryStore.Revocations(ctx, since)
+}
+
+// However many clients ask, the store is read once a second.
+func TestHandlerReadsOnceASecond(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &countingStore{MemoryStore: authkit.NewMemoryStore()}
+		kit, err := authkit.New(authkit.Config{
+			Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), Users: store, Sessions: authkit.SessionConfig{Store: store},
+			Passwords: authkit.PasswordConfig{Hasher: authkit.Bcrypt{Cost: 4, InsecureLowCost: true}}, Logger: slog.New(slog.DiscardHandler),
+		})
+		require.NoError(t, err)
+		h := revocation.Handler(kit)
+		ask := func() int {
+			rec := httptest.NewRecorder()
+			h.ServeHTTP(rec, httptest.NewRequest("GET", "/", nil))
+			return rec.Code
+		}
+		const seconds = 60
+		for range seconds * 20 {
+			require.Equal(t, 200, ask())
+			time.Sleep(time.Second / 20)
+		}
+		require.LessOrEqual(t, store.reads.Load(), int32(seconds+5))
+		require.GreaterOrEqual(t, store.reads.Load(), int32(seconds-1), "and not older than a second")
+
+		store.err = errors.New("down")
+		for range 30 {
+			time.Sleep(time.Second / 20)
+			_ = ask()
+		}
+		time.Sleep(2 * time.Second)
+		require.Equal(t, 503, ask())
+		store.err = nil
+		time.Sleep(2 * time.Second)
+		require.Equal(t, 200, ask())
+	})
 }
 
 // An answer that is not right changes nothing.
@@ -319,7 +447,7 @@ func TestFollowerRefuses(t *testing.T) {
 	const typ = "revocations+jwt"
 	own := other.kit.KeyRing()
 	at := time.Now().Unix()
-	good := fmt.Sprintf(`{"since":%d,"until":%d,"life":3720,"sessions":"","users":""}`, at-4000, at)
+	good := fmt.Sprintf(`{"next":"x.1","until":%d,"life":3720,"sessions":"","users":""}`, at)
 	token, err := other.kit.Login(t.Context(), email, password)
 	require.NoError(t, err)
 	for name, alter := range map[string]func(*response){
@@ -332,22 +460,25 @@ func TestFollowerRefuses(t *testing.T) {
 		"a redirect":          func(r *response) { r.status = 302; r.header.Set("Location", "https://evil.example.com/") },
 		"304 out of the blue": func(r *response) { r.status = 304 },
 		"an old list": func(r *response) {
-			r.body = sign(own, typ, fmt.Sprintf(`{"since":%d,"until":%d,"life":3720,"sessions":"","users":""}`, at-8000, at-400))
+			r.body = sign(own, typ, fmt.Sprintf(`{"next":"x.1","until":%d,"life":3720,"sessions":"","users":""}`, at-400))
 		},
 		"a list of tomorrow": func(r *response) {
-			r.body = sign(own, typ, fmt.Sprintf(`{"since":%d,"until":%d,"life":3720,"sessions":"","users":""}`, at-4000, at+86400))
+			r.body = sign(own, typ, fmt.Sprintf(`{"next":"x.1","until":%d,"life":3720,"sessions":"","users":""}`, at+86400))
 		},
 		"a list with a gap": func(r *response) {
-			r.body = sign(own, typ, fmt.Sprintf(`{"since":%d,"until":%d,"life":3720,"sessions":"","users":""}`, at-60, at))
+			r.body = sign(own, typ, fmt.Sprintf(`{"after":"x.1","next":"x.2","until":%d,"life":3720,"sessions":"","users":""}`, at))
 		},
 		"broken records": func(r *response) {
-			r.body = sign(own, typ, fmt.Sprintf(`{"since":%d,"until":%d,"life":3720,"sessions":"AAAA","users":""}`, at-4000, at))
+			r.body = sign(own, typ, fmt.Sprintf(`{"next":"x.1","until":%d,"life":3720,"sessions":"AAAA","users":""}`, at))
 		},
 		"not base64": func(r *response) {
-			r.body = sign(own, typ, fmt.Sprintf(`{"since":%d,"until":%d,"life":3720,"sessions":"","users":"!"}`, at-4000, at))
+			r.body = sign(own, typ, fmt.Sprintf(`{"next":"x.1","until":%d,"life":3720,"sessions":"","users":"!"}`, at))
 		},
 		"no life": func(r *response) {
-			r.body = sign(own, typ, fmt.Sprintf(`{"since":%d,"until":%d,"sessions":"","users":""}`, at-4000, at))
+			r.body = sign(own, typ, fmt.Sprintf(`{"next":"x.1","until":%d,"sessions":"","users":""}`, at))
+		},
+		"no cursor": func(r *response) {
+			r.body = sign(own, typ, fmt.Sprintf(`{"until":%d,"life":3720,"sessions":"","users":""}`, at))
 		},
 		"not JSON": func(r *response) { r.body = sign(own, typ, "x") },
 	} {
@@ -423,11 +554,6 @@ func TestHandler(t *testing.T) {
 	require.Equal(t, 304, ask("GET", "/", `"x", `+tag).Code)
 	require.Equal(t, 200, ask("GET", "/", `"x"`).Code)
 	require.Equal(t, 405, ask("POST", "/", "").Code)
-	for _, bad := range []string{"x", "-1", "1.5", "99999999999999999999"} {
-		require.Equal(t, 400, ask("GET", "/?since="+bad, "").Code, bad)
-	}
-	require.Equal(t, 200, ask("GET", fmt.Sprintf("/?since=%d", time.Now().Unix()), "").Code)
-	w.store = nil
 	off, err := authkit.New(authkit.Config{Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352")})
 	require.NoError(t, err)
 	w.kit = off
@@ -448,19 +574,36 @@ func BenchmarkList(b *testing.B) {
 		_, err = w.store.RevokeSession(b.Context(), s, s, at)
 		require.NoError(b, err)
 	}
-	b.Run("serve", func(b *testing.B) {
-		h := revocation.Handler(w.kit)
-		size := 0
+	ask := func(b *testing.B, h http.Handler, tag string) *httptest.ResponseRecorder {
+		r, rec := httptest.NewRequest("GET", "/", nil), httptest.NewRecorder()
+		r.Header.Set("If-None-Match", tag)
+		h.ServeHTTP(rec, r)
+		return rec
+	}
+	b.Run("make", func(b *testing.B) { // of an empty memory
 		for b.Loop() {
-			rec := httptest.NewRecorder()
-			h.ServeHTTP(rec, httptest.NewRequest("GET", "/", nil))
-			size = rec.Body.Len()
+			ask(b, revocation.Handler(w.kit), "")
 		}
-		b.ReportMetric(float64(size), "bytes")
-		b.ReportMetric(float64(size)/n, "bytes/entry")
 	})
-	rec := httptest.NewRecorder()
-	revocation.Handler(w.kit).ServeHTTP(rec, httptest.NewRequest("GET", "/", nil))
+	h := revocation.Handler(w.kit)
+	rec := ask(b, h, "")
+	for range 10 { // from here on there is a read a second
+		ask(b, h, "")
+	}
+	b.Run("serve", func(b *testing.B) {
+		for b.Loop() {
+			ask(b, h, "")
+		}
+		b.ReportMetric(float64(rec.Body.Len()), "bytes")
+		b.ReportMetric(float64(rec.Body.Len())/n, "bytes/entry")
+	})
+	b.Run("not modified", func(b *testing.B) {
+		for b.Loop() {
+			if code := ask(b, h, rec.Header().Get("ETag")).Code; code != 304 {
+				b.Fatal(code)
+			}
+		}
+	})
 	whole := rec.Body.String()
 	w.alter = func(r *response) { r.status, r.body = 200, whole }
 	b.Run("apply", func(b *testing.B) {

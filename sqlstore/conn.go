@@ -225,7 +225,9 @@ func (db *DB) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
 }
 
 // isDynamic reports whether there is one statement for each number of arguments.
-func isDynamic(query string) bool { return strings.Contains(query, "IN (?") }
+func isDynamic(query string) bool {
+	return strings.Contains(query, "IN (?") || strings.Contains(query, nextRow)
+}
 
 // text returns a statement as the database takes it.
 func (c conn) text(query string) string {

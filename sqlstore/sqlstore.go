@@ -75,7 +75,7 @@ type Options struct {
 }
 
 // A DB is a database that stores share. It implements [authkit.UserStore],
-// [authkit.SessionStore], [authkit.SessionUserStore], [authkit.TicketStore] and
+// [authkit.UserBatchStore], [authkit.SessionStore], [authkit.SessionUserStore], [authkit.TicketStore] and
 // [authkit.Transactor]. It is safe for concurrent use, by any number of programs on one
 // database.
 //
@@ -95,6 +95,7 @@ type DB struct {
 
 var (
 	_ authkit.UserStore        = (*DB)(nil)
+	_ authkit.UserBatchStore   = (*DB)(nil)
 	_ authkit.SessionStore     = (*DB)(nil)
 	_ authkit.SessionUserStore = (*DB)(nil)
 	_ authkit.TicketStore      = (*DB)(nil)

@@ -96,20 +96,12 @@ func encodeRoles(roles []string) (string, error) {
 
 // CreateUser implements [authkit.UserStore].
 func (db *DB) CreateUser(ctx context.Context, u authkit.StoredUser) error {
-	if u.ID == "" {
-		return failure(errUserID)
-	}
-	if !storable(u.ID, u.Email, u.FullName, string(u.PasswordHash)) || !storable(u.Roles...) {
-		return failure(errUserText)
-	}
-	roles, err := encodeRoles(u.Roles)
+	args, err := db.userArgs(&u)
 	if err != nil {
 		return failure(err)
 	}
 	err = db.run(ctx, func(c conn) error {
-		n, err := c.exec(ctx, `INSERT INTO {users} (tenant, `+userColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)`+c.d.unlessThere(),
-			c.opts.Tenant, u.ID, u.Email, u.FullName, roles, u.Disabled, string(u.PasswordHash), micros(u.ValidFrom), micros(u.CreatedAt), micros(u.UpdatedAt),
-			micros(u.EmailVerifiedAt), micros(u.LockedUntil))
+		n, err := c.exec(ctx, `INSERT INTO {users} (tenant, `+userColumns+`) VALUES `+userValues+c.d.unlessThere(), args...)
 		if err == nil && n == 0 {
 			return errUserID
 		}

@@ -127,7 +127,9 @@ func (c *call) kit(cfg authkit.Config) (*authkit.Kit, error) {
 		cfg.Secret = []byte(rand.Text() + rand.Text())
 	}
 	cfg.Passwords.MinLength, cfg.AdminRole = c.minPassword, c.adminRole
-	cfg.Logger = slog.New(slog.DiscardHandler) // every failure is an error, too
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler) // every failure is an error, too
+	}
 	kit, err := authkit.New(cfg)
 	if err != nil {
 		return nil, usagef("%s", strings.ReplaceAll(err.Error(), "\n", "; "))

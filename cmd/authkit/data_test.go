@@ -77,6 +77,25 @@ func TestImportAndRehashReport(t *testing.T) {
 	})
 }
 
+// FR-18: rows as other databases and frameworks write them.
+func TestImportOfOthers(t *testing.T) {
+	t.Parallel()
+	tl := onSQLite(t)
+	lines := "\ufeff" + `{"id":17,"email":"a@example.com","disabled":1,"password_hash":"!4Yx0t","created_at":"2020-01-02 03:04:05"}` + "\r\n" +
+		`{"id":"18","email":"b@example.com","disabled":0,"password_hash":null,"roles":null,"created_at":"2020-01-02T03:04:05.25"}` + "\n" +
+		`{"id":900719925474099300,"email":"c@example.com","disabled":"true","password_hash":"!","created_at":"2020-01-02 05:04:05+02"}` + "\n" +
+		`{"email":"d@example.com","disabled":null,"created_at":"2020-01-02","updated_at":null,"roles":["ROLE_ADMIN"]}`
+	require.Equal(t, "read\timported\tskipped\n4\t4\t0\n", tl.ok(lines, "import"))
+	listed := tl.ok("", "list-users")
+	for _, want := range []string{
+		"17\ta@example.com\t\t\ttrue\t2020-01-02T03:04:05Z", "18\tb@example.com\t\t\tfalse\t2020-01-02T03:04:05Z",
+		"900719925474099300\tc@example.com\t\t\ttrue\t2020-01-02T03:04:05Z", "d@example.com\t\tROLE_ADMIN\tfalse\t2020-01-02T00:00:00Z",
+	} {
+		require.Contains(t, listed, want)
+	}
+	require.Contains(t, tl.ok("", "rehash-report"), "none\t4\tfalse\n")
+}
+
 // TestImportFaults: what is wrong is told by line, nothing is imported, and nothing of it is shown.
 func TestImportFaults(t *testing.T) {
 	t.Parallel()
@@ -84,15 +103,18 @@ func TestImportFaults(t *testing.T) {
 	tl.secrets = append(tl.secrets, "hunter2")
 	for name, tc := range map[string]struct{ lines, want string }{
 		"no JSON":             {"\n{}x\nhunter2", "line 2: more than one JSON object; line 3: not a JSON object of id, email"},
-		"an unknown name":     {`{"email": "a@example.com", "password": "hunter2"}`, "line 1: not a JSON object of id, email"},
-		"a wrong type":        {`{"email": "a@example.com", "roles": "hunter2"}`, "line 1: not a JSON object"},
+		"an unknown name":     {`{"email": "a@example.com", "password": "hunter2"}`, `line 1: "password": unknown; the members are id, email`},
+		"a wrong type":        {`{"email": "a@example.com", "roles": "hunter2"}`, `line 1: "roles": not a list of texts`},
+		"several members":     {`{"id":1.5,"email": "a@example.com", "disabled": "hunter2"}` + "\n" + `{"email":7,"created_at":"hunter2"}`, `line 1: "id": not a text or a whole number; line 1: "disabled": not true, false, 0 or 1; line 2: "email": not a text; line 2: "created_at": not a time`},
+		"a member twice":      {`{"email": "a@example.com", "email": "b@example.com"}`, `line 1: "email": there twice`},
+		"several accounts":    {`{"email": "hunter"}` + "\n" + `{"email": "a@example.com"}` + "\n" + `{"email": "a@example.com","full_name":"\u0000"}`, "line 1: authkit: invalid input: email: must be an e-mail address; line 3: authkit: invalid input: full_name"},
 		"an unknown scheme":   {`{"email": "a@example.com"}` + "\n\n" + `{"email": "b@example.com", "password_hash": "hunter2"}`, "line 3: authkit: password hash of an unknown scheme; bcrypt"},
 		"a broken hash":       {`{"email": "b@example.com", "password_hash": "$2a$12$hunter2"}`, "line 1: authkit: malformed password hash"},
 		"no address":          {`{"email": "hunter"}`, "line 1: authkit: invalid input: email"},
 		"the same address":    {accounts(2) + accounts(1), "line 3: authkit: e-mail taken"},
 		"a line without end":  {strings.Repeat("x", 2<<20), "line 1: bufio.Scanner: token too long"},
 		"wrong throughout":    {strings.Repeat("x\n", 100), "line 10: "},
-		"no account but text": {"null", "line 1: authkit: invalid input: email"},
+		"no account but text": {"null", "line 1: not a JSON object"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

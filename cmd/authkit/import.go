@@ -4,12 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"github.com/authkit-go/authkit"
 )
@@ -19,18 +17,6 @@ const (
 	maxImportLine = 1 << 20
 	maxLineFaults = 10
 )
-
-// A record is a line of an import.
-type record struct {
-	ID           string    `json:"id"`
-	Email        string    `json:"email"`
-	FullName     string    `json:"full_name"`
-	Roles        []string  `json:"roles"`
-	Disabled     bool      `json:"disabled"`
-	PasswordHash string    `json:"password_hash"`
-	CreatedAt    time.Time `json:"created_at"`
-	UpdatedAt    time.Time `json:"updated_at"`
-}
 
 // rows are accounts to import, and the lines that they are from.
 type rows struct {
@@ -129,8 +115,15 @@ func (r *rows) skipExisting(ctx context.Context, store authkit.UserStore) (skipp
 	return skipped, nil
 }
 
-// locate says on which line an import failed, of rows from the one given on.
+// locate says on which lines an import failed, of rows from the one given on.
 func (r *rows) locate(err error, from int) error {
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		var errs []error
+		for _, err := range several.Unwrap() {
+			errs = append(errs, r.locate(err, from))
+		}
+		return errors.Join(errs...)
+	}
 	failed, ok := errors.AsType[*authkit.ImportError](err)
 	if !ok {
 		return err
@@ -145,8 +138,8 @@ func (r *rows) locate(err error, from int) error {
 	return fmt.Errorf("line %d: %w%s", r.lines[from+failed.Row], failed.Err, hint)
 }
 
-// readRows reads the lines. What is wrong with their form is told of several at once, without
-// what is in them.
+// readRows reads the lines. It reports errors of several lines at once, without the values in
+// them. It skips a byte order mark.
 func readRows(r io.Reader) (*rows, error) {
 	all := new(rows)
 	var errs []error
@@ -155,42 +148,26 @@ func readRows(r io.Reader) (*rows, error) {
 	line := 0
 	for scan.Scan() {
 		line++
-		if len(bytes.TrimSpace(scan.Bytes())) == 0 {
+		text := scan.Bytes()
+		if line == 1 {
+			text = bytes.TrimPrefix(text, []byte("\ufeff"))
+		}
+		if len(bytes.TrimSpace(text)) == 0 {
 			continue
 		}
-		rec, err := readRecord(scan.Bytes())
-		if err != nil {
+		u, faults := readAccount(text)
+		for _, err := range faults {
 			if errs = append(errs, fmt.Errorf("line %d: %w", line, err)); len(errs) == maxLineFaults {
 				return nil, errors.Join(errs...)
 			}
-			continue
 		}
 		all.lines = append(all.lines, line)
-		all.users = append(all.users, authkit.StoredUser{
-			User: authkit.User{
-				ID: rec.ID, Email: rec.Email, FullName: rec.FullName, Roles: rec.Roles, Disabled: rec.Disabled,
-				CreatedAt: rec.CreatedAt, UpdatedAt: rec.UpdatedAt,
-			},
-			PasswordHash: authkit.PasswordHash(rec.PasswordHash),
-		})
+		all.users = append(all.users, u)
 	}
 	if err := scan.Err(); err != nil {
 		errs = append(errs, fmt.Errorf("line %d: %w", line+1, err))
 	}
 	return all, errors.Join(errs...)
-}
-
-// readRecord reads a line. The errors of package json may quote it.
-func readRecord(line []byte) (rec record, err error) {
-	dec := json.NewDecoder(bytes.NewReader(line))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&rec); err != nil {
-		return rec, errors.New("not a JSON object of id, email, full_name, roles, disabled, password_hash, created_at and updated_at")
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return rec, errors.New("more than one JSON object")
-	}
-	return rec, nil
 }
 
 // nowhere is a store that has nothing, and takes everything without keeping it.

@@ -20,7 +20,7 @@ import (
 
 // tokenLife is how long a token can be good after its key was replaced: the longest life, and the
 // leeway on both sides.
-const tokenLife = authkit.RevocationLife
+const tokenLife = time.Hour + 2*time.Minute
 
 func hashPassword(ctx context.Context, c *call) error {
 	c.hasherFlags()

@@ -289,7 +289,7 @@ func TestUsage(t *testing.T) {
 		{"create-user -email ann@example.com", "a first line\nanother line\n", 1, "more than one line"},
 		{"create-user -email ann@example.com", strings.Repeat("x", 5000), 1, "more than 4096 bytes"},
 		{"create-user -email ann@example.com", strings.Repeat("x", 73), 1, "at most 72 bytes"},
-		{"create-user -email ann@example.com -role Admin", password, 1, "roles: must be roles of this service"},
+		{"create-user -email ann@example.com -role ad/min", password, 1, "roles: must be roles of this service"},
 		{"create-user -email ann@example.com -cost 4", password, 2, "bcrypt cost 4: use 10 to 15"},
 		{"create-user -email ann@example.com -scheme md5", password, 2, "argon2id or pbkdf2-sha256"},
 		{"create-user -email ann@example.com -scheme argon2id -cost 3", password, 2, "-cost is for bcrypt"},

@@ -108,6 +108,11 @@ func TestDotenv(t *testing.T) {
 		"ADDR": "a:1", "SECRET_KEY": "with # and = in it", "USERS_FILE": "u.json", "EMPTY": "", "EQUALS": "a=b", "HASH": "a # b",
 	}, values)
 
+	write("\ufeffADDR=a:1\r\n") // as some editors write it
+	values, err = readDotenv(path)
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"ADDR": "a:1"}, values)
+
 	for _, line := range []string{"a secret alone", "=secret", "A B=secret", `A="secret`, `A='`} {
 		write("A=b\n" + line)
 		_, err = readDotenv(path)

@@ -10,7 +10,8 @@ import (
 
 // readDotenv reads the assignments of a .env file: one NAME=value a line, an
 // optional "export" before it, quotes around the value if it needs them, and
-// comments on lines of their own. A file that is not there is an empty one.
+// comments on lines of their own. A byte order mark at the beginning is skipped. A file that
+// is not there is an empty one.
 // Errors name the line and never show it, for it may hold the secret.
 func readDotenv(path string) (map[string]string, error) {
 	text, err := os.ReadFile(path)
@@ -22,7 +23,7 @@ func readDotenv(path string) (map[string]string, error) {
 	}
 	values := make(map[string]string)
 	number := 0
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(strings.TrimPrefix(string(text), "\ufeff")) {
 		number++
 		line = strings.TrimSpace(line)
 		if line == "" || strings.HasPrefix(line, "#") {

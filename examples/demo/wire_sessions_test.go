@@ -215,8 +215,11 @@ func (w *walk) sessions(t *testing.T) {
 	})
 	t.Run("unknown ones", func(t *testing.T) {
 		token := w.issued(t, w.do(t, login)).access
-		for _, id := range []string{"x", "%2Fx", "%00", "%ff", "%20", "*", strings.Repeat("x", 4000)} {
+		for _, id := range []string{"x", "%ff", "%20", "*", strings.Repeat("x", 4000)} {
 			end("/users/me/sessions/"+id, token).isProblem(t, http.StatusNotFound, "Session not found")
+		}
+		for _, id := range []string{"%2Fx", "%00"} { // FR-01
+			end("/users/me/sessions/"+id, token).isProblem(t, http.StatusBadRequest, "The path of the request is ambiguous")
 		}
 		w.lives(t, token)
 	})

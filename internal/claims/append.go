@@ -56,6 +56,7 @@ func Append(dst []byte, s *Set, extra []byte) ([]byte, error) {
 	dst = appendText(dst, "uid", s.UserID)
 	dst = appendText(dst, "sid", s.SessionID)
 	dst = appendText(dst, "client_id", s.ClientID)
+	dst = appendText(dst, "tenant", s.Tenant)
 	dst = appendDate(dst, "auth_time", s.AuthTime)
 	if s.Methods != "" {
 		dst = append(appendName(dst, "amr"), s.Methods...)

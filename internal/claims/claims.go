@@ -24,7 +24,7 @@ const MaxDate = 100_000_000_000
 // zero means that the claim is absent. Strings may share the payload's memory.
 type Set struct {
 	Subject, UserID, ID, Issuer    string
-	SessionID, ClientID            string
+	SessionID, ClientID, Tenant    string
 	Audience, Roles                []string
 	IssuedAt, ExpiresAt, NotBefore int64
 	AuthTime                       int64
@@ -69,6 +69,7 @@ const (
 	nameClient
 	nameAuthTime
 	nameAMR
+	nameTenant
 )
 
 func nameOf(s string) name {
@@ -99,6 +100,8 @@ func nameOf(s string) name {
 		return nameAuthTime
 	case "amr":
 		return nameAMR
+	case "tenant":
+		return nameTenant
 	}
 	return 0
 }
@@ -118,6 +121,8 @@ func (s *Set) text(n name) *string {
 		return &s.SessionID
 	case nameClient:
 		return &s.ClientID
+	case nameTenant:
+		return &s.Tenant
 	}
 	return nil
 }
@@ -149,6 +154,7 @@ func decode(payload string) (Set, error) {
 		ok := true
 		switch {
 		case n == 0:
+		case string(m.Value) == "null" && n != nameSub && n != nameExp: // the claim is absent
 		case n == nameRoles:
 			s.Roles, ok = stringList(m.Value)
 		case n == nameAMR: // of another form it says nothing
@@ -157,6 +163,7 @@ func decode(payload string) (Set, error) {
 			}
 		case n == nameAuthTime:
 			s.AuthTime, _ = dateValue(m.Value)
+		case n == nameNbf && isZero(m.Value): // since 1970, as if it were absent
 		case n == nameAud:
 			if one, isOne := stringValue(m.Value); isOne {
 				s.Audience = []string{one}
@@ -250,6 +257,15 @@ func stringList(raw json.RawMessage) ([]string, bool) {
 		list[i] = s
 	}
 	return list, true
+}
+
+// isZero reports whether a number is zero.
+func isZero(raw json.RawMessage) bool {
+	if raw[0] != '0' {
+		return false
+	}
+	f, err := strconv.ParseFloat(string(raw), 64)
+	return err == nil && f == 0
 }
 
 // dateValue reads a NumericDate (RFC 7519 section 2), dropping the fraction. It

@@ -29,6 +29,11 @@ func TestParse(t *testing.T) {
 			"all, spread out", `{ "nbf" : 3.9 , "exp" : 2e0 , "iat" : 10e-1 , "roles" : [ "x" , "\u0079" ] , "aud" : [ "a" ] , "iss" : "i" , "jti" : "\u006a" , "uid" : "u" , "client_id" : "c" , "s\u0069d" : "n" , "sub" : "s" }`,
 			claims.Set{Subject: "s", UserID: "u", SessionID: "n", ClientID: "c", ID: "j", Issuer: "i", Audience: []string{"a"}, Roles: []string{"x", "y"}, IssuedAt: 1, ExpiresAt: 2, NotBefore: 3},
 		},
+		// FR-18: what RFC 7519 allows and others write.
+		{"null", `{"sub":"s","uid":null,"sid":null,"client_id":null,"tenant":null,"jti":null,"iss":null,"aud":null,"roles":null,"iat":null,"nbf":null,"auth_time":null,"amr":null}`, claims.Set{Subject: "s"}},
+		{"null, spread out", `{"sub" : "s" , "sid" : null }`, claims.Set{Subject: "s"}},
+		{"nbf of zero", `{"nbf":0,"exp":2}`, claims.Set{ExpiresAt: 2}},
+		{"nbf of zero in other forms", `{"nbf":0.0e7,"exp":2}`, claims.Set{ExpiresAt: 2}},
 		{"empty texts", `{"sub":"","uid":"","jti":"","iss":"","aud":""}`, claims.Set{Audience: []string{""}}},
 		{"empty lists", `{"aud":[],"roles":[]}`, claims.Set{Audience: []string{}, Roles: []string{}}},
 		{"lists of nothing", `{"aud":["",""],"roles":[""]}`, claims.Set{Audience: []string{"", ""}, Roles: []string{""}}},
@@ -61,12 +66,14 @@ func TestParseRefuses(t *testing.T) {
 		`{"x":1,"x":1}`, `{"x":1,"\u0078":1}`, `{"":1,"":1}`, `{"sub":"a","sub":"a"}`, `{"sub":"a","s\u0075b":"a"}`, `{"s\u0075b":"a","sub":"a"}`,
 		`{"\ud800":1,"\udc00":1}`, // both U+FFFD
 		`{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1,"a":1}`, `{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1,"i":1,"i":1}`,
-		`{"roles":"x"}`, `{"roles":null}`, `{"roles":{}}`, `{"roles":[1]}`, `{"roles":["x",null]}`, `{"roles":["x",]}`, `{"roles":[,"x"]}`, `{"roles":["x"`, `{"roles":["x"}`, `{"roles":[`,
-		`{"roles":["x" "y"]}`, `{"aud":1}`, `{"aud":null}`, `{"aud":{}}`, `{"aud":[1]}`, `{"aud":["x",["y"]]}`, `{"aud":true}`, `{"aud":`, `{"aud":"x`,
+		`{"roles":"x"}`, `{"roles":{}}`, `{"roles":[1]}`, `{"roles":["x",null]}`, `{"roles":["x",]}`, `{"roles":[,"x"]}`, `{"roles":["x"`, `{"roles":["x"}`, `{"roles":[`,
+		`{"roles":["x" "y"]}`, `{"aud":1}`, `{"aud":{}}`, `{"aud":[1]}`, `{"aud":["x",["y"]]}`, `{"aud":true}`, `{"aud":`, `{"aud":"x`,
 	}
 	for _, name := range []string{"sub", "uid", "jti", "iss"} {
 		for _, value := range []string{`1`, `null`, `true`, `[]`, `["x"]`, `{}`, `"x`, `x`} {
-			payloads = append(payloads, `{"`+name+`":`+value+`}`)
+			if value != "null" || name == "sub" {
+				payloads = append(payloads, `{"`+name+`":`+value+`}`)
+			}
 		}
 	}
 	for _, name := range []string{"iat", "exp", "nbf"} {
@@ -74,6 +81,9 @@ func TestParseRefuses(t *testing.T) {
 			`"1"`, `""`, `null`, `true`, `[]`, `[1]`, `{}`, `0`, `-0`, `0.0`, `0.5`, `-1`, `-1e5`, `01`, `1.`, `.1`, `1e`, `+1`, `0x1`, `1_0`,
 			`100000000000`, `1e11`, `999999999999999`, `9999999999999999`, `18446744073709551617`, `1e300`, `1e309`, `1e-400`, `NaN`, `Infinity`, `1 2`, `1x`, ``,
 		} {
+			if value == "null" && name != "exp" || name == "nbf" && (value == "0" || value == "0.0") {
+				continue // absent: see TestParse
+			}
 			payloads = append(payloads, `{"`+name+`":`+value+`}`, `{"`+name+`":`+value+`,"sub":"s"}`)
 		}
 		payloads = append(payloads, `{"`+name+`":1,"`+name+`":1}`, `{"`+name+`":1`)
@@ -256,7 +266,7 @@ func FuzzAppend(f *testing.F) {
 	f.Fuzz(func(t *testing.T, sub, uid, sid, jti, iss, aud, roles string, iat, exp, nbf int64, name, value string) {
 		date := func(n int64) int64 { return max(n, -n) % claims.MaxDate }
 		set := claims.Set{
-			Subject: sub, UserID: uid, SessionID: sid, ClientID: uid, ID: jti, Issuer: iss, Roles: strings.Split(roles, ","),
+			Subject: sub, UserID: uid, SessionID: sid, ClientID: uid, Tenant: uid, ID: jti, Issuer: iss, Roles: strings.Split(roles, ","),
 			IssuedAt: max(0, date(iat)), ExpiresAt: max(0, date(exp)), NotBefore: max(0, date(nbf)),
 		}
 		if aud != "" {

@@ -48,3 +48,11 @@ func TestTransactor(t *testing.T) {
 		storetest.TestTransactor(t, func(t *testing.T) storetest.TransactorStore { return newStore(t, d) })
 	})
 }
+
+// ST-03: likewise.
+func TestUserBatchStore(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, d database) {
+		storetest.TestUserBatchStore(t, func(t *testing.T) storetest.BatchStore { return newStore(t, d) })
+	})
+}
