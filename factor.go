@@ -174,13 +174,14 @@ func (k *Kit) answer(ctx context.Context, l *login, token, method, response stri
 	if err := k.mayLogIn(&l.user); err != nil {
 		return err
 	}
-	err = k.throttled(ctx, Attempt{Action: ActionCode, Account: l.user.Email}, func() error {
+	err = k.throttled(ctx, Attempt{Action: ActionCode, Account: l.user.Email}, func(t *trial) error {
 		switch err := k.factors[at].Verify(ctx, p.UserID, response); {
 		case errors.Is(err, ErrInvalidCode):
 			return errWrongCode
 		case err != nil:
 			return unavailable(ctx, err)
 		}
+		t.compared = true
 		// The first of several answers consumes the pending login, and the others fail.
 		switch err := k.tickets.ConsumeTicket(ctx, ticketLogin, ticket.ID, now()); {
 		case errors.Is(err, ErrTicketNotFound):

@@ -81,8 +81,8 @@ type login struct {
 func (k *Kit) Login(ctx context.Context, email, password string) (Token, error) {
 	email, _ = NormalizeEmail(email) // empty if it is none: no account has that
 	const tries = 2                  // a concurrent rehash is no reason to refuse a login
-	return k.logIn(ctx, Attempt{Action: ActionLogin, Account: email}, tries, func(ctx context.Context, l *login) (err error) {
-		l.user, err = k.checkPassword(ctx, email, password)
+	return k.logIn(ctx, Attempt{Action: ActionLogin, Account: email, Guess: NewGuess(password)}, tries, func(ctx context.Context, t *trial, l *login) (err error) {
+		l.user, err = k.checkPassword(ctx, t, email, password)
 		l.proof = Proof{UserID: l.user.ID, Methods: []string{MethodPassword}, Version: l.user.Version}
 		return err
 	})
@@ -96,18 +96,21 @@ func (k *Kit) Login(ctx context.Context, email, password string) (Token, error) 
 // The function prove is called at most once. If the user could not be authenticated, it
 // returns ErrInvalidCredentials, ErrInvalidTicket, ErrInvalidCode, or an error that wraps one
 // of them. Such an attempt counts as a failure. It takes the same time whether or not the
-// account exists. If a store failed, it returns an error that wraps ErrUnavailable.
+// account exists. If a store failed, it returns an error that wraps ErrUnavailable. An attempt
+// with any other error does not count against the account, so a response that was compared
+// and is wrong must return one of the three even if ctx is done.
 //
 // If a.Account is not empty, it must be the e-mail of the user whom prove authenticates;
 // otherwise the login fails.
 //
 // The errors are those of [Kit.Login], and any other error of prove.
 func (k *Kit) LoginWith(ctx context.Context, a Attempt, prove func(context.Context) (Proof, error)) (Token, error) {
-	return k.logIn(ctx, a, 1, func(ctx context.Context, l *login) error {
+	return k.logIn(ctx, a, 1, func(ctx context.Context, t *trial, l *login) error {
 		proof, err := prove(ctx)
 		if err != nil {
 			return err
 		}
+		t.compared = true
 		if len(proof.Methods) == 0 {
 			return errors.New("authkit: LoginWith: a Proof without Methods")
 		}
@@ -133,12 +136,12 @@ func (k *Kit) LoginWith(ctx context.Context, a Attempt, prove func(context.Conte
 
 // logIn is the one path of every login. It tries again, up to the number of tries, if the
 // account changed between the proof and the end of the login.
-func (k *Kit) logIn(ctx context.Context, a Attempt, tries int, prove func(context.Context, *login) error) (Token, error) {
+func (k *Kit) logIn(ctx context.Context, a Attempt, tries int, prove func(context.Context, *trial, *login) error) (Token, error) {
 	var l login
-	err := k.throttled(ctx, a, func() error {
+	err := k.throttled(ctx, a, func(t *trial) error {
 		for try := 1; ; try++ {
 			l = login{attempt: a}
-			err := prove(ctx, &l)
+			err := prove(ctx, t, &l)
 			if err == nil {
 				err = k.proceed(ctx, &l)
 			}
