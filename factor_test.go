@@ -74,21 +74,21 @@ func TestChallengeAndThrottle(t *testing.T) {
 		_, err := kit.LoginWith(t.Context(), authkit.Attempt{Action: action, Account: email}, prove)
 		var pending *authkit.ChallengeError
 		require.ErrorAs(t, err, &pending)
-		require.Equal(t, []string{"begin"}, throttled.calls)
+		require.Equal(t, []string{"begin", "failed"}, throttled.calls)
 
 		_, err = kit.AnswerChallenge(t.Context(), pending.Token, "otp", "2")
 		require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
-		require.Equal(t, []string{"begin", "begin"}, throttled.calls)
+		require.Equal(t, []string{"begin", "failed"}, throttled.calls[2:])
 		factor.err = errors.New("no connection")
 		_, err = kit.AnswerChallenge(t.Context(), pending.Token, "otp", "1")
 		require.ErrorIs(t, err, authkit.ErrUnavailable)
-		require.Equal(t, []string{"begin", "begin", "begin", "end false"}, throttled.calls)
+		require.Equal(t, []string{"begin", "undecided"}, throttled.calls[4:])
 		factor.err = nil
 		_, err = kit.AnswerChallenge(t.Context(), pending.Token, "otp", "1")
 		require.NoError(t, err)
-		require.Equal(t, []string{"begin", "end true", "end true"}, throttled.calls[4:])
-		require.Equal(t, authkit.Attempt{Action: authkit.ActionCode, Account: email}, throttled.attempts[5])
-		require.Equal(t, authkit.Attempt{Action: action, Account: email}, throttled.attempts[6])
+		require.Equal(t, []string{"begin", "succeeded", "succeeded"}, throttled.calls[6:])
+		require.Equal(t, authkit.Attempt{Action: authkit.ActionCode, Account: email}, throttled.attempts[7])
+		require.Equal(t, authkit.Attempt{Action: action, Account: email}, throttled.attempts[8])
 	}
 }
 

@@ -146,11 +146,10 @@ func (k *Kit) throttled(ctx context.Context, a Attempt, attempt func(*trial) err
 	}
 	var t trial
 	err = attempt(&t)
-	outcome := t.outcome(ctx, err)
-	if outcome != AttemptUndecided && !errors.Is(err, errWrongPassword) {
-		a.Guess = Guess{} // it may be the right password, which no throttle may keep
+	if !errors.Is(err, errWrongPassword) {
+		a.Guess = Guess{} // it may be the right password, of which a throttle keeps nothing
 	}
-	k.settle(ctx, a, outcome)
+	k.settle(ctx, a, t.outcome(ctx, err))
 	return err
 }
 

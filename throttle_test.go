@@ -128,7 +128,7 @@ func TestThrottleIsTold(t *testing.T) {
 			require.Equal(t, []string{"begin", c.want}, fake.calls)
 			begun := authkit.Attempt{Action: authkit.ActionLogin, Account: c.account, Client: client, Guess: authkit.NewGuess(c.password)}
 			ended := begun
-			if c.want == "failed" && (c.password != "wrong" || name == "unknown user") {
+			if c.want != "failed" || c.password != "wrong" || name == "unknown user" {
 				ended.Guess = authkit.Guess{}
 			}
 			require.Equal(t, []authkit.Attempt{begun, ended}, fake.attempts)
