@@ -423,6 +423,79 @@ func TestThrottleTwoInstances(t *testing.T) {
 	require.EqualValues(t, 5, guesses.Load())
 }
 
+// Right logins at once through three instances all succeed, and none of them counts.
+func TestThrottleRightLoginsThroughInstances(t *testing.T) {
+	t.Parallel()
+	a := dial(t)
+	first, prefix := openThrottle(t, a)
+	instances := []*instance{newInstance(t, first, false)}
+	for range 2 {
+		instances = append(instances, newInstance(t, throttleOn(t, dial(t), prefix), false))
+	}
+	for _, in := range instances {
+		_, err := in.kit.CreateUser(t.Context(), authkit.User{Email: "user@example.com"}, "the right password")
+		require.NoError(t, err)
+	}
+	var all sync.WaitGroup
+	for i := range 60 {
+		all.Go(func() {
+			ctx := authkit.WithClient(t.Context(), authkit.ClientInfo{Address: fmt.Sprint("192.0.2.", i%7)})
+			if _, err := instances[i%3].kit.Login(ctx, "user@example.com", "the right password"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	for i := range 5 {
+		require.ErrorIs(t, instances[i%3].login(t.Context(), "user@example.com", fmt.Sprint("198.51.100.", i)), authkit.ErrInvalidCredentials)
+	}
+	var refused *authkit.ThrottledError
+	require.ErrorAs(t, instances[0].login(t.Context(), "user@example.com", "198.51.100.9"), &refused)
+}
+
+// ST-08: a dump contains no password that failed, and no digest of one from an unknown place. At a
+// known place it contains 16 bits, which differ for another account and another secret.
+func TestThrottleDumpHoldsNoGuess(t *testing.T) {
+	t.Parallel()
+	client := dial(t)
+	guesses := map[string]bool{}
+	for _, secret := range []string{"0d7fa9c4e1b2835f96a0c7d4e8b1f352", "another secret of 32 bytes or so"} {
+		s, prefix := openThrottle(t, client)
+		limits, err := throttle.New(throttle.Config{Store: s, Secret: []byte(secret)})
+		require.NoError(t, err)
+		for _, account := range []string{"ann@example.com", "bob@example.com"} {
+			a := authkit.Attempt{Action: authkit.ActionLogin, Account: account, Guess: authkit.NewGuess("hunter2")}
+			for _, known := range []bool{false, true} {
+				a.Client.Address = "192.0.2.1"
+				for _, outcome := range []authkit.AttemptOutcome{authkit.AttemptSucceeded, authkit.AttemptFailed} {
+					if !known && outcome == authkit.AttemptSucceeded {
+						continue
+					}
+					require.NoError(t, limits.Begin(t.Context(), a))
+					require.NoError(t, limits.End(t.Context(), a, outcome))
+				}
+				for _, key := range keys(t, client, prefix) {
+					value, err := client.Get(t.Context(), key).Result()
+					require.NoError(t, err)
+					require.NotContains(t, value, "hunter2")
+					fields := strings.Fields(value)
+					if len(fields) != 6 {
+						continue
+					}
+					guess := fields[5]
+					if fields[2] == "0" { // not a known source
+						require.Equal(t, "0", guess)
+					} else if guess != "0" {
+						require.LessOrEqual(t, len(guess), 5)
+						guesses[guess] = true
+					}
+				}
+			}
+		}
+	}
+	require.Len(t, guesses, 4)
+}
+
 // ST-08: the stored keys contain no account and no address.
 func TestThrottleDumpNamesNobody(t *testing.T) {
 	t.Parallel()

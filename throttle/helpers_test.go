@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -26,6 +27,8 @@ type countingHasher struct {
 	mu     sync.Mutex
 	total  int
 	before func() // called before each, if not nil
+	slow   time.Duration
+	hold   chan struct{} // each waits until it is closed, if it is not nil
 }
 
 func (h *countingHasher) Hash(password string) (authkit.PasswordHash, error) {
@@ -33,6 +36,12 @@ func (h *countingHasher) Hash(password string) (authkit.PasswordHash, error) {
 }
 
 func (h *countingHasher) Verify(password string, hash authkit.PasswordHash) error {
+	if h.slow > 0 {
+		time.Sleep(h.slow)
+	}
+	if h.hold != nil {
+		<-h.hold
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.before != nil {

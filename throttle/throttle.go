@@ -305,11 +305,13 @@ func (t *Throttle) try(ctx context.Context, a authkit.Attempt) (v Verdict, err e
 	return v, err
 }
 
-// wait tries again while only open attempts are in the way.
+// wait tries again while only open attempts are in the way. It counts its pauses and not the
+// time, so that a program that stood still does not give up.
 func (t *Throttle) wait(ctx context.Context, a authkit.Attempt, v Verdict) (Verdict, error) {
-	end := time.Now().Add(openWait)
 	var err error
-	for pause := firstPause; err == nil && v.Open && v.Bucket == 0 && time.Now().Before(end); pause = min(2*pause, lastPause) {
+	pause := firstPause
+	for waited := time.Duration(0); err == nil && v.Open && v.Bucket == 0 && waited < openWait; pause = min(2*pause, lastPause) {
+		waited += pause
 		select {
 		case <-time.After(pause):
 			v, err = t.try(ctx, a)
