@@ -156,7 +156,7 @@ func (k *Kit) throttled(ctx context.Context, a Attempt, attempt func(*trial) err
 // outcome returns how an attempt with an error ended. A login that needs a second factor
 // counts as a failure until the user has answered, so that a guessed password does not allow
 // unlimited guesses at codes (MF-13). A client that hangs up after the comparison counts as a
-// failure (LO-08). An attempt that ended before is undecided, whatever ended it.
+// failure (LO-08). An attempt that ended before is undecided, also if its client has left.
 func (t *trial) outcome(ctx context.Context, err error) AttemptOutcome {
 	_, challenged := errors.AsType[*ChallengeError](err)
 	switch {
@@ -169,7 +169,7 @@ func (t *trial) outcome(ctx context.Context, err error) AttemptOutcome {
 	return AttemptUndecided
 }
 
-// settle reports the outcome of an attempt. The login stands whatever the throttle returns.
+// settle reports the outcome of an attempt. An error of the throttle does not fail the login.
 func (k *Kit) settle(ctx context.Context, a Attempt, outcome AttemptOutcome) {
 	ctx = context.WithoutCancel(ctx)
 	if err := k.throttle.End(ctx, a, outcome); err != nil {

@@ -51,8 +51,8 @@ func counts(t *testing.T, store audit.Store, kind authkit.EventKind) (entries in
 	return entries, events
 }
 
-// FR-02: a user who is refused in a loop, at any rate, loses nobody's events, and does not turn
-// logins into 503 behind FailClosed.
+// FR-02: a user who is refused in a loop, at any rate, does not cause the loss of events, and does
+// not turn logins into 503 behind FailClosed.
 func TestDeniedRequestsLoseNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

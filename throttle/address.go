@@ -105,8 +105,9 @@ func forwarded(r *http.Request, sockets bool, trusted []netip.Prefix) string {
 	return client.String()
 }
 
-// onSocket reports whether a connection is one over a Unix socket. The address of its peer is
-// a path or "@". It is not enough by itself, since middleware may have put another text there.
+// onSocket reports whether a request came over a Unix socket. RemoteAddr is then a path or
+// "@". It decides only for servers that do not report the local address, since middleware
+// may have put another text there.
 func onSocket(r *http.Request) bool {
 	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
 		return local.Network() == "unix"

@@ -59,7 +59,7 @@ func TestUnixSocket(t *testing.T) {
 	for name, c := range map[string]struct {
 		trust            func(http.Handler) http.Handler
 		limited          bool
-		far              string // what the proxy sends of the stranger
+		far              string // X-Forwarded-For of the stranger
 		stranger, victim int    // after 20 failures of the stranger
 	}{
 		"no proxy":             {networks, false, "203.0.113.9", 401, 200},
@@ -83,8 +83,8 @@ func TestUnixSocket(t *testing.T) {
 	}
 }
 
-// A text in the place of the peer's address makes no socket of a TCP connection, as where
-// middleware put there what a client wrote.
+// The text in RemoteAddr does not turn a TCP connection into a socket: middleware may have taken
+// it from a header.
 func TestNoSocketByName(t *testing.T) {
 	t.Parallel()
 	trust, err := throttle.TrustSocketProxies()

@@ -56,9 +56,9 @@ type Take struct {
 	// Buckets are the limits: three at most, of different keys.
 	Buckets []Bucket
 
-	// Counter counts consecutive failures, by Curve. Source, if there is one, is a
-	// counter of its own for the place that the attempt comes from. It is used in place of
-	// Counter while it is known: from a success on, for Curve.Known.
+	// Counter counts consecutive failures, by Curve. Source, if there is one, is the
+	// counter of the place that the attempt comes from. It is used in place of Counter
+	// while it is known: from a success on, for Curve.Known.
 	Counter, Source Key
 	Curve           Curve
 

@@ -136,7 +136,7 @@ func defaultRules() map[string]rule {
 		authkit.ActionCode:     guess,
 		authkit.ActionRefresh:  {address: Limit{600, 100 * time.Millisecond}},
 		authkit.ActionRegister: {address: Limit{5, 2 * time.Minute}},
-		// A burst and what comes back within the time: 3 in an hour, 8 + 2 in a day.
+		// At most 3 in any hour, and at most 8 + 2 in any day.
 		authkit.ActionReset: {address: Limit{5, 2 * time.Minute}, account: []Limit{{3, time.Hour}, {8, 8 * time.Hour}}},
 		authkit.ActionHash:  {address: Limit{10, 6 * time.Second}},
 	}
