@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -62,6 +63,7 @@ func (k *Kit) cookieLogin(w http.ResponseWriter, r *http.Request) {
 	case form.Get("grant_type") == grantMFA:
 		token, problem = k.grantAnswer(withClientOf(r), form)
 	default:
+		form.Set("username", strings.TrimSpace(form.Get("username"))) // a phone adds a space
 		token, problem = k.grantPassword(withClientOf(r), form)
 	}
 	if problem != nil {

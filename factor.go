@@ -149,7 +149,7 @@ func (k *Kit) answer(ctx context.Context, l *login, token, method, response stri
 	var ticket Ticket
 	var p pendingLogin
 	// Tokens that name no pending login count against the address.
-	err := k.throttled(ctx, Attempt{Action: ActionCode}, func() (err error) {
+	err := k.throttled(ctx, Attempt{Action: ActionCode}, func(*trial) (err error) {
 		ticket, p, err = k.pending(ctx, l, token, method)
 		return err
 	})
@@ -157,13 +157,14 @@ func (k *Kit) answer(ctx context.Context, l *login, token, method, response stri
 		return err
 	}
 	factor := k.factors[slices.IndexFunc(k.factors, func(f SecondFactor) bool { return f.Method() == method })]
-	err = k.throttled(ctx, Attempt{Action: ActionCode, Account: l.user.Email}, func() error {
+	err = k.throttled(ctx, Attempt{Action: ActionCode, Account: l.user.Email}, func(t *trial) error {
 		switch err := factor.Verify(ctx, p.UserID, response); {
 		case errors.Is(err, ErrInvalidCode):
 			return errWrongCode
 		case err != nil:
 			return unavailable(ctx, err)
 		}
+		t.compared = true
 		// The first of several answers consumes the pending login, and the others fail.
 		switch err := k.tickets.ConsumeTicket(ctx, ticketLogin, ticket.ID, now()); {
 		case errors.Is(err, ErrTicketNotFound):

@@ -74,28 +74,28 @@ func TestChallengeAndThrottle(t *testing.T) {
 		_, err := kit.LoginWith(t.Context(), authkit.Attempt{Action: action, Account: email}, prove)
 		var pending *authkit.ChallengeError
 		require.ErrorAs(t, err, &pending)
-		require.Equal(t, []string{"begin"}, throttled.calls)
+		require.Equal(t, []string{"begin", "failed"}, throttled.calls)
 
 		_, err = kit.AnswerChallenge(t.Context(), pending.Token, "otp", "2")
 		require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
-		require.Equal(t, []string{"begin", "begin", "end true", "begin"}, throttled.calls)
-		require.Equal(t, authkit.Attempt{Action: authkit.ActionCode}, throttled.attempts[1], "the address, for the token")
+		require.Equal(t, []string{"begin", "succeeded", "begin", "failed"}, throttled.calls[2:])
+		require.Equal(t, authkit.Attempt{Action: authkit.ActionCode}, throttled.attempts[2], "the address, for the token")
 		throttled.calls, throttled.attempts = nil, nil
 		factor.err = errors.New("no connection")
 		_, err = kit.AnswerChallenge(t.Context(), pending.Token, "otp", "1")
 		require.ErrorIs(t, err, authkit.ErrUnavailable)
-		require.Equal(t, []string{"begin", "end true", "begin", "end false"}, throttled.calls)
+		require.Equal(t, []string{"begin", "succeeded", "begin", "undecided"}, throttled.calls)
 		factor.err = nil
 		_, err = kit.AnswerChallenge(t.Context(), pending.Token, "otp", "1")
 		require.NoError(t, err)
-		require.Equal(t, []string{"begin", "end true", "begin", "end true", "end true"}, throttled.calls[4:])
+		require.Equal(t, []string{"begin", "succeeded", "begin", "succeeded", "succeeded"}, throttled.calls[4:])
 		require.Equal(t, authkit.Attempt{Action: authkit.ActionCode, Account: email}, throttled.attempts[7])
 		require.Equal(t, authkit.Attempt{Action: action, Account: email}, throttled.attempts[8])
 
 		_, err = kit.AnswerChallenge(t.Context(), "no.token", "otp", "1")
 		require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
 		require.Equal(t, authkit.Attempt{Action: authkit.ActionCode}, throttled.attempts[9])
-		require.Len(t, throttled.calls, 10, "it stays a failure of the address")
+		require.Equal(t, []string{"begin", "failed"}, throttled.calls[9:])
 	}
 }
 

@@ -111,7 +111,7 @@ func (k *Kit) formGrant(ctx context.Context, form url.Values) (Token, error) {
 	if token := form.Get("mfa_token"); token != "" {
 		return k.AnswerChallenge(ctx, token, form.Get("mfa_method"), form.Get("mfa_response"))
 	}
-	return k.Login(ctx, form.Get("username"), form.Get("password"))
+	return k.Login(ctx, strings.TrimSpace(form.Get("username")), form.Get("password"))
 }
 
 // returnOf returns the path to go to after a login: that of the form or of the query, but never

@@ -94,6 +94,24 @@ func TestFormLogin(t *testing.T) {
 	require.Panics(t, func() { s.kit.FormLoginHandler(nil) })
 }
 
+// Space around an address is the phone's, in the forms that people fill in. It is not removed from
+// a password, nor by the token endpoint.
+func TestLoginFormSpace(t *testing.T) {
+	t.Parallel()
+	s := newFormSite(t)
+	spaced := " \t" + email + "\u00a0 "
+	require.Equal(t, http.StatusSeeOther, s.do("POST", "/login", form("username", spaced, "password", password)).Code)
+	require.Equal(t, http.StatusUnauthorized, s.do("POST", "/login", form("username", spaced, "password", password+" ")).Code)
+	require.Equal(t, http.StatusUnauthorized, s.do("POST", "/login", form("username", "user @example.com", "password", password)).Code)
+	for status, h := range map[int]http.Handler{http.StatusOK: s.kit.RefreshCookieHandler(), http.StatusUnauthorized: s.kit.TokenHandler()} {
+		r := httptest.NewRequest("POST", "/", strings.NewReader(form("username", spaced, "password", password)))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		require.Equal(t, status, w.Code)
+	}
+}
+
 // An account that may not log in, and a client that tries too often.
 func TestFormLoginRefuses(t *testing.T) {
 	t.Parallel()

@@ -84,8 +84,8 @@ type login struct {
 func (k *Kit) Login(ctx context.Context, email, password string) (Token, error) {
 	email, _ = NormalizeEmail(email) // empty if it is none: no account has that
 	const tries = 2                  // a concurrent rehash is no reason to refuse a login
-	return k.logIn(ctx, Attempt{Action: ActionLogin, Account: email}, tries, func(ctx context.Context, l *login) (err error) {
-		l.user, err = k.checkPassword(ctx, email, password)
+	return k.logIn(ctx, Attempt{Action: ActionLogin, Account: email, Guess: NewGuess(password)}, tries, func(ctx context.Context, t *trial, l *login) (err error) {
+		l.user, err = k.checkPassword(ctx, t, email, password)
 		l.proof = Proof{UserID: l.user.ID, Methods: []string{MethodPassword}, Version: l.user.Version}
 		return err
 	})
@@ -101,7 +101,9 @@ func (k *Kit) Login(ctx context.Context, email, password string) (Token, error) 
 // of them. Such an attempt counts as a failure. It takes the same time whether or not the
 // account exists. ErrUserNotFound and ErrTicketNotFound are replaced by
 // ErrInvalidCredentials, because they reveal who has an account. If a store failed, it
-// returns an error that wraps ErrUnavailable.
+// returns an error that wraps ErrUnavailable. An attempt with any other error does not count
+// against the account, so a response that was compared and is wrong must return one of
+// those errors even if ctx is done.
 //
 // If a.Account is not empty, it must be the e-mail of the user whom prove authenticates;
 // otherwise the login fails.
@@ -110,11 +112,12 @@ func (k *Kit) Login(ctx context.Context, email, password string) (Token, error) 
 // error with [ProblemFor], which keeps the token of a *ChallengeError, and a Token as JSON
 // with "Cache-Control: no-store", or with [Kit.SetSessionCookie].
 func (k *Kit) LoginWith(ctx context.Context, a Attempt, prove func(context.Context) (Proof, error)) (Token, error) {
-	return k.logIn(ctx, a, 1, func(ctx context.Context, l *login) error {
+	return k.logIn(ctx, a, 1, func(ctx context.Context, t *trial, l *login) error {
 		proof, err := prove(ctx)
 		if err != nil {
 			return notProved(err)
 		}
+		t.compared = true
 		if len(proof.Methods) == 0 {
 			return errors.New("authkit: LoginWith: a Proof without Methods")
 		}
@@ -154,12 +157,12 @@ func notProved(err error) error {
 
 // logIn is the one path of every login. It tries again, up to the number of tries, if the
 // account changed between the proof and the end of the login.
-func (k *Kit) logIn(ctx context.Context, a Attempt, tries int, prove func(context.Context, *login) error) (Token, error) {
+func (k *Kit) logIn(ctx context.Context, a Attempt, tries int, prove func(context.Context, *trial, *login) error) (Token, error) {
 	var l login
-	err := k.throttled(ctx, a, func() error {
+	err := k.throttled(ctx, a, func(t *trial) error {
 		for try := 1; ; try++ {
 			l = login{attempt: a}
-			err := prove(ctx, &l)
+			err := prove(ctx, t, &l)
 			if err == nil {
 				err = k.proceed(ctx, &l)
 			}

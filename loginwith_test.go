@@ -54,7 +54,7 @@ func TestLoginWith(t *testing.T) {
 		require.True(t, then.Equal(claims.AuthTime))
 		require.Equal(t, []authkit.Event{{Kind: authkit.EventLoginSuccess, UserID: user.ID, SessionID: sessionID(t, token)}}, events.all())
 		attempt.Client = client
-		require.Equal(t, []string{"begin", "end true"}, throttle.calls)
+		require.Equal(t, []string{"begin", "succeeded"}, throttle.calls)
 		require.Equal(t, []authkit.Attempt{attempt, attempt}, throttle.attempts)
 	})
 }
@@ -63,7 +63,7 @@ func TestLoginWith(t *testing.T) {
 func TestLoginWithRefuses(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("the authenticator is unplugged")
-	failed, undecided := []string{"begin"}, []string{"begin", "end false"}
+	failed, undecided := []string{"begin", "failed"}, []string{"begin", "undecided"}
 	for _, c := range []struct {
 		name     string
 		change   func(*authkit.User) // of the account

@@ -80,12 +80,12 @@ func (k *Kit) checkNewPassword(ctx context.Context, u User, password string) (ru
 // checkPassword returns the account of an e-mail and a password. It also returns the
 // account with an error, once it is known. Every call computes one hash, and a second one
 // only to replace the stored hash after success.
-func (k *Kit) checkPassword(ctx context.Context, email, password string) (StoredUser, error) {
+func (k *Kit) checkPassword(ctx context.Context, t *trial, email, password string) (StoredUser, error) {
 	u, err := k.lookUp(ctx, email)
 	if err != nil && !errors.Is(err, ErrUserNotFound) {
 		return StoredUser{}, unavailable(ctx, err)
 	}
-	fresh, rehashErr, err := k.verify(ctx, u, password)
+	fresh, rehashErr, err := k.verify(ctx, t, u, password)
 	if err != nil {
 		return u, err
 	}
@@ -96,12 +96,13 @@ func (k *Kit) checkPassword(ctx context.Context, email, password string) (Stored
 // verify checks the password of an account. The zero account is one that does not exist. If
 // the stored hash is due for replacement, verify also returns a fresh one, or the error of
 // making it. It takes one place in the gate and makes no call of a store.
-func (k *Kit) verify(ctx context.Context, u StoredUser, password string) (fresh PasswordHash, rehashErr, err error) {
+func (k *Kit) verify(ctx context.Context, t *trial, u StoredUser, password string) (fresh PasswordHash, rehashErr, err error) {
 	leave, err := k.enterGate(ctx)
 	if err != nil {
 		return "", nil, err
 	}
 	defer leave()
+	t.compared = true
 
 	if u.PasswordHash == "" {
 		_ = k.hasher.Verify(password, k.dummy)
@@ -196,8 +197,8 @@ func (k *Kit) reverify(ctx context.Context, userID, password string) (StoredUser
 	if err != nil {
 		return StoredUser{}, err
 	}
-	err = k.throttled(ctx, Attempt{Action: ActionLogin, Account: u.Email}, func() error {
-		fresh, rehashErr, err := k.verify(ctx, u, password)
+	err = k.throttled(ctx, Attempt{Action: ActionLogin, Account: u.Email, Guess: NewGuess(password)}, func(t *trial) error {
+		fresh, rehashErr, err := k.verify(ctx, t, u, password)
 		if err != nil {
 			return err
 		}

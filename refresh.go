@@ -44,7 +44,7 @@ var (
 func (k *Kit) Refresh(ctx context.Context, refreshToken string) (Token, error) {
 	var token Token
 	var session Session
-	err := k.throttled(ctx, Attempt{Action: ActionRefresh}, func() (err error) {
+	err := k.throttled(ctx, Attempt{Action: ActionRefresh}, func(*trial) (err error) {
 		token, session, err = k.refresh(ctx, refreshToken)
 		return err
 	})

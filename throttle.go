@@ -2,7 +2,10 @@ package authkit
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -30,26 +33,68 @@ type Attempt struct {
 
 	// Client is where the attempt comes from, if that is known; see [WithClient].
 	Client ClientInfo
+
+	// Guess is the password that the attempt checks. It is the zero Guess for other
+	// attempts.
+	Guess Guess
 }
 
-// A Throttle limits attempts. A Kit asks it before anything is looked up or hashed, so
-// that it cannot know whether an account exists. Package throttle has one.
+// A Guess is a password that was typed. It reveals nothing but MACs of the password, so that
+// a [Throttle] can recognize the same wrong password without seeing it.
+type Guess struct{ password string }
+
+// NewGuess returns the Guess of a password.
+func NewGuess(password string) Guess { return Guess{password} }
+
+// IsZero reports whether there is no password.
+func (g Guess) IsZero() bool { return g.password == "" }
+
+// MAC returns the HMAC-SHA-256 of the password under a key. The key must be secret: with it,
+// an attacker who has a MAC can test passwords fast.
+func (g Guess) MAC(key []byte) []byte {
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(g.password))
+	return mac.Sum(nil)
+}
+
+// Format implements fmt.Formatter. It prints a fixed text for every verb, so that logging an
+// attempt does not reveal the password.
+func (Guess) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("authkit.Guess{[redacted]}")) }
+
+// An AttemptOutcome is how an admitted attempt ended.
+type AttemptOutcome int
+
+const (
+	// AttemptUndecided means that nothing was compared: a store failed, too many logins
+	// were waiting, or the client left before its turn.
+	AttemptUndecided AttemptOutcome = iota
+
+	AttemptFailed    // the password, code or token is wrong, or another factor is missing
+	AttemptSucceeded // the client has proved who it is
+)
+
+// A Throttle limits attempts. A Kit asks it before it looks up or hashes anything, so the
+// answer cannot depend on whether an account exists. Package throttle implements it.
 //
-// It must be safe for concurrent use. A [ThrottledError] refuses the attempt; any other
-// error says that the throttle failed, and the attempt is refused as where a store fails.
-// To let attempts pass in that case is up to the implementation.
+// It must be safe for concurrent use. A [ThrottledError] refuses the attempt. Any other error
+// means that the throttle failed; the Kit then refuses the attempt as if a store had failed.
+// An implementation that prefers to admit attempts in that case returns nil.
 type Throttle interface {
-	// Begin counts an attempt as a failure, in one step with the decision to let it in:
-	// of any number at once no more are let in than one after the other. An attempt that
-	// is refused counts for nothing. One whose client leaves counts.
+	// Begin admits or refuses an attempt, and counts an admitted one as a failure, in one
+	// step: concurrent attempts are never admitted beyond the limit. An attempt that is
+	// refused does not count. Begin may wait for the outcome of other attempts.
 	Begin(ctx context.Context, a Attempt) error
 
-	// End is told of attempts that Begin let in and that were no failures. Either they
-	// succeeded, or they were not decided: a store failed, or too much was waiting.
-	// Then they do not count any more.
-	End(ctx context.Context, a Attempt, succeeded bool) error
+	// End reports the outcome of an admitted attempt. A failure stays counted, except that
+	// an implementation may count the same wrong Guess only once. An undecided attempt no
+	// longer counts against the account. An attempt without an End, such as that of a
+	// program that was killed, stays counted.
+	//
+	// If a.Guess is not zero, the attempt failed because that password is wrong, and not
+	// for another reason such as a disabled account.
+	End(ctx context.Context, a Attempt, outcome AttemptOutcome) error
 
-	// Clear forgets the failures of a.Account, since whoever owns it has shown that in
+	// Clear forgets the failures of a.Account, because its owner has proved to be that in
 	// another way.
 	Clear(ctx context.Context, a Attempt) error
 }
@@ -77,13 +122,16 @@ func (e *ThrottledError) event() EventKind {
 	return EventRateLimited
 }
 
+// A trial is an admitted attempt while it is made.
+type trial struct {
+	compared bool // a hash or a code was compared, so the caller may know the result
+}
+
 // throttled makes an attempt if the throttle admits it, and reports the outcome to the
-// throttle. A failure needs no report. Nor does a client that hangs up: it may have learnt
-// enough. Nor does a login that needs a second factor: it counts as a failure until the user
-// has answered, so that a guessed password buys no unlimited guesses at codes (MF-13).
-func (k *Kit) throttled(ctx context.Context, a Attempt, attempt func() error) error {
+// throttle.
+func (k *Kit) throttled(ctx context.Context, a Attempt, attempt func(*trial) error) error {
 	if k.throttle == nil {
-		return attempt()
+		return attempt(new(trial))
 	}
 	a.Client = ClientFrom(ctx)
 	leave, err := k.lanes.enter(ctx, a)
@@ -96,21 +144,35 @@ func (k *Kit) throttled(ctx context.Context, a Attempt, attempt func() error) er
 	} else if err != nil {
 		return unavailable(ctx, err)
 	}
-	err = attempt()
-	_, challenged := errors.AsType[*ChallengeError](err)
-	failed := challenged || isWrongProof(err) || errors.Is(err, ErrUserDisabled) ||
-		errors.Is(err, ErrEmailUnverified) || errors.Is(err, ErrInvalidRefreshToken)
-	if !failed && (err == nil || !hasLeft(ctx)) {
-		k.settle(ctx, a, err == nil)
+	var t trial
+	err = attempt(&t)
+	if !errors.Is(err, errWrongPassword) {
+		a.Guess = Guess{} // it may be the right password, of which a throttle keeps nothing
 	}
+	k.settle(ctx, a, t.outcome(ctx, err))
 	return err
 }
 
-// settle reports an attempt that was not a failure. The login stands whatever the throttle
-// says.
-func (k *Kit) settle(ctx context.Context, a Attempt, succeeded bool) {
+// outcome returns how an attempt with an error ended. A login that needs a second factor
+// counts as a failure until the user has answered, so that a guessed password does not allow
+// unlimited guesses at codes (MF-13). A client that hangs up after the comparison counts as a
+// failure (LO-08). An attempt that ended before is undecided, also if its client has left.
+func (t *trial) outcome(ctx context.Context, err error) AttemptOutcome {
+	_, challenged := errors.AsType[*ChallengeError](err)
+	switch {
+	case err == nil:
+		return AttemptSucceeded
+	case challenged, isWrongProof(err), errors.Is(err, ErrUserDisabled), errors.Is(err, ErrEmailUnverified),
+		errors.Is(err, ErrInvalidRefreshToken), t.compared && hasLeft(ctx):
+		return AttemptFailed
+	}
+	return AttemptUndecided
+}
+
+// settle reports the outcome of an attempt. An error of the throttle does not fail the login.
+func (k *Kit) settle(ctx context.Context, a Attempt, outcome AttemptOutcome) {
 	ctx = context.WithoutCancel(ctx)
-	if err := k.throttle.End(ctx, a, succeeded); err != nil {
+	if err := k.throttle.End(ctx, a, outcome); err != nil {
 		_ = k.storeFailed(ctx, err)
 	}
 }
@@ -120,7 +182,7 @@ func (k *Kit) settle(ctx context.Context, a Attempt, succeeded bool) {
 func (k *Kit) succeeded(ctx context.Context, a Attempt) {
 	if k.throttle != nil {
 		a.Client = ClientFrom(ctx)
-		k.settle(ctx, a, true)
+		k.settle(ctx, a, AttemptSucceeded)
 	}
 }
 

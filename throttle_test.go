@@ -2,6 +2,7 @@ package authkit_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -46,11 +47,11 @@ func (f *fakeThrottle) Begin(_ context.Context, a authkit.Attempt) error {
 	return f.begin
 }
 
-func (f *fakeThrottle) End(ctx context.Context, a authkit.Attempt, succeeded bool) error {
+func (f *fakeThrottle) End(ctx context.Context, a authkit.Attempt, outcome authkit.AttemptOutcome) error {
 	if ctx.Err() != nil {
-		f.note("end of somebody who left", a)
+		f.note("end of a client who left", a)
 	}
-	f.note(fmt.Sprintf("end %v", succeeded), a)
+	f.note([]string{"undecided", "failed", "succeeded"}[outcome], a)
 	return f.end
 }
 
@@ -59,57 +60,165 @@ func (f *fakeThrottle) Clear(ctx context.Context, a authkit.Attempt) error {
 	return errors.Join(f.clr, ctx.Err())
 }
 
-// TestThrottleIsTold asserts what a throttle is asked at a login and told about its end: a
-// failure by silence, so that one that nobody is left to tell of counts (LO-07).
+// TestThrottleIsTold asserts the calls of a throttle during a login. An attempt is undecided if
+// no password was compared, whatever the reason (FR-03), and failed if the client leaves after
+// the comparison (LO-08). The guess reaches End only if the password is wrong.
 func TestThrottleIsTold(t *testing.T) {
 	t.Parallel()
+	down := errors.New("down")
 	for name, c := range map[string]struct {
 		email, password string
-		cancelled       bool
-		store           error
-		want            []string
+		leaves          string // the call during which the client leaves
+		fails           string // the call that fails
+		want            string
 		account         string
 	}{
-		"success":        {"Ann@Example.com", "correct horse", false, nil, []string{"begin", "end true"}, "ann@example.com"},
-		"wrong password": {"ann@example.com", "wrong", false, nil, []string{"begin"}, "ann@example.com"},
-		"unknown user":   {"NoBody@example.com", "wrong", false, nil, []string{"begin"}, "nobody@example.com"},
-		"no e-mail":      {"ann@example.com ", "correct horse", false, nil, []string{"begin"}, ""},
-		"disabled":       {"off@example.com", "correct horse", false, nil, []string{"begin"}, "off@example.com"},
-		"client leaves":  {"ann@example.com", "correct horse", true, nil, []string{"begin"}, "ann@example.com"},
-		"store failed":   {"ann@example.com", "correct horse", false, errors.New("down"), []string{"begin", "end false"}, "ann@example.com"},
+		"success":                     {"Ann@Example.com", "correct horse", "", "", "succeeded", "ann@example.com"},
+		"wrong password":              {"ann@example.com", "wrong", "", "", "failed", "ann@example.com"},
+		"unknown user":                {"NoBody@example.com", "wrong", "", "", "failed", "nobody@example.com"},
+		"no e-mail":                   {"ann@example.com ", "correct horse", "", "", "failed", ""},
+		"disabled":                    {"off@example.com", "correct horse", "", "", "failed", "off@example.com"},
+		"locked":                      {"locked@example.com", "correct horse", "", "", "failed", "locked@example.com"},
+		"client leaves before":        {"ann@example.com", "correct horse", "email", "", "undecided", "ann@example.com"},
+		"client leaves with a guess":  {"ann@example.com", "wrong", "hash", "", "failed", "ann@example.com"},
+		"client leaves after":         {"ann@example.com", "correct horse", "hash", "id", "failed", "ann@example.com"},
+		"store failed before":         {"ann@example.com", "correct horse", "", "email", "undecided", "ann@example.com"},
+		"store failed after":          {"ann@example.com", "correct horse", "", "id", "undecided", "ann@example.com"},
+		"store failed, client leaves": {"ann@example.com", "wrong", "email", "email", "undecided", "ann@example.com"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			users := newHookStore()
 			var fake fakeThrottle
-			kit := newKit(t, users.listen, fake.listen)
+			hasher := &hookHasher{}
+			kit := newKit(t, users.listen, fake.listen, func(c *authkit.Config) { c.Passwords.Hasher = hasher })
 			addUser(t, kit, "ann@example.com", "correct horse")
 			u, err := kit.CreateUser(t.Context(), authkit.User{Email: "off@example.com", Disabled: true}, "correct horse")
 			require.NoError(t, err)
 			require.True(t, u.Disabled)
+			locked := addUser(t, kit, "locked@example.com", "correct horse")
+			_, err = kit.LockUser(t.Context(), locked.ID, time.Now().Add(time.Hour))
+			require.NoError(t, err)
 			require.Empty(t, fake.calls)
 
 			client := authkit.ClientInfo{Address: "192.0.2.1", Device: "app"}
 			ctx, cancel := context.WithCancel(authkit.WithClient(t.Context(), client))
 			defer cancel()
-			byEmail := users.byEmail
-			users.byEmail = func(ctx context.Context, email string) (authkit.StoredUser, error) {
-				require.Equal(t, []string{"begin"}, fake.calls, "asked before the store")
-				if c.cancelled {
+			reached := func(call string) error {
+				if c.leaves == call {
 					cancel()
 				}
-				if c.store != nil {
-					return authkit.StoredUser{}, c.store
+				if c.fails == call {
+					return down
+				}
+				return nil
+			}
+			byEmail, byID := users.byEmail, users.byID
+			users.byEmail = func(ctx context.Context, email string) (authkit.StoredUser, error) {
+				require.Equal(t, []string{"begin"}, fake.calls, "asked before the store")
+				if err := reached("email"); err != nil {
+					return authkit.StoredUser{}, err
 				}
 				return byEmail(ctx, email)
 			}
-			_, _ = kit.Login(ctx, c.email, c.password)
-			require.Equal(t, c.want, fake.calls)
-			for _, a := range fake.attempts {
-				require.Equal(t, authkit.Attempt{Action: authkit.ActionLogin, Account: c.account, Client: client}, a)
+			users.byID = func(ctx context.Context, id string) (authkit.StoredUser, error) {
+				if err := reached("id"); err != nil {
+					return authkit.StoredUser{}, err
+				}
+				return byID(ctx, id)
 			}
+			hasher.before = func() { _ = reached("hash") }
+			_, _ = kit.Login(ctx, c.email, c.password)
+			require.Equal(t, []string{"begin", c.want}, fake.calls)
+			begun := authkit.Attempt{Action: authkit.ActionLogin, Account: c.account, Client: client, Guess: authkit.NewGuess(c.password)}
+			ended := begun
+			if c.want != "failed" || c.password != "wrong" || name == "unknown user" {
+				ended.Guess = authkit.Guess{}
+			}
+			require.Equal(t, []authkit.Attempt{begun, ended}, fake.attempts)
 		})
 	}
+}
+
+// A hookHasher hashes nothing, and calls a function before each comparison.
+type hookHasher struct{ before func() }
+
+func (h *hookHasher) Hash(password string) (authkit.PasswordHash, error) {
+	return authkit.PasswordHash("plain:" + password), nil
+}
+
+func (h *hookHasher) Verify(password string, hash authkit.PasswordHash) error {
+	if h.before != nil {
+		h.before()
+	}
+	if string(hash) != "plain:"+password {
+		return authkit.ErrPasswordMismatch
+	}
+	return nil
+}
+
+func (h *hookHasher) NeedsRehash(authkit.PasswordHash) (bool, error) { return false, nil }
+
+// A client that leaves while it waits for its turn to hash has an undecided attempt, so hanging
+// up does not lock accounts (FR-03).
+func TestThrottleHangUpWhileWaiting(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var fake fakeThrottle
+		hasher := newSlowHasher()
+		kit := newKit(t, fake.listen, func(c *authkit.Config) { c.Passwords.Hasher, c.Passwords.MaxConcurrentHashes = hasher, 1 })
+		done := make(chan error, 100)
+		login := func(ctx context.Context, email string) {
+			go func() {
+				_, err := kit.Login(ctx, email, "x")
+				done <- err
+			}()
+		}
+		login(t.Context(), "first@example.com")
+		synctest.Wait()
+		fake.calls = nil
+		ctx, hangUp := context.WithCancel(t.Context())
+		for i := range waiters {
+			login(ctx, fmt.Sprintf("user%d@example.com", i%4))
+		}
+		synctest.Wait()
+		hashed := kit.Stats().Hashed
+		hangUp()
+		for range waiters {
+			require.ErrorIs(t, <-done, context.Canceled)
+		}
+		require.Equal(t, hashed, kit.Stats().Hashed)
+		begun, undecided := 0, 0
+		for _, call := range fake.calls {
+			switch call {
+			case "begin":
+				begun++
+			case "undecided":
+				undecided++
+			}
+		}
+		require.Equal(t, begun, undecided)
+		require.Len(t, fake.calls, 2*begun)
+		require.GreaterOrEqual(t, begun, 4)
+		close(hasher.slow)
+		require.ErrorIs(t, <-done, authkit.ErrInvalidCredentials)
+	})
+}
+
+// A Guess prints nothing, and has a MAC per key.
+func TestGuess(t *testing.T) {
+	t.Parallel()
+	a := authkit.Attempt{Action: authkit.ActionLogin, Guess: authkit.NewGuess("hunter2")}
+	text, err := json.Marshal(a)
+	require.NoError(t, err)
+	printed := fmt.Sprintf("%v %+v %#v %s %q %s", a, a, a, a, a.Guess, text)
+	require.NotContains(t, printed, "hunter2")
+	require.NotContains(t, printed, fmt.Sprintf("%x", "hunter2"))
+	require.True(t, authkit.Guess{}.IsZero())
+	require.False(t, a.Guess.IsZero())
+	require.Equal(t, authkit.NewGuess("hunter2").MAC([]byte("key")), a.Guess.MAC([]byte("key")))
+	require.NotEqual(t, a.Guess.MAC([]byte("key")), a.Guess.MAC([]byte("other")))
+	require.NotEqual(t, a.Guess.MAC([]byte("key")), authkit.NewGuess("hunter3").MAC([]byte("key")))
 }
 
 // TestThrottleRefuses asserts that a login that is refused is not looked at: neither store nor
@@ -175,7 +284,7 @@ func TestThrottleRefresh(t *testing.T) {
 	require.NoError(t, err)
 	_, err = kit.Refresh(t.Context(), "guess")
 	require.ErrorIs(t, err, authkit.ErrInvalidRefreshToken)
-	require.Equal(t, []string{"begin", "end true", "begin"}, fake.calls)
+	require.Equal(t, []string{"begin", "succeeded", "begin", "failed"}, fake.calls)
 	require.Equal(t, authkit.Attempt{Action: authkit.ActionRefresh}, fake.attempts[0])
 }
 
@@ -248,7 +357,7 @@ func TestThrottleOverload(t *testing.T) {
 		fake.calls = nil
 		_, err := kit.Login(t.Context(), "ann@example.com", "x")
 		require.ErrorIs(t, err, authkit.ErrOverloaded)
-		require.Equal(t, []string{"begin", "end false"}, fake.calls)
+		require.Equal(t, []string{"begin", "undecided"}, fake.calls)
 		close(hasher.slow)
 		for range 1 + waiters {
 			require.ErrorIs(t, <-done, authkit.ErrInvalidCredentials)
@@ -296,7 +405,7 @@ func TestThrottleLanes(t *testing.T) {
 		for range 259 + 3 {
 			require.ErrorIs(t, <-done, authkit.ErrInvalidCredentials)
 		}
-		require.Len(t, fake.calls, 259+3)
+		require.Len(t, fake.calls, 2*(259+3))
 	})
 }
 
@@ -330,5 +439,5 @@ func TestThrottleIsToldOfSuccess(t *testing.T) {
 	_, err := kit.Login(ctx, "ann@example.com", "correct horse")
 	require.NoError(t, err)
 	require.Error(t, ctx.Err())
-	require.Equal(t, []string{"begin", "end true"}, fake.calls)
+	require.Equal(t, []string{"begin", "succeeded"}, fake.calls)
 }

@@ -21,13 +21,16 @@
 //
 // [Log.OnEvent] adds an entry to a queue in memory and returns. [Log.Run] writes the queue. A
 // store that blocks or fails delays no login. If the queue is full, the log drops events and
-// counts them, in [Stats] and in an entry of [KindLost]. Events that anyone can cause in any
-// number, such as refused tokens, use at most half of the queue. If no login may go
-// unrecorded, [Log.FailClosed] refuses requests while the queue is nearly full. OnEvent
+// counts them, in [Stats] and in an entry of [KindLost].
+//
+// No client can fill the queue. Equal events of one actor and route within a second are one
+// entry with a Count. Events that cost no hash and change nothing, such as denied requests and
+// refused tokens, use at most half of the queue, as do kinds that package authkit does not
+// have. If no login may go unrecorded, [Log.FailClosed] refuses requests while the queue is nearly full. OnEvent
 // itself cannot refuse a request, since its events have happened.
 //
 // A program that is killed loses its queue: the events of the last 20 milliseconds, while
-// the store keeps up. The log then has an entry of [KindStarted] without a [KindStopped]
+// the store keeps up, and the counts of the last second. The log then has an entry of [KindStarted] without a [KindStopped]
 // before it.
 //
 // # What a chain proves
@@ -111,10 +114,14 @@ type Log struct {
 	logger *slog.Logger
 	wake   chan struct{} // has an element when something waits
 
-	mu      sync.Mutex // held for moments only
-	waiting []Entry
-	lost    uint64 // since the last KindLost
-	stats   Stats  // but for Waiting
+	mu       sync.Mutex // held for moments only
+	waiting  []Entry
+	queue    uint64 // the number of times that waiting was taken
+	lost     uint64 // since the last KindLost
+	stats    Stats  // but for Waiting
+	tallies  map[tallyKey]*tally
+	tallied  []*tally // those in tallies, by their ends
+	counting int      // tallies that have counted events without an entry
 
 	writing chan struct{} // a mutex that can be waited for as long as a context; it guards:
 	chain   *Chain
@@ -145,6 +152,7 @@ func New(store Store, opts Options) (*Log, error) {
 	return &Log{
 		store: store, limit: opts.Queue, mirror: opts.Mirror, logger: opts.Logger,
 		wake: make(chan struct{}, 1), writing: make(chan struct{}, 1), chain: NewChain(opts.Key),
+		tallies: make(map[tallyKey]*tally),
 	}, nil
 }
 
@@ -158,18 +166,13 @@ func (l *Log) OnEvent(ctx context.Context, e authkit.Event) {
 	if floods(e) {
 		limit /= 2
 	}
-	l.add(newEntry(ctx, e), limit)
+	l.addEvent(newEntry(ctx, e), limit)
 }
 
-// add adds an entry to the queue, if the queue has fewer than limit.
-func (l *Log) add(e Entry, limit int) {
+// add adds an entry about the log itself to the queue, however long that is.
+func (l *Log) add(e Entry) {
 	l.mu.Lock()
-	if len(l.waiting) < limit {
-		l.waiting = append(l.waiting, e)
-	} else {
-		l.lost++
-		l.stats.Lost++
-	}
+	l.waiting = append(l.waiting, e)
 	l.mu.Unlock()
 	l.wakeUp()
 }
@@ -210,7 +213,7 @@ func (l *Log) Stats() Stats {
 // store fails, Run tries again, in the end every 5 seconds. Call it once.
 func (l *Log) Run(ctx context.Context) error {
 	done := make(chan error, 1)
-	l.add(Entry{Time: now(), Kind: KindStarted, Outcome: Success}, 2*maxQueue)
+	l.add(Entry{Time: now(), Kind: KindStarted, Outcome: Success})
 	go func() { done <- l.run(ctx) }()
 	<-ctx.Done()
 	select {
@@ -227,8 +230,10 @@ func (l *Log) run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
+		case <-l.tallying():
+			l.wakeUp()
 		case <-l.wake:
-			if l.Flush(ctx) == nil {
+			if l.flush(ctx, false) == nil {
 				backoff = 0
 				pause(ctx, gather)
 				continue
@@ -238,7 +243,7 @@ func (l *Log) run(ctx context.Context) error {
 			l.wakeUp()
 		}
 	}
-	l.add(Entry{Time: now(), Kind: KindStopped, Outcome: Success}, 2*maxQueue)
+	l.add(Entry{Time: now(), Kind: KindStopped, Outcome: Success})
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()
 	for {
@@ -274,6 +279,6 @@ func (l *Log) Erase(ctx context.Context, userID string) error {
 	}
 	e := newEntry(ctx, authkit.Event{Kind: KindErased})
 	e.Count = uint64(parts)
-	l.add(e, 2*maxQueue)
+	l.add(e)
 	return l.Flush(ctx)
 }

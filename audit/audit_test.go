@@ -348,10 +348,11 @@ func TestFlood(t *testing.T) {
 	t.Parallel()
 	store := audit.NewMemoryStore(0)
 	l := newLog(t, store, func(o *audit.Options) { o.Queue = 100 })
-	for range 1000 {
-		l.OnEvent(t.Context(), authkit.Event{Kind: authkit.EventTokenRefused, Reason: authkit.ReasonBadSignature})
-		l.OnEvent(t.Context(), authkit.Event{Kind: authkit.EventRefreshFailure, Reason: authkit.ReasonMalformed})
-		l.OnEvent(t.Context(), authkit.Event{Kind: authkit.EventLoginFailure, Reason: authkit.ReasonOverloaded})
+	for i := range 1000 {
+		ctx := authkit.WithClient(t.Context(), authkit.ClientInfo{Address: fmt.Sprintf("10.0.%d.%d", i>>8, i&255)})
+		l.OnEvent(ctx, authkit.Event{Kind: authkit.EventTokenRefused, Reason: authkit.ReasonBadSignature})
+		l.OnEvent(ctx, authkit.Event{Kind: authkit.EventRefreshFailure, Reason: authkit.ReasonMalformed})
+		l.OnEvent(ctx, authkit.Event{Kind: authkit.EventLoginFailure, Reason: authkit.ReasonOverloaded})
 	}
 	require.Equal(t, 50, l.Stats().Waiting)
 	for i := range 50 {
@@ -502,7 +503,7 @@ func TestManyAtOnce(t *testing.T) {
 	logins := uint64(0)
 	for _, e := range entries {
 		if e.Kind == authkit.EventLoginSuccess {
-			logins++
+			logins += max(e.Count, 1)
 		}
 	}
 	require.Equal(t, sent.Load(), logins+report.Lost)
@@ -575,7 +576,7 @@ func TestHandler(t *testing.T) {
 	_, _, _, body := ask("GET", "")
 	require.JSONEq(t, `{"entries":[]}`, body)
 	for i := range 5 {
-		l.OnEvent(t.Context(), event(i%2))
+		l.OnEvent(authkit.WithClient(t.Context(), authkit.ClientInfo{Address: fmt.Sprint("10.0.0.", i)}), event(i%2))
 	}
 	require.NoError(t, l.Flush(t.Context()))
 	for _, c := range []struct {

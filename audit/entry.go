@@ -28,6 +28,9 @@ const (
 // outcome. It holds no password, token or hash of one, no name that a client sent, and no
 // text of an error. Texts are printable UTF-8 of bounded length.
 //
+// Events are equal if they differ in the time, the agent, the request or the end of an IPv6
+// address only. An entry with a Count has these from the first of its events.
+//
 // Two parts of an entry are personal data: the client (ActorID to RequestID), and TargetID.
 // The chain covers only a salted hash of each, so that they can be erased; see
 // [Entry.Erase].
@@ -38,7 +41,7 @@ type Entry struct {
 	Outcome string            `json:"outcome"`
 	Reason  authkit.Reason    `json:"reason,omitempty"` // for operators; empty on success
 	Route   string            `json:"route,omitempty"`  // of a denied request: the pattern
-	Count   uint64            `json:"count,omitempty"`  // of KindLost and KindErased
+	Count   uint64            `json:"count,omitempty"`  // of equal events within a second, if several; also of KindLost and KindErased
 
 	// ActorID is the actor: a user ID, or "service:" or "system:" and a name; see
 	// [authkit.Event]. It is empty if the client has not proved who it is.
@@ -140,11 +143,6 @@ func actorID(ctx context.Context, e authkit.Event) string {
 		return p.UserID
 	}
 	return ""
-}
-
-// floods reports whether anyone can cause any number of such events.
-func floods(e authkit.Event) bool {
-	return e.Kind == authkit.EventTokenRefused || e.Kind == authkit.EventRefreshFailure || e.Reason == authkit.ReasonOverloaded || e.Reason == authkit.ReasonThrottled
 }
 
 // newEntry returns the entry of an event, not yet in the chain.

@@ -75,6 +75,67 @@ func TestEveryEventKind(t *testing.T) {
 	require.False(t, known)
 }
 
+// FR-02: every kind of event is in exactly one of the two lists of isHighVolume; a switch
+// takes no kind twice. A new kind must be put into one of them.
+func TestEveryEventKindHasAShare(t *testing.T) {
+	t.Parallel()
+	for name, kind := range eventKinds(t) {
+		_, known := isHighVolume(kind)
+		require.True(t, known, "%s is in no list of isHighVolume", name)
+	}
+	high, known := isHighVolume("a_kind_of_the_hosts")
+	require.True(t, high, "a kind that is in no list")
+	require.False(t, known)
+}
+
+// FR-02: only events that cost a hash or change something use all of the queue.
+func TestFloods(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		kind   authkit.EventKind
+		reason authkit.Reason
+		floods bool
+	}{
+		{authkit.EventAccessDenied, authkit.ReasonMissingRole, true},
+		{authkit.EventAccessDenied, authkit.ReasonCrossOrigin, true},
+		{authkit.EventTokenRefused, authkit.ReasonExpired, true},
+		{authkit.EventRefreshFailure, authkit.ReasonMalformed, true},
+		{authkit.EventSessionRenewed, "", true},
+		{authkit.EventStoreFailure, authkit.ReasonStore, true},
+		{authkit.EventLoginThrottled, authkit.ReasonThrottled, true},
+		{authkit.EventRateLimited, authkit.ReasonThrottled, true},
+		{authkit.EventLoginFailure, authkit.ReasonStore, true},
+		{authkit.EventLoginFailure, authkit.ReasonCanceled, true},
+		{authkit.EventLoginFailure, authkit.ReasonTimeout, true},
+		{authkit.EventLoginFailure, authkit.ReasonOverloaded, true},
+		{authkit.EventLoginFailure, authkit.ReasonInternal, true},
+		{authkit.EventLoginFailure, authkit.ReasonMalformed, true}, // an answer to no challenge
+		{authkit.EventLoginFailure, authkit.ReasonWrongProof, true},
+		{authkit.EventLoginFailure, "a reason of tomorrow", true},
+		{authkit.EventPasswordCheck, authkit.ReasonStore, true},
+		{"a_kind_of_the_hosts", "", true},
+
+		{authkit.EventLoginSuccess, "", false},
+		{authkit.EventLoginChallenge, "", false},
+		{authkit.EventLoginFailure, authkit.ReasonUnknownUser, false},
+		{authkit.EventLoginFailure, authkit.ReasonWrongPassword, false},
+		{authkit.EventLoginFailure, authkit.ReasonNoPassword, false},
+		{authkit.EventLoginFailure, authkit.ReasonUnreadableHash, false},
+		{authkit.EventLoginFailure, authkit.ReasonDisabled, false},
+		{authkit.EventLoginFailure, authkit.ReasonLocked, false},
+		{authkit.EventLoginFailure, authkit.ReasonUnverified, false},
+		{authkit.EventLoginFailure, authkit.ReasonWrongCode, false},
+		{authkit.EventPasswordCheck, "", false},
+		{authkit.EventPasswordCheck, authkit.ReasonWrongPassword, false},
+		{authkit.EventPasswordRehash, authkit.ReasonStore, false},
+		{authkit.EventTokenReuse, authkit.ReasonReused, false},
+		{authkit.EventRolesChanged, "", false},
+		{authkit.EventUserDisabled, "", false},
+	} {
+		require.Equal(t, c.floods, floods(authkit.Event{Kind: c.kind, Reason: c.reason}), "%s %s", c.kind, c.reason)
+	}
+}
+
 // AU-03: the text of an error may hold whatever a database or a hook wrote.
 func TestErrorsAreNotWritten(t *testing.T) {
 	t.Parallel()

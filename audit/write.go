@@ -10,9 +10,14 @@ import (
 	"log/slog"
 )
 
-// Flush writes what OnEvent was told until now, whether Run runs or not. The error is that of
-// the store, or the context's; then what was not written waits on.
-func (l *Log) Flush(ctx context.Context) error {
+// Flush writes the events that OnEvent was called with until now, whether Run runs or not.
+// The error is that of the store or the context. The entries that were not written then wait
+// on.
+func (l *Log) Flush(ctx context.Context) error { return l.flush(ctx, true) }
+
+// flush writes the queue. It also writes the events that are being counted if all is true, or
+// if their time is over.
+func (l *Log) flush(ctx context.Context, all bool) error {
 	select {
 	case l.writing <- struct{}{}:
 		defer func() { <-l.writing }()
@@ -21,7 +26,7 @@ func (l *Log) Flush(ctx context.Context) error {
 	}
 	var err error
 	for range 2 { // what was left of the time before, and what waits
-		if err == nil && (len(l.batch) > 0 || l.take()) {
+		if err == nil && (len(l.batch) > 0 || l.take(all)) {
 			err = l.write(ctx)
 			l.note(ctx, err)
 		}
@@ -30,10 +35,15 @@ func (l *Log) Flush(ctx context.Context) error {
 }
 
 // take makes what waits the batch.
-func (l *Log) take() bool {
+func (l *Log) take(all bool) bool {
 	clear(l.taken)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.endTallies(now())
+	if all {
+		l.pushTallies()
+	}
+	l.queue++
 	l.batch, l.waiting, l.linked = l.waiting, l.taken[:0], 0
 	if l.lost > 0 {
 		l.batch = append(l.batch, Entry{Time: now(), Kind: KindLost, Outcome: Failure, Count: l.lost})

@@ -220,9 +220,11 @@ func TestAudit(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- log.Run(ctx) }()
+		sent := 0
 		event := func(n int) {
 			for range n {
-				log.OnEvent(ctx, authkit.Event{Kind: authkit.EventLoginSuccess})
+				sent++
+				log.OnEvent(ctx, authkit.Event{Kind: authkit.EventLoginSuccess, UserID: fmt.Sprint("user-", sent)})
 			}
 		}
 		event(3)

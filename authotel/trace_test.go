@@ -198,11 +198,11 @@ func TestThrottleSpans(t *testing.T) {
 	_, refused := errors.AsType[*authkit.ThrottledError](err)
 	require.True(t, refused)
 	got := spans.GetSpans()
-	require.Len(t, got, 6)
+	require.Len(t, got, 11) // five failures, and a refusal
 	for i, s := range got {
-		require.Equal(t, "Throttle.Begin", s.Name)
+		require.Equal(t, []string{"Throttle.Begin", "Throttle.End"}[i%2], s.Name)
 		require.Equal(t, codes.Unset, s.Status.Code)
-		require.Equal(t, i == 5, slices.Contains(s.Attributes, attribute.String("authkit.result", "throttled")))
+		require.Equal(t, i == 10, slices.Contains(s.Attributes, attribute.String("authkit.result", "throttled")))
 	}
 	spans.Reset()
 	ann, err := kit.CreateUser(t.Context(), authkit.User{Email: "ann@example.com"}, password)

@@ -193,10 +193,10 @@ func (t throttle) Begin(ctx context.Context, a authkit.Attempt) (err error) {
 	return t.limits.Begin(ctx, a)
 }
 
-func (t throttle) End(ctx context.Context, a authkit.Attempt, succeeded bool) (err error) {
+func (t throttle) End(ctx context.Context, a authkit.Attempt, outcome authkit.AttemptOutcome) (err error) {
 	ctx, end := t.t.start(ctx, "Throttle.End")
 	defer func() { end(err) }()
-	return t.limits.End(ctx, a, succeeded)
+	return t.limits.End(ctx, a, outcome)
 }
 
 func (t throttle) Clear(ctx context.Context, a authkit.Attempt) (err error) {

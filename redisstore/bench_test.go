@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/throttle"
 )
 
@@ -126,7 +127,7 @@ func BenchmarkTake(b *testing.B) {
 			if v, err := s.Take(b.Context(), a); err != nil || v != (throttle.Verdict{}) {
 				b.Fatal(v, err)
 			}
-			if err := s.Settle(b.Context(), a, true); err != nil {
+			if err := s.Settle(b.Context(), a, authkit.AttemptSucceeded); err != nil {
 				b.Fatal(err)
 			}
 		}

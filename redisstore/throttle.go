@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"time"
 
+	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/throttle"
 	"github.com/redis/go-redis/v9"
 )
@@ -56,9 +57,16 @@ func (t *Throttle) Take(ctx context.Context, a throttle.Take) (throttle.Verdict,
 }
 
 // Settle implements [throttle.Store].
-func (t *Throttle) Settle(ctx context.Context, a throttle.Take, succeeded bool) error {
+func (t *Throttle) Settle(ctx context.Context, a throttle.Take, outcome authkit.AttemptOutcome) error {
+	name := "undecided"
+	switch outcome {
+	case authkit.AttemptFailed:
+		name = "failed"
+	case authkit.AttemptSucceeded:
+		name = "succeeded"
+	}
 	keys, args := t.records(&a, t.key(doneKind, newCall()))
-	_, err := t.run(ctx, t.scripts.settle, keys, append(args, succeeded)...)
+	_, err := t.run(ctx, t.scripts.settle, keys, append(args, name, int(a.Guess))...)
 	return failed(ctx, "Settle", err)
 }
 
@@ -83,7 +91,7 @@ func (t *Throttle) records(a *throttle.Take, mark string) (keys []string, args [
 		}
 	}
 	c := a.Curve
-	return keys, append(args, c.Free, c.First.Microseconds(), c.Most.Microseconds(), c.Disable, c.Forget.Microseconds(), c.Known.Microseconds())
+	return keys, append(args, c.Free, c.First.Microseconds(), c.Most.Microseconds(), c.Disable, c.Forget.Microseconds(), c.Known.Microseconds(), c.Open.Microseconds())
 }
 
 // parseVerdict parses the reply of lua/take.lua.
@@ -91,17 +99,19 @@ func parseVerdict(reply any, err error) (throttle.Verdict, error) {
 	if err != nil {
 		return throttle.Verdict{}, err
 	}
-	pair, ok := reply.([]any)
-	if !ok || len(pair) != 2 {
+	waits, ok := reply.([]any)
+	if !ok || len(waits) != 3 {
 		return throttle.Verdict{}, errReply
 	}
-	forBuckets, ok1 := pair[0].(int64)
-	forCounter, ok2 := pair[1].(int64)
-	if !ok1 || !ok2 {
+	forBuckets, ok1 := waits[0].(int64)
+	forCounter, ok2 := waits[1].(int64)
+	open, ok3 := waits[2].(int64)
+	if !ok1 || !ok2 || !ok3 {
 		return throttle.Verdict{}, errReply
 	}
 	return throttle.Verdict{
 		Bucket:  time.Duration(forBuckets) * time.Microsecond,
 		Counter: time.Duration(forCounter) * time.Microsecond,
+		Open:    open == 1,
 	}, nil
 }

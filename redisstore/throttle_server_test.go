@@ -23,7 +23,7 @@ import (
 // settleAndClear calls the methods other than Take, and returns the errors.
 func settleAndClear(ctx context.Context, s throttle.Store, a throttle.Take) map[string]error {
 	return map[string]error{
-		"Settle, a success": s.Settle(ctx, a, true), "Settle, undecided": s.Settle(ctx, a, false), "Clear": s.Clear(ctx, a),
+		"Settle, a success": s.Settle(ctx, a, authkit.AttemptSucceeded), "Settle, undecided": s.Settle(ctx, a, authkit.AttemptUndecided), "Clear": s.Clear(ctx, a),
 	}
 }
 
@@ -136,8 +136,8 @@ func TestThrottleServerIsFull(t *testing.T) {
 	a := guess("another", "near", 0)
 	_, err = s.Take(t.Context(), a)
 	require.ErrorContains(t, err, "OOM")
-	require.ErrorContains(t, s.Settle(t.Context(), a, true), "OOM")
-	require.ErrorContains(t, s.Settle(t.Context(), a, false), "OOM")
+	require.ErrorContains(t, s.Settle(t.Context(), a, authkit.AttemptSucceeded), "OOM")
+	require.ErrorContains(t, s.Settle(t.Context(), a, authkit.AttemptUndecided), "OOM")
 	require.Len(t, lives(t, client, "authkit"), len(before))
 	last := failures(t, throttle.NewMemory(0), "locked", 5) - curve.Wait(5)
 	v, err := s.Take(t.Context(), guess("locked", "near", last))

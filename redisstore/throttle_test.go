@@ -60,8 +60,8 @@ func (i *throttleInstances) Take(ctx context.Context, a throttle.Take) (throttle
 	return i.next().Take(ctx, a)
 }
 
-func (i *throttleInstances) Settle(ctx context.Context, a throttle.Take, succeeded bool) error {
-	return i.next().Settle(ctx, a, succeeded)
+func (i *throttleInstances) Settle(ctx context.Context, a throttle.Take, outcome authkit.AttemptOutcome) error {
+	return i.next().Settle(ctx, a, outcome)
 }
 
 func (i *throttleInstances) Clear(ctx context.Context, a throttle.Take) error {
@@ -178,9 +178,9 @@ func TestThrottleTimeToLive(t *testing.T) {
 	expect(map[string]time.Duration{bucket: 3 * time.Second, counter: day})
 	letIn(t, s, guess("a", "near", time.Second))
 	expect(map[string]time.Duration{bucket: 5 * time.Second, counter: 2 * day})
-	require.NoError(t, s.Settle(t.Context(), guess("a", "near", time.Second), false))
+	require.NoError(t, s.Settle(t.Context(), guess("a", "near", time.Second), authkit.AttemptUndecided))
 	expect(map[string]time.Duration{bucket: 2 * time.Second, counter: day})
-	require.NoError(t, s.Settle(t.Context(), guess("a", "near", time.Second), true))
+	require.NoError(t, s.Settle(t.Context(), guess("a", "near", time.Second), authkit.AttemptSucceeded))
 	expect(map[string]time.Duration{bucket: 0, source: 90 * day})
 	letIn(t, s, guess("a", "near", day)) // is known, but not for longer
 	expect(map[string]time.Duration{bucket: 3 * time.Second, source: 89*day + time.Second})
@@ -197,7 +197,7 @@ func TestThrottleTimeToLive(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, time.Hour, v.Counter)
 	}
-	require.NoError(t, s.Settle(t.Context(), guess("b", "near", after), false)) // which was no failure
+	require.NoError(t, s.Settle(t.Context(), guess("b", "near", after), authkit.AttemptUndecided)) // which was no failure
 	require.Positive(t, lives(t, client, prefix)[name("c", "cb")])
 	letIn(t, s, guess("b", "near", after+time.Hour))
 	require.Equal(t, time.Duration(-1), lives(t, client, prefix)[name("c", "cb")])
@@ -250,8 +250,8 @@ func TestThrottleSentTwice(t *testing.T) {
 	for range 20 {
 		letIn(t, s, bucket)
 	}
-	for _, succeeded := range []bool{true, false} { // gives back one attempt
-		require.NoError(t, resent.Settle(t.Context(), bucket, succeeded))
+	for _, outcome := range []authkit.AttemptOutcome{authkit.AttemptSucceeded, authkit.AttemptUndecided} { // gives back one attempt
+		require.NoError(t, resent.Settle(t.Context(), bucket, outcome))
 		letIn(t, s, bucket)
 		v, err := s.Take(t.Context(), bucket)
 		require.NoError(t, err)
@@ -262,7 +262,7 @@ func TestThrottleSentTwice(t *testing.T) {
 	undecided := guess("a", "", after)
 	undecided.Source = throttle.Key{}
 	letIn(t, s, undecided)
-	require.NoError(t, resent.Settle(t.Context(), undecided, false)) // takes the eighth back, and not the seventh
+	require.NoError(t, resent.Settle(t.Context(), undecided, authkit.AttemptUndecided)) // takes the eighth back, and not the seventh
 	v, err := s.Take(t.Context(), guess("a", "near", after))
 	require.NoError(t, err)
 	require.Equal(t, curve.Wait(7), v.Counter)
@@ -270,8 +270,10 @@ func TestThrottleSentTwice(t *testing.T) {
 	// Other logins fail between the two calls. Their failures still count.
 	between := sentTwice(t, client, prefix)
 	for method, call := range map[string]func(*redisstore.Throttle, throttle.Take) error{
-		"Settle": func(s *redisstore.Throttle, a throttle.Take) error { return s.Settle(t.Context(), a, true) },
-		"Clear":  func(s *redisstore.Throttle, a throttle.Take) error { return s.Clear(t.Context(), a) },
+		"Settle": func(s *redisstore.Throttle, a throttle.Take) error {
+			return s.Settle(t.Context(), a, authkit.AttemptSucceeded)
+		},
+		"Clear": func(s *redisstore.Throttle, a throttle.Take) error { return s.Clear(t.Context(), a) },
 	} {
 		a := guess(method, "", 0)
 		a.Source = throttle.Key{}
@@ -344,7 +346,7 @@ func TestThrottleNotAsItWasStored(t *testing.T) {
 			require.NoError(t, broken())
 			_, err := s.Take(t.Context(), a)
 			require.ErrorContains(t, err, "redisstore: Take: ", key)
-			require.ErrorContains(t, s.Settle(t.Context(), a, true), "redisstore: Settle: ", key)
+			require.ErrorContains(t, s.Settle(t.Context(), a, authkit.AttemptSucceeded), "redisstore: Settle: ", key)
 			require.Len(t, lives(t, client, prefix), 1, "nothing is done by halves")
 		}
 		require.NoError(t, client.Del(t.Context(), key).Err())
@@ -421,6 +423,79 @@ func TestThrottleTwoInstances(t *testing.T) {
 	require.EqualValues(t, 5, guesses.Load())
 }
 
+// Right logins at once through three instances all succeed, and none of them counts.
+func TestThrottleRightLoginsThroughInstances(t *testing.T) {
+	t.Parallel()
+	a := dial(t)
+	first, prefix := openThrottle(t, a)
+	instances := []*instance{newInstance(t, first, false)}
+	for range 2 {
+		instances = append(instances, newInstance(t, throttleOn(t, dial(t), prefix), false))
+	}
+	for _, in := range instances {
+		_, err := in.kit.CreateUser(t.Context(), authkit.User{Email: "user@example.com"}, "the right password")
+		require.NoError(t, err)
+	}
+	var all sync.WaitGroup
+	for i := range 60 {
+		all.Go(func() {
+			ctx := authkit.WithClient(t.Context(), authkit.ClientInfo{Address: fmt.Sprint("192.0.2.", i%7)})
+			if _, err := instances[i%3].kit.Login(ctx, "user@example.com", "the right password"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	for i := range 5 {
+		require.ErrorIs(t, instances[i%3].login(t.Context(), "user@example.com", fmt.Sprint("198.51.100.", i)), authkit.ErrInvalidCredentials)
+	}
+	var refused *authkit.ThrottledError
+	require.ErrorAs(t, instances[0].login(t.Context(), "user@example.com", "198.51.100.9"), &refused)
+}
+
+// ST-08: a dump contains no password that failed, and no digest of one from an unknown place. At a
+// known place it contains 16 bits, which differ for another account and another secret.
+func TestThrottleDumpHoldsNoGuess(t *testing.T) {
+	t.Parallel()
+	client := dial(t)
+	guesses := map[string]bool{}
+	for _, secret := range []string{"0d7fa9c4e1b2835f96a0c7d4e8b1f352", "another secret of 32 bytes or so"} {
+		s, prefix := openThrottle(t, client)
+		limits, err := throttle.New(throttle.Config{Store: s, Secret: []byte(secret)})
+		require.NoError(t, err)
+		for _, account := range []string{"ann@example.com", "bob@example.com"} {
+			a := authkit.Attempt{Action: authkit.ActionLogin, Account: account, Guess: authkit.NewGuess("hunter2")}
+			for _, known := range []bool{false, true} {
+				a.Client.Address = "192.0.2.1"
+				for _, outcome := range []authkit.AttemptOutcome{authkit.AttemptSucceeded, authkit.AttemptFailed} {
+					if !known && outcome == authkit.AttemptSucceeded {
+						continue
+					}
+					require.NoError(t, limits.Begin(t.Context(), a))
+					require.NoError(t, limits.End(t.Context(), a, outcome))
+				}
+				for _, key := range keys(t, client, prefix) {
+					value, err := client.Get(t.Context(), key).Result()
+					require.NoError(t, err)
+					require.NotContains(t, value, "hunter2")
+					fields := strings.Fields(value)
+					if len(fields) != 6 {
+						continue
+					}
+					guess := fields[5]
+					if fields[2] == "0" { // not a known source
+						require.Equal(t, "0", guess)
+					} else if guess != "0" {
+						require.LessOrEqual(t, len(guess), 5)
+						guesses[guess] = true
+					}
+				}
+			}
+		}
+	}
+	require.Len(t, guesses, 4)
+}
+
 // ST-08: the stored keys contain no account and no address.
 func TestThrottleDumpNamesNobody(t *testing.T) {
 	t.Parallel()
@@ -429,11 +504,11 @@ func TestThrottleDumpNamesNobody(t *testing.T) {
 	in := newInstance(t, s, true)
 	require.ErrorIs(t, in.login(t.Context(), "user@example.com", "192.0.2.1"), authkit.ErrInvalidCredentials)
 	found := keys(t, client, prefix)
-	require.Len(t, found, 2)
+	require.Len(t, found, 3) // the counter, the limit, and the mark of Settle
 	for _, key := range found {
 		value, err := client.Get(t.Context(), key).Result()
 		require.NoError(t, err)
 		require.NotContains(t, key+value, "user")
-		require.NotContains(t, key+value, "192")
+		require.NotContains(t, key+value, "192.0.2.1")
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/throttle"
 )
 
@@ -28,6 +29,11 @@ func TestThrottleStore(t *testing.T, open func(t *testing.T) throttle.Store) {
 		"RefusedChangesNothing":   testRefusedChangesNothing,
 		"SuccessClears":           testSuccessClears,
 		"UndecidedGivesBack":      testUndecidedGivesBack,
+		"FailureStays":            testFailureStays,
+		"OpenAttempts":            testOpenAttempts,
+		"OpenAttemptsEnd":         testOpenAttemptsEnd,
+		"SameGuessAgain":          testSameGuessAgain,
+		"SameGuessWhileWaiting":   testSameGuessWhileWaiting,
 		"SourceCountsByItself":    testSourceCountsByItself,
 		"SourceIsForgotten":       testSourceIsForgotten,
 		"ClearReachesSources":     testClearReachesSources,
@@ -49,7 +55,7 @@ func TestThrottleStore(t *testing.T, open func(t *testing.T) throttle.Store) {
 // curve is not the default one, so that a store shows that it goes by what it is given.
 var curve = throttle.Curve{
 	Free: 2, First: 10 * time.Second, Most: time.Minute, Disable: 8,
-	Forget: time.Hour, Known: 24 * time.Hour,
+	Forget: time.Hour, Known: 24 * time.Hour, Open: 90 * time.Second,
 }
 
 func throttleKey(text string) throttle.Key {
@@ -79,21 +85,41 @@ func bucket(name string, burst int, every time.Duration) throttle.Bucket {
 	return throttle.Bucket{Key: throttleKey("bucket " + name), Limit: throttle.Limit{Burst: burst, Every: every}}
 }
 
-// take asserts the verdict on an attempt.
+// take asserts the waits of an attempt.
 func take(t *testing.T, s throttle.Store, attempt throttle.Take, want throttle.Verdict) {
 	t.Helper()
 	got, err := s.Take(t.Context(), attempt)
 	if err != nil {
 		t.Fatalf("Take: %v", err)
 	}
-	if got != want {
+	if got.Bucket != want.Bucket || got.Counter != want.Counter {
 		t.Fatalf("Take %v after the start: got %+v, want %+v", attempt.At.Sub(start), got, want)
 	}
 }
 
-func settle(t *testing.T, s throttle.Store, attempt throttle.Take, succeeded bool) {
+// takeOpen asserts the verdict on an attempt that is refused, and whether only open attempts
+// are in the way.
+func takeOpen(t *testing.T, s throttle.Store, attempt throttle.Take, wait time.Duration, open bool) {
 	t.Helper()
-	if err := s.Settle(t.Context(), attempt, succeeded); err != nil {
+	got, err := s.Take(t.Context(), attempt)
+	if err != nil {
+		t.Fatalf("Take: %v", err)
+	}
+	if want := (throttle.Verdict{Counter: wait, Open: open}); got != want {
+		t.Fatalf("Take %v after the start: got %+v, want %+v", attempt.At.Sub(start), got, want)
+	}
+}
+
+// Shorter names for the outcomes.
+const (
+	undecided = authkit.AttemptUndecided
+	failed    = authkit.AttemptFailed
+	succeeded = authkit.AttemptSucceeded
+)
+
+func settle(t *testing.T, s throttle.Store, attempt throttle.Take, outcome authkit.AttemptOutcome) {
+	t.Helper()
+	if err := s.Settle(t.Context(), attempt, outcome); err != nil {
 		t.Fatalf("Settle: %v", err)
 	}
 }
@@ -156,17 +182,17 @@ func testLimitsAllOrNone(t *testing.T, s throttle.Store) {
 
 func testLimitGivesBack(t *testing.T, s throttle.Store) {
 	b := bucket("a", 2, time.Minute)
-	for _, succeeded := range []bool{true, false} {
+	for _, outcome := range []authkit.AttemptOutcome{succeeded, undecided} {
 		take(t, s, request(0, b), letIn)
 		take(t, s, request(0, b), letIn)
 		take(t, s, request(0, b), bucketWait(time.Minute))
-		settle(t, s, request(0, b), succeeded)
+		settle(t, s, request(0, b), outcome)
 		take(t, s, request(0, b), letIn)
 		take(t, s, request(0, b), bucketWait(time.Minute))
-		settle(t, s, request(0, b), succeeded)
-		settle(t, s, request(0, b), succeeded)
+		settle(t, s, request(0, b), outcome)
+		settle(t, s, request(0, b), outcome)
 	}
-	settle(t, s, request(0, b), true) // more than there is does not add up
+	settle(t, s, request(0, b), succeeded) // more than there is does not add up
 	take(t, s, request(0, b), letIn)
 	take(t, s, request(0, b), letIn)
 	take(t, s, request(0, b), bucketWait(time.Minute))
@@ -207,6 +233,7 @@ func fail(t *testing.T, s throttle.Store, account, from string, after time.Durat
 			after += curve.Wait(i)
 		}
 		take(t, s, guess(account, from, after), letIn)
+		settle(t, s, guess(account, from, after), failed)
 	}
 	return after
 }
@@ -249,7 +276,7 @@ func testSuccessClears(t *testing.T, s throttle.Store) {
 		at := fail(t, s, name, from, 0, 5)
 		at += curve.Wait(5)
 		take(t, s, guess(name, from, at), letIn)
-		settle(t, s, guess(name, from, at), true)
+		settle(t, s, guess(name, from, at), succeeded)
 		fail(t, s, name, from, at, 3)
 		take(t, s, guess(name, from, at), counterWait(curve.First))
 		if from != "" {
@@ -261,26 +288,26 @@ func testSuccessClears(t *testing.T, s throttle.Store) {
 func testUndecidedGivesBack(t *testing.T, s throttle.Store) {
 	for range 20 {
 		take(t, s, guess("a", "here", 0), letIn)
-		settle(t, s, guess("a", "here", 0), false)
+		settle(t, s, guess("a", "here", 0), undecided)
 	}
-	settle(t, s, guess("a", "here", 0), false) // more than there is does not add up
+	settle(t, s, guess("a", "here", 0), undecided) // more than there is does not add up
 	at := fail(t, s, "a", "here", 0, 4) + curve.Wait(4)
 	take(t, s, guess("a", "here", at), letIn)
-	settle(t, s, guess("a", "here", at), false)
-	take(t, s, guess("a", "elsewhere", at), counterWait(curve.Wait(4)))
-	take(t, s, guess("a", "elsewhere", at+curve.Wait(4)), letIn)
-	take(t, s, guess("a", "here", at+curve.Wait(4)), counterWait(curve.Wait(5)))
+	settle(t, s, guess("a", "here", at), undecided) // which does not begin the wait again
+	take(t, s, guess("a", "elsewhere", at-time.Microsecond), counterWait(time.Microsecond))
+	take(t, s, guess("a", "elsewhere", at), letIn)
+	take(t, s, guess("a", "here", at), counterWait(curve.Wait(5)))
 }
 
 func testSourceCountsByItself(t *testing.T, s throttle.Store) {
 	fail(t, s, "a", "home", 0, 1)
-	settle(t, s, guess("a", "home", 0), true)
+	settle(t, s, guess("a", "home", 0), succeeded)
 	at := fail(t, s, "a", "elsewhere", 0, curve.Disable)
 	take(t, s, guess("a", "elsewhere", at), counterWait(curve.Most))
 	take(t, s, guess("a", "", at), counterWait(curve.Most))
 
 	take(t, s, guess("a", "home", at), letIn)
-	settle(t, s, guess("a", "home", at), true)
+	settle(t, s, guess("a", "home", at), succeeded)
 	take(t, s, guess("a", "elsewhere", at), counterWait(curve.Most)) // the stranger gains nothing
 
 	at = fail(t, s, "a", "home", at, 3)
@@ -290,9 +317,9 @@ func testSourceCountsByItself(t *testing.T, s throttle.Store) {
 
 func testSourceIsForgotten(t *testing.T, s throttle.Store) {
 	at := fail(t, s, "a", "home", 0, 1)
-	settle(t, s, guess("a", "home", at), true)
+	settle(t, s, guess("a", "home", at), succeeded)
 	take(t, s, guess("a", "home", at+time.Hour), letIn)
-	settle(t, s, guess("a", "home", at+time.Hour), true)
+	settle(t, s, guess("a", "home", at+time.Hour), succeeded)
 	until := at + time.Hour + curve.Known
 	fail(t, s, "a", "elsewhere", until-time.Hour, 3)
 	take(t, s, guess("a", "elsewhere", until-time.Hour), counterWait(curve.First))
@@ -303,7 +330,7 @@ func testSourceIsForgotten(t *testing.T, s throttle.Store) {
 
 func testClearReachesSources(t *testing.T, s throttle.Store) {
 	fail(t, s, "a", "home", 0, 1)
-	settle(t, s, guess("a", "home", 0), true)
+	settle(t, s, guess("a", "home", 0), succeeded)
 	fail(t, s, "b", "elsewhere", 0, 3)
 	at := fail(t, s, "a", "home", 0, 6)
 	fail(t, s, "a", "elsewhere", 0, 6)
@@ -321,8 +348,8 @@ func testNoKeysNoEffect(t *testing.T, s throttle.Store) {
 	for range 20 {
 		take(t, s, request(0), letIn)
 	}
-	settle(t, s, request(0), true)
-	settle(t, s, request(0), false)
+	settle(t, s, request(0), succeeded)
+	settle(t, s, request(0), undecided)
 	take(t, s, guess("a", "", 0), letIn)
 }
 
@@ -350,6 +377,7 @@ func testLikeTheModel(t *testing.T, s throttle.Store) {
 			at += step
 		}
 		attempt := guess(fmt.Sprint(r.IntN(2)), []string{"", "home", "work"}[r.IntN(3)], at)
+		attempt.Guess = uint16(r.IntN(3))
 		if r.IntN(6) == 0 {
 			attempt = request(at)
 		}
@@ -358,11 +386,17 @@ func testLikeTheModel(t *testing.T, s throttle.Store) {
 				attempt.Buckets = append(attempt.Buckets, b)
 			}
 		}
-		switch op := r.IntN(40); {
-		case op < 6:
-			m.settle(attempt, op < 2)
-			settle(t, s, attempt, op < 2)
-		case op == 6 && attempt.Counter != throttle.Key{}:
+		switch op := r.IntN(50); {
+		case op < 20:
+			outcome := failed
+			if op < 2 {
+				outcome = succeeded
+			} else if op < 7 {
+				outcome = undecided
+			}
+			m.settle(attempt, outcome)
+			settle(t, s, attempt, outcome)
+		case op == 20 && attempt.Counter != throttle.Key{}:
 			m.clear(attempt)
 			clearFailures(t, s, attempt)
 		default:
@@ -447,7 +481,7 @@ func testParallelEnds(t *testing.T, s throttle.Store) {
 			t.Error(v, err)
 		}
 		if i%2 == 0 {
-			if err := s.Settle(t.Context(), attempt, i%4 == 0); err != nil {
+			if err := s.Settle(t.Context(), attempt, []authkit.AttemptOutcome{succeeded, undecided}[i/2%2]); err != nil {
 				t.Error(err)
 			}
 		}
@@ -465,7 +499,7 @@ func testThrottleCancelledBefore(t *testing.T, s throttle.Store) {
 	if _, err := s.Take(ctx, attempt); !errors.Is(err, context.Canceled) {
 		t.Fatalf("Take: %v", err)
 	}
-	if err := s.Settle(ctx, attempt, true); !errors.Is(err, context.Canceled) {
+	if err := s.Settle(ctx, attempt, succeeded); !errors.Is(err, context.Canceled) {
 		t.Fatalf("Settle: %v", err)
 	}
 	if err := s.Clear(ctx, attempt); !errors.Is(err, context.Canceled) {

@@ -4,6 +4,7 @@ import (
 	"math/big"
 	"time"
 
+	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/throttle"
 )
 
@@ -17,8 +18,9 @@ type throttleModel struct {
 }
 
 type throttleCounter struct {
-	n  int64
-	at *big.Rat
+	n, open   int64
+	at, since *big.Rat
+	guess     uint16
 }
 
 func newThrottleModel() *throttleModel {
@@ -54,24 +56,44 @@ func duration(r *big.Rat) time.Duration {
 	return max(0, time.Duration(ns.Num().Int64()))
 }
 
-// counter returns the key of the counter that counts, and its failures that do.
-func (m *throttleModel) counter(t throttle.Take) (key throttle.Key, n int64) {
+// counter returns the key of the counter of an attempt, and the counter as it is at the time
+// of the attempt.
+func (m *throttleModel) counter(t throttle.Take) (key throttle.Key, c throttleCounter) {
 	now := moment(t.At)
 	key = t.Counter
 	if until := m.known[t.Source]; t.Source != (throttle.Key{}) && until != nil && until.Cmp(now) > 0 {
 		key = t.Source
 	}
-	c := m.counters[key]
-	if c == nil {
-		return key, 0
+	none := throttleCounter{at: new(big.Rat), since: new(big.Rat)}
+	if m.counters[key] == nil {
+		return key, none
 	}
+	c = *m.counters[key]
 	if pardon := m.pardons[t.Pardon]; pardon != nil && c.at.Cmp(pardon) <= 0 {
-		return key, 0
+		return key, none
 	}
 	if c.n < int64(t.Curve.Disable) && sum(c.at, times(c.n, t.Curve.Forget)).Cmp(now) <= 0 {
-		return key, 0
+		return key, none
 	}
-	return key, c.n
+	if c.open > 0 && sum(c.at, seconds(t.Curve.Open)).Cmp(now) <= 0 {
+		c.open, c.since = 0, c.at
+	}
+	return key, c
+}
+
+// wait returns how long n failures, of which the latest was at the time given, refuse.
+func (m *throttleModel) wait(t throttle.Take, n int64, at *big.Rat) time.Duration {
+	switch {
+	case n >= int64(t.Curve.Disable):
+		return t.Curve.Most
+	case n <= int64(t.Curve.Free):
+		return 0
+	}
+	wait := times(1<<(n-int64(t.Curve.Free)-1), t.Curve.First)
+	if wait.Cmp(seconds(t.Curve.Most)) > 0 {
+		wait = seconds(t.Curve.Most)
+	}
+	return duration(difference(sum(at, wait), moment(t.At)))
 }
 
 func (m *throttleModel) take(t throttle.Take) throttle.Verdict {
@@ -82,18 +104,11 @@ func (m *throttleModel) take(t throttle.Take) throttle.Verdict {
 		v.Bucket = max(v.Bucket, duration(over))
 	}
 	var key throttle.Key
-	var n int64
+	var c throttleCounter
 	if t.Counter != (throttle.Key{}) {
-		switch key, n = m.counter(t); {
-		case n >= int64(t.Curve.Disable):
-			v.Counter = t.Curve.Most
-		case n > int64(t.Curve.Free):
-			wait := times(1<<(n-int64(t.Curve.Free)-1), t.Curve.First)
-			if wait.Cmp(seconds(t.Curve.Most)) > 0 {
-				wait = seconds(t.Curve.Most)
-			}
-			v.Counter = duration(difference(sum(m.counters[key].at, wait), now))
-		}
+		key, c = m.counter(t)
+		v.Counter = m.wait(t, c.n, c.at)
+		v.Open = v.Counter > 0 && m.wait(t, c.n-c.open, c.since) == 0
 	}
 	if v != (throttle.Verdict{}) {
 		return v
@@ -102,36 +117,48 @@ func (m *throttleModel) take(t throttle.Take) throttle.Verdict {
 		m.tat[b.Key] = sum(later(m.tat[b.Key], now), seconds(b.Every))
 	}
 	if t.Counter != (throttle.Key{}) {
-		at := now
-		if c := m.counters[key]; c != nil {
-			at = later(c.at, now)
+		if c.open == 0 {
+			c.since = c.at
 		}
-		m.counters[key] = &throttleCounter{n + 1, at}
+		c.n, c.open, c.at = c.n+1, c.open+1, later(c.at, now)
+		m.counters[key] = &c
 	}
 	return v
 }
 
-func (m *throttleModel) settle(t throttle.Take, succeeded bool) {
+func (m *throttleModel) settle(t throttle.Take, outcome authkit.AttemptOutcome) {
 	for _, b := range t.Buckets {
-		if tat := m.tat[b.Key]; tat != nil {
+		if tat := m.tat[b.Key]; tat != nil && outcome != authkit.AttemptFailed {
 			m.tat[b.Key] = difference(tat, seconds(b.Every))
 		}
 	}
 	if t.Counter == (throttle.Key{}) {
 		return
 	}
-	key, n := m.counter(t)
+	key, c := m.counter(t)
 	switch {
-	case succeeded:
+	case outcome == authkit.AttemptSucceeded:
 		delete(m.counters, key)
-	case n > 0:
-		m.counters[key].n = n - 1
-	}
-	if succeeded && t.Source != (throttle.Key{}) {
-		m.known[t.Source] = sum(moment(t.At), seconds(t.Curve.Known))
-		if key != t.Source {
+		if t.Source != (throttle.Key{}) {
+			m.known[t.Source] = sum(moment(t.At), seconds(t.Curve.Known))
 			delete(m.counters, t.Source)
 		}
+	case c.n > 0:
+		comparable := t.Guess != 0 && (t.Source == throttle.Key{} || key == t.Source)
+		again := comparable && t.Guess == c.guess
+		c.open = max(0, c.open-1)
+		if outcome == authkit.AttemptFailed && !again {
+			c.since = c.at
+			if comparable {
+				c.guess = t.Guess
+			}
+		} else {
+			c.n--
+			if c.open == 0 {
+				c.at = c.since
+			}
+		}
+		m.counters[key] = &c
 	}
 }
 

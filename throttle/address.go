@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -16,21 +17,33 @@ import (
 
 const maxHops = 32 // of a forwarded address that are looked at
 
-// TrustProxies returns middleware that finds the address of a client behind proxies, and tells it with
-// [authkit.WithClient]; it belongs around everything that asks for addresses. Proxies are told by the
-// address that they connect from, which is in one of the networks given, such as 10.0.0.0/8. They must
-// add to X-Forwarded-For the address that they are connected to from.
+// TrustProxies returns middleware that finds the address of a client behind proxies, and
+// passes it on with [authkit.WithClient]. Put it around every handler that needs addresses. A
+// proxy is recognized by the address that it connects from, which is in one of the networks
+// given, such as 10.0.0.0/8. It must append the address of its own peer to X-Forwarded-For.
 //
 // The header is only read on connections from a proxy, and from its end, where proxies add:
-// the first address that is not a proxy's is the client's. What is before that is what the
-// client wrote. Where an entry is no address, the client's is the one after it.
+// the first address that is not a proxy's is the client's. The entries before it come from
+// the client. If an entry is no address, the client's is the one after it.
 //
-// The error joins the faults of the networks: there are none, or one is so wide that clients are in it
-// (wider than /8, or than /16 of IPv6), which would let them choose their address.
+// The error joins the problems of the networks: there are none, or one is so wide that
+// clients are in it (wider than /8, or than /16 of IPv6), which would let them choose their
+// address.
 func TrustProxies(networks ...netip.Prefix) (func(http.Handler) http.Handler, error) {
 	if len(networks) == 0 {
 		return nil, errors.New("throttle: no proxies to trust; name their networks, or leave TrustProxies out")
 	}
+	return trustProxies(false, networks)
+}
+
+// TrustSocketProxies is like [TrustProxies], and also trusts the peer of a connection over a
+// Unix socket. Use it if the proxy connects over a socket that nothing else can open. The
+// networks are those of further proxies in front of that one, if there are any.
+func TrustSocketProxies(networks ...netip.Prefix) (func(http.Handler) http.Handler, error) {
+	return trustProxies(true, networks)
+}
+
+func trustProxies(sockets bool, networks []netip.Prefix) (func(http.Handler) http.Handler, error) {
 	var errs []error
 	trusted := slices.Clone(networks)
 	for i, p := range trusted {
@@ -50,7 +63,7 @@ func TrustProxies(networks ...netip.Prefix) (func(http.Handler) http.Handler, er
 	}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if client := forwarded(r, trusted); client != "" {
+			if client := forwarded(r, sockets, trusted); client != "" {
 				c := authkit.ClientFrom(r.Context())
 				c.Address, c.Device = client, cmp.Or(c.Device, r.UserAgent())
 				r = r.WithContext(authkit.WithClient(r.Context(), c))
@@ -61,14 +74,17 @@ func TrustProxies(networks ...netip.Prefix) (func(http.Handler) http.Handler, er
 }
 
 // forwarded returns the address of the client of a proxy, or "" if the connection does not
-// come from one.
-func forwarded(r *http.Request, trusted []netip.Prefix) string {
+// come from one, or the proxy of a socket has not named the client.
+func forwarded(r *http.Request, sockets bool, trusted []netip.Prefix) string {
 	isProxy := func(addr netip.Addr) bool {
 		return slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(addr) })
 	}
-	client, ok := parseAddr(r.RemoteAddr)
-	if !ok || !isProxy(client) {
-		return ""
+	var client netip.Addr
+	if !sockets || !onSocket(r) {
+		var ok bool
+		if client, ok = parseAddr(r.RemoteAddr); !ok || !isProxy(client) {
+			return ""
+		}
 	}
 	rest := strings.Join(r.Header["X-Forwarded-For"], ",")
 	for range maxHops {
@@ -83,7 +99,20 @@ func forwarded(r *http.Request, trusted []netip.Prefix) string {
 		}
 		rest = rest[:at]
 	}
+	if !client.IsValid() {
+		return ""
+	}
 	return client.String()
+}
+
+// onSocket reports whether a request came over a Unix socket. RemoteAddr is then a path or
+// "@". It decides only for servers that do not report the local address, since middleware
+// may have put another text there.
+func onSocket(r *http.Request) bool {
+	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
+		return local.Network() == "unix"
+	}
+	return strings.HasPrefix(r.RemoteAddr, "@") || strings.HasPrefix(r.RemoteAddr, "/")
 }
 
 // parseAddr reads an address, with a port or without. It returns IPv4 addresses as such, and

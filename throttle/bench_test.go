@@ -40,7 +40,7 @@ func BenchmarkAttempt(b *testing.B) {
 		for i := 0; b.Loop(); i++ {
 			a := attempts[i%len(attempts)]
 			if limits.Begin(ctx, a) == nil {
-				_ = limits.End(ctx, a, true)
+				_ = limits.End(ctx, a, authkit.AttemptSucceeded)
 			}
 		}
 	})

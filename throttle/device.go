@@ -1,6 +1,7 @@
 package throttle
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -8,6 +9,8 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"net/http"
+	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,23 +23,27 @@ const (
 	deviceCookie = "__Host-device"
 	deviceLife   = 90 * 24 * time.Hour
 	idBytes      = 16
+	maxAccounts  = 8 // that a browser remembers
 )
 
-// Device returns a handler that lets browsers be known, around the one that logs in. A login that
-// succeeds gives the browser a cookie, by which its next logins to the same account have a counter of
-// their own for 90 days: no stranger can keep its user out (LO-12). It panics without a Config.Secret.
+// Device returns a handler that recognizes browsers, around the handler that logs in. A login
+// that succeeds gives the browser a cookie. With it, later logins of the browser to the same
+// account have their own counter for 90 days, so a stranger cannot lock the user out (LO-12).
+// It panics without a Config.Secret.
 //
 //	mux.Handle("POST /token", authkit.Public(), limits.Device(kit.TokenHandler()))
 //
 // The cookie is signed, bound to the account, Secure, HttpOnly, SameSite=Strict, and bound to
-// the host. It logs nobody in. Whoever steals it gets the few guesses that its browser
-// has. One for another account, or one that was tampered with, is as none.
+// the host. It logs no one in. A thief gets only the few guesses that the browser has. A
+// cookie for another account, or one that was tampered with, is ignored. One browser
+// remembers the eight accounts that logged in last. A login that another site sends leaves
+// the cookie alone.
 func (t *Throttle) Device(next http.Handler) http.Handler {
 	if t.cookies == nil {
 		panic("throttle: Device: no Config.Secret to sign the cookies with; set it")
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		d := new(device)
+		d := &device{crossSite: crossSite(r)}
 		if cookies := r.CookiesNamed(deviceCookie); len(cookies) == 1 {
 			d.cookie = cookies[0].Value
 		}
@@ -49,30 +56,61 @@ type deviceKey struct{}
 
 // A device is the browser of a request. It adds the new cookie to the answer, at the last moment.
 type device struct {
-	writer writer.Writer
-	cookie string // as it came, or empty
+	writer    writer.Writer
+	cookie    string // as it came, or empty: signed entries with dots between
+	crossSite bool   // the browser has kept its cookie back
 
 	mu     sync.Mutex // a handler may log in on another goroutine
 	issued string     // the new cookie, until it is set
+}
+
+// crossSite reports whether a request comes from another site: browsers then send no
+// SameSite=Strict cookie, and a new one would replace it. Without the header of newer
+// browsers, every other origin counts as another site.
+func crossSite(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "":
+		origin := r.Header.Get("Origin")
+		u, err := url.Parse(origin)
+		return origin != "" && (err != nil || u.Host != r.Host)
+	case "cross-site":
+		return true
+	}
+	return false
 }
 
 // device returns the ID of the browser that a context comes from, if it has logged in to the
 // account before, or "".
 func (t *Throttle) device(ctx context.Context, account string) string {
 	d, _ := ctx.Value(deviceKey{}).(*device)
-	if d == nil || d.cookie == "" {
+	if d == nil {
 		return ""
 	}
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(d.cookie)
-	if err != nil || len(raw) != idBytes+8+sha256.Size {
-		return ""
+	id, _ := t.entry(d.cookie, account)
+	return id
+}
+
+// entry returns the ID of a browser in the entry of an account, and the other entries of a
+// cookie.
+func (t *Throttle) entry(cookie, account string) (id string, others []string) {
+	for _, text := range strings.SplitN(cookie, ".", maxAccounts+1) {
+		if len(others) == maxAccounts || len(text) != base64.RawURLEncoding.EncodedLen(idBytes+8+sha256.Size) {
+			continue
+		}
+		raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
+		if err != nil {
+			continue
+		}
+		head, mac := raw[:idBytes+8], raw[idBytes+8:]
+		switch expiry := int64(binary.BigEndian.Uint64(head[idBytes:])); {
+		case expiry <= time.Now().Unix():
+		case hmac.Equal(mac, t.sign(head, account)):
+			id = string(head[:idBytes])
+		default:
+			others = append(others, text)
+		}
 	}
-	head, mac := raw[:idBytes+8], raw[idBytes+8:]
-	expiry := int64(binary.BigEndian.Uint64(head[idBytes:]))
-	if !hmac.Equal(mac, t.sign(head, account)) || expiry <= time.Now().Unix() {
-		return ""
-	}
-	return string(head[:idBytes])
+	return id, others
 }
 
 func (t *Throttle) sign(head []byte, account string) []byte {
@@ -82,23 +120,25 @@ func (t *Throttle) sign(head []byte, account string) []byte {
 	return mac.Sum(nil)
 }
 
-// remember gives the browser that a context comes from a cookie for an account. One that has
-// a good one already keeps its ID, and with it its counter.
+// remember gives the browser that a context comes from a cookie for an account, beside its
+// other accounts. A browser that is known keeps its ID, and with it its counter.
 func (t *Throttle) remember(ctx context.Context, account string) {
 	d, _ := ctx.Value(deviceKey{}).(*device)
-	if d == nil || account == "" {
+	if d == nil || account == "" || d.crossSite {
 		return
 	}
-	raw := []byte(t.device(ctx, account))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	id, others := t.entry(cmp.Or(d.issued, d.cookie), account)
+	raw := []byte(id)
 	if len(raw) == 0 {
 		raw = make([]byte, idBytes)
 		_, _ = rand.Read(raw) // never fails
 	}
 	raw = binary.BigEndian.AppendUint64(raw, uint64(time.Now().Add(deviceLife).Unix()))
 	raw = append(raw, t.sign(raw, account)...)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.issued = base64.RawURLEncoding.EncodeToString(raw)
+	others = others[:min(len(others), maxAccounts-1)]
+	d.issued = strings.Join(append([]string{base64.RawURLEncoding.EncodeToString(raw)}, others...), ".")
 }
 
 func (d *device) set() {

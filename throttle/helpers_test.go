@@ -9,7 +9,9 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -25,6 +27,8 @@ type countingHasher struct {
 	mu     sync.Mutex
 	total  int
 	before func() // called before each, if not nil
+	slow   time.Duration
+	hold   chan struct{} // each waits until it is closed, if it is not nil
 }
 
 func (h *countingHasher) Hash(password string) (authkit.PasswordHash, error) {
@@ -32,6 +36,12 @@ func (h *countingHasher) Hash(password string) (authkit.PasswordHash, error) {
 }
 
 func (h *countingHasher) Verify(password string, hash authkit.PasswordHash) error {
+	if h.slow > 0 {
+		time.Sleep(h.slow)
+	}
+	if h.hold != nil {
+		<-h.hold
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.before != nil {
@@ -55,9 +65,10 @@ func (h *countingHasher) hashed() int {
 
 // A service is a Kit with a throttle.
 type service struct {
-	kit    *authkit.Kit
-	limits *throttle.Throttle
-	hasher *countingHasher
+	kit     *authkit.Kit
+	limits  *throttle.Throttle
+	hasher  *countingHasher
+	guesses atomic.Int64
 
 	mu     sync.Mutex
 	events []authkit.Event
@@ -108,10 +119,10 @@ func from(ctx context.Context, address string) context.Context {
 	return authkit.WithClient(ctx, authkit.ClientInfo{Address: address})
 }
 
-// login logs in from an address, rightly or not.
+// login logs in from an address, rightly or with a wrong password that was not tried before.
 func (s *service) login(t testing.TB, email, address string, right bool) error {
 	t.Helper()
-	password := "wrong " + email
+	password := fmt.Sprint("wrong ", s.guesses.Add(1), " ", email)
 	if right {
 		password = "right " + email
 	}

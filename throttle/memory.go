@@ -2,22 +2,25 @@ package throttle
 
 import (
 	"context"
+	"errors"
 	"hash/maphash"
 	"math"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/authkit-go/authkit"
 )
 
 const (
-	defaultMaxKeys = 1_500_000
+	defaultMaxKeys = 1_370_000
 	ways           = 32          // records in a set
 	clockSlack     = time.Minute // by which clocks differ that were not set back
 	fullWait       = time.Minute
 )
 
 // Memory is a [Store] in memory, for a single program, which forgets when it ends. Its memory is
-// bounded: 64 MiB for the 1,500,000 keys of [NewMemory](0), and little while there are few.
+// bounded: 64 MiB for the 1,370,000 keys of [NewMemory](0), and little while there are few.
 //
 // It is built like the cache of a processor. A key belongs to one of many sets, by a hash
 // that nobody can foresee, and a set that is full gives up what matters least in it.
@@ -27,16 +30,22 @@ type Memory struct {
 	sets [][]record
 }
 
-// A record is 40 bytes without a pointer, so that the collector passes it by.
+var errFull = errors.New("throttle: the Memory is full of records that refuse attempts")
+
+// A record is 48 bytes without a pointer, so that the collector skips it. The fields from
+// since on are those of a counter.
 type record struct {
 	key    Key
 	at     int64 // a bucket's TAT, a counter's latest failure, or a pardon; in microseconds since 1970
 	expiry int64 // from then on it is as if it were not there
-	n      uint32
+	since  int64
+	n      uint16
+	open   uint16
+	guess  uint16
 	keep   bool // never given up before it expires
 }
 
-// NewMemory returns a Memory for at most so many keys; zero means 1,500,000.
+// NewMemory returns a Memory for at most so many keys; zero means 1,370,000.
 func NewMemory(maxKeys int) *Memory {
 	if maxKeys <= 0 {
 		maxKeys = defaultMaxKeys
@@ -59,30 +68,33 @@ func (m *Memory) get(key Key, now int64) record {
 	return record{}
 }
 
-// put stores a record, and reports whether there was room.
-func (m *Memory) put(r record, now int64) bool {
+// put stores a record, in place of none of the keys to keep. It reports false and changes
+// nothing if there is no room. The function undo restores the set as it was, if all that was
+// stored since has been undone.
+func (m *Memory) put(r record, now int64, keep ...Key) (undo func(), ok bool) {
 	set := m.set(r.key)
-	place := -1 // of what can be given up, and expires first
+	place := -1 // of the record that can be given up, and expires first
 	for i, old := range *set {
 		if old.key == r.key {
 			(*set)[i] = r
-			return true
+			return func() { (*set)[i] = old }, true
 		}
-		if (old.expiry <= now || !old.keep) && (place < 0 || old.expiry < (*set)[place].expiry) {
+		if (old.expiry <= now || !old.keep) && (place < 0 || old.expiry < (*set)[place].expiry) && !slices.Contains(keep, old.key) {
 			place = i
 		}
 	}
 	switch full := len(*set) == ways; {
 	case place >= 0 && (full || (*set)[place].expiry <= now):
+		old := (*set)[place]
 		(*set)[place] = r
-		return true
+		return func() { (*set)[place] = old }, true
 	case full:
-		return false
+		return nil, false
 	case len(*set) == cap(*set): // grow by eights: to double would leave much of it empty
 		*set = append(make([]record, 0, len(*set)+ways/4), *set...)
 	}
 	*set = append(*set, r)
-	return true
+	return func() { *set = (*set)[:len(*set)-1] }, true
 }
 
 func (m *Memory) remove(key Key) {
@@ -90,8 +102,8 @@ func (m *Memory) remove(key Key) {
 	*set = slices.DeleteFunc(*set, func(r record) bool { return r.key == key })
 }
 
-// counter returns the record of the counter that an attempt is counted on, with the
-// failures that count, and whether it is that of a source.
+// counter returns the counter that an attempt is counted on, as it is at the time of the
+// attempt, and whether it is that of a source.
 func (m *Memory) counter(t *Take, now int64) (r record, source bool) {
 	key := t.Counter
 	if source = t.Source != (Key{}) && m.get(t.Source, now).key == t.Source; source {
@@ -101,14 +113,17 @@ func (m *Memory) counter(t *Take, now int64) (r record, source bool) {
 	r.key = key
 	forgotten := int(r.n) < t.Curve.Disable && r.at+int64(r.n)*t.Curve.Forget.Microseconds() <= now
 	if forgotten || r.at <= m.get(t.Pardon, now).at {
-		r.n = 0
+		r.n, r.open, r.guess = 0, 0, 0
+	}
+	if r.at+t.Curve.Open.Microseconds() <= now && r.open > 0 {
+		r.open, r.since = 0, r.at
 	}
 	return r, source
 }
 
-// putCounter stores a counter with its failures. Other than a source, it expires when they
-// are forgotten.
-func (m *Memory) putCounter(t *Take, r record, source bool, now int64) bool {
+// putCounter stores a counter. Other than that of a source, it expires when its failures are
+// forgotten.
+func (m *Memory) putCounter(t *Take, r record, source bool, now int64) (undo func(), ok bool) {
 	r.keep = source || int(r.n) > t.Curve.Free
 	if !source {
 		r.expiry = r.at + int64(r.n)*t.Curve.Forget.Microseconds()
@@ -117,6 +132,15 @@ func (m *Memory) putCounter(t *Take, r record, source bool, now int64) bool {
 		}
 	}
 	return m.put(r, now)
+}
+
+// wait returns how long a counter with n failures, the latest one at the time given, refuses.
+func (c *Curve) wait(n int, at, now int64) time.Duration {
+	wait := c.Wait(n)
+	if n < c.Disable && wait > 0 {
+		wait = max(0, wait-time.Duration(now-at)*time.Microsecond)
+	}
+	return wait
 }
 
 // Take implements [Store].
@@ -128,7 +152,7 @@ func (m *Memory) Take(ctx context.Context, t Take) (Verdict, error) {
 	}
 	var v Verdict
 	now := t.At.UnixMicro()
-	tats := make([]int64, 0, 2)
+	tats := make([]int64, 0, 3)
 	for _, b := range t.Buckets {
 		every := b.Every.Microseconds()
 		full := now + int64(b.Burst)*every
@@ -140,31 +164,44 @@ func (m *Memory) Take(ctx context.Context, t Take) (Verdict, error) {
 		tats = append(tats, tat)
 		v.Bucket = max(v.Bucket, time.Duration(tat-full)*time.Microsecond)
 	}
-	var counter record
+	var c record
 	var source bool
 	if t.Counter != (Key{}) {
-		counter, source = m.counter(&t, now)
-		if v.Counter = t.Curve.Wait(int(counter.n)); int(counter.n) < t.Curve.Disable && v.Counter > 0 {
-			v.Counter = max(0, v.Counter-time.Duration(now-counter.at)*time.Microsecond)
-		}
+		c, source = m.counter(&t, now)
+		v.Counter = t.Curve.wait(int(c.n), c.at, now)
+		v.Open = v.Counter > 0 && t.Curve.wait(int(c.n-c.open), c.since, now) == 0
 	}
 	if v != (Verdict{}) {
 		return v, nil
 	}
-	counter.n, counter.at = counter.n+1, max(counter.at, now)
-	if t.Counter != (Key{}) && !m.putCounter(&t, counter, source, now) {
-		return Verdict{Counter: fullWait}, nil
+	undo := func() {}
+	stored := make([]Key, 0, 4) // by this call, which must not give them up
+	if t.Counter != (Key{}) {
+		if c.open == 0 {
+			c.since = c.at
+		}
+		c.n, c.open, c.at = c.n+1, c.open+1, max(c.at, now)
+		var ok bool
+		if undo, ok = m.putCounter(&t, c, source, now); !ok {
+			return Verdict{Counter: fullWait}, nil
+		}
+		stored = append(stored, c.key)
 	}
 	for i, b := range t.Buckets {
-		if !m.put(record{key: b.Key, at: tats[i], expiry: tats[i]}, now) {
+		more, ok := m.put(record{key: b.Key, at: tats[i], expiry: tats[i]}, now, stored...)
+		if !ok {
+			undo()
 			return Verdict{Bucket: fullWait}, nil
 		}
+		before := undo
+		undo = func() { more(); before() }
+		stored = append(stored, b.Key)
 	}
 	return v, nil
 }
 
 // Settle implements [Store].
-func (m *Memory) Settle(ctx context.Context, t Take, succeeded bool) error {
+func (m *Memory) Settle(ctx context.Context, t Take, outcome authkit.AttemptOutcome) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := ctx.Err(); err != nil {
@@ -172,7 +209,7 @@ func (m *Memory) Settle(ctx context.Context, t Take, succeeded bool) error {
 	}
 	now := t.At.UnixMicro()
 	for _, b := range t.Buckets {
-		if r := m.get(b.Key, now); r.at != 0 {
+		if r := m.get(b.Key, now); r.at != 0 && outcome != authkit.AttemptFailed {
 			tat := r.at - b.Every.Microseconds()
 			m.put(record{key: b.Key, at: tat, expiry: tat}, now)
 		}
@@ -180,18 +217,41 @@ func (m *Memory) Settle(ctx context.Context, t Take, succeeded bool) error {
 	if t.Counter == (Key{}) {
 		return nil
 	}
-	counter, source := m.counter(&t, now)
+	c, source := m.counter(&t, now)
 	switch {
-	case !succeeded && counter.n > 0:
-		counter.n--
-		m.putCounter(&t, counter, source, now)
-	case succeeded && !source:
-		m.remove(t.Counter)
-	}
-	if succeeded && t.Source != (Key{}) {
-		m.put(record{key: t.Source, at: counter.at, expiry: now + t.Curve.Known.Microseconds(), keep: true}, now)
+	case outcome == authkit.AttemptSucceeded:
+		if !source {
+			m.remove(t.Counter)
+		}
+		if t.Source != (Key{}) {
+			m.put(record{key: t.Source, at: c.at, expiry: now + t.Curve.Known.Microseconds(), keep: true}, now)
+		}
+	case c.n > 0:
+		guess := t.Guess
+		if t.Source != (Key{}) && !source {
+			guess = 0
+		}
+		c.end(outcome == authkit.AttemptFailed, guess)
+		m.putCounter(&t, c, source, now)
 	}
 	return nil
+}
+
+// end ends an attempt of a counter that did not succeed.
+func (r *record) end(failed bool, guess uint16) {
+	if r.open > 0 {
+		r.open--
+	}
+	if failed && (guess == 0 || guess != r.guess) {
+		r.since = r.at
+		if guess != 0 {
+			r.guess = guess
+		}
+		return
+	}
+	if r.n--; r.open == 0 {
+		r.at = r.since
+	}
 }
 
 // Clear implements [Store].
@@ -202,8 +262,10 @@ func (m *Memory) Clear(ctx context.Context, t Take) error {
 		return err
 	}
 	now := t.At.UnixMicro()
-	m.remove(t.Counter)
 	life := int64(t.Curve.Disable) * t.Curve.Forget.Microseconds()
-	m.put(record{key: t.Pardon, at: now, expiry: now + life, keep: true}, now)
+	if _, ok := m.put(record{key: t.Pardon, at: now, expiry: now + life, keep: true}, now); !ok {
+		return errFull
+	}
+	m.remove(t.Counter)
 	return nil
 }

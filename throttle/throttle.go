@@ -1,38 +1,54 @@
-// Package throttle slows down whoever guesses passwords, without locking out whom the
-// account belongs to. It is an [authkit.Throttle]:
+// Package throttle limits how fast passwords can be guessed, and locks no user out of their
+// own account. It implements [authkit.Throttle]:
 //
 //	limits, err := throttle.New(throttle.Config{Secret: secret})
-//	kit, err := authkit.New(authkit.Config{Throttle: limits, …})
+//	kit, err := authkit.New(authkit.Config{Throttle: limits, ...})
 //	mux.Handle("POST /token", authkit.Public(), limits.Device(kit.TokenHandler()))
 //
-// # What is counted
+// # Failures
 //
-// Failures of an address: 20 logins at once, and one more every 3 seconds. IPv6 addresses
-// count by /64, which is what one customer has. Behind a proxy the address is that of the
-// proxy until [TrustProxies] says otherwise.
+// Failures per address: 20 logins at once, and one more every 3 seconds. IPv6 addresses
+// count by /64, which is the network of one customer. Behind a proxy, [TrustProxies] finds
+// the address of the client. Clients without an IP address have no such limit.
 //
-// Failures of an account on end, from wherever: four cost nothing, the fifth 30 seconds, each
-// one more twice as long, up to an hour. While it waits, the right password is refused as well. At
-// a hundred it is refused until the password is set anew; see [authkit.Kit.SetPassword]. n
-// failures are forgotten after n days. Names that no account has are counted alike.
+// Consecutive failures per account, from any address: the first four are free, the fifth
+// blocks for 30 seconds, and each further one doubles the wait, up to an hour. While the
+// account is blocked, the right password is refused too. After a hundred failures it is
+// refused until the password is set anew; see [authkit.Kit.SetPassword]. n failures are
+// forgotten after n days. Names without an account have the same limits.
 //
-// # Who is not locked out
+// An attempt counts before its password is compared. It no longer counts against the account
+// if it did not reach the comparison. It still counts against the address. If an account
+// would be blocked only because of attempts that have not ended, Begin waits for them, for
+// up to 5 seconds.
 //
-// A place of past success has a counter of its own, which a stranger cannot reach: the address
-// of a login within the last 90 days, for the account that logged in; and, by
-// [Throttle.Device], the browser, wherever it is. That is not held to the limit of its address
-// either, which it may share with those who guess. A success clears the counter that it was
-// counted on, and no other: a user who logs in every day gives an attacker no new guesses.
+// # Known places
 //
-// # Where it is kept
+// A place of past success has its own counter, which a stranger cannot reach. Such a place is
+// the address of a login within the last 90 days, for the account that logged in. With
+// [Throttle.Device] it is also the browser, at any address; a known browser is also exempt
+// from the limit of its address. A success clears the counter of its place and no other, so
+// the logins of a user give an attacker no new guesses.
 //
-// [Memory] is for one program, and forgets when that ends. Several instances need a [Store] that they
-// share, such as package redisstore's, and then behave as one. If it fails, each goes on with a Memory of its own for
-// the time being, and tells OnEvent; see [Config].FailClosed.
+// At a known place, the same wrong password again is not a new failure: a device that keeps
+// sending an old password does not block its owner. The counter keeps 16 bits of a MAC of
+// the last wrong password for this, under a key derived from [Config].Secret. A copy of the
+// store without the secret reveals nothing about the password. With the secret, it excludes
+// all but one in 65,536 candidates, and never identifies the password.
+//
+// # Stores
+//
+// A [Memory] is for one program, and loses its records when the program ends. Several
+// instances need a shared [Store], such as that of package redisstore. If the store fails,
+// each instance counts in its own memory for the time being, and calls OnEvent; see
+// [Config].FailClosed.
 package throttle
 
 import (
+	"cmp"
 	"context"
+	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -40,6 +56,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -54,6 +71,12 @@ const (
 	maxBurst     = 10_000
 	minEvery     = time.Millisecond
 	maxEvery     = 24 * time.Hour
+
+	openWait     = 5 * time.Second // for the attempts of an account that have not ended
+	firstPause   = 10 * time.Millisecond
+	lastPause    = 250 * time.Millisecond
+	maxWaiting   = 256 // callers that wait for such attempts
+	waitOpenOver = time.Second
 )
 
 // Config configures a [Throttle]. Its zero value is good for a single instance without
@@ -67,12 +90,18 @@ type Config struct {
 	// means that there are no such cookies.
 	Secret []byte
 
+	// LimitUnaddressed counts all clients without an IP address, such as those of a Unix
+	// socket, as one address. By default they have no limit by address, since one of them
+	// could otherwise lock out the others. For a proxy that connects over a Unix socket,
+	// use [TrustSocketProxies] instead.
+	LimitUnaddressed bool
+
 	// Limits are limits by address, in place of the default ones or for actions of the host's own:
 	//
 	//	login, code   20 failures, and one every 3 s
 	//	refresh       600 failures, and one every 100 ms
 	//	register      5, and one every 2 min
-	//	reset         5, and one every 2 min; besides 3 for an account, and one every 20 min
+	//	reset         5, and one every 2 min; for an account 3 in an hour and 10 in a day
 	//	hash          10, and one every 6 s
 	Limits map[string]Limit
 
@@ -95,8 +124,9 @@ func (Config) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("throttle.Conf
 
 // A rule is what an action is limited by.
 type rule struct {
-	address, account Limit // a zero Burst: none
-	counter          bool
+	address Limit   // a zero Burst: none
+	account []Limit // at most two
+	counter bool
 }
 
 func defaultRules() map[string]rule {
@@ -106,8 +136,9 @@ func defaultRules() map[string]rule {
 		authkit.ActionCode:     guess,
 		authkit.ActionRefresh:  {address: Limit{600, 100 * time.Millisecond}},
 		authkit.ActionRegister: {address: Limit{5, 2 * time.Minute}},
-		authkit.ActionReset:    {address: Limit{5, 2 * time.Minute}, account: Limit{3, 20 * time.Minute}},
-		authkit.ActionHash:     {address: Limit{10, 6 * time.Second}},
+		// At most 3 in any hour, and at most 8 + 2 in any day.
+		authkit.ActionReset: {address: Limit{5, 2 * time.Minute}, account: []Limit{{3, time.Hour}, {8, 8 * time.Hour}}},
+		authkit.ActionHash:  {address: Limit{10, 6 * time.Second}},
 	}
 }
 
@@ -117,8 +148,11 @@ type Throttle struct {
 	fallback   *Memory // nil: none
 	rules      map[string]rule
 	noAddress  bool
+	noSockets  bool // clients without an address are not limited by address
 	keySecret  []byte
-	cookies    []byte // the key of the cookies; nil: none
+	guessKey   []byte
+	waiting    chan struct{} // has an element for each caller that waits for open attempts
+	cookies    []byte        // the key of the cookies; nil: none
 	onEvent    func(context.Context, authkit.Event)
 	retryStore atomic.Int64 // when a store that failed is asked again, in nanoseconds since 1970
 }
@@ -129,7 +163,8 @@ func New(cfg Config) (*Throttle, error) {
 	fault := func(format string, args ...any) {
 		errs = append(errs, fmt.Errorf("throttle: Config."+format, args...))
 	}
-	t := &Throttle{store: cfg.Store, rules: defaultRules(), noAddress: cfg.InsecureNoAddressLimits, onEvent: cfg.OnEvent}
+	t := &Throttle{store: cfg.Store, rules: defaultRules(), noAddress: cfg.InsecureNoAddressLimits, noSockets: !cfg.LimitUnaddressed,
+		onEvent: cfg.OnEvent, waiting: make(chan struct{}, maxWaiting)}
 	if m, ok := cfg.Store.(*Memory); ok && (m == nil || m.sets == nil) {
 		fault("Store: an empty Memory; make it with NewMemory")
 	}
@@ -144,7 +179,10 @@ func New(cfg Config) (*Throttle, error) {
 	}
 	t.keySecret = derive("keys", cfg.Secret)
 	if len(cfg.Secret) > 0 {
-		t.cookies = derive("cookies", cfg.Secret)
+		t.cookies, t.guessKey = derive("cookies", cfg.Secret), derive("guesses", cfg.Secret)
+	} else {
+		t.guessKey = make([]byte, minSecret)
+		_, _ = rand.Read(t.guessKey) // never fails
 	}
 	for _, action := range slices.Sorted(maps.Keys(cfg.Limits)) {
 		l := cfg.Limits[action]
@@ -179,97 +217,164 @@ func (t *Throttle) key(kind, action string, parts ...string) Key {
 	return Key(sum[:16])
 }
 
-// network returns what of an address is counted, as text: an IPv4 address, or the /64 of an IPv6 one.
-// What is not an address is one by itself; an empty one is none.
-func network(address string) string {
-	addr, ok := parseAddr(address)
-	if !ok {
-		return address
+// digest returns the [Take].Guess of an attempt at a counter: 16 bits of a MAC that differs
+// from account to account and place to place, never 0.
+func (t *Throttle) digest(g authkit.Guess, counter Key) uint16 {
+	if g.IsZero() {
+		return 0
 	}
-	prefix, _ := addr.Prefix(min(64, addr.BitLen())) // cannot fail: there are as many bits
-	return prefix.String()
+	mac := hmac.New(sha256.New, t.guessKey)
+	mac.Write(counter[:])
+	return cmp.Or(binary.BigEndian.Uint16(g.MAC(mac.Sum(nil))), 1)
 }
 
-// take returns what an attempt is counted on.
-func (t *Throttle) take(ctx context.Context, a authkit.Attempt) (Take, error) {
+// network returns the part of an address that is counted: an IPv4 address, or the /64 of an
+// IPv6 one. A text that is no address is the network "", which is none unless
+// [Config].LimitUnaddressed is set.
+func (t *Throttle) network(address string) (network string, ok bool) {
+	addr, ok := parseAddr(address)
+	if !ok {
+		return "", !t.noSockets
+	}
+	prefix, _ := addr.Prefix(min(64, addr.BitLen())) // cannot fail: there are as many bits
+	return prefix.String(), true
+}
+
+// take returns the records that an attempt is counted on. The first bucket is that of the
+// address if byAddress is true.
+func (t *Throttle) take(ctx context.Context, a authkit.Attempt) (take Take, byAddress bool, err error) {
 	r, ok := t.rules[a.Action]
 	if !ok {
-		return Take{}, fmt.Errorf("throttle: no limit for the action %q; set Config.Limits", a.Action)
+		return Take{}, false, fmt.Errorf("throttle: no limit for the action %q; set Config.Limits", a.Action)
 	}
-	take := Take{At: time.Now().UTC().Truncate(time.Microsecond), Curve: defaultCurve}
-	from, known := network(a.Client.Address), ""
+	take = Take{At: time.Now().UTC().Truncate(time.Microsecond), Curve: defaultCurve}
+	from, addressed := t.network(a.Client.Address)
+	known := ""
 	if r.counter && a.Account != "" {
 		take.Counter, take.Pardon = t.key("account", a.Action, a.Account), t.key("pardon", a.Action, a.Account)
 		if known = t.device(ctx, a.Account); known != "" {
 			take.Counter = t.key("device", a.Action, a.Account, known)
-		} else if from != "" {
+			take.Guess = t.digest(a.Guess, take.Counter)
+		} else if addressed {
 			take.Source = t.key("source", a.Action, a.Account, from)
+			take.Guess = t.digest(a.Guess, take.Source)
 		}
 	}
-	if r.address.Burst > 0 && from != "" && known == "" && !t.noAddress {
-		take.Buckets = append(take.Buckets, Bucket{t.key("address", a.Action, from), r.address})
+	if r.address.Burst > 0 && addressed && known == "" && !t.noAddress {
+		take.Buckets, byAddress = append(take.Buckets, Bucket{t.key("address", a.Action, from), r.address}), true
 	}
-	if r.account.Burst > 0 && a.Account != "" {
-		take.Buckets = append(take.Buckets, Bucket{t.key("rate", a.Action, a.Account), r.account})
+	if a.Account != "" {
+		for i, limit := range r.account {
+			take.Buckets = append(take.Buckets, Bucket{t.key("rate", a.Action, a.Account, strconv.Itoa(i)), limit})
+		}
 	}
-	return take, nil
+	return take, byAddress, nil
 }
 
 // Begin implements [authkit.Throttle].
 func (t *Throttle) Begin(ctx context.Context, a authkit.Attempt) error {
-	return t.call(ctx, a, func(ctx context.Context, s Store, take Take) error {
-		v, err := s.Take(ctx, take)
-		if err == nil && v != (Verdict{}) {
-			err = &authkit.ThrottledError{RetryAfter: max(v.Bucket, v.Counter), Account: v.Counter > v.Bucket}
+	v, err := t.try(ctx, a)
+	if err == nil && v.Open {
+		select {
+		case t.waiting <- struct{}{}:
+			v, err = t.wait(ctx, a, v)
+			<-t.waiting
+		default: // so many wait that this one is refused
 		}
+	}
+	if err != nil || v == (Verdict{}) {
+		return err
+	}
+	refused := &authkit.ThrottledError{RetryAfter: max(v.Bucket, v.Counter), Account: v.Counter > v.Bucket}
+	if v.Open && v.Counter > v.Bucket { // it will soon be known
+		refused.RetryAfter = max(v.Bucket, waitOpenOver)
+	}
+	return refused
+}
+
+// try makes one attempt to begin.
+func (t *Throttle) try(ctx context.Context, a authkit.Attempt) (v Verdict, err error) {
+	take, _, err := t.take(ctx, a)
+	if err != nil {
+		return Verdict{}, err
+	}
+	err = t.call(ctx, take, func(ctx context.Context, s Store) (err error) {
+		v, err = s.Take(ctx, take)
 		return err
 	})
+	return v, err
+}
+
+// wait tries again while only open attempts are in the way. It counts its pauses and not the
+// time, so that a program that stood still does not give up.
+func (t *Throttle) wait(ctx context.Context, a authkit.Attempt, v Verdict) (Verdict, error) {
+	var err error
+	pause := firstPause
+	for waited := time.Duration(0); err == nil && v.Open && v.Bucket == 0 && waited < openWait; pause = min(2*pause, lastPause) {
+		waited += pause
+		select {
+		case <-time.After(pause):
+			v, err = t.try(ctx, a)
+		case <-ctx.Done():
+			return Verdict{}, ctx.Err()
+		}
+	}
+	return v, err
 }
 
 // End implements [authkit.Throttle]. After a login it gives the browser its cookie; see
 // [Throttle.Device].
-func (t *Throttle) End(ctx context.Context, a authkit.Attempt, succeeded bool) error {
-	if succeeded && a.Action == authkit.ActionLogin {
+func (t *Throttle) End(ctx context.Context, a authkit.Attempt, outcome authkit.AttemptOutcome) error {
+	if outcome == authkit.AttemptSucceeded && a.Action == authkit.ActionLogin {
 		t.remember(ctx, a.Account)
 	}
-	return t.call(ctx, a, func(ctx context.Context, s Store, take Take) error { return s.Settle(ctx, take, succeeded) })
+	take, byAddress, err := t.take(ctx, a)
+	if err != nil {
+		return err
+	}
+	switch {
+	case outcome == authkit.AttemptFailed:
+		take.Buckets = nil
+	case outcome == authkit.AttemptUndecided && byAddress: // the address still pays
+		take.Buckets = take.Buckets[1:]
+	}
+	return t.call(ctx, take, func(ctx context.Context, s Store) error { return s.Settle(ctx, take, outcome) })
 }
 
-// Clear implements [authkit.Throttle]: it lets an account log in again, from everywhere.
-// [authkit.Kit.SetPassword] does it by itself. An administrator's page can do it with
+// Clear implements [authkit.Throttle]. It lets an account log in again, from everywhere.
+// [authkit.Kit.SetPassword] calls it. An administrator's page can call it with
 // authkit.Attempt{Action: authkit.ActionLogin, Account: email}.
 func (t *Throttle) Clear(ctx context.Context, a authkit.Attempt) error {
 	ctx = context.WithValue(ctx, deviceKey{}, nil) // the counter is the account's, not that of a browser
-	return t.call(ctx, a, func(ctx context.Context, s Store, take Take) error {
-		if take.Counter == (Key{}) {
-			return nil
-		}
-		return s.Clear(ctx, take)
-	})
+	take, _, err := t.take(ctx, a)
+	if err != nil || take.Counter == (Key{}) {
+		return err
+	}
+	return t.call(ctx, take, func(ctx context.Context, s Store) error { return s.Clear(ctx, take) })
 }
 
-// call makes a call to the store about an attempt that is counted on anything, or to the fallback while
-// the store fails. Whoever hangs up does not stop it (LO-07), nor gets to the fallback by it.
-func (t *Throttle) call(ctx context.Context, a authkit.Attempt, do func(context.Context, Store, Take) error) error {
-	take, err := t.take(ctx, a)
-	if err != nil || len(take.Buckets) == 0 && take.Counter == (Key{}) {
-		return err
+// call calls the store about an attempt that is counted anywhere, or the fallback while the
+// store fails. A client that hangs up does not stop the call (LO-07), and does not cause the
+// fallback.
+func (t *Throttle) call(ctx context.Context, take Take, do func(context.Context, Store) error) error {
+	if len(take.Buckets) == 0 && take.Counter == (Key{}) {
+		return nil
 	}
 	now := time.Now()
 	if t.fallback != nil && now.UnixNano() < t.retryStore.Load() {
-		return do(context.WithoutCancel(ctx), t.fallback, take)
+		return do(context.WithoutCancel(ctx), t.fallback)
 	}
 	timed, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
-	err = do(timed, t.store, take)
-	if _, refused := errors.AsType[*authkit.ThrottledError](err); refused || err == nil || t.fallback == nil {
+	err := do(timed, t.store)
+	if err == nil || t.fallback == nil {
 		return err
 	}
 	until := t.retryStore.Load()
 	if until <= now.UnixNano() && t.retryStore.CompareAndSwap(until, time.Now().Add(storeRest).UnixNano()) {
 		t.onEvent(ctx, authkit.Event{Kind: authkit.EventStoreFailure, Reason: authkit.ReasonStore, Err: fmt.Errorf("throttle: counting in memory: %w", err)})
 	}
-	return do(context.WithoutCancel(ctx), t.fallback, take)
+	return do(context.WithoutCancel(ctx), t.fallback)
 }
 
 // Doctor returns the problems of the configuration, and those that the store reports if it

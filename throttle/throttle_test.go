@@ -96,12 +96,12 @@ func TestAddressLimit(t *testing.T) {
 			[]string{"2001:db8::1", "2001:db8:0:0:ffff::", "2001:DB8::2%eth0"},
 			[]string{"2001:db8:0:1::1", "192.0.2.1"},
 		},
-		"a socket": {[]string{"@"}, []string{"192.0.2.1"}},
+		"sockets": {[]string{"@", "", "/run/client"}, []string{"192.0.2.1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				s := newService(t)
+				s := newService(t, func(c *throttle.Config) { c.LimitUnaddressed = name == "sockets" })
 				s.add(t, "user@example.com")
 				next := 0
 				try := func(address string) error {
@@ -278,9 +278,10 @@ func TestHangingUpCounts(t *testing.T) {
 	attempt := authkit.Attempt{Action: authkit.ActionLogin, Account: "other@example.com"}
 	for range 5 {
 		require.NoError(t, s.limits.Begin(ctx, attempt))
+		require.NoError(t, s.limits.End(ctx, attempt, authkit.AttemptFailed))
 	}
 	require.ErrorAs(t, s.limits.Begin(t.Context(), attempt), new(*authkit.ThrottledError))
-	require.NoError(t, s.limits.End(ctx, attempt, true))
+	require.NoError(t, s.limits.End(ctx, attempt, authkit.AttemptSucceeded))
 	require.NoError(t, s.limits.Begin(t.Context(), attempt))
 }
 
@@ -349,11 +350,11 @@ func (b *brokenStore) Take(ctx context.Context, t throttle.Take) (throttle.Verdi
 	return b.Store.Take(ctx, t)
 }
 
-func (b *brokenStore) Settle(ctx context.Context, t throttle.Take, succeeded bool) error {
+func (b *brokenStore) Settle(ctx context.Context, t throttle.Take, outcome authkit.AttemptOutcome) error {
 	if err := b.fail(ctx); err != nil {
 		return err
 	}
-	return b.Store.Settle(ctx, t, succeeded)
+	return b.Store.Settle(ctx, t, outcome)
 }
 
 // TestStoreFails asserts that an instance counts by itself while its store fails, says so,
@@ -421,7 +422,8 @@ func TestFailClosed(t *testing.T) {
 	require.NoError(t, s.login(t, "user@example.com", "192.0.2.1", true))
 }
 
-// TestUndecided asserts that a login counts for nothing that the service could not decide.
+// TestUndecided asserts that a login that the service could not decide counts against its
+// address, and not against its account (FR-03).
 func TestUndecided(t *testing.T) {
 	t.Parallel()
 	limits, err := throttle.New(throttle.Config{})
@@ -432,13 +434,23 @@ func TestUndecided(t *testing.T) {
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
-	for range 50 {
-		_, err := kit.Login(from(t.Context(), "192.0.2.1"), "user@example.com", "x")
+	for i := range 50 {
+		_, err := kit.Login(from(t.Context(), address(i)), "user@example.com", "x")
 		require.ErrorIs(t, err, authkit.ErrUnavailable)
 	}
+	for range 19 { // the address pays
+		_, err := kit.Login(from(t.Context(), address(0)), "user@example.com", "x")
+		require.ErrorIs(t, err, authkit.ErrUnavailable)
+	}
+	_, err = kit.Login(from(t.Context(), address(0)), "user@example.com", "x")
+	require.ErrorAs(t, err, new(*authkit.ThrottledError))
 	users.fails = false
-	_, err = kit.Login(from(t.Context(), "192.0.2.1"), "user@example.com", "x")
-	require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
+	for i := range 5 {
+		_, err = kit.Login(from(t.Context(), address(i+1)), "user@example.com", "x")
+		require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
+	}
+	_, err = kit.Login(from(t.Context(), address(6)), "user@example.com", "x")
+	require.ErrorAs(t, err, new(*authkit.ThrottledError))
 }
 
 type failingUsers struct {
@@ -486,9 +498,12 @@ func TestActions(t *testing.T) {
 	limits, err := throttle.New(throttle.Config{})
 	require.NoError(t, err)
 	attempt := func(action string, address string) error {
-		return limits.Begin(t.Context(), authkit.Attempt{
-			Action: action, Account: "user@example.com", Client: authkit.ClientInfo{Address: address},
-		})
+		a := authkit.Attempt{Action: action, Account: "user@example.com", Client: authkit.ClientInfo{Address: address}}
+		err := limits.Begin(t.Context(), a)
+		if err == nil {
+			err = limits.End(t.Context(), a, authkit.AttemptFailed)
+		}
+		return err
 	}
 	admitted := func(action string, address func(int) string) (n int) {
 		for i := range 50 {
@@ -506,7 +521,7 @@ func TestActions(t *testing.T) {
 	require.Equal(t, 3, admitted(authkit.ActionReset, address))
 	require.Equal(t, 50, admitted(authkit.ActionRegister, address))
 	require.ErrorContains(t, attempt("unheard", "192.0.2.1"), "Config.Limits")
-	require.ErrorContains(t, limits.End(t.Context(), authkit.Attempt{Action: "unheard"}, true), "Config.Limits")
+	require.ErrorContains(t, limits.End(t.Context(), authkit.Attempt{Action: "unheard"}, authkit.AttemptSucceeded), "Config.Limits")
 	require.NoError(t, limits.Clear(t.Context(), authkit.Attempt{Action: authkit.ActionHash, Account: "user@example.com"}))
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,7 +27,10 @@ func client(ctx context.Context) context.Context {
 	})
 }
 
-var loginEvent = authkit.Event{Kind: authkit.EventLoginSuccess, UserID: "01JDF2Q8M3V5K7P9R1T3W5Y7A9", SessionID: "01JDF2Q8M3V5K7P9R1T3W5Y7B0"}
+// loginEvent returns the event of a login. Those of different numbers are not equal.
+func loginEvent(n int) authkit.Event {
+	return authkit.Event{Kind: authkit.EventLoginSuccess, UserID: "01JDF2Q8M3V5K7P9R1T3W5Y7A9", SessionID: strconv.Itoa(n)}
+}
 
 // BenchmarkOnEvent measures the cost of an event for the request that causes it.
 func BenchmarkOnEvent(b *testing.B) {
@@ -35,7 +39,7 @@ func BenchmarkOnEvent(b *testing.B) {
 	ctx := client(b.Context())
 	b.ReportAllocs()
 	for i := 1; b.Loop(); i++ {
-		l.OnEvent(ctx, loginEvent)
+		l.OnEvent(ctx, loginEvent(i))
 		if i%8192 == 0 {
 			b.StopTimer()
 			require.NoError(b, l.Flush(ctx))
@@ -53,12 +57,13 @@ func BenchmarkFile(b *testing.B) {
 	go func() { done <- l.Run(ctx) }()
 	b.ReportAllocs()
 	b.ResetTimer()
+	var next atomic.Int64
 	b.RunParallel(func(pb *testing.PB) {
 		for i := 1; pb.Next(); i++ {
 			for i%64 == 0 && l.Stats().Waiting > 2048 {
 				time.Sleep(100 * time.Microsecond)
 			}
-			l.OnEvent(ctx, loginEvent)
+			l.OnEvent(ctx, loginEvent(int(next.Add(1))))
 		}
 	})
 	cancel()
@@ -140,7 +145,7 @@ func send(ctx context.Context, l *audit.Log, rate int, stop chan struct{}) (sent
 			return sent
 		case <-tick.C:
 			for due := uint64(time.Since(begin).Seconds() * float64(rate)); sent < due; sent++ {
-				l.OnEvent(ctx, loginEvent)
+				l.OnEvent(ctx, loginEvent(int(sent)))
 			}
 		}
 	}

@@ -33,8 +33,8 @@ func Example() {
 		log.Fatal(err)
 	}
 	ctx := context.Background()
-	for range 3 {
-		auditLog.OnEvent(ctx, authkit.Event{Kind: authkit.EventLoginFailure, UserID: "alice", Reason: authkit.ReasonWrongPassword})
+	for _, user := range []string{"alice", "bob", "carol"} {
+		auditLog.OnEvent(ctx, authkit.Event{Kind: authkit.EventLoginFailure, UserID: user, Reason: authkit.ReasonWrongPassword})
 	}
 	if err := auditLog.Flush(ctx); err != nil {
 		log.Fatal(err)

@@ -121,13 +121,12 @@ func TestFileThatChangesUnderTheLog(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), "log")
 			log, _ := openLog(t, path)
-			event := authkit.Event{Kind: authkit.EventLogout, UserID: "u"}
-			for range 3 {
-				log.OnEvent(t.Context(), event)
+			for i := range 3 {
+				log.OnEvent(t.Context(), authkit.Event{Kind: authkit.EventLogout, UserID: fmt.Sprint(i)})
 			}
 			require.NoError(t, log.Flush(t.Context()))
 			c.change(t, path, readLines(t, path))
-			log.OnEvent(t.Context(), event)
+			log.OnEvent(t.Context(), authkit.Event{Kind: authkit.EventLogout, UserID: "u"})
 			require.NoError(t, log.Flush(t.Context()))
 			report, err := verify(readLines(t, path))
 			if c.want == "" {

@@ -1,4 +1,5 @@
--- KEYS and ARGV: see throttle.lua. The mark never exists. It returns the waits for the buckets and for the counter.
+-- KEYS and ARGV: see throttle.lua. The mark never exists. It returns the waits for the buckets and for the counter,
+-- and 1 if only open attempts are in the way.
 --
 -- A call that the client sends again counts twice. To recognize it would take one more key for every guess.
 local forBuckets, forCounter, c = 0, 0, nil
@@ -20,24 +21,37 @@ local function wait(failures)
 	return math.min(w, curve.most)
 end
 
+-- waits returns how long a counter with so many failures refuses, the latest of which was at a time.
+local function waits(n, last)
+	local w = wait(n)
+	if n >= curve.disable then
+		return curve.most
+	elseif w > 0 then
+		w = math.max(0, last + w - at)
+	end
+	return w
+end
+
+local open = 0
 if counterKey then
 	c = counting()
-	forCounter = wait(c.n)
-	if c.n >= curve.disable then
-		forCounter = curve.most
-	elseif forCounter > 0 then
-		forCounter = math.max(0, c.at + forCounter - at)
+	forCounter = waits(c.n, c.at)
+	if forCounter > 0 and waits(c.n - c.open, c.since) == 0 then
+		open = 1
 	end
 end
 
 if forBuckets > 0 or forCounter > 0 then
-	return current('HDEL', {forBuckets, forCounter})
+	return current('HDEL', {forBuckets, forCounter, open})
 end
 if c then
-	c.n, c.at = c.n + 1, math.max(c.at, at)
+	if c.open == 0 then
+		c.since = c.at
+	end
+	c.n, c.open, c.at = c.n + 1, c.open + 1, math.max(c.at, at)
 	count(c)
 end
 for _, b in ipairs(buckets) do
 	keep(b.key, text(b.tat), b.tat)
 end
-return {0, 0}
+return {0, 0, 0}

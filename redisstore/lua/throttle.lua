@@ -4,7 +4,7 @@
 --
 -- KEYS: mark, the buckets; if there is a counter, the counter, its pardon and, if there is one, the source.
 -- ARGV: at, the number of buckets, burst and every of each; of the curve free, first, most, disable,
--- forget and known. The mark is a key that is used by one call only.
+-- forget, known and open. The mark is a key that is used by one call only.
 local mark, at, minute = KEYS[1], tonumber(ARGV[1]), 60000000
 
 local buckets = {}
@@ -14,7 +14,7 @@ end
 local counterKey, pardonKey, sourceKey = KEYS[#buckets + 2], KEYS[#buckets + 3], KEYS[#buckets + 4]
 
 local curve = {}
-for i, name in ipairs({'free', 'first', 'most', 'disable', 'forget', 'known'}) do
+for i, name in ipairs({'free', 'first', 'most', 'disable', 'forget', 'known', 'open'}) do
 	curve[name] = tonumber(ARGV[2 + 2 * #buckets + i])
 end
 
@@ -34,18 +34,21 @@ local function time(key)
 	return assert(tonumber(redis.call('GET', key) or 0), 'this is no time')
 end
 
--- counter returns the counter of a key.
+-- counter returns the counter of a key. Its value is n, at, known, open, since and guess.
 local function counter(key)
 	local value = redis.call('GET', key)
 	if not value then
-		return {key = key, n = 0, at = 0, known = 0}
+		return {key = key, n = 0, at = 0, known = 0, open = 0, since = 0, guess = 0}
 	end
-	local n, last, known = string.match(value, '^(%d+) (%-?%d+) (%-?%d+)$')
+	local n, last, known, open, since, guess = string.match(value, '^(%d+) (%-?%d+) (%-?%d+) (%d+) (%-?%d+) (%d+)$')
 	assert(n, 'this is no counter')
-	return {key = key, n = tonumber(n), at = tonumber(last), known = tonumber(known)}
+	return {
+		key = key, n = tonumber(n), at = tonumber(last), known = tonumber(known),
+		open = tonumber(open), since = tonumber(since), guess = tonumber(guess),
+	}
 end
 
--- counting returns the counter of an attempt, with the failures that still count.
+-- counting returns the counter of an attempt, as it is at the time of the attempt.
 local function counting()
 	local c = sourceKey and counter(sourceKey)
 	if c and c.known > at then
@@ -56,7 +59,10 @@ local function counting()
 	local pardon = time(pardonKey)
 	local pardoned = c.at <= pardon and at < pardon + curve.disable * curve.forget
 	if pardoned or c.n < curve.disable and c.at + c.n * curve.forget <= at then
-		c.n = 0
+		c.n, c.open, c.guess = 0, 0, 0
+	end
+	if c.open > 0 and c.at + curve.open <= at then
+		c.open, c.since = 0, c.at
 	end
 	return c
 end
@@ -64,7 +70,7 @@ end
 -- count stores a counter. That of a source is kept while the source is known. Another one is kept until its
 -- failures are forgotten, or without limit if it has reached disable.
 local function count(c)
-	local value = text(c.n) .. ' ' .. text(c.at) .. ' ' .. text(c.known)
+	local value = table.concat({text(c.n), text(c.at), text(c.known), text(c.open), text(c.since), text(c.guess)}, ' ')
 	if c.source then
 		keep(c.key, value, c.known)
 	elseif c.n < curve.disable then

@@ -1,0 +1,185 @@
+package storetest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/authkit-go/authkit/throttle"
+)
+
+// password returns an attempt with the digest of a password.
+func password(attempt throttle.Take, digest uint16) throttle.Take {
+	attempt.Guess = digest
+	return attempt
+}
+
+// testFailureStays asserts that a failure gives nothing back.
+func testFailureStays(t *testing.T, s throttle.Store) {
+	attempt := guess("a", "", 0)
+	attempt.Buckets = []throttle.Bucket{bucket("a", 4, time.Minute)}
+	for range 3 {
+		take(t, s, attempt, letIn)
+		settle(t, s, attempt, failed)
+	}
+	takeOpen(t, s, guess("a", "", 0), curve.First, false)
+	take(t, s, request(0, attempt.Buckets...), letIn)
+	take(t, s, request(0, attempt.Buckets...), bucketWait(time.Minute))
+	settle(t, s, guess("b", "", 0), failed) // more than there is has no effect
+	fail(t, s, "b", "", 0, 3)
+}
+
+// testOpenAttempts asserts that a store can tell failures from attempts that have not ended
+// (LO-08: both refuse).
+func testOpenAttempts(t *testing.T, s throttle.Store) {
+	for range 3 {
+		take(t, s, guess("a", "", 0), letIn)
+	}
+	takeOpen(t, s, guess("a", "", 0), curve.First, true)
+	settle(t, s, guess("a", "", 0), failed)
+	settle(t, s, guess("a", "", 0), failed)
+	takeOpen(t, s, guess("a", "", 0), curve.First, true)
+	settle(t, s, guess("a", "", 0), undecided)
+	take(t, s, guess("a", "", 0), letIn)
+	takeOpen(t, s, guess("a", "", 0), curve.First, true)
+	settle(t, s, guess("a", "", 0), failed)
+	takeOpen(t, s, guess("a", "", 0), curve.First, false)
+
+	at := curve.First // the wait is over, and one attempt is made
+	take(t, s, guess("a", "", at), letIn)
+	takeOpen(t, s, guess("a", "", at), curve.Wait(4), true)
+	settle(t, s, guess("a", "", at), undecided)
+	take(t, s, guess("a", "", at), letIn)
+	settle(t, s, guess("a", "", at), failed)
+	takeOpen(t, s, guess("a", "", at), curve.Wait(4), false)
+
+	busy := guess("b", "", 0) // refused by the limit too
+	busy.Buckets = []throttle.Bucket{bucket("b", 3, time.Minute)}
+	for range 3 {
+		take(t, s, busy, letIn)
+	}
+	got, err := s.Take(t.Context(), busy)
+	if want := (throttle.Verdict{Bucket: time.Minute, Counter: curve.First, Open: true}); err != nil || got != want {
+		t.Fatalf("got %+v, %v, want %+v", got, err, want)
+	}
+
+	for range 3 {
+		take(t, s, guess("c", "", 0), letIn)
+	}
+	settle(t, s, guess("c", "", 0), succeeded)
+	fail(t, s, "c", "", 0, 3)
+	takeOpen(t, s, guess("c", "", 0), curve.First, false)
+
+	n := curve.Disable - 1
+	at = fail(t, s, "d", "", 0, n) + curve.Wait(n)
+	take(t, s, guess("d", "", at), letIn)
+	takeOpen(t, s, guess("d", "", at), curve.Most, true)
+	settle(t, s, guess("d", "", at), undecided)
+	take(t, s, guess("d", "", at), letIn)
+	settle(t, s, guess("d", "", at), failed)
+	takeOpen(t, s, guess("d", "", at+time.Hour), curve.Most, false)
+}
+
+// testOpenAttemptsEnd asserts that attempts of programs that were killed become failures.
+func testOpenAttemptsEnd(t *testing.T, s throttle.Store) {
+	for range 3 {
+		take(t, s, guess("a", "", 0), letIn)
+	}
+	at := curve.First
+	take(t, s, guess("a", "", at), letIn)
+	takeOpen(t, s, guess("a", "", at), curve.Wait(4), true)
+	at += curve.Open - time.Microsecond // longer than the wait
+	take(t, s, guess("a", "", at), letIn)
+	takeOpen(t, s, guess("a", "", at), curve.Wait(5), true)
+	at += curve.Open
+	take(t, s, guess("a", "", at), letIn)
+	settle(t, s, guess("a", "", at), failed)
+	takeOpen(t, s, guess("a", "", at), curve.Wait(6), false)
+}
+
+// testSameGuessAgain asserts that at a known place the same wrong password is one failure, and
+// that different ones are as many as there are.
+func testSameGuessAgain(t *testing.T, s throttle.Store) {
+	known := func(account string, after time.Duration) throttle.Take { return guess(account, "home", after) }
+	device := func(account string, after time.Duration) throttle.Take { return guess(account, "", after) }
+	for name, place := range map[string]func(string, time.Duration) throttle.Take{"home": known, "browser": device} {
+		wrong := func(account string, after time.Duration, digest uint16) {
+			t.Helper()
+			take(t, s, place(account, after), letIn)
+			settle(t, s, password(place(account, after), digest), failed)
+		}
+		a, b, c, d := "a "+name, "b "+name, "c "+name, "d "+name
+		for _, account := range []string{a, b, c, d} {
+			take(t, s, place(account, 0), letIn)
+			settle(t, s, place(account, 0), succeeded)
+		}
+		for range 50 {
+			wrong(a, 0, 7)
+		}
+		wrong(a, 0, 8)
+		wrong(a, 0, 8)
+		wrong(a, 0, 7) // not the latest
+		takeOpen(t, s, place(a, 0), curve.First, false)
+
+		for digest := range uint16(3) { // 0 is no digest
+			wrong(b, 0, digest)
+		}
+		takeOpen(t, s, place(b, 0), curve.First, false)
+
+		for range 9 { // a success, and clearing, forget the guess
+			wrong(c, 0, 7)
+			take(t, s, place(c, 0), letIn)
+			settle(t, s, place(c, 0), succeeded)
+		}
+		wrong(c, 0, 7)
+		wrong(c, 0, 0) // does not forget it
+		wrong(c, 0, 7)
+		wrong(c, 0, 8)
+		takeOpen(t, s, place(c, 0), curve.First, false)
+		clearFailures(t, s, place(c, 0))
+		after := time.Microsecond
+		wrong(c, after, 8)
+		wrong(c, after, 8)
+		wrong(c, after, 9)
+		take(t, s, place(c, after), letIn)
+		settle(t, s, password(place(c, after), 10), undecided) // undecided ones are no failures
+		wrong(c, after, 10)
+		takeOpen(t, s, place(c, after), curve.First, false)
+
+		// Of guesses at once each is counted until it has ended.
+		for range 3 {
+			take(t, s, place(d, 0), letIn)
+		}
+		takeOpen(t, s, place(d, 0), curve.First, true)
+		for range 3 {
+			settle(t, s, password(place(d, 0), 7), failed)
+		}
+		wrong(d, 0, 8)
+		wrong(d, 0, 9)
+		takeOpen(t, s, place(d, 0), curve.First, false)
+	}
+	for range 3 { // from an unknown place
+		take(t, s, known("e", 0), letIn)
+		settle(t, s, password(known("e", 0), 7), failed)
+	}
+	takeOpen(t, s, known("e", 0), curve.First, false)
+}
+
+// testSameGuessWhileWaiting asserts that the same wrong password does not begin the wait again.
+func testSameGuessWhileWaiting(t *testing.T, s throttle.Store) {
+	home := func(after time.Duration) throttle.Take { return guess("a", "home", after) }
+	take(t, s, home(0), letIn)
+	settle(t, s, home(0), succeeded)
+	for digest := range uint16(3) {
+		take(t, s, home(0), letIn)
+		settle(t, s, password(home(0), digest+1), failed)
+	}
+	takeOpen(t, s, home(curve.First-time.Microsecond), time.Microsecond, false)
+	for range 20 {
+		take(t, s, home(curve.First), letIn)
+		takeOpen(t, s, home(curve.First), curve.Wait(4), true)
+		settle(t, s, password(home(curve.First), 3), failed)
+	}
+	take(t, s, home(curve.First), letIn)
+	settle(t, s, password(home(curve.First), 4), failed)
+	takeOpen(t, s, home(curve.First), curve.Wait(4), false)
+}
