@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // A Mux is an http.ServeMux that takes no route without a [Policy], so that a
@@ -25,6 +26,7 @@ type Mux struct {
 	mux    http.ServeMux
 	mu     sync.RWMutex // guards routes
 	routes []Route
+	hosts  atomic.Bool // a pattern has a host
 	catch  sync.Once
 }
 
@@ -64,9 +66,13 @@ func (m *Mux) Handle(pattern string, p Policy, h http.Handler) {
 	if at := strings.IndexAny(pattern, " \t"); at >= 0 {
 		method, rest = pattern[:at], pattern[at:]
 	}
+	rest = strings.TrimLeft(rest, " \t")
+	if !strings.HasPrefix(rest, "/") {
+		m.hosts.Store(true)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.routes = append(m.routes, Route{Method: method, Pattern: strings.TrimLeft(rest, " \t"), Policy: p})
+	m.routes = append(m.routes, Route{Method: method, Pattern: rest, Policy: p})
 }
 
 // HandleFunc registers a handler function; see [Mux.Handle].
@@ -89,7 +95,7 @@ func (m *Mux) AccessMatrix() []Route {
 
 // ServeHTTP hands the request to the handler of the pattern that matches best.
 func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !hasOneReading(r) {
+	if !hasOneReading(r) || r.Method == http.MethodConnect && m.hosts.Load() {
 		if asksServer(r) {
 			w.WriteHeader(http.StatusNoContent)
 			return

@@ -22,7 +22,9 @@ import (
 //   - An encoded slash, "%2f", and a backslash, encoded or not.
 //   - A control character, such as "%00".
 //   - A path that does not begin with a slash, except "*" of OPTIONS.
-//   - The method CONNECT. Its path is not cleaned by http.ServeMux.
+//   - The method CONNECT, for which http.ServeMux matches another path and host. A
+//     WebSocket over HTTP/2 (RFC 8441) is accepted, unless the Mux has a pattern with a
+//     host: the host of its CONNECT is matched with the port.
 //
 // There is no exception for a route. Send a text that may contain a slash in the query or
 // in the body.
@@ -61,7 +63,13 @@ func asksServer(r *http.Request) bool {
 
 // hasOneReading reports whether every handler reads the same path in a request.
 func hasOneReading(r *http.Request) bool {
-	return r.Method != http.MethodConnect && isClean(r.URL.Path) && (r.URL.RawPath == "" || !hasEncodedSlash(r.URL))
+	return (r.Method != http.MethodConnect || isWebSocket(r)) && isClean(r.URL.Path) && (r.URL.RawPath == "" || !hasEncodedSlash(r.URL))
+}
+
+// isWebSocket reports whether a CONNECT is one that names a protocol (RFC 8441 section 4). It
+// has a path. No client can send such a header in HTTP/1.
+func isWebSocket(r *http.Request) bool {
+	return r.ProtoMajor >= 2 && len(r.Header[":protocol"]) == 1
 }
 
 // hasEncodedSlash reports whether a path has an encoded slash or backslash. One without a

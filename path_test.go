@@ -120,6 +120,37 @@ func TestOptionsAsterisk(t *testing.T) {
 	require.Equal(t, 1, passed)
 }
 
+// A WebSocket over HTTP/2 is a CONNECT with a path (RFC 8441). It has one reading, except for
+// patterns with a host.
+func TestWebSocketOverHTTP2(t *testing.T) {
+	t.Parallel()
+	connect := func(h http.Handler, path string, major int, protocols ...string) int {
+		r := httptest.NewRequest(http.MethodConnect, "https://example.com:443"+path, nil)
+		r.ProtoMajor, r.URL.Path = major, path
+		if len(protocols) > 0 {
+			r.Header[":protocol"] = protocols
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w.Code
+	}
+	mux := newKit(t).NewMux()
+	mux.Handle("/", authkit.Public(), whoami)
+	mux.Handle("/admin/", authkit.Authenticated(), whoami)
+	for _, h := range []http.Handler{mux, authkit.RefuseAmbiguousPaths(mux)} {
+		require.Equal(t, 200, connect(h, "/socket", 2, "websocket"))
+		require.Equal(t, 401, connect(h, "/admin/socket", 2, "websocket"))
+		require.Equal(t, 400, connect(h, "//admin/socket", 2, "websocket"))
+		require.Equal(t, 400, connect(h, "/x/../admin/socket", 2, "websocket"))
+		require.Equal(t, 400, connect(h, "/socket", 2))
+		require.Equal(t, 400, connect(h, "/socket", 2, "websocket", "websocket"))
+		require.Equal(t, 400, connect(h, "/socket", 1, "websocket"))
+	}
+	mux.Handle("GET example.com/private/", authkit.Authenticated(), whoami)
+	require.Equal(t, 400, connect(mux, "/private/socket", 2, "websocket"))
+	require.Equal(t, 200, do(mux, "GET", "/socket").Code)
+}
+
 // A router behind the check reads the decoded path, and so do its handlers. Middleware
 // further out sees the pattern that matched.
 func TestRefuseAmbiguousPathsDecodes(t *testing.T) {

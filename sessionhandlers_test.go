@@ -245,8 +245,8 @@ func TestSessionsHandlerWithoutAnID(t *testing.T) {
 	} {
 		kit, _, user := newSessionKit(t)
 		token, other, third := begin(t, kit), begin(t, kit), begin(t, kit)
-		mux := kit.NewMux()
-		mux.Handle(tc.pattern, authkit.Authenticated(), kit.EndSessionHandler())
+		mux := http.NewServeMux() // a Mux refuses an encoded slash itself
+		mux.Handle(tc.pattern, kit.Authenticate(kit.EndSessionHandler()))
 		path := tc.path
 		if strings.Contains(path, "%s") {
 			path = fmt.Sprintf(path, sessionID(t, other))
