@@ -143,7 +143,7 @@ func TestPolicyRefusedAtStart(t *testing.T) {
 		"OrMachines() with Fresh or (one)": signedIn.OrMachines().Fresh(time.Minute),
 		"OrMachines() with Fresh or (two)": signedIn.Using("otp").OrMachines(),
 		"the zero Policy":                  authkit.Policy{}.OrMachines(),
-		"the role \"Bad\"":                 authkit.Roles("Bad").OrMachines(),
+		"the role \"a b\"":                 authkit.Roles("a b").OrMachines(),
 	} {
 		prefix := want
 		for i := range want {

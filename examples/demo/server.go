@@ -59,6 +59,10 @@ func newServer(ctx context.Context, cfg config) (*server, error) {
 	return s, nil
 }
 
+// anyLife is the maximum life of a token: a century. The documented system limits none, and its tokens
+// are accepted here. A service of your own keeps the default of one hour.
+const anyLife = 100 * 365 * 24 * time.Hour
+
 // newServerOn sets authkit up, fills the store, and registers every route with its policy.
 func newServerOn(ctx context.Context, cfg config, store *storage) (*server, error) {
 	hasher := cfg.hasher
@@ -83,6 +87,7 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	}
 	config := authkit.Config{
 		Secret:       cfg.secret,
+		Tokens:       authkit.TokenConfig{MaxLifetime: anyLife},
 		Users:        store.users,
 		Sessions:     authkit.SessionConfig{Store: store.sessions, Idle: sessionIdle, Absolute: sessionAbsolute},
 		Passwords:    authkit.PasswordConfig{Hasher: hasher},
