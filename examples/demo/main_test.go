@@ -87,7 +87,7 @@ func TestServerLimits(t *testing.T) {
 	require.Equal(t, 5*time.Second, server.ReadHeaderTimeout)
 	require.Equal(t, 20*time.Second, server.ReadTimeout)
 	require.Equal(t, 60*time.Second, server.WriteTimeout)
-	require.Equal(t, 60*time.Second, server.IdleTimeout)
+	require.Equal(t, 620*time.Second, server.IdleTimeout)
 	require.Equal(t, 32<<10, server.MaxHeaderBytes)
 }
 
