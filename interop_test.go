@@ -25,7 +25,7 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// FR-18, case 02: other services keep the capitals of an address in the subject.
+// FR-18: other services keep the capitals of an address in the subject.
 func TestSubjectInUpperCase(t *testing.T) {
 	t.Parallel()
 	store := authkit.NewMemoryStore()
@@ -62,7 +62,7 @@ func TestVerifyEd25519Name(t *testing.T) {
 	}
 }
 
-// Case 23: a token with all groups of a user is longer than 8 KiB. It has a reason of its own,
+// FR-18: a token with all groups of a user is longer than 8 KiB. It has a reason of its own,
 // and a setting.
 func TestLargeToken(t *testing.T) {
 	t.Parallel()

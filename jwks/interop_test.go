@@ -12,7 +12,7 @@ import (
 	"github.com/authkit-go/authkit/jwks"
 )
 
-// FR-18, case 15: RFC 9864 names the algorithm Ed25519, and crypto.subtle.exportKey of Node
+// FR-18: RFC 9864 names the algorithm Ed25519, and crypto.subtle.exportKey of Node
 // writes that into the key. Tokens with that alg are accepted too.
 func TestEd25519Name(t *testing.T) {
 	t.Parallel()
