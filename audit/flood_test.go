@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -128,7 +129,13 @@ func TestLoginsWhileTheStoreIsDown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store := &faultyStore{MemoryStore: audit.NewMemoryStore(0)}
-		store.before = func(context.Context, []audit.Entry) error { return errors.New("down") }
+		var back atomic.Bool
+		store.before = func(context.Context, []audit.Entry) error {
+			if !back.Load() {
+				return errors.New("down")
+			}
+			return nil
+		}
 		l := newLog(t, store)
 		stop := run(t, l)
 		limits, err := throttle.New(throttle.Config{OnEvent: l.OnEvent})
@@ -145,7 +152,7 @@ func TestLoginsWhileTheStoreIsDown(t *testing.T) {
 		}
 		require.Less(t, l.Stats().Waiting, 100)
 		require.Zero(t, l.Stats().Lost)
-		store.before = nil
+		back.Store(true)
 		time.Sleep(10 * time.Second)
 		stop()
 		_, failures := counts(t, store, authkit.EventLoginFailure)
