@@ -441,3 +441,56 @@ func TestThrottleIsToldOfSuccess(t *testing.T) {
 	require.Error(t, ctx.Err())
 	require.Equal(t, []string{"begin", "succeeded"}, fake.calls)
 }
+
+// A client that leaves after a proof or a code was compared counts as a failure, and one that
+// leaves before does not, in the other ways to log in too (LO-08, FR-03).
+func TestThrottleHangUpElsewhere(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		compared bool
+		want     string
+	}{"before": {false, "undecided"}, "after": {true, "failed"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var fake fakeThrottle
+			factor := &leavingFactor{}
+			kit, _, user := newSessionKit(t, fake.listen, func(c *authkit.Config) { c.SecondFactors = []authkit.SecondFactor{factor} })
+			pending := challenge(t, kit)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			factor.verify = func(ctx context.Context) error {
+				cancel()
+				if c.compared {
+					return nil
+				}
+				return ctx.Err()
+			}
+			fake.calls = nil
+			_, err := kit.AnswerChallenge(ctx, pending.Token, "otp", "1")
+			require.ErrorIs(t, err, context.Canceled)
+			require.Equal(t, []string{"begin", c.want}, fake.calls)
+
+			ctx, cancel = context.WithCancel(t.Context())
+			defer cancel()
+			fake.calls = nil
+			_, err = kit.LoginWith(ctx, authkit.Attempt{Action: authkit.ActionLogin, Account: email}, func(ctx context.Context) (authkit.Proof, error) {
+				cancel()
+				if c.compared {
+					return proof(user), nil
+				}
+				return authkit.Proof{}, ctx.Err()
+			})
+			require.ErrorIs(t, err, context.Canceled)
+			require.Equal(t, []string{"begin", c.want}, fake.calls)
+		})
+	}
+}
+
+// A leavingFactor calls a function in place of checking responses.
+type leavingFactor struct{ verify func(context.Context) error }
+
+func (*leavingFactor) Method() string { return "otp" }
+
+func (*leavingFactor) Enrolled(context.Context, string) (bool, error) { return true, nil }
+
+func (f *leavingFactor) Verify(ctx context.Context, _, _ string) error { return f.verify(ctx) }

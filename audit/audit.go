@@ -55,6 +55,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -119,7 +120,8 @@ type Log struct {
 	queue    uint64 // the number of times that waiting was taken
 	lost     uint64 // since the last KindLost
 	stats    Stats  // but for Waiting
-	tallies  map[tallyKey]*tally
+	seed     maphash.Seed
+	tallies  map[uint64]*tally
 	tallied  []*tally // those in tallies, by their ends
 	counting int      // tallies that have counted events without an entry
 
@@ -152,7 +154,7 @@ func New(store Store, opts Options) (*Log, error) {
 	return &Log{
 		store: store, limit: opts.Queue, mirror: opts.Mirror, logger: opts.Logger,
 		wake: make(chan struct{}, 1), writing: make(chan struct{}, 1), chain: NewChain(opts.Key),
-		tallies: make(map[tallyKey]*tally),
+		seed: maphash.MakeSeed(), tallies: make(map[uint64]*tally),
 	}, nil
 }
 

@@ -1,7 +1,9 @@
 package audit
 
 import (
+	"hash/maphash"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/authkit-go/authkit"
@@ -45,35 +47,37 @@ func floods(e authkit.Event) bool {
 	return high || attempt && e.Reason != "" && !costsHash(e.Reason)
 }
 
-// A tallyKey has the parts of an entry that equal events share.
-type tallyKey struct {
-	kind                    authkit.EventKind
-	outcome                 string
-	reason                  authkit.Reason
-	route                   string
-	actor, session, address string
-	target                  string
-}
-
-func tallyKeyOf(e *Entry) tallyKey {
-	address := e.Address
-	if addr, err := netip.ParseAddr(address); err == nil && addr.Is6() && !addr.Is4In6() {
-		prefix, _ := addr.WithZone("").Prefix(64) // cannot fail: there are as many bits
-		address = prefix.String()
+// tallyHash returns a hash of the parts of an entry that equal events share. A log compares no
+// more than this: with 64 bits under a random seed, unequal events with one hash are too rare
+// to matter.
+func (l *Log) tallyHash(e *Entry) uint64 {
+	var h maphash.Hash
+	h.SetSeed(l.seed)
+	for _, part := range [...]string{string(e.Kind), e.Outcome, string(e.Reason), e.Route, e.ActorID, e.SessionID, e.TargetID} {
+		_, _ = h.WriteString(part) // never fails
+		_ = h.WriteByte(0)
 	}
-	return tallyKey{e.Kind, e.Outcome, e.Reason, e.Route, e.ActorID, e.SessionID, address, e.TargetID}
+	if strings.Contains(e.Address, ":") { // the only ones that are worth a parse
+		if addr, err := netip.ParseAddr(e.Address); err == nil && !addr.Is4In6() {
+			network := addr.As16()
+			_, _ = h.Write(network[:8])
+			return h.Sum64()
+		}
+	}
+	_, _ = h.WriteString(e.Address)
+	return h.Sum64()
 }
 
 // A tally counts equal events, from the first one on for tallyTime.
 type tally struct {
-	key   tallyKey
-	ends  time.Time
-	limit int // of the queue, for such events
+	hash  uint64
+	ends  int64 // in microseconds since 1970
+	limit int   // of the queue, for such events
 
 	// The first event has an entry. While it is in the queue, it counts the others.
 	queue uint64 // the queue that it is in, if that is the current one
 	at    int    // its index there
-	entry Entry  // of the events since; its Count is their number
+	entry *Entry // of the events since, if there are any; its Count is their number
 }
 
 // addEvent adds an event to the queue, if the queue has fewer than limit, or to the count of
@@ -81,18 +85,19 @@ type tally struct {
 func (l *Log) addEvent(e Entry, limit int) {
 	l.mu.Lock()
 	l.endTallies(e.Time)
-	key := tallyKeyOf(&e)
-	switch t := l.tallies[key]; {
+	hash := l.tallyHash(&e)
+	switch t := l.tallies[hash]; {
 	case t == nil:
 		if l.push(e, limit) && len(l.tallies) < l.limit {
-			l.begin(&tally{key: key, limit: limit}, e.Time)
+			l.begin(&tally{hash: hash, limit: limit}, e.Time)
 		}
 	case t.queue == l.queue:
 		first := &l.waiting[t.at]
 		first.Count = max(first.Count, 1) + 1
-	case t.entry.Count == 0:
-		t.entry = e
-		t.entry.Count = 1
+	case t.entry == nil:
+		first := e // so that other events are not moved to the heap
+		first.Count = 1
+		t.entry = &first
 		l.counting++
 	default:
 		t.entry.Count++
@@ -114,15 +119,15 @@ func (l *Log) push(e Entry, limit int) bool {
 
 // begin begins the time of a tally, whose first entry is the last one of the queue.
 func (l *Log) begin(t *tally, now time.Time) {
-	t.ends, t.queue, t.at = now.Add(tallyTime), l.queue, len(l.waiting)-1
-	l.tallies[t.key] = t
+	t.ends, t.queue, t.at = now.Add(tallyTime).UnixMicro(), l.queue, len(l.waiting)-1
+	l.tallies[t.hash] = t
 	l.tallied = append(l.tallied, t)
 }
 
 // pushTally adds the entry of the events that a tally has counted to the queue.
 func (l *Log) pushTally(t *tally) bool {
-	e := t.entry
-	t.entry = Entry{}
+	e := *t.entry
+	t.entry = nil
 	l.counting--
 	if e.Count == 1 {
 		e.Count = 0
@@ -133,14 +138,14 @@ func (l *Log) pushTally(t *tally) bool {
 // endTallies ends the tallies whose time is over. If there were events, another one begins.
 func (l *Log) endTallies(now time.Time) {
 	over := 0
-	for over < len(l.tallied) && !now.Before(l.tallied[over].ends) {
+	for over < len(l.tallied) && l.tallied[over].ends <= now.UnixMicro() {
 		over++
 	}
 	ended := l.tallied[:over]
 	l.tallied = l.tallied[over:]
 	for _, t := range ended {
-		delete(l.tallies, t.key)
-		if t.entry.Count > 0 && l.pushTally(t) {
+		delete(l.tallies, t.hash)
+		if t.entry != nil && l.pushTally(t) {
 			l.begin(t, now)
 		}
 	}
@@ -152,7 +157,7 @@ func (l *Log) endTallies(now time.Time) {
 // pushTallies adds the entries of all events that were counted to the queue.
 func (l *Log) pushTallies() {
 	for _, t := range l.tallied {
-		if t.entry.Count > 0 {
+		if t.entry != nil {
 			l.pushTally(t)
 		}
 	}
@@ -165,5 +170,5 @@ func (l *Log) tallying() <-chan time.Time {
 	if l.counting == 0 {
 		return nil
 	}
-	return time.After(max(0, time.Until(l.tallied[0].ends)))
+	return time.After(max(0, time.Until(time.UnixMicro(l.tallied[0].ends))))
 }

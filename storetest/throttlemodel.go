@@ -117,9 +117,6 @@ func (m *throttleModel) take(t throttle.Take) throttle.Verdict {
 		m.tat[b.Key] = sum(later(m.tat[b.Key], now), seconds(b.Every))
 	}
 	if t.Counter != (throttle.Key{}) {
-		if c.open == 0 {
-			c.since = c.at
-		}
 		c.n, c.open, c.at = c.n+1, c.open+1, later(c.at, now)
 		m.counters[key] = &c
 	}

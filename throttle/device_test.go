@@ -306,5 +306,14 @@ func TestClearFromAKnownBrowser(t *testing.T) {
 		time.Sleep(time.Second)
 		require.NoError(t, s.login(t, u.Email, "192.0.2.2", true), "the account")
 		require.Equal(t, http.StatusOK, b.login(t, "192.0.2.3", u.Email, "right "+u.Email).StatusCode, "the browser")
+
+		time.Sleep(time.Hour)
+		for n := range 100 { // to the end, which outlives the time of the clearing
+			s.fail(t, u.Email, address(2000+n))
+			time.Sleep(curve.Wait(n + 1))
+		}
+		clear.ServeHTTP(httptest.NewRecorder(), r)
+		time.Sleep(200 * 24 * time.Hour)
+		require.NoError(t, s.login(t, u.Email, "192.0.2.4", true))
 	})
 }

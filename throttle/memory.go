@@ -177,9 +177,6 @@ func (m *Memory) Take(ctx context.Context, t Take) (Verdict, error) {
 	undo := func() {}
 	stored := make([]Key, 0, 4) // by this call, which must not give them up
 	if t.Counter != (Key{}) {
-		if c.open == 0 {
-			c.since = c.at
-		}
 		c.n, c.open, c.at = c.n+1, c.open+1, max(c.at, now)
 		var ok bool
 		if undo, ok = m.putCounter(&t, c, source, now); !ok {

@@ -254,3 +254,35 @@ func TestMemoryKeepsKnownSources(t *testing.T) {
 		require.Zero(t, v, "user %d", i)
 	}
 }
+
+// A known source is not given up either where everything else refuses.
+func TestMemoryFullOfLocksAndSources(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for _, failures := range []int{0, 1} {
+		m := throttle.NewMemory(32) // one set
+		home := guess(0, at)
+		home.Buckets, home.Source = nil, key('s', 0)
+		_, err := m.Take(t.Context(), home)
+		require.NoError(t, err)
+		require.NoError(t, m.Settle(t.Context(), home, authkit.AttemptSucceeded))
+		for range failures {
+			_, err := m.Take(t.Context(), home)
+			require.NoError(t, err)
+			require.NoError(t, m.Settle(t.Context(), home, authkit.AttemptFailed))
+		}
+		for i := range 31 {
+			a := guess(i, at)
+			a.Buckets = nil
+			lock(t, m, a)
+		}
+		a := guess(99, at)
+		a.Buckets = nil
+		v, err := m.Take(t.Context(), a)
+		require.NoError(t, err)
+		require.Equal(t, throttle.Verdict{Counter: time.Minute}, v)
+		v, err = m.Take(t.Context(), home)
+		require.NoError(t, err)
+		require.Zero(t, v)
+	}
+}

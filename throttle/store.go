@@ -88,7 +88,7 @@ type Verdict struct {
 //   - Of a counter there are the number of failures n and the time at of the latest one.
 //     Both include the open attempts: those that were admitted and have not ended. There are
 //     the number of these, open, and the time since of the latest failure that is not one of
-//     them. There is the digest guess of the latest failure, or 0. The counter of a Source
+//     them. Without open attempts, since is at. There is the digest guess of the latest failure, or 0. The counter of a Source
 //     also has a time until which the source is known.
 //   - Of a pardon there is a time.
 //
@@ -124,9 +124,8 @@ type Store interface {
 	// refuses, and would not with n - open in place of n and since in place of at, the
 	// verdict is Open.
 	//
-	// If all admit it, the TAT of every bucket becomes max(TAT, At) + Every. If open is 0,
-	// since becomes at. Then n becomes n + 1, open becomes open + 1, and at the later one of
-	// at and At.
+	// If all admit it, the TAT of every bucket becomes max(TAT, At) + Every, n becomes n + 1,
+	// open becomes open + 1, and at the later one of at and At.
 	Take(ctx context.Context, t Take) (Verdict, error)
 
 	// Settle ends an attempt that was admitted. The counter is the one that Take would

@@ -332,10 +332,7 @@ func (t *Throttle) End(ctx context.Context, a authkit.Attempt, outcome authkit.A
 	if err != nil {
 		return err
 	}
-	switch {
-	case outcome == authkit.AttemptFailed:
-		take.Buckets = nil
-	case outcome == authkit.AttemptUndecided && byAddress: // the address still pays
+	if outcome == authkit.AttemptUndecided && byAddress { // the address still pays
 		take.Buckets = take.Buckets[1:]
 	}
 	return t.call(ctx, take, func(ctx context.Context, s Store) error { return s.Settle(ctx, take, outcome) })

@@ -45,9 +45,6 @@ if forBuckets > 0 or forCounter > 0 then
 	return current('HDEL', {forBuckets, forCounter, open})
 end
 if c then
-	if c.open == 0 then
-		c.since = c.at
-	end
 	c.n, c.open, c.at = c.n + 1, c.open + 1, math.max(c.at, at)
 	count(c)
 end
