@@ -243,9 +243,10 @@ func New(cfg Config) (*Kit, error) {
 	return k, nil
 }
 
-// tenantOf returns the tenant of the tokens: the configured one, or that of the accounts.
+// tenantOf returns the tenant of the tokens: the configured one, or that of the accounts,
+// whose store may be wrapped.
 func tenantOf(configured string, users UserStore, fault func(field string, err error)) string {
-	store, ok := users.(interface{ Tenant() string })
+	store, ok := unwrapped(users).(interface{ Tenant() string })
 	if !ok || store.Tenant() == "" || store.Tenant() == configured {
 		return configured
 	}

@@ -258,6 +258,11 @@ type tenantStore struct {
 
 func (s tenantStore) Tenant() string { return s.tenant }
 
+// A wrappedStore shows its store as authotel does.
+type wrappedStore struct{ authkit.UserStore }
+
+func (s wrappedStore) Unwrap() any { return s.UserStore }
+
 // FR-04: tenants on one key do not accept each other's tokens, though their IDs are the same.
 func TestTenantsOnOneKey(t *testing.T) {
 	t.Parallel()
@@ -269,6 +274,9 @@ func TestTenantsOnOneKey(t *testing.T) {
 			if i%2 == 0 { // by the store, or by the setting
 				store := tenantStore{authkit.NewMemoryStore(), name}
 				c.Users, c.Sessions.Store = store, store
+				if i > 0 {
+					c.Users = wrappedStore{store}
+				}
 				return
 			}
 			c.Tokens.Tenant = name

@@ -202,10 +202,15 @@ func typeName(part any) string {
 	if part == nil {
 		return "off"
 	}
+	return fmt.Sprintf("%T", unwrapped(part))
+}
+
+// unwrapped returns a part without the wrappers that show it by a method Unwrap.
+func unwrapped(part any) any {
 	for {
 		wrapper, ok := part.(interface{ Unwrap() any })
 		if !ok {
-			return fmt.Sprintf("%T", part)
+			return part
 		}
 		part = wrapper.Unwrap()
 	}

@@ -36,7 +36,8 @@ func (t *Telemetry) Handler(name string, next http.Handler) http.Handler {
 // [authkit.SessionUserStore], [authkit.TicketStore] and [authkit.Transactor] that store
 // implements. For one store, Users, [Telemetry.Sessions] and [Telemetry.Tickets] return equal
 // values, so a Kit recognizes that its accounts and sessions are in one store. Call other
-// methods on the store itself.
+// methods on the store itself. A Kit imports accounts through it one by one, because the
+// result is no [authkit.UserBatchStore].
 //
 // If t makes no spans, Users returns store. It also returns a [authkit.MemoryStore] as it is,
 // because that waits for nothing.

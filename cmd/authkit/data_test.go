@@ -323,8 +323,8 @@ func TestAuditFile(t *testing.T) {
 	require.NoError(t, err)
 	log, err := audit.New(store, audit.Options{Key: key})
 	require.NoError(t, err)
-	for range 5 {
-		log.OnEvent(t.Context(), authkit.Event{Kind: authkit.EventLoginFailure, UserID: "ann"})
+	for i := range 5 {
+		log.OnEvent(t.Context(), authkit.Event{Kind: authkit.EventLoginFailure, UserID: fmt.Sprintf("ann-%d", i)})
 	}
 	require.NoError(t, log.Flush(t.Context()))
 	require.NoError(t, store.Close())

@@ -302,7 +302,7 @@ func TestUsage(t *testing.T) {
 		{"add-role ann@example.com", "", 2, "too few arguments"},
 		{"add-role ann@example.com admin root", "", 2, "too many arguments"},
 		{"remove-role ann@example.com", "", 2, "too few arguments"},
-		{"remove-role -admin-role Root ann@example.com x", "", 2, "AdminRole"},
+		{"remove-role -admin-role ro/ot ann@example.com x", "", 2, "AdminRole"},
 		{"set-email ann@example.com", "", 2, "too few arguments"},
 		{"set-name ann@example.com", "", 2, "too few arguments"},
 		{"lock", "", 2, "too few arguments"},

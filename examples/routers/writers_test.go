@@ -77,6 +77,8 @@ func middlewares(t *testing.T, kit *authkit.Kit) map[string]func(http.Handler) h
 		OnEvent: func(context.Context, authkit.Event) {},
 	})
 	require.NoError(t, err)
+	trustSockets, err := throttle.TrustSocketProxies(netip.MustParsePrefix("192.0.2.0/24"))
+	require.NoError(t, err)
 	trust, err := throttle.TrustProxies(netip.MustParsePrefix("192.0.2.0/24")) // httptest.NewRequest comes from there
 	require.NoError(t, err)
 	wrap, err := harden.New(harden.Options{Logger: slog.New(slog.DiscardHandler)})
@@ -101,13 +103,14 @@ func middlewares(t *testing.T, kit *authkit.Kit) map[string]func(http.Handler) h
 			mux.Handle("GET /stream", authkit.Authenticated(), h)
 			return mux
 		},
-		"audit.Log.FailClosed":       log.FailClosed,
-		"authotel.Telemetry.Handler": func(h http.Handler) http.Handler { return telemetry.Handler("stream", h) },
-		"harden.New":                 wrap,
-		"harden.Server":              func(h http.Handler) http.Handler { return harden.Server("", h).Handler },
-		"throttle.Throttle.Device":   limits.Device,
-		"throttle.Throttle.Limit":    limits.Limit("stream"),
-		"throttle.TrustProxies":      trust,
+		"audit.Log.FailClosed":        log.FailClosed,
+		"authotel.Telemetry.Handler":  func(h http.Handler) http.Handler { return telemetry.Handler("stream", h) },
+		"harden.New":                  wrap,
+		"harden.Server":               func(h http.Handler) http.Handler { return harden.Server("", h).Handler },
+		"throttle.Throttle.Device":    limits.Device,
+		"throttle.Throttle.Limit":     limits.Limit("stream"),
+		"throttle.TrustProxies":       trust,
+		"throttle.TrustSocketProxies": trustSockets,
 	}
 }
 
