@@ -468,7 +468,7 @@ func TestThrottleHangUpElsewhere(t *testing.T) {
 			fake.calls = nil
 			_, err := kit.AnswerChallenge(ctx, pending.Token, "otp", "1")
 			require.ErrorIs(t, err, context.Canceled)
-			require.Equal(t, []string{"begin", c.want}, fake.calls)
+			require.Equal(t, []string{"begin", "succeeded", "begin", c.want}, fake.calls, "the address for the token, and the account for the response")
 
 			ctx, cancel = context.WithCancel(t.Context())
 			defer cancel()
