@@ -57,9 +57,10 @@ type Guard struct {
 	authenticators []Authenticator
 	onEvent        func(context.Context, Event)
 
-	// bearer and credential return the account of a credential, or as much as is known of
-	// it, also with an error.
-	bearer     func(context.Context, verified) (User, error)
+	// bearer and credential find the account of a credential, or as much as is known of
+	// it, also with an error. The first writes it into the context of the request, which
+	// saves copies of it.
+	bearer     func(ctx context.Context, t verified, into *User) error
 	credential func(context.Context, *Credential) (User, error)
 	accounts   bool // they come from a store
 
@@ -117,24 +118,24 @@ type claimed struct {
 	revoked func(context.Context, Claims) (bool, error)
 }
 
-func (c claimed) bearer(ctx context.Context, t verified) (User, error) {
-	u := User{ID: cmp.Or(t.UserID, t.Subject), Roles: t.Roles}
+func (c claimed) bearer(ctx context.Context, t verified, into *User) error {
+	into.ID, into.Roles = cmp.Or(t.UserID, t.Subject), t.Roles
 	if t.UserID != "" {
-		u.Email = t.Subject
+		into.Email = t.Subject
 	}
 	if c.revoked == nil {
-		return u, nil
+		return nil
 	}
 	if t.IssuedAt == 0 { // its life cannot be checked, and revocations are kept for that of tokens
-		return u, errTokenClaims
+		return errTokenClaims
 	}
 	switch revoked, err := c.revoked(ctx, t.public()); {
 	case err != nil:
-		return u, unavailable(ctx, &hookError{"GuardConfig.Revoked", err})
+		return unavailable(ctx, &hookError{"GuardConfig.Revoked", err})
 	case revoked:
-		return u, errTokenRevoked
+		return errTokenRevoked
 	}
-	return u, nil
+	return nil
 }
 
 func (claimed) credential(_ context.Context, c *Credential) (User, error) {

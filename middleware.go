@@ -176,15 +176,10 @@ func (g *Guard) identifyToken(ctx context.Context, token string) (*requestContex
 	if err != nil {
 		return nil, err
 	}
-	user, err := g.bearer(ctx, t)
-	if err == nil {
-		g.good.Add()
-	}
-	return &requestContext{
+	c := &requestContext{
 		Context:   ctx,
 		guard:     g,
 		token:     token,
-		user:      user,
 		tokenID:   t.ID,
 		sessionID: t.SessionID,
 		issued:    t.IssuedAt,
@@ -193,7 +188,11 @@ func (g *Guard) identifyToken(ctx context.Context, token string) (*requestContex
 		amr:       t.Methods,
 		payload:   t.payload,
 		noStore:   [1]string{"no-store"},
-	}, err
+	}
+	if err = g.bearer(ctx, t, &c.user); err == nil {
+		g.good.Add()
+	}
+	return c, err
 }
 
 // identifyCredential returns the context of another credential; see identify.
@@ -217,16 +216,16 @@ var (
 	errNoKeys = fmt.Errorf("%w: the keys of tokens have expired, or were never fetched", ErrUnavailable)
 )
 
-// bearer returns the account of an access token. It also returns it with an error, once
-// it is known.
-func (k *Kit) bearer(ctx context.Context, t verified) (User, error) {
+// bearer finds the account of an access token. It also does so with an error, once the
+// account is known.
+func (k *Kit) bearer(ctx context.Context, t verified, into *User) error {
 	if t.SessionID != "" && k.joined != nil {
 		s, u, err := k.joined.SessionUser(ctx, t.SessionID)
 		if !errors.Is(err, ErrSessionNotFound) {
 			if err == nil && (s.ID != t.SessionID || s.UserID != u.ID) {
 				err = ErrUserNotFound // a store that does not compare byte by byte
 			}
-			return k.current(ctx, &t.Set, &u, err)
+			return k.current(ctx, &t.Set, &u, err, into)
 		}
 		// The session has ended. The account tells why.
 	}
@@ -235,28 +234,30 @@ func (k *Kit) bearer(ctx context.Context, t verified) (User, error) {
 		load, key = k.users.UserByEmail, emailOf(t.Subject)
 	}
 	u, err := load(ctx, key)
-	user, err := k.current(ctx, &t.Set, &u, err)
+	err = k.current(ctx, &t.Set, &u, err, into)
 	if err == nil && t.SessionID != "" {
 		err = k.checkSession(ctx, u.ID, t.SessionID)
 	}
-	return user, err
+	return err
 }
 
-// current returns the account that was looked up for a token, or why the token is not good
-// any more. A subject that does not fit is a token of another account.
-func (k *Kit) current(ctx context.Context, t *claims.Set, u *StoredUser, err error) (User, error) {
+// current copies the account that was looked up for a token, and returns why the token is
+// not good any more, or nil. A subject that does not fit is a token of another account.
+func (k *Kit) current(ctx context.Context, t *claims.Set, u *StoredUser, err error, into *User) error {
 	switch {
 	case errors.Is(err, ErrUserNotFound):
-		return User{}, errUserGone
+		return errUserGone
 	case err != nil:
-		return User{}, unavailable(ctx, err)
+		return unavailable(ctx, err)
 	case !k.emailSubject && u.ID != t.Subject, k.emailSubject && u.Email != t.Subject && u.Email != emailOf(t.Subject):
-		return User{}, errUserGone // or a store that does not compare byte by byte
-	case t.UserID != "" && t.UserID != u.ID:
-		// The address moved to another account; the token stays with the old one.
-		return u.User, errOtherAccount
+		return errUserGone // or a store that does not compare byte by byte
 	}
-	return u.User, k.accepts(u, t.IssuedAt)
+	*into = u.User
+	if t.UserID != "" && t.UserID != u.ID {
+		// The address moved to another account; the token stays with the old one.
+		return errOtherAccount
+	}
+	return k.accepts(u, t.IssuedAt)
 }
 
 // emailOf returns the e-mail that a subject names: other issuers may keep its capitals. A

@@ -291,8 +291,8 @@ func (k *Kit) IntrospectionHandler() http.Handler {
 			writeJSON(w, introspection{})
 			return
 		}
-		u, err := k.bearer(r.Context(), t)
-		switch {
+		var u User
+		switch err := k.bearer(r.Context(), t, &u); {
 		case errors.Is(err, ErrInvalidToken) || errors.Is(err, ErrUserDisabled):
 			writeJSON(w, introspection{})
 		case err != nil:
