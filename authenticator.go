@@ -113,7 +113,7 @@ func (g *Guard) authenticate(r *http.Request) (*Credential, error) {
 	for _, a := range g.authenticators {
 		c, err := a.Authenticate(r)
 		switch {
-		case err == ErrNoCredentials || errors.Is(err, ErrNoCredentials):
+		case errors.Is(err, ErrNoCredentials):
 			continue
 		case found != nil:
 			return nil, errTwoCredentials

@@ -156,7 +156,7 @@ func (k *Kit) answer(ctx context.Context, l *login, token, method, response stri
 	if err != nil {
 		return err
 	}
-	factor := k.factors[slices.IndexFunc(k.factors, func(f SecondFactor) bool { return f.Method() == method })]
+	factor := k.factor(method) // pending has refused a method that there is not
 	err = k.throttled(ctx, Attempt{Action: ActionCode, Account: l.user.Email}, func(t *trial) error {
 		switch err := factor.Verify(ctx, p.UserID, response); {
 		case errors.Is(err, ErrInvalidCode):
@@ -188,11 +188,21 @@ func (k *Kit) answer(ctx context.Context, l *login, token, method, response stri
 	return err
 }
 
+// factor returns the second factor of a method, or nil.
+func (k *Kit) factor(method string) SecondFactor {
+	for _, f := range k.factors {
+		if f.Method() == method {
+			return f
+		}
+	}
+	return nil
+}
+
 // pending returns the pending login that a token names, and puts its account and its proof
 // into l. It counts an attempt.
 func (k *Kit) pending(ctx context.Context, l *login, token, method string) (Ticket, pendingLogin, error) {
 	var p pendingLogin
-	if !slices.ContainsFunc(k.factors, func(f SecondFactor) bool { return f.Method() == method }) {
+	if k.factor(method) == nil {
 		return Ticket{}, p, errNoChallenge
 	}
 	ticket, err := AttemptTicket(ctx, k.tickets, ticketLogin, token)

@@ -206,11 +206,10 @@ func (k *Kit) update(ctx context.Context, userID string, change UserUpdate, kind
 	if err := k.mayAct(ctx); err != nil {
 		return User{}, err
 	}
-	u, err := k.users.UpdateUser(ctx, userID, change, now())
+	u, err := k.change(ctx, userID, change, kind)
 	if err != nil {
 		return User{}, k.userError(ctx, err)
 	}
-	k.emit(ctx, Event{Kind: kind, UserID: userID})
 	return u, nil
 }
 
