@@ -27,10 +27,15 @@ import (
 	"time"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/audit"
+	"github.com/authkit-go/authkit/audit/auditsql"
 	"github.com/authkit-go/authkit/authkittest"
+	"github.com/authkit-go/authkit/harden"
 	"github.com/authkit-go/authkit/jwks"
 	"github.com/authkit-go/authkit/sqlstore"
 	"github.com/authkit-go/authkit/storetest"
+	"github.com/authkit-go/authkit/throttle"
+	"github.com/stretchr/testify/require"
 )
 
 var (
@@ -50,6 +55,7 @@ func report(http.ResponseWriter, *http.Request)                         {}
 func newMux(*authkit.Kit) http.Handler                                  { return nil }
 
 func listOrders(http.ResponseWriter, *http.Request) {}
+func listNotes(http.ResponseWriter, *http.Request)  {}
 
 var (
 	_ = os.Getenv
@@ -59,7 +65,12 @@ var (
 	_ http.ResponseWriter
 	_ context.Context
 	_ *testing.T
+	_ = require.Equal
 	_ = storetest.TestUserStore
+	_ = audit.New
+	_ = auditsql.New
+	_ = harden.New
+	_ = throttle.New
 	_ = jwks.NewRemote
 	_ = authkittest.NewKit
 	_ = httptest.NewRecorder
@@ -73,8 +84,6 @@ type router struct{}
 func (router) With(func(http.Handler) http.Handler) router { return router{} }
 func (router) Delete(string, http.HandlerFunc)             {}
 
-func newStore(*testing.T) authkit.UserStore { return authkit.NewMemoryStore() }
-
 func deleteEverything(http.ResponseWriter, *http.Request) {}
 
 `
@@ -85,7 +94,7 @@ func TestReadmeCompiles(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("README.md")
 	require.NoError(t, err)
-	require.Less(t, strings.Count(string(text), "\n"), 340, "the README is under 340 lines")
+	require.Less(t, strings.Count(string(text), "\n"), 300, "the README is under 300 lines")
 	more, err := os.ReadFile("docs/migrating.md")
 	require.NoError(t, err)
 	text = append(text, more...)
