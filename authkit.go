@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/authkit-go/authkit/internal/gate"
+	"github.com/authkit-go/authkit/internal/jws"
 )
 
 // Config configures a [Kit]. The only required setting is a key: Secret, Tokens.Keys or
@@ -189,7 +190,7 @@ func New(cfg Config) (*Kit, error) {
 		fault("Secret", errors.New("set along with Tokens.Ring; set one of the two"))
 	case len(tokens.Keys) == 0 && tokens.Ring == nil:
 		secret := cfg.Secret
-		if err := checkSecret(secret, 32); err != nil {
+		if err := jws.CheckSecret(secret, 32); err != nil {
 			fault("Secret", err)
 			secret = []byte(rand.Text() + rand.Text()) // so that the rest of Tokens is checked too
 		}

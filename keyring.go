@@ -1,13 +1,14 @@
 package authkit
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/authkit-go/authkit/internal/jws"
 )
 
 // A KeyRing is a set of keys that can change while it is in use. The first key signs, and
@@ -29,15 +30,15 @@ type KeyRing struct {
 
 // A ringSnapshot is the state of a KeyRing at one moment. It does not change.
 type ringSnapshot struct {
-	*keySet
+	set     *jws.Set
 	refresh time.Time // when a token starts a fetch; zero: never
 	expire  time.Time // from when no key verifies; zero: never
 }
 
 // The states without keys.
 var (
-	noKeys     = newKeySet(nil)
-	emptyState = &ringSnapshot{keySet: noKeys} // of the zero KeyRing
+	noKeys     = jws.NewSet(nil)
+	emptyState = &ringSnapshot{set: noKeys} // of the zero KeyRing
 )
 
 // NewKeyRing returns a ring with the keys given, or the error of [KeyRing.Replace].
@@ -85,13 +86,13 @@ func (r *KeyRing) replace(keys []Key, refresh, expire time.Time) error {
 	defer r.mu.Unlock()
 	next, problems := bindKeys("KeyRing", keys, r.signs)
 	errs = append(errs, problems...)
-	if hs := next.symmetric(); r.caches && hs != nil {
-		errs = append(errs, fmt.Errorf("authkit: KeyRing: a key for %s, and a verifier of this ring has a CacheSize, which makes it slower", hs.alg))
+	if hs := next.Symmetric(); r.caches && hs != nil {
+		errs = append(errs, fmt.Errorf("authkit: KeyRing: a key for %s, and a verifier of this ring has a CacheSize, which makes it slower", hs.Algorithm))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	if now := r.load().keySet; now.equal(next) {
+	if now := r.load().set; now.Equal(next) {
 		next = now // verifiers remember tokens by it
 	}
 	r.state.Store(&ringSnapshot{next, refresh, expire})
@@ -103,9 +104,9 @@ func (r *KeyRing) replace(keys []Key, refresh, expire time.Time) error {
 // returns none if the keys have expired.
 func (r *KeyRing) PublicKeys() []Key {
 	var keys []Key
-	for _, k := range r.load().accepted().keys {
-		if k.public != nil {
-			keys = append(keys, Key{ID: k.id, Algorithm: k.alg, Public: clonePublic(k.public)})
+	for _, k := range r.load().accepted().Keys {
+		if public := k.Public(); public != nil {
+			keys = append(keys, Key{ID: k.ID, Algorithm: Algorithm(k.Algorithm), Public: public})
 		}
 	}
 	return keys
@@ -126,18 +127,11 @@ func (r *KeyRing) Sign(typ string, payload []byte) (string, error) {
 	if err := checkStatementType(typ); err != nil {
 		return "", err
 	}
-	keys := r.load().keySet
-	key, err := keys.signing()
+	signed, err := r.load().set.SignAs(typ, payload)
 	if err != nil {
-		return "", err
+		return "", signError(err)
 	}
-	buf := make([]byte, 0, maxTokenLen+base64.RawURLEncoding.EncodedLen(len(payload)))
-	buf = append(append(buf, key.header(typ)...), '.')
-	buf = base64.RawURLEncoding.AppendEncode(buf, payload)
-	b := keys.buffers.Get().(*buffers)
-	defer keys.buffers.Put(b)
-	signed, err := key.appendSignature(b, buf)
-	return string(signed), err
+	return signed, nil
 }
 
 // Open returns the payload of a JWS that [KeyRing.Sign] made with a key of the ring and the
@@ -147,21 +141,24 @@ func (r *KeyRing) Sign(typ string, payload []byte) (string, error) {
 //
 // It returns ErrInvalidToken for every JWS that it refuses, and another error if typ is one
 // that Sign refuses.
-func (r *KeyRing) Open(typ, jws string, maxBytes int) ([]byte, error) {
+func (r *KeyRing) Open(typ, signed string, maxBytes int) ([]byte, error) {
 	if err := checkStatementType(typ); err != nil {
 		return nil, err
 	}
-	if len(jws) > maxBytes {
+	if len(signed) > maxBytes {
 		return nil, errTokenMalformed
 	}
 	keys := r.current()
-	payload, err := keys.openStatement(typ, jws)
-	if err == errUnknownKey {
+	payload, err := keys.OpenAs(typ, signed)
+	if err == jws.ErrUnknownKey {
 		if next := r.refreshUnknown(keys); next != keys {
-			payload, err = next.openStatement(typ, jws)
+			payload, err = next.OpenAs(typ, signed)
 		}
 	}
-	return payload, err
+	if err != nil {
+		return nil, tokenError(err)
+	}
+	return payload, nil
 }
 
 // checkStatementType returns an error if a media type cannot be that of a statement.
@@ -189,11 +186,11 @@ func (r *KeyRing) load() *ringSnapshot {
 func (s *ringSnapshot) expired() bool { return !s.expire.IsZero() && !time.Now().Before(s.expire) }
 
 // accepted returns the keys that verify now.
-func (s *ringSnapshot) accepted() *keySet {
+func (s *ringSnapshot) accepted() *jws.Set {
 	if s.expired() {
 		return noKeys
 	}
-	return s.keySet
+	return s.set
 }
 
 // unavailable reports whether the keys have expired or were never fetched.
@@ -203,11 +200,11 @@ func (r *KeyRing) unavailable() bool {
 }
 
 // current returns the keys that verify now. It starts a fetch if one is due.
-func (r *KeyRing) current() *keySet {
+func (r *KeyRing) current() *jws.Set {
 	s := r.load()
 	if !s.refresh.IsZero() && !time.Now().Before(s.refresh) {
 		// Of several callers, the one that clears the time starts the fetch.
-		if r.state.CompareAndSwap(s, &ringSnapshot{keySet: s.keySet, expire: s.expire}) {
+		if r.state.CompareAndSwap(s, &ringSnapshot{set: s.set, expire: s.expire}) {
 			r.fetcher.refresh(false)
 		}
 		s = r.load()
@@ -217,7 +214,7 @@ func (r *KeyRing) current() *keySet {
 
 // refreshUnknown returns the keys that verify now, after the tried ones did not verify a
 // token. It fetches them again if the ring has a source.
-func (r *KeyRing) refreshUnknown(tried *keySet) *keySet {
+func (r *KeyRing) refreshUnknown(tried *jws.Set) *jws.Set {
 	if r.fetcher == nil {
 		return tried
 	}

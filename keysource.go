@@ -148,7 +148,7 @@ func (f *keyFetcher) fetch(at time.Time) error {
 		f.succeeded = at
 	} else {
 		maxAge = fetchInterval
-		f.ring.state.Store(&ringSnapshot{f.ring.load().keySet, at.Add(maxAge), f.succeeded.Add(maxKeyStale)})
+		f.ring.state.Store(&ringSnapshot{f.ring.load().set, at.Add(maxAge), f.succeeded.Add(maxKeyStale)})
 	}
 	f.mu.Lock()
 	f.next = at.Add(max(fetchInterval, maxAge*4/5)) // before a token would start a fetch

@@ -72,8 +72,8 @@ func (k *Kit) Settings() Settings {
 	s.Config = s.Config.clone()
 	keys := k.verifier.keys.load()
 	s.KeysExpired = keys.expired()
-	for i, key := range keys.keys {
-		s.Keys = append(s.Keys, KeyInfo{key.id, key.alg, i == 0 && key.canSign(), key.bits})
+	for i, key := range keys.set.Keys {
+		s.Keys = append(s.Keys, KeyInfo{key.ID, Algorithm(key.Algorithm), i == 0 && key.CanSign(), key.Bits})
 	}
 	return s
 }

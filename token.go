@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/authkit-go/authkit/internal/claims"
+	"github.com/authkit-go/authkit/internal/jws"
 )
 
 const (
@@ -19,9 +20,8 @@ const (
 	maxTokenBytes = 32 << 10 // harden.Server takes as much of a header
 	maxTenantLen  = 64
 	maxSubjectLen = 255 // bytes of a sub, a uid or a client_id
-	maxIDLen      = 128 // bytes of a kid, a jti or a sid
+	maxIDLen      = 128 // bytes of a jti or a sid
 	maxKeys       = 100 // of a ring
-	maxTries      = 16  // keys that a token with an unusual header is tried against
 
 	defaultLifetime = 30 * time.Minute
 	maxLifetime     = time.Hour
@@ -169,7 +169,7 @@ func (c Claims) Decode(v any) error {
 // link that resets a password, signed with this one, would be a login: use another key.
 type TokenIssuer struct {
 	keys             *KeyRing
-	profile          profile
+	profile          jws.Profile
 	lifetime         time.Duration
 	issuer, audience string
 	clientID, tenant string
@@ -252,28 +252,24 @@ func (i *TokenIssuer) Issue(c Claims) (string, error) {
 		}
 	}
 
-	keys := i.keys.load().keySet
-	key, err := keys.signing()
+	token, err := i.keys.load().set.Sign(i.profile, func(dst []byte) ([]byte, error) {
+		return claims.Append(dst, &set, extra)
+	})
 	if err != nil {
-		return "", err
-	}
-	b := keys.buffers.Get().(*buffers)
-	defer keys.buffers.Put(b)
-	payload, err := claims.Append(b.buf[:0], &set, extra)
-	if err != nil {
-		return "", fmt.Errorf("authkit: %w", err)
-	}
-	// Payload and token share the buffer, one behind the other.
-	buf := append(payload, key.headers[i.profile]...)
-	buf = base64.RawURLEncoding.AppendEncode(buf, payload)
-	token, err := key.appendSignature(b, buf[len(payload):])
-	if err != nil {
-		return "", err
+		return "", signError(err)
 	}
 	if len(token) > i.maxBytes {
 		return "", fmt.Errorf("authkit: the token has %d bytes, over the %d of MaxBytes: put less into Extra", len(token), i.maxBytes)
 	}
-	return string(token), nil
+	return token, nil
+}
+
+// signError returns the error of package jws that the caller gets.
+func signError(err error) error {
+	if err == jws.ErrNoSigningKey {
+		return errors.New("authkit: the ring has no key that signs")
+	}
+	return fmt.Errorf("authkit: %w", err)
 }
 
 // check returns why a verifier would not take the claims whatever its configuration.

@@ -1,20 +1,16 @@
 package authkit
 
 import (
-	"bytes"
 	"cmp"
-	"crypto/hmac"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/authkit-go/authkit/internal/cache"
 	"github.com/authkit-go/authkit/internal/claims"
+	"github.com/authkit-go/authkit/internal/jws"
 )
 
 // A TokenVerifier verifies access tokens against a set of keys. It needs no
@@ -23,7 +19,7 @@ import (
 // takes effect when the token expires. It is safe for concurrent use.
 type TokenVerifier struct {
 	keys             *KeyRing
-	profile          profile
+	profile          jws.Profile
 	issuer, audience string
 	tenant           string
 	leeway           int64 // seconds
@@ -43,7 +39,7 @@ type verified struct {
 // look for themselves.
 type remembered struct {
 	verified
-	by *keySet
+	by *jws.Set
 }
 
 // NewTokenVerifier returns a verifier for the tokens of an issuer with the same
@@ -74,11 +70,11 @@ func newVerifier(cfg TokenConfig, keys *KeyRing) *TokenVerifier {
 	return v
 }
 
-func (c TokenConfig) profile() profile {
+func (c TokenConfig) profile() jws.Profile {
 	if c.AccessTokenProfile {
-		return accessTokenProfile
+		return jws.AccessToken
 	}
-	return plainProfile
+	return jws.Plain
 }
 
 func (c TokenConfig) leeway() time.Duration {
@@ -113,17 +109,17 @@ func (c TokenConfig) bind(prefix string, sign bool) (*KeyRing, error) {
 		set, faults := bindKeys(prefix+".Keys", c.Keys, sign)
 		errs = append(errs, faults...)
 		keys = new(KeyRing)
-		keys.state.Store(&ringSnapshot{keySet: set})
+		keys.state.Store(&ringSnapshot{set: set})
 	}
 	keys.mu.Lock() // the keys do not change between the look at them and the marks at the end
 	defer keys.mu.Unlock()
 	if c.Ring != nil && sign {
-		if _, err := keys.load().signing(); err != nil {
+		if !keys.load().set.CanSign() {
 			fault("Ring", "no first key that signs; call Replace before")
 		}
 	}
-	if hs := keys.load().symmetric(); c.CacheSize > 0 && hs != nil {
-		fault("CacheSize", "a cache makes %s slower; leave it 0", hs.alg)
+	if hs := keys.load().set.Symmetric(); c.CacheSize > 0 && hs != nil {
+		fault("CacheSize", "a cache makes %s slower; leave it 0", hs.Algorithm)
 	}
 	if !utf8.ValidString(c.Issuer) {
 		fault("Issuer", "not UTF-8")
@@ -189,6 +185,17 @@ func (v *TokenVerifier) Verify(token string) (Claims, error) {
 	return t.public(), nil
 }
 
+// tokenError returns the ErrInvalidToken for an error of package jws.
+func tokenError(err error) error {
+	switch err {
+	case jws.ErrSignature:
+		return errTokenSignature
+	case jws.ErrUnknownKey:
+		return errUnknownKey
+	}
+	return errTokenMalformed
+}
+
 // public returns the claims as callers see them.
 func (t *verified) public() Claims {
 	return Claims{
@@ -215,15 +222,15 @@ func (v *TokenVerifier) verify(token string) (verified, error) {
 			return t, nil
 		}
 	}
-	payload, err := keys.open(token, v.profile)
-	if err == errUnknownKey {
+	payload, err := keys.Open(v.profile, token)
+	if err == jws.ErrUnknownKey {
 		if next := v.keys.refreshUnknown(keys); next != keys {
 			keys = next
-			payload, err = keys.open(token, v.profile)
+			payload, err = keys.Open(v.profile, token)
 		}
 	}
 	if err != nil {
-		return verified{}, err
+		return verified{}, tokenError(err)
 	}
 	set, err := claims.Parse(payload, !v.withoutRoles)
 	if err != nil || !v.fits(&set) {
@@ -256,7 +263,7 @@ func (v *TokenVerifier) fits(t *claims.Set) bool {
 		return false
 	}
 	// RFC 9068 section 2.2; bind saw to the issuer and the audience.
-	return v.profile != accessTokenProfile || t.IssuedAt != 0 && t.ID != "" && t.ClientID != ""
+	return v.profile != jws.AccessToken || t.IssuedAt != 0 && t.ID != "" && t.ClientID != ""
 }
 
 // inTime returns why the dates of a token do not hold now, or nil.
@@ -268,140 +275,4 @@ func (v *TokenVerifier) inTime(t *claims.Set) error {
 		return errTokenNotYet
 	}
 	return nil
-}
-
-// open checks the signature of a token and returns its decoded payload.
-func (r *keySet) open(token string, p profile) (payload string, err error) {
-	first, last := strings.IndexByte(token, '.'), strings.LastIndexByte(token, '.')
-	if first <= 0 || last == first {
-		return "", errTokenMalformed
-	}
-	b := r.buffers.Get().(*buffers)
-	defer r.buffers.Put(b)
-
-	header, sig := token[:first], token[last+1:]
-	if key := r.byHeader[p][header]; key != nil {
-		if !key.verify(b, token[:last], sig) {
-			return "", errTokenSignature
-		}
-	} else if err := r.verifyForeign(b, p, token, header, sig); err != nil {
-		return "", err
-	}
-
-	segment := token[first+1 : last]
-	decoded, ok := b.decode(segment)
-	if !ok {
-		return "", errTokenMalformed
-	}
-	return string(decoded), nil
-}
-
-// decode decodes a segment. The result is valid until the buffers are used again.
-func (s *buffers) decode(segment string) ([]byte, bool) {
-	if len(segment) > len(s.buf) { // of a long token
-		decoded, err := strict64.DecodeString(segment)
-		return decoded, err == nil && strict64.EncodedLen(len(decoded)) == len(segment)
-	}
-	// The text goes into the second half and its bytes into the first; a text that does
-	// not fit there gets memory of its own.
-	n, err := strict64.Decode(s.buf[:], append(s.buf[len(s.buf)/2:][:0], segment...))
-	return s.buf[:n], err == nil && strict64.EncodedLen(n) == len(segment) // not if line ends were skipped
-}
-
-// strict64 is the base64 of JWS (RFC 7515 section 2). Strict refuses a last letter
-// with idle bits: otherwise a signature of 32 bytes has four spellings.
-var strict64 = base64.RawURLEncoding.Strict()
-
-// verify reports whether sig is the key's signature of input.
-func (b *signingKey) verify(s *buffers, input, sig string) bool {
-	if len(sig) != b.sigLen {
-		return false
-	}
-	if b.newMAC != nil {
-		// The right signature is encoded and compared, so the given one is never
-		// decoded and has just one spelling.
-		want := s.mac(b, append(s.buf[:0], input...))
-		return hmac.Equal(want, append(s.buf[:0], sig...))
-	}
-	decoded, ok := s.decode(sig)
-	return ok && b.method.Verify(input, decoded, b.public) == nil
-}
-
-// verifyForeign verifies a token whose header is spelled as the library would not.
-// The header too is only parsed after one of the keys was found to have signed it:
-// the length of a signature tells which keys are worth trying. Of a large set, those are keys
-// whose ID is in the text of the header, and the key for tokens without one.
-func (r *keySet) verifyForeign(b *buffers, p profile, token, header, sig string) error {
-	input := token[:len(token)-len(sig)-1]
-	for i := range len(input) {
-		if c := input[i]; !(c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.') {
-			return errTokenMalformed
-		}
-	}
-	var text []byte
-	if len(r.keys) > maxTries {
-		text, _ = strict64.DecodeString(header)
-	}
-	err, tries := errUnknownKey, 0
-	for _, k := range r.keys {
-		if len(r.keys) > maxTries && k != r.unnamed && !bytes.Contains(text, []byte(quote(k.id))) {
-			continue
-		}
-		if tries++; tries > maxTries {
-			break
-		}
-		if k.verify(b, input, sig) {
-			if r.headerFits(k, p, header) {
-				return nil
-			}
-			err = errTokenMalformed
-		}
-	}
-	return err
-}
-
-// headerFits reports whether a signed header is one that key k may have signed:
-// its own algorithm, its own kid, a typ of the profile, and no extension (RFC 7515 section
-// 4.1.11). Keys and addresses of keys in a header are not looked at.
-func (r *keySet) headerFits(k *signingKey, p profile, segment string) bool {
-	header, err := strict64.DecodeString(segment)
-	if err != nil {
-		return false
-	}
-	members, err := claims.Members(string(header))
-	if err != nil {
-		return false
-	}
-	var alg, typ, kid string
-	named, typed := false, p == plainProfile // which may do without
-	for _, m := range members {
-		switch m.Name {
-		case "alg":
-			err = json.Unmarshal(m.Value, &alg)
-		case "typ":
-			err = json.Unmarshal(m.Value, &typ)
-			typed = true
-			if !slices.ContainsFunc(p.types(), func(t string) bool { return strings.EqualFold(t, typ) }) {
-				return false
-			}
-		case "kid":
-			named = true
-			err = json.Unmarshal(m.Value, &kid)
-		case "crit", "b64":
-			return false
-		}
-		if err != nil {
-			return false
-		}
-	}
-	if Algorithm(alg) == ed25519Name {
-		alg = string(EdDSA)
-	}
-	if Algorithm(alg) != k.alg || !typed {
-		return false
-	}
-	if named {
-		return kid == k.id && kid != ""
-	}
-	return k == r.unnamed
 }

@@ -1,218 +1,14 @@
 package authkit
 
 import (
-	"crypto/ecdsa"
 	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/hmac"
-	"crypto/rsa"
-	"crypto/sha256"
-	"encoding/base64"
-	"hash"
-	"math/big"
-	"math/rand/v2"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 )
 
-func tokUnbase64(t *testing.T, s string) []byte {
-	t.Helper()
-	raw, err := base64.RawURLEncoding.DecodeString(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return raw
-}
-
-// The examples of RFC 7515, appendix A, and of RFC 8037, appendix A.4. Their payloads are no access
-// tokens, so it is open that has to take them, and Verify that must not.
-func TestOpenRFCExamples(t *testing.T) {
-	t.Parallel()
-	const joe = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ"
-	big64 := func(s string) *big.Int { return new(big.Int).SetBytes(tokUnbase64(t, s)) }
-	point, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), slices.Concat([]byte{4},
-		tokUnbase64(t, "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU"), tokUnbase64(t, "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, tc := range []struct {
-		name, token string
-		key         Key
-		payload     string
-	}{
-		{
-			"RFC 7515 A.1", "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9." + joe + ".dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
-			Key{Algorithm: HS256, Secret: tokUnbase64(t, "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow")},
-			"",
-		},
-		{
-			"RFC 7515 A.2", "eyJhbGciOiJSUzI1NiJ9." + joe + ".cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7" +
-				"AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K" +
-				"0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrB" +
-				"p0igcN_IoypGlUPQGe77Rw",
-			Key{Algorithm: RS256, Public: &rsa.PublicKey{E: 65537, N: big64(
-				"ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOW" +
-					"vG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9k" +
-					"G4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ")}},
-			"",
-		},
-		{
-			"RFC 7515 A.3", "eyJhbGciOiJFUzI1NiJ9." + joe + ".DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q",
-			Key{Algorithm: ES256, Public: point},
-			"",
-		},
-		{
-			"RFC 8037 A.4", "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc." +
-				"hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg",
-			Key{Algorithm: EdDSA, Public: ed25519.PublicKey(tokUnbase64(t, "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"))},
-			"Example of Ed25519 signing",
-		},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			secret := tc.key.Secret
-			if secret != nil { // a published one, which is refused
-				if _, err := NewTokenVerifier(TokenConfig{Keys: []Key{tc.key}}); err == nil {
-					t.Error("the secret of the RFC was taken")
-				}
-				tc.key.Secret = []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352")
-			}
-			v, err := NewTokenVerifier(TokenConfig{Keys: []Key{tc.key}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if secret != nil {
-				v.keys.load().keys[0].newMAC = func() hash.Hash { return hmac.New(sha256.New, secret) }
-			}
-			want := tc.payload
-			if want == "" {
-				want = "{\"iss\":\"joe\",\r\n \"exp\":1300819380,\r\n \"http://example.com/is_root\":true}"
-			}
-			if got, err := v.keys.load().open(tc.token, plainProfile); err != nil || got != want {
-				t.Errorf("open: %q, %v", got, err)
-			}
-			if _, err := v.Verify(tc.token); err != error(errTokenClaims) {
-				t.Errorf("Verify: %v", err)
-			}
-			for i := range tc.token { // each letter but one
-				other := tc.token[:i] + string(tc.token[i]^1) + tc.token[i+1:]
-				if _, err := v.keys.load().open(other, plainProfile); err == nil {
-					t.Errorf("open took %q", other)
-				}
-			}
-		})
-	}
-}
-
-// A header that is known by its look and one that has to be read are decided alike: a verifier that
-// knows no header by its look takes the same tokens.
-func TestKnownHeadersDecideAlike(t *testing.T) {
-	t.Parallel()
-	secrets := map[string][]byte{
-		"a": []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), "b": []byte("1d7fa9c4e1b2835f96a0c7d4e8b1f352"), "": []byte("2d7fa9c4e1b2835f96a0c7d4e8b1f352"),
-	}
-	sign := func(id, input string) string {
-		mac := hmac.New(sha256.New, secrets[id])
-		mac.Write([]byte(input))
-		return input + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
-	}
-	key := func(id string) Key { return Key{ID: id, Algorithm: HS256, Secret: secrets[id]} }
-	rings := map[string][]Key{
-		"one": {key("")}, "one, named": {key("a")}, "two": {key("a"), key("b")}, "two, one unnamed": {key("a"), key("")},
-		"the unnamed first": {key(""), key("a"), key("b")},
-	}
-	quick, slow := make(map[string]*TokenVerifier), make(map[string]*TokenVerifier)
-	for name, keys := range rings {
-		for _, m := range []map[string]*TokenVerifier{quick, slow} {
-			v, err := NewTokenVerifier(TokenConfig{Keys: keys})
-			if err != nil {
-				t.Fatal(err)
-			}
-			m[name] = v
-		}
-		if len(slow[name].keys.load().byHeader[plainProfile]) == 0 {
-			t.Fatal("no header is known by its look")
-		}
-		slow[name].keys.load().byHeader = [profiles]map[string]*signingKey{}
-	}
-	var parts []string
-	for _, id := range []string{"", "a", "b", "c"} {
-		parts = append(parts, plainProfile.headers(HS256, id)...)
-		parts = append(parts, plainProfile.headers("HS384", id)...)
-		parts = append(parts, plainProfile.headers("none", id)...)
-	}
-	random := rand.New(rand.NewPCG(3, 4))
-	pick := func(from ...string) string { return from[random.IntN(len(from))] }
-	payloads := []string{
-		`{"sub":"u","exp":4102444800}`, `{"sub":"xy","exp":4102444800}`, `{"sub":"u","exp":1}`, `{"exp":4102444800}`, `{`, ``,
-	}
-	taken := 0
-	for n := range 8_000 {
-		header := parts[random.IntN(len(parts))]
-		input := header + "." + base64.RawURLEncoding.EncodeToString([]byte(pick(payloads...)))
-		token := sign(pick("", "a", "b"), input)
-		if n%4 == 0 { // a change that the key did not see, or one that it did
-			i := random.IntN(len(token) + 1)
-			token = token[:i] + pick("", "A", "_", ".", "=", " ", "\x00") + token[min(i+random.IntN(2), len(token)):]
-			if last := strings.LastIndexByte(token, '.'); n%8 == 0 && last > 0 {
-				token = sign(pick("", "a", "b"), token[:last])
-			}
-		}
-		for ring, v := range quick {
-			c, err := v.Verify(token)
-			c2, err2 := slow[ring].Verify(token)
-			if (err == nil) != (err2 == nil) || !reflect.DeepEqual(c, c2) {
-				t.Fatalf("%s: %q: %v, or %v", ring, token, err, err2)
-			}
-			if err == nil {
-				taken++
-			}
-		}
-	}
-	if taken < 500 {
-		t.Errorf("only %d were good", taken)
-	}
-}
-
-// What is written is known by its look, for every algorithm and any ID.
-func TestKnownHeaders(t *testing.T) {
-	t.Parallel()
-	for _, id := range []string{"", "a", `"\<ü` + "\x00", strings.Repeat("x", maxIDLen)} {
-		key := Key{ID: id, Algorithm: HS256, Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352")}
-		v, err := NewTokenVerifier(TokenConfig{Keys: []Key{key}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		r := v.keys.load().keySet
-		b := r.keys[0]
-		for _, p := range []profile{plainProfile, accessTokenProfile} {
-			if r.byHeader[p][strings.TrimSuffix(b.headers[p], ".")] != b {
-				t.Errorf("%q: the library's own header is not known", id)
-			}
-			for header, k := range r.byHeader[p] {
-				if !r.headerFits(k, p, header) || r.headerFits(k, 1-p, header) || r.byHeader[1-p][header] != nil {
-					raw, _ := base64.RawURLEncoding.DecodeString(header)
-					t.Errorf("%q: %s is known, and would be refused, or to the other profile", id, raw)
-				}
-			}
-			for _, alg := range []Algorithm{HS384, HS512, RS256, PS256, ES256, EdDSA, "none"} {
-				for _, header := range p.headers(alg, id) {
-					if r.byHeader[p][header] != nil {
-						t.Errorf("%q: a header of %s is known", id, alg)
-					}
-				}
-			}
-		}
-		if own := b.header("JWT") + "."; own != b.headers[plainProfile] {
-			t.Errorf("%q: the header of a typ is written in another way", id)
-		}
-	}
-}
-
-// A cache is asked before a key is, with the whole token: once there is no key any more, the
-// remembered token alone is still good.
+// The cache is looked up before a key is used, with the whole token. The remembered claims here
+// belong to a text that no key can verify.
 func TestCacheIsAsked(t *testing.T) {
 	t.Parallel()
 	key := Key{Algorithm: EdDSA, Private: ed25519.NewKeyFromSeed([]byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"))}
@@ -229,21 +25,18 @@ func TestCacheIsAsked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := i.Issue(Claims{Subject: "u"})
-	if err != nil {
-		t.Fatal(err)
-	}
 	want, err := v.Verify(token)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := v.keys.load().keySet
-	r.keys, r.byHeader = nil, [profiles]map[string]*signingKey{}
+	stored, ok := v.cache.Get(token)
+	if !ok {
+		t.Fatal("the token is not remembered")
+	}
+	token = strings.Repeat("x", len(token))
+	v.cache.Put(token, stored)
 	if got, err := v.Verify(token); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("not remembered: %v, %v", got, err)
-	}
-	if _, err := v.Verify(other); err == nil {
-		t.Error("a token that was never seen is good without a key")
 	}
 	for i := range token {
 		for bit := range 8 {

@@ -1,4 +1,4 @@
-package authkit
+package jws
 
 import (
 	"bytes"
@@ -28,8 +28,8 @@ var tutorialSecrets = []string{
 	"change-me", "changeme", "changeit", "changethis",
 }
 
-// checkSecret returns an error if a secret is too short, too regular or public.
-func checkSecret(secret []byte, atLeast int) error {
+// CheckSecret returns an error if a secret is too short, too regular or public.
+func CheckSecret(secret []byte, atLeast int) error {
 	const fix = "make one with: openssl rand -hex 32"
 	if isPublished(secret) {
 		return fmt.Errorf("the secret is one that tutorials print; %s", fix)
