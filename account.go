@@ -17,11 +17,6 @@ const (
 	emailRule        = "must be an e-mail address"
 )
 
-// now is the time as stores keep it.
-func now() time.Time { return toMicroseconds(time.Now()) }
-
-func toMicroseconds(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
-
 // CreateUser creates an account with a password that its user chose. It takes Email,
 // FullName, Roles, Disabled and EmailVerifiedAt from u, assigns the ID and the times, and
 // returns the account as it was stored.

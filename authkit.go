@@ -294,31 +294,3 @@ func (k *Kit) bindStores(cfg Config, fault func(field string, err error)) (UserS
 	}
 	return users, tickets
 }
-
-// A Token is the answer to a login: the access token response of RFC 6749 section
-// 5.1, which is its JSON form. It redacts itself wherever it is formatted or logged.
-type Token struct {
-	AccessToken string `json:"access_token"`
-	TokenType   string `json:"token_type"` // "bearer"
-	ExpiresIn   int    `json:"expires_in"` // seconds
-
-	// RefreshToken is for [Kit.Refresh]; empty where sessions are off.
-	RefreshToken string `json:"refresh_token,omitempty"`
-
-	// User is the account that logged in.
-	User User `json:"-"`
-}
-
-func (t Token) describe() string {
-	return fmt.Sprintf("authkit.Token{%s, ExpiresIn: %d, User: %q}", redacted, t.ExpiresIn, t.User.ID)
-}
-
-// String returns the token's life and user, not the token.
-func (t Token) String() string { return t.describe() }
-
-// Format writes what String returns, for every verb but %T, %p and %w, which fmt does
-// not ask about.
-func (t Token) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(t.describe())) }
-
-// LogValue returns what String returns.
-func (t Token) LogValue() slog.Value { return slog.StringValue(t.describe()) }

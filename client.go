@@ -30,7 +30,7 @@ func WithClient(ctx context.Context, c ClientInfo) context.Context {
 // space for what does not print. It is the zero ClientInfo where nothing is known.
 func ClientFrom(ctx context.Context) ClientInfo {
 	c, _ := ctx.Value(clientKey{}).(ClientInfo)
-	return ClientInfo{printable(c.Address, 64), printable(c.Device, maxDeviceBytes), printable(c.RequestID, 64)}
+	return ClientInfo{printable(c.Address, 64), printable(c.Device, 256), printable(c.RequestID, 64)}
 }
 
 // printable returns the front of a text as UTF-8, with a space for what does not print.

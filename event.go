@@ -192,3 +192,45 @@ func (k *Kit) Stats() Stats {
 
 // Stats returns how many tokens the Guard found good.
 func (g *Guard) Stats() Stats { return Stats{Verified: g.good.Load()} }
+
+// reasonOf returns what the event of an error says: why, and what is broken.
+func reasonOf(ctx context.Context, err error) (Reason, error) {
+	r, ok := errors.AsType[*refusal](err)
+	switch {
+	case ok:
+		return r.reason, r.cause
+	case isThrottled(err):
+		return ReasonThrottled, nil
+	case errors.Is(err, ErrUnavailable):
+		return ReasonStore, err
+	case errors.Is(err, ErrUserNotFound):
+		return ReasonUnknownUser, err
+	case isWrongProof(err):
+		return ReasonWrongProof, nil
+	case hasLeft(ctx):
+		return ReasonCanceled, err
+	case errors.Is(err, context.DeadlineExceeded):
+		return ReasonTimeout, err
+	}
+	return ReasonInternal, err
+}
+
+// failureOf returns the event of an error: of the kind given, or of an attempt that was not
+// let in.
+func failureOf(ctx context.Context, kind EventKind, err error) Event {
+	e := Event{Kind: kind}
+	if t, ok := errors.AsType[*ThrottledError](err); ok {
+		e.Kind = t.event()
+	}
+	e.Reason, e.Err = reasonOf(ctx, err)
+	return e
+}
+
+// storeFailed returns the error of a store as callers see it, and tells the host.
+func (k *Kit) storeFailed(ctx context.Context, err error) error {
+	err = unavailable(ctx, err)
+	if !hasLeft(ctx) {
+		k.emit(ctx, Event{Kind: EventStoreFailure, Reason: ReasonStore, Err: err})
+	}
+	return err
+}

@@ -8,7 +8,9 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -194,4 +196,23 @@ func (g *Guard) IdentifyToken(ctx context.Context, token string) (context.Contex
 func (g *Guard) saysNoKeys() bool {
 	last, at := g.noKeys.Load(), now().UnixNano()
 	return (at < last || at-last >= int64(time.Second)) && g.noKeys.CompareAndSwap(last, at)
+}
+
+// toLogin redirects a browser to the login page, and reports whether it did. It does not for
+// requests of scripts, which cannot use a page, and not on the login page.
+func (g *Guard) toLogin(w http.ResponseWriter, r *http.Request) bool {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead || r.Header["Upgrade"] != nil ||
+		!strings.Contains(r.Header.Get("Accept"), "text/html") || r.URL.Path == g.login {
+		return false
+	}
+	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" && mode != "navigate" {
+		return false
+	}
+	uri := r.RequestURI // middleware such as http.StripPrefix leaves it as it was
+	if !strings.HasPrefix(uri, "/") {
+		uri = r.URL.RequestURI() // of a request in absolute form
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	seeOther(w, g.login+"?return="+url.QueryEscape(returnPath(uri, g.login)))
+	return true
 }

@@ -146,7 +146,6 @@ const (
 	codeUnsupportedToken = "unsupported_token_type"
 	codeUnavailable      = "temporarily_unavailable"
 	codeServerError      = "server_error"
-	codeMFARequired      = "mfa_required"
 )
 
 func oauthCode(err error) string {

@@ -36,25 +36,6 @@ type Proof struct {
 	Version int64
 }
 
-// Causes of failed logins. Callers see only the kind.
-var (
-	errUnknownUser   = &refusal{ErrInvalidCredentials, ReasonUnknownUser, nil}
-	errWrongPassword = &refusal{ErrInvalidCredentials, ReasonWrongPassword, nil}
-	errNoPassword    = &refusal{ErrInvalidCredentials, ReasonNoPassword, nil}
-	errUserLocked    = &refusal{ErrInvalidCredentials, ReasonLocked, nil}
-	errUnverified    = &refusal{ErrEmailUnverified, ReasonUnverified, nil}
-	errOverloaded    = &refusal{ErrOverloaded, ReasonOverloaded, nil}
-
-	errWrongProof = &refusal{ErrInvalidCredentials, ReasonWrongProof, nil}
-
-	// errAccountChanged refuses a login whose account has changed since it was proved.
-	errAccountChanged = &refusal{ErrInvalidCredentials, ReasonCutOff, nil}
-
-	// errOtherName refuses a login whose attempt names another account than its proof: its
-	// failures would count against that one.
-	errOtherName = &refusal{ErrInvalidCredentials, ReasonOtherAccount, nil}
-)
-
 // A login is a login in progress.
 type login struct {
 	attempt Attempt

@@ -14,10 +14,6 @@ const (
 	challengeLife = 5 * time.Minute
 )
 
-// ErrInvalidCode is returned by a [SecondFactor] for a response that is wrong, expired or
-// used before.
-var ErrInvalidCode = errors.New("authkit: invalid code")
-
 var (
 	errWrongCode   = &refusal{ErrInvalidCredentials, ReasonWrongCode, nil}
 	errNoChallenge = &refusal{ErrInvalidCredentials, ReasonMalformed, nil}

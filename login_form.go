@@ -157,32 +157,11 @@ func (k *Kit) FormLogoutHandler() http.Handler {
 	})
 }
 
-// toLogin redirects a browser to the login page, and reports whether it did. It does not for
-// requests of scripts, which cannot use a page, and not on the login page.
-func (g *Guard) toLogin(w http.ResponseWriter, r *http.Request) bool {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead || r.Header["Upgrade"] != nil ||
-		!strings.Contains(r.Header.Get("Accept"), "text/html") || r.URL.Path == g.login {
-		return false
-	}
-	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" && mode != "navigate" {
-		return false
-	}
-	uri := r.RequestURI // middleware such as http.StripPrefix leaves it as it was
-	if !strings.HasPrefix(uri, "/") {
-		uri = r.URL.RequestURI() // of a request in absolute form
-	}
-	w.Header().Set("Cache-Control", "no-store")
-	seeOther(w, g.login+"?return="+url.QueryEscape(returnPath(uri, g.login)))
-	return true
-}
-
 // seeOther redirects to a path after a POST, or to a login page.
 func seeOther(w http.ResponseWriter, path string) {
 	w.Header().Set("Location", path)
 	w.WriteHeader(http.StatusSeeOther)
 }
-
-const maxReturnBytes = 2048
 
 // returnPath is localPath with "/" for the login pages, so that a login leads away from them.
 func returnPath(text string, logins ...string) string {
@@ -191,29 +170,4 @@ func returnPath(text string, logins ...string) string {
 		return "/"
 	}
 	return local
-}
-
-// localPath returns a path of this site, with its query, or "/" for any other text. Browsers
-// read two slashes, and backslashes, as the beginning of another site's address. They must not
-// be in the path even if they are escaped, or after dots: a router, a proxy or a program might
-// clean the path and redirect to the result.
-func localPath(text string) string {
-	if !strings.HasPrefix(text, "/") || len(text) > maxReturnBytes {
-		return "/"
-	}
-	for i := range len(text) {
-		if c := text[i]; c <= ' ' || c >= 0x7f || c == '\\' {
-			return "/"
-		}
-	}
-	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || strings.Contains(u.Path, "//") {
-		return "/"
-	}
-	for i := range len(u.Path) {
-		if c := u.Path[i]; c < ' ' || c == 0x7f || c == '\\' {
-			return "/"
-		}
-	}
-	return text
 }

@@ -207,12 +207,6 @@ func (g *Guard) identifyCredential(ctx context.Context, other *Credential) (*req
 }
 
 var (
-	errUserGone     = &refusal{ErrInvalidToken, ReasonUnknownUser, nil}
-	errOtherAccount = &refusal{ErrInvalidToken, ReasonOtherAccount, nil}
-	errTokenRevoked = &refusal{ErrInvalidToken, ReasonRevoked, nil}
-	errTokenCutOff  = &refusal{ErrInvalidToken, ReasonCutOff, nil}
-	errUserDisabled = &refusal{ErrUserDisabled, ReasonDisabled, nil}
-
 	errNoKeys = fmt.Errorf("%w: the keys of tokens have expired, or were never fetched", ErrUnavailable)
 )
 

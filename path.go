@@ -144,3 +144,30 @@ func isSuspect(path string) bool {
 		}
 	}
 }
+
+const maxReturnBytes = 2048
+
+// localPath returns a path of this site, with its query, or "/" for any other text. Browsers
+// read two slashes, and backslashes, as the beginning of another site's address. They must not
+// be in the path even if they are escaped, or after dots: a router, a proxy or a program might
+// clean the path and redirect to the result.
+func localPath(text string) string {
+	if !strings.HasPrefix(text, "/") || len(text) > maxReturnBytes {
+		return "/"
+	}
+	for i := range len(text) {
+		if c := text[i]; c <= ' ' || c >= 0x7f || c == '\\' {
+			return "/"
+		}
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || strings.Contains(u.Path, "//") {
+		return "/"
+	}
+	for i := range len(u.Path) {
+		if c := u.Path[i]; c < ' ' || c == 0x7f || c == '\\' {
+			return "/"
+		}
+	}
+	return text
+}

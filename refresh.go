@@ -10,10 +10,6 @@ import (
 	"github.com/authkit-go/authkit/internal/refresh"
 )
 
-// ErrInvalidRefreshToken is returned by [Kit.Refresh] for every refresh token that is
-// refused. It says nothing about why; the event does.
-var ErrInvalidRefreshToken = errors.New("authkit: invalid refresh token")
-
 var (
 	errRefreshMalformed = &refusal{ErrInvalidRefreshToken, ReasonMalformed, nil}
 	errRefreshRevoked   = &refusal{ErrInvalidRefreshToken, ReasonRevoked, nil}

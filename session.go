@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/authkit-go/authkit/internal/refresh"
@@ -19,14 +18,7 @@ const (
 	defaultGrace    = 10 * time.Second
 	maxGrace        = time.Minute
 	defaultPerUser  = 50
-	maxDeviceBytes  = 256
 )
-
-// RevocationLife returns how long a [Revocation] matters: longer than every access token that
-// it refuses is accepted, by [TokenConfig].MaxLifetime.
-func (k *Kit) RevocationLife() time.Duration {
-	return time.Duration(k.verifier.maxLife)*time.Second + 2*maxLeeway
-}
 
 // A SessionConfig turns sessions on. A login then begins a session, which [Kit.Logout]
 // ends, and also returns a refresh token, which [Kit.Refresh] exchanges once for the next
@@ -59,84 +51,6 @@ type SessionConfig struct {
 	// PerUser is the maximum number of sessions of a user. A further login ends the session
 	// that was used longest ago. If zero, it is 50, which is also the maximum.
 	PerUser int
-}
-
-// A Session is a login that lasts: an entry in a user's list of devices. It holds no
-// secret.
-type Session struct {
-	ID         string    `json:"id"`
-	UserID     string    `json:"-"`
-	Device     string    `json:"device"`  // the User-Agent of the login, at most 256 bytes
-	Address    string    `json:"address"` // of the client at the last refresh; at most 64 bytes
-	CreatedAt  time.Time `json:"created_at"`
-	LastUsedAt time.Time `json:"last_used_at"` // the login, or the last refresh
-	ExpiresAt  time.Time `json:"expires_at"`   // unless it is refreshed before that
-	EndsAt     time.Time `json:"ends_at"`      // the end, however often it is refreshed; never moves
-
-	// AuthTime is when the user authenticated, and Methods is how: names of RFC 8176
-	// such as "pwd" and "otp". A refresh changes neither. They are zero for a session that
-	// was stored before they were recorded.
-	AuthTime time.Time `json:"auth_time,omitzero"`
-	Methods  []string  `json:"amr,omitempty"`
-}
-
-// A StoredSession is a session as a [SessionStore] keeps it. Nothing in it is a token: the
-// hashes are those of 256 random bits, and Successor opens only with the token that it
-// replaced.
-type StoredSession struct {
-	Session
-
-	TokenHash  [32]byte  `json:"-"` // of the refresh token that is good now
-	ParentHash [32]byte  `json:"-"` // of the one before it; all zeros if there was none
-	RotatedAt  time.Time `json:"-"` // when the one replaced the other; zero if never
-	Successor  []byte    `json:"-"` // the token that is good now, sealed under the one before it
-}
-
-// Format implements fmt.Formatter. It prints the session without the hashes and the sealed
-// token, for every verb.
-func (s StoredSession) Format(f fmt.State, _ rune) {
-	_, _ = fmt.Fprintf(f, "{%+v %s}", s.Session, redacted)
-}
-
-// A Rotation replaces the refresh token of a session.
-type Rotation struct {
-	Old       [32]byte // the hash that the session must have
-	New       [32]byte
-	Successor []byte
-	At        time.Time
-	ExpiresAt time.Time
-	Address   string
-}
-
-// Apply returns the session as it is after the rotation: TokenHash has become ParentHash,
-// and At is LastUsedAt and RotatedAt.
-func (r Rotation) Apply(s StoredSession) StoredSession {
-	s.ParentHash, s.TokenHash, s.Successor = s.TokenHash, r.New, r.Successor
-	s.RotatedAt, s.LastUsedAt, s.ExpiresAt, s.Address = r.At, r.At, r.ExpiresAt, r.Address
-	return s
-}
-
-// A Revocation is the reason why access tokens that have not expired are refused: those of
-// one session, or, without a SessionID, all that a user was issued before At.
-type Revocation struct {
-	UserID    string
-	SessionID string
-	At        time.Time
-}
-
-// emailOwner begins the UserID of a [Revocation] of all tokens whose subject is an e-mail and
-// that have no user ID. It is a control character, so no account has such an ID.
-const emailOwner = "\x01"
-
-// Email returns the e-mail that is the subject of the revoked tokens, or "" for a Revocation
-// of a session or a user ID. A Kit with [Config].EmailSubject adds such a Revocation to that
-// of a user, for services that know no user IDs.
-func (r Revocation) Email() string {
-	email, _ := strings.CutPrefix(r.UserID, emailOwner)
-	if email == r.UserID {
-		return ""
-	}
-	return email
 }
 
 // errNoSessions is returned by what needs sessions where there are none.
@@ -290,6 +204,12 @@ func (k *Kit) LogoutEverywhere(ctx context.Context, userID string) error {
 	return k.cutOff(ctx, userID, UserUpdate{}, EventLogout)
 }
 
+// RevocationLife returns how long a [Revocation] matters: longer than every access token that
+// it refuses is accepted, by [TokenConfig].MaxLifetime.
+func (k *Kit) RevocationLife() time.Duration {
+	return time.Duration(k.verifier.maxLife)*time.Second + 2*maxLeeway
+}
+
 // Revocations returns the revocations with an At that is not before since, by which access
 // tokens that have not expired are refused. It returns none that is older than
 // [Kit.RevocationLife]. It is for services that verify tokens without a store.
@@ -349,13 +269,4 @@ func (k *Kit) deleteInBatches(ctx context.Context, deleteBatch func(at time.Time
 			return
 		}
 	}
-}
-
-// storeFailed returns the error of a store as callers see it, and tells the host.
-func (k *Kit) storeFailed(ctx context.Context, err error) error {
-	err = unavailable(ctx, err)
-	if !hasLeft(ctx) {
-		k.emit(ctx, Event{Kind: EventStoreFailure, Reason: ReasonStore, Err: err})
-	}
-	return err
 }

@@ -108,9 +108,6 @@ func (s *sessions) cookieExpiry(x *Session, kept bool, at time.Time) time.Time {
 	return slices.MinFunc([]time.Time{at.Add(s.cookies.idle), x.CreatedAt.Add(s.cookies.absolute), x.EndsAt}, time.Time.Compare)
 }
 
-// errCrossOrigin is the ErrForbidden of a request of another origin.
-var errCrossOrigin = &refusal{ErrForbidden, ReasonCrossOrigin, nil}
-
 // sameOrigin returns errCrossOrigin for a request that another origin made with an unsafe
 // method. The handshake of a WebSocket counts as unsafe: it is a GET, or a CONNECT in HTTP/2,
 // that browsers send across origins without asking.

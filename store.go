@@ -3,6 +3,8 @@ package authkit
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 )
 
@@ -87,6 +89,84 @@ type UserStore interface {
 	// empty, it returns ErrLastAdmin, and removes nothing, unless at least one enabled
 	// account has that role afterwards.
 	DeleteUser(ctx context.Context, id, keepRole string) error
+}
+
+// A Session is a login that lasts: an entry in a user's list of devices. It holds no
+// secret.
+type Session struct {
+	ID         string    `json:"id"`
+	UserID     string    `json:"-"`
+	Device     string    `json:"device"`  // the User-Agent of the login, at most 256 bytes
+	Address    string    `json:"address"` // of the client at the last refresh; at most 64 bytes
+	CreatedAt  time.Time `json:"created_at"`
+	LastUsedAt time.Time `json:"last_used_at"` // the login, or the last refresh
+	ExpiresAt  time.Time `json:"expires_at"`   // unless it is refreshed before that
+	EndsAt     time.Time `json:"ends_at"`      // the end, however often it is refreshed; never moves
+
+	// AuthTime is when the user authenticated, and Methods is how: names of RFC 8176
+	// such as "pwd" and "otp". A refresh changes neither. They are zero for a session that
+	// was stored before they were recorded.
+	AuthTime time.Time `json:"auth_time,omitzero"`
+	Methods  []string  `json:"amr,omitempty"`
+}
+
+// A StoredSession is a session as a [SessionStore] keeps it. Nothing in it is a token: the
+// hashes are those of 256 random bits, and Successor opens only with the token that it
+// replaced.
+type StoredSession struct {
+	Session
+
+	TokenHash  [32]byte  `json:"-"` // of the refresh token that is good now
+	ParentHash [32]byte  `json:"-"` // of the one before it; all zeros if there was none
+	RotatedAt  time.Time `json:"-"` // when the one replaced the other; zero if never
+	Successor  []byte    `json:"-"` // the token that is good now, sealed under the one before it
+}
+
+// Format implements fmt.Formatter. It prints the session without the hashes and the sealed
+// token, for every verb.
+func (s StoredSession) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "{%+v %s}", s.Session, redacted)
+}
+
+// A Rotation replaces the refresh token of a session.
+type Rotation struct {
+	Old       [32]byte // the hash that the session must have
+	New       [32]byte
+	Successor []byte
+	At        time.Time
+	ExpiresAt time.Time
+	Address   string
+}
+
+// Apply returns the session as it is after the rotation: TokenHash has become ParentHash,
+// and At is LastUsedAt and RotatedAt.
+func (r Rotation) Apply(s StoredSession) StoredSession {
+	s.ParentHash, s.TokenHash, s.Successor = s.TokenHash, r.New, r.Successor
+	s.RotatedAt, s.LastUsedAt, s.ExpiresAt, s.Address = r.At, r.At, r.ExpiresAt, r.Address
+	return s
+}
+
+// A Revocation is the reason why access tokens that have not expired are refused: those of
+// one session, or, without a SessionID, all that a user was issued before At.
+type Revocation struct {
+	UserID    string
+	SessionID string
+	At        time.Time
+}
+
+// emailOwner begins the UserID of a [Revocation] of all tokens whose subject is an e-mail and
+// that have no user ID. It is a control character, so no account has such an ID.
+const emailOwner = "\x01"
+
+// Email returns the e-mail that is the subject of the revoked tokens, or "" for a Revocation
+// of a session or a user ID. A Kit with [Config].EmailSubject adds such a Revocation to that
+// of a user, for services that know no user IDs.
+func (r Revocation) Email() string {
+	email, _ := strings.CutPrefix(r.UserID, emailOwner)
+	if email == r.UserID {
+		return ""
+	}
+	return email
 }
 
 // A SessionStore keeps sessions. [MemoryStore] is one; packages sqlstore and redisstore
@@ -265,3 +345,8 @@ const (
 	// WipeAll removes everything: the account is deleted.
 	WipeAll
 )
+
+// now is the time as stores keep it.
+func now() time.Time { return toMicroseconds(time.Now()) }
+
+func toMicroseconds(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }

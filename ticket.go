@@ -13,10 +13,6 @@ import (
 	"time"
 )
 
-// ErrInvalidTicket is returned by [AttemptTicket] and [RedeemTicket] for every token that
-// is refused: unknown, used, expired, or wrong too often.
-var ErrInvalidTicket = errors.New("authkit: invalid or expired ticket")
-
 const (
 	ticketAttempts = 5
 	ticketSecret   = 32 // bytes

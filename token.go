@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 	"unicode/utf8"
 
@@ -27,25 +28,6 @@ const (
 	maxLifetime     = time.Hour
 	defaultLeeway   = 30 * time.Second
 	maxLeeway       = time.Minute
-)
-
-var (
-	// ErrInvalidToken is returned by [TokenVerifier.Verify], and by what stands on
-	// it, for every token that is refused. It says nothing about why; the event of
-	// the refusal does.
-	ErrInvalidToken = errors.New("authkit: invalid token")
-
-	// ErrTokenExpired is the ErrInvalidToken of a token that was good once.
-	ErrTokenExpired error = &refusal{ErrInvalidToken, ReasonExpired, nil}
-
-	errTokenMalformed = &refusal{ErrInvalidToken, ReasonMalformed, nil}
-	errTokenTooLarge  = &refusal{ErrInvalidToken, ReasonTooLarge, nil}
-	errTokenSignature = &refusal{ErrInvalidToken, ReasonBadSignature, nil}
-	errTokenNotYet    = &refusal{ErrInvalidToken, ReasonNotYetValid, nil}
-	errTokenClaims    = &refusal{ErrInvalidToken, ReasonBadClaims, nil}
-
-	// errUnknownKey is an errTokenSignature that other keys might mend.
-	errUnknownKey = &refusal{ErrInvalidToken, ReasonBadSignature, nil}
 )
 
 // A TokenConfig says how access tokens are signed and verified. One configuration
@@ -319,6 +301,34 @@ func newTokenID() string {
 	base64.RawURLEncoding.Encode(text[:], random[:])
 	return string(text[:])
 }
+
+// A Token is the answer to a login: the access token response of RFC 6749 section
+// 5.1, which is its JSON form. It redacts itself wherever it is formatted or logged.
+type Token struct {
+	AccessToken string `json:"access_token"`
+	TokenType   string `json:"token_type"` // "bearer"
+	ExpiresIn   int    `json:"expires_in"` // seconds
+
+	// RefreshToken is for [Kit.Refresh]; empty where sessions are off.
+	RefreshToken string `json:"refresh_token,omitempty"`
+
+	// User is the account that logged in.
+	User User `json:"-"`
+}
+
+func (t Token) describe() string {
+	return fmt.Sprintf("authkit.Token{%s, ExpiresIn: %d, User: %q}", redacted, t.ExpiresIn, t.User.ID)
+}
+
+// String returns the token's life and user, not the token.
+func (t Token) String() string { return t.describe() }
+
+// Format writes what String returns, for every verb but %T, %p and %w, which fmt does
+// not ask about.
+func (t Token) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(t.describe())) }
+
+// LogValue returns what String returns.
+func (t Token) LogValue() slog.Value { return slog.StringValue(t.describe()) }
 
 // unix returns t in seconds since 1970, and zero for the zero time.
 func unix(t time.Time) int64 {
