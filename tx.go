@@ -16,15 +16,21 @@ type waitingEvents struct {
 // commitKey is the context key of the innermost transaction that a Kit began.
 type commitKey struct{}
 
-// AfterCommit calls f when the transaction of ctx that a Kit began is committed, or at once
-// if there is none. If the transaction is rolled back, f is not called. A feature that keeps
-// data in memory makes its changes in f, so that they are part of the transaction.
-func AfterCommit(ctx context.Context, f func()) {
+// AfterCommit calls f when the transaction of ctx is committed, if a Kit or a [MemoryStore] began
+// it, and reports whether there is one. Without a transaction it returns false and does not
+// call f. If the transaction is rolled back, f is not called. A feature that keeps data in
+// memory makes its changes in f, so that they are part of the transaction. In f, do not call
+// a store of this package.
+func AfterCommit(ctx context.Context, f func()) bool {
+	if tx, _ := ctx.Value(anyMemoryTxKey{}).(*memoryTx); tx != nil {
+		tx.after = append(tx.after, f)
+		return true
+	}
 	if waiting, _ := ctx.Value(commitKey{}).(*waitingEvents); waiting != nil {
 		waiting.after = append(waiting.after, f)
-		return
+		return true
 	}
-	f()
+	return false
 }
 
 // emit delivers an event. Within a transaction that the Kit began, an event of a change
