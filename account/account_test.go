@@ -186,7 +186,9 @@ func TestResetVoid(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(t *testing.T, a *app, u authkit.User) error{
 		"a newer link": func(t *testing.T, a *app, u authkit.User) error { a.resetToken(t, u.Email); return nil },
-		"a password":   func(t *testing.T, a *app, u authkit.User) error { return a.kit.SetPassword(t.Context(), u.ID, "other horse") },
+		"a password": func(t *testing.T, a *app, u authkit.User) error {
+			return a.kit.SetPassword(t.Context(), u.ID, "other horse")
+		},
 		"an address": func(t *testing.T, a *app, u authkit.User) error {
 			_, err := a.kit.SetEmail(t.Context(), u.ID, "ann@example.org")
 			return err
@@ -264,6 +266,9 @@ func TestProofRemovesCredentials(t *testing.T) {
 	}
 	for name, do := range prove {
 		for _, verified := range []bool{false, true} {
+			if verified && name == "a registration" {
+				continue // a verified address gets no link
+			}
 			t.Run(fmt.Sprint(name, verified), func(t *testing.T) {
 				t.Parallel()
 				factor := &factors{enrolled: map[string]bool{}}
@@ -272,16 +277,11 @@ func TestProofRemovesCredentials(t *testing.T) {
 				require.NoError(t, err)
 				factor.enrolled[u.ID] = true
 				if verified {
-					if name == "a registration" {
-						return // a verified address gets no link
-					}
 					_, err = a.kit.VerifyEmail(t.Context(), u.ID, u.Email)
 					require.NoError(t, err)
 				}
 				stranger, err := a.kit.Login(t.Context(), u.Email, password)
 				require.NoError(t, err)
-				synced := time.Now() // a link that is older than a login is void
-				_ = synced
 				do(t, a, u.Email)
 				require.Equal(t, verified, factor.enrolled[u.ID], "factors of a proved account stay")
 				if !verified {
@@ -336,9 +336,7 @@ func TestCode(t *testing.T) {
 	others, err := a.RequestCode(t.Context(), "bob@example.com")
 	require.NoError(t, err)
 	bobs := codeIn.FindString(a.mail(t).Text)
-	if code == bobs {
-		t.Log("the codes are the same by chance; nothing to tell apart")
-	} else {
+	if code != bobs { // as they are but once in a million
 		_, err = a.LoginWithCode(t.Context(), u.Email, others, code)
 		require.ErrorIs(t, err, authkit.ErrInvalidTicket)
 	}

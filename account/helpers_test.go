@@ -189,3 +189,48 @@ func call(h http.Handler, method, path, body string, headers ...string) *httptes
 	h.ServeHTTP(w, r)
 	return w
 }
+
+// A watchedStore keeps the bodies of all jobs, and the names of the calls.
+type watchedStore struct {
+	account.Store
+	mu    sync.Mutex
+	seen  [][]byte
+	calls []string
+	fail  func(call string) error // before the call
+}
+
+func (s *watchedStore) note(call string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls = append(s.calls, call)
+	if s.fail != nil {
+		return s.fail(call)
+	}
+	return nil
+}
+
+// bodies returns the bodies of all jobs so far.
+func (s *watchedStore) bodies() [][]byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seen
+}
+
+// names returns the names of the calls so far, and forgets them.
+func (s *watchedStore) names() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	calls := s.calls
+	s.calls = nil
+	return calls
+}
+
+func (s *watchedStore) PutJob(ctx context.Context, j account.Job) error {
+	if err := s.note("PutJob"); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.seen = append(s.seen, j.Body)
+	s.mu.Unlock()
+	return s.Store.PutJob(ctx, j)
+}
