@@ -37,6 +37,7 @@ const (
 	EventUserEnabled    EventKind = "user_enabled"
 	EventUserDeleted    EventKind = "user_deleted"
 	EventStoreFailure   EventKind = "sys_store_fail"
+	EventMailFailure    EventKind = "sys_mail_fail" // a mail could not be sent; it is tried again until it expires
 )
 
 // A Reason says why something failed. It is for operators: no client is ever told
@@ -94,6 +95,11 @@ type Event struct {
 	Route     string // of EventAccessDenied: the pattern that the request matched, if any
 	Err       error  // the cause, if something failed instead of being refused
 }
+
+// Emit delivers an event of a feature to [Config].OnEvent and the log. Within [Kit.InTx] an
+// event without a Reason and an Err waits for the commit. Programs listen to events, and need
+// not emit any.
+func (k *Kit) Emit(ctx context.Context, e Event) { k.emit(ctx, e) }
 
 // level returns how loud an event is in a log.
 func (e Event) level() slog.Level {

@@ -15,6 +15,7 @@ import (
 type memoryTx struct {
 	undo    []func()
 	touched []touchedShard
+	after   []func() // of [AfterCommit]
 	failed  error // of a transaction that joined
 }
 
@@ -29,6 +30,9 @@ type touchedShard interface {
 func (tx *memoryTx) onRollback(f func()) { tx.undo = append(tx.undo, f) }
 
 type memoryTxKey struct{ store *MemoryStore }
+
+// anyMemoryTxKey is the context key of the innermost transaction of any MemoryStore.
+type anyMemoryTxKey struct{}
 
 // txOf returns the running transaction, if the context is that of it, or nil.
 func (m *MemoryStore) txOf(ctx context.Context) *memoryTx {
@@ -110,7 +114,8 @@ func (m *MemoryStore) InTx(ctx context.Context, f func(ctx context.Context) erro
 	m.unlockAll()
 	committed := false
 	defer func() { m.end(tx, committed) }()
-	if err := f(context.WithValue(ctx, memoryTxKey{m}, tx)); err != nil {
+	inner := context.WithValue(context.WithValue(ctx, anyMemoryTxKey{}, tx), memoryTxKey{m}, tx)
+	if err := f(inner); err != nil {
 		return err
 	}
 	if tx.failed != nil {
@@ -146,6 +151,11 @@ func (m *MemoryStore) end(tx *memoryTx, commit bool) {
 	}
 	for _, sh := range tx.touched {
 		sh.Lock()
+	}
+	if commit {
+		for _, f := range tx.after {
+			f()
+		}
 	}
 	m.tx.Store(nil)
 	for _, sh := range tx.touched {

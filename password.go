@@ -29,8 +29,46 @@ func (k *Kit) HashPassword(ctx context.Context, password string) (PasswordHash, 
 	return k.hasher.Hash(password)
 }
 
+// preparedKey is the context key of a password that was checked and hashed.
+type preparedKey struct{ kit *Kit }
+
+// A preparedPassword is a password with its hash.
+type preparedPassword struct {
+	password string
+	hash     PasswordHash
+}
+
+// Format implements fmt.Formatter, so that formatting a context does not reveal the password.
+func (*preparedPassword) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
+
+// PreparePassword checks and hashes the new password of a user. With the context that it
+// returns, [Kit.CreateUser] and [Kit.SetPassword] take that password as checked and compute
+// no hash. Call it before a transaction that creates a user or sets a password: otherwise
+// the transaction lasts as long as the hash, and on SQLite all writers wait for it.
+//
+// The errors are a *ValidationError if the password is against the rules, any error of
+// [PasswordConfig].Check, ErrOverloaded, and that of ctx.
+func (k *Kit) PreparePassword(ctx context.Context, u User, password string) (context.Context, error) {
+	hash, err := k.hashNew(ctx, u, password)
+	if err != nil {
+		return nil, err
+	}
+	return context.WithValue(ctx, preparedKey{k}, &preparedPassword{password, hash}), nil
+}
+
+// prepared returns the hash that [Kit.PreparePassword] has made of a password, or "".
+func (k *Kit) prepared(ctx context.Context, password string) PasswordHash {
+	if p, _ := ctx.Value(preparedKey{k}).(*preparedPassword); p != nil && p.password == password {
+		return p.hash
+	}
+	return ""
+}
+
 // hashChecked hashes a password that was checked. A scheme may still refuse it.
 func (k *Kit) hashChecked(ctx context.Context, password string) (PasswordHash, error) {
+	if hash := k.prepared(ctx, password); hash != "" {
+		return hash, nil
+	}
 	hash, err := k.HashPassword(ctx, password)
 	if errors.Is(err, ErrPasswordTooLong) || errors.Is(err, ErrPasswordInvalid) {
 		err = &ValidationError{[]FieldError{{"password", ProblemFor(err).Detail}}}
@@ -53,6 +91,9 @@ func (k *Kit) hashNew(ctx context.Context, u User, password string) (PasswordHas
 // checkNewPassword returns the rule that a password breaks, or "". The error is that of
 // [PasswordConfig].Check if it could not decide.
 func (k *Kit) checkNewPassword(ctx context.Context, u User, password string) (rule string, err error) {
+	if k.prepared(ctx, password) != "" {
+		return "", nil
+	}
 	limit := maxPasswordBytes
 	if l, ok := k.hasher.(interface{ maxBytes() int }); ok {
 		limit = l.maxBytes()

@@ -6,8 +6,32 @@ import "context"
 // a Kit.
 type eventsKey struct{ kit *Kit }
 
-// waitingEvents are the events of a transaction that has not been committed.
-type waitingEvents struct{ events []Event }
+// waitingEvents are the events of a transaction that has not been committed, and the
+// functions of [AfterCommit].
+type waitingEvents struct {
+	events []Event
+	after  []func()
+}
+
+// commitKey is the context key of the innermost transaction that a Kit began.
+type commitKey struct{}
+
+// AfterCommit calls f when the transaction of ctx is committed, if a Kit or a [MemoryStore] began
+// it, and reports whether there is one. Without a transaction it returns false and does not
+// call f. If the transaction is rolled back, f is not called. A feature that keeps data in
+// memory makes its changes in f, so that they are part of the transaction. In f, do not call
+// a store of this package.
+func AfterCommit(ctx context.Context, f func()) bool {
+	if tx, _ := ctx.Value(anyMemoryTxKey{}).(*memoryTx); tx != nil {
+		tx.after = append(tx.after, f)
+		return true
+	}
+	if waiting, _ := ctx.Value(commitKey{}).(*waitingEvents); waiting != nil {
+		waiting.after = append(waiting.after, f)
+		return true
+	}
+	return false
+}
 
 // emit delivers an event. Within a transaction that the Kit began, an event of a change
 // waits for the commit, since the change may be rolled back.
@@ -21,6 +45,28 @@ func (k *Kit) emit(ctx context.Context, e Event) {
 		e.ActorID = actorOf(ctx, e.UserID)
 	}
 	waiting.events = append(waiting.events, e)
+}
+
+// InTx calls f in a transaction of the account store, for changes of a feature and of
+// accounts that are one change. Methods of the Kit and of stores join the transaction if they
+// are called with the context that f receives. Events are delivered after the commit. The
+// store may call f again after a deadlock, so f has no effect but on stores. Hash passwords
+// before the transaction; see [Kit.PreparePassword].
+//
+// If the store is no [Transactor], InTx only calls f. If ctx carries a transaction of your
+// program, f joins it, and the events are delivered before your program commits.
+//
+// The errors are that of f, unchanged, and ErrUnavailable if the transaction failed.
+func (k *Kit) InTx(ctx context.Context, f func(ctx context.Context) error) error {
+	var own error
+	err := k.inTx(ctx, func(ctx context.Context) error {
+		own = f(ctx)
+		return own
+	})
+	if err == nil || own != nil {
+		return err
+	}
+	return k.storeFailed(ctx, err)
 }
 
 // shared reports whether accounts and sessions are one store with transactions.
@@ -44,10 +90,14 @@ func (k *Kit) inLongTx(ctx context.Context, calls int, f func(context.Context) e
 	var waiting *waitingEvents
 	err := forCalls(k.tx, calls).InTx(ctx, func(ctx context.Context) error {
 		waiting = new(waitingEvents) // a store may call this function again
+		ctx = context.WithValue(ctx, commitKey{}, waiting)
 		return f(context.WithValue(ctx, eventsKey{k}, waiting))
 	})
 	if err != nil {
 		return err
+	}
+	for _, f := range waiting.after {
+		f()
 	}
 	for _, e := range waiting.events {
 		k.onEvent(ctx, e)

@@ -153,6 +153,38 @@ func (k *Kit) throttled(ctx context.Context, a Attempt, attempt func(*trial) err
 	return err
 }
 
+// Admit calls f if [Config].Throttle admits the attempt. It limits requests that can be
+// repeated at will, such as those for a mail. The attempt stays counted if f returns nil. If
+// f fails, it counts against the address only. Logins use [Kit.LoginWith] instead, which
+// takes back what succeeded.
+//
+// The errors are a *ThrottledError, ErrOverloaded, ErrUnavailable if the throttle failed, and
+// that of f.
+func (k *Kit) Admit(ctx context.Context, a Attempt, f func(ctx context.Context) error) error {
+	if k.throttle == nil {
+		return f(ctx)
+	}
+	a.Client = ClientFrom(ctx)
+	leave, err := k.lanes.enter(ctx, a)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	err = k.throttle.Begin(ctx, a)
+	if refused, ok := errors.AsType[*ThrottledError](err); ok {
+		k.emit(ctx, Event{Kind: refused.event(), Reason: ReasonThrottled})
+		return err
+	} else if err != nil {
+		return k.storeFailed(ctx, err)
+	}
+	if err := f(ctx); err != nil {
+		k.settle(ctx, a, AttemptUndecided)
+		return err
+	}
+	k.settle(ctx, a, AttemptFailed)
+	return nil
+}
+
 // outcome returns how an attempt with an error ended. A login that needs a second factor
 // counts as a failure until the user has answered, so that a guessed password does not allow
 // unlimited guesses at codes (MF-13). A client that hangs up after the comparison counts as a

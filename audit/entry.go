@@ -111,7 +111,7 @@ func actorOf(kind authkit.EventKind) (a actor, known bool) {
 	case authkit.EventLoginSuccess, authkit.EventSessionRenewed, authkit.EventPasswordRehash, authkit.EventAccessDenied:
 		return self, true
 	case authkit.EventLoginFailure, authkit.EventLoginChallenge, authkit.EventLoginThrottled, authkit.EventRateLimited,
-		authkit.EventRefreshFailure, authkit.EventTokenReuse, authkit.EventTokenRefused, authkit.EventStoreFailure:
+		authkit.EventRefreshFailure, authkit.EventTokenReuse, authkit.EventTokenRefused, authkit.EventStoreFailure, authkit.EventMailFailure:
 		return nobody, true
 	case authkit.EventLogout, authkit.EventPasswordCheck, authkit.EventPasswordChange, authkit.EventUserCreated,
 		authkit.EventUserUpdated, authkit.EventRolesChanged, authkit.EventUserLocked, authkit.EventUserUnlocked,

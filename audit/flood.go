@@ -18,7 +18,7 @@ const tallyTime = time.Second
 func isHighVolume(kind authkit.EventKind) (high, known bool) {
 	switch kind {
 	case authkit.EventLoginThrottled, authkit.EventRateLimited, authkit.EventTokenRefused, authkit.EventAccessDenied,
-		authkit.EventSessionRenewed, authkit.EventRefreshFailure, authkit.EventStoreFailure:
+		authkit.EventSessionRenewed, authkit.EventRefreshFailure, authkit.EventStoreFailure, authkit.EventMailFailure:
 		return true, true
 	case authkit.EventLoginSuccess, authkit.EventLoginFailure, authkit.EventLoginChallenge, authkit.EventTokenReuse, authkit.EventLogout,
 		authkit.EventPasswordRehash, authkit.EventPasswordCheck, authkit.EventPasswordChange, authkit.EventUserCreated,

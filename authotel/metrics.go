@@ -59,6 +59,7 @@ func usual() map[authkit.EventKind][]authkit.Reason {
 		authkit.EventUserEnabled:    none,
 		authkit.EventUserDeleted:    none,
 		authkit.EventStoreFailure:   {authkit.ReasonStore},
+		authkit.EventMailFailure:    {authkit.ReasonInternal},
 	}
 }
 

@@ -90,8 +90,8 @@ func ask(b *testing.B, h http.Handler, header, value string) func() {
 	}
 }
 
-// An account is looked up by hand, as a program without the library would.
-type account struct {
+// A handAccount is looked up by hand, as a program without the library would.
+type handAccount struct {
 	id, email, name string
 	roles           []string
 	disabled        bool
@@ -126,7 +126,7 @@ func BenchmarkGuardedRequest(b *testing.B) {
 				FROM authkit_sessions s JOIN authkit_users u ON u.tenant = s.tenant AND u.id = s.user_id WHERE s.tenant = ? AND s.id = ?`))
 			require.NoError(b, err)
 			defer stmt.Close()
-			byHand := func(ctx context.Context, sessionID string) (u account, expires int64, err error) {
+			byHand := func(ctx context.Context, sessionID string) (u handAccount, expires int64, err error) {
 				ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 				defer cancel()
 				var sid, userID, device, address string
@@ -183,7 +183,7 @@ func BenchmarkSessionsOfSCS(b *testing.B) {
 		mustExec(b, db, query)
 	}
 	hand := manager.LoadAndSave(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var u account
+		var u handAccount
 		var roles []byte
 		var created, updated int64
 		err := db.QueryRowContext(r.Context(), `SELECT id, email, full_name, roles, disabled, password_hash, valid_from, created_at, updated_at FROM authkit_users WHERE tenant = $1 AND id = $2`,

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/account"
+	"github.com/authkit-go/authkit/account/accountsql"
 	"github.com/authkit-go/authkit/audit"
 	"github.com/authkit-go/authkit/audit/auditsql"
 	"github.com/authkit-go/authkit/storetest"
@@ -30,6 +32,14 @@ func TestAuditStore(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, d database) {
 		storetest.TestAuditStore(t, func(t *testing.T) audit.Store { return auditsql.New(newStore(t, d)) })
+	})
+}
+
+// RG-23: likewise.
+func TestAccountStore(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, d database) {
+		storetest.TestAccountStore(t, func(t *testing.T) account.Store { return accountsql.New(newStore(t, d)) })
 	})
 }
 

@@ -1,0 +1,121 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	htmltemplate "html/template"
+	"strings"
+	"text/template"
+	"unicode"
+)
+
+// A Message is a mail. Subject and To are each one line.
+type Message struct {
+	To      string `json:"to"` // an address in the form of authkit.NormalizeEmail
+	Subject string `json:"subject"`
+	Text    string `json:"text"` // plain text, in UTF-8
+	HTML    string `json:"html"` // the same as an HTML document
+}
+
+// Format implements fmt.Formatter. It prints a fixed text for every verb, so that logging a mail
+// does not reveal its link.
+func (Message) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("account.Message{[redacted]}")) }
+
+// A Mailer sends mail. It must be safe for concurrent use.
+type Mailer interface {
+	// Send sends a mail. If it returns an error, the mail is sent again later, so it returns
+	// nil once a server has accepted the mail. It ends when ctx is done, within a minute.
+	Send(ctx context.Context, m Message) error
+}
+
+var errMail = errors.New("account: a mail whose address or subject is not one line")
+
+// check refuses texts that could add a header to a mail.
+func (m *Message) check() error {
+	if m.To == "" || strings.ContainsFunc(m.To+m.Subject, unicode.IsControl) {
+		return errMail
+	}
+	return nil
+}
+
+// mailData is what the texts of a mail can show.
+type mailData struct {
+	Service string
+	Email   string // the address that the mail goes to
+	Name    string // of the user, one line of at most 128 characters; may be empty
+	Link    string // empty for a mail without one
+	Code    string
+}
+
+// A mailText is a mail in a language.
+type mailText struct {
+	Subject string   `json:"subject"`
+	Text    []string `json:"text"` // its paragraphs
+
+	paragraphs []*template.Template
+	subject    *template.Template
+}
+
+// A paragraph is one of a mail in HTML.
+type paragraph struct {
+	Text   string
+	IsLink bool
+}
+
+// compile parses the texts.
+func (m *mailText) compile() error {
+	parse := func(text string) (*template.Template, error) {
+		t, err := template.New("").Option("missingkey=error").Parse(text)
+		if err != nil {
+			return nil, err
+		}
+		return t, t.Execute(new(strings.Builder), mailData{}) // finds names that there are not
+	}
+	if m.Subject == "" || len(m.Text) == 0 {
+		return errors.New("has no subject or no text")
+	}
+	var err error
+	if m.subject, err = parse(m.Subject); err != nil {
+		return err
+	}
+	for _, text := range m.Text {
+		p, err := parse(text)
+		if err != nil {
+			return err
+		}
+		m.paragraphs = append(m.paragraphs, p)
+	}
+	return nil
+}
+
+// render returns the mail. The subject has no name in it that a user chose (RG-24).
+func (m *mailText) render(layout *htmltemplate.Template, language string, d mailData) (Message, error) {
+	d.Name = displayName(d.Name)
+	nameless := d
+	nameless.Name = ""
+	subject, err := execute(m.subject, nameless)
+	if err != nil {
+		return Message{}, err
+	}
+	texts := make([]string, len(m.paragraphs))
+	list := make([]paragraph, len(m.paragraphs))
+	for i, p := range m.paragraphs {
+		if texts[i], err = execute(p, d); err != nil {
+			return Message{}, err
+		}
+		list[i] = paragraph{texts[i], d.Link != "" && texts[i] == d.Link}
+	}
+	var html strings.Builder
+	err = layout.Execute(&html, map[string]any{"Language": language, "Subject": subject, "Service": d.Service, "Paragraphs": list})
+	if err != nil {
+		return Message{}, err
+	}
+	return Message{To: d.Email, Subject: subject, Text: strings.Join(texts, "\n\n") + "\n", HTML: html.String()}, nil
+}
+
+func execute(t *template.Template, d mailData) (string, error) {
+	var b strings.Builder
+	err := t.Execute(&b, d)
+	return b.String(), err
+}

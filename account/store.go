@@ -1,0 +1,291 @@
+package account
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/authkit-go/authkit"
+)
+
+var (
+	// ErrNoJob is returned by a [Store] that has no job to claim.
+	ErrNoJob = errors.New("account: no job")
+
+	// ErrConflict is returned by [Store].SetTimes if the version is another one by now.
+	ErrConflict = errors.New("account: the record was changed meanwhile")
+)
+
+// A Job is what waits in the outbox: a mail, or the decision about one.
+type Job struct {
+	ID   string // random and unique
+	Body []byte // encrypted, bound to the ID
+
+	// Attempts is how often the job was claimed. A caller that claimed it holds it as long
+	// as nobody else claims it.
+	Attempts int
+
+	DueAt     time.Time // when it may be claimed
+	ExpiresAt time.Time // when it is of no use any more
+}
+
+// A Store keeps the outbox of [Accounts]. [MemoryStore] is one, and package accountsql has
+// another. An implementation of your own is correct if it passes
+// storetest.TestAccountStore.
+//
+// What an implementation promises is what an [authkit.UserStore] does: every method is atomic,
+// safe for concurrent use and visible to every later call, memory is not shared, times come
+// from the caller and are kept to the microsecond or better, and a cancelled context ends a
+// call without an effect or with the whole effect. In a transaction of the accounts, calls
+// join it if the store can; otherwise they take effect at once.
+type Store interface {
+	// PutJob stores a new job. An ID that is empty or exists is an error that changes
+	// nothing.
+	PutJob(ctx context.Context, j Job) error
+
+	// ClaimJob returns the job with the smallest DueAt whose DueAt is not after at and whose
+	// ExpiresAt is. In the same step it sets its DueAt to until and adds one to its Attempts.
+	// Of several callers exactly one gets a job. It may return a job with a greater DueAt
+	// while others claim. If there is no job, it returns ErrNoJob.
+	ClaimJob(ctx context.Context, at, until time.Time) (Job, error)
+
+	// PostponeJob sets the DueAt of a job, if its Attempts are those given. Otherwise it
+	// changes nothing, without an error.
+	PostponeJob(ctx context.Context, id string, attempts int, due time.Time) error
+
+	// DeleteJob removes a job, if its Attempts are those given, and reports whether it did.
+	DeleteJob(ctx context.Context, id string, attempts int) (deleted bool, err error)
+
+	// Times returns the times that were stored under a key, and their version. If there
+	// are none, both are zero.
+	Times(ctx context.Context, key string) (times []time.Time, version int64, err error)
+
+	// SetTimes stores times under a key, if the version is that of the times that are
+	// stored, and adds one to the version. Otherwise it returns ErrConflict and changes
+	// nothing.
+	SetTimes(ctx context.Context, key string, times []time.Time, version int64, expires time.Time) error
+
+	// DeleteExpiredJobs removes jobs and times that expire not after at, limit of each at
+	// most (none, if that is not positive), and returns how many it removed.
+	DeleteExpiredJobs(ctx context.Context, at time.Time, limit int) (deleted int, err error)
+}
+
+// A MemoryStore is a [Store] in memory, for tests and single programs that may lose the mails
+// that wait. In a transaction of a Kit, its changes take effect when that is committed.
+type MemoryStore struct {
+	mu    sync.Mutex
+	jobs  map[string]Job
+	times map[string]memoryTimes
+}
+
+type memoryTimes struct {
+	times   []time.Time
+	version int64
+	expires time.Time
+}
+
+// NewMemoryStore returns an empty MemoryStore.
+func NewMemoryStore() *MemoryStore {
+	return &MemoryStore{jobs: map[string]Job{}, times: map[string]memoryTimes{}}
+}
+
+var _ Store = (*MemoryStore)(nil)
+
+var errJobID = errors.New("account: the job ID is empty or exists")
+
+// change calls f, which makes a change, with the lock held: now, or when the transaction of ctx is
+// committed. The caller holds the lock.
+func (m *MemoryStore) change(ctx context.Context, f func()) {
+	inTx := authkit.AfterCommit(ctx, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		f()
+	})
+	if !inTx {
+		f()
+	}
+}
+
+// lock locks the store, unless ctx is done.
+func (m *MemoryStore) lock(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	return nil
+}
+
+// PutJob implements [Store].
+func (m *MemoryStore) PutJob(ctx context.Context, j Job) error {
+	if err := m.lock(ctx); err != nil {
+		return err
+	}
+	defer m.mu.Unlock()
+	if _, exists := m.jobs[j.ID]; exists || j.ID == "" {
+		return errJobID
+	}
+	j.Body = slices.Clone(j.Body)
+	m.change(ctx, func() { m.jobs[j.ID] = j })
+	return nil
+}
+
+// ClaimJob implements [Store].
+func (m *MemoryStore) ClaimJob(ctx context.Context, at, until time.Time) (Job, error) {
+	if err := m.lock(ctx); err != nil {
+		return Job{}, err
+	}
+	defer m.mu.Unlock()
+	var first Job
+	for _, j := range m.jobs {
+		due := !j.DueAt.After(at) && j.ExpiresAt.After(at)
+		if due && (first.ID == "" || j.DueAt.Before(first.DueAt)) {
+			first = j
+		}
+	}
+	if first.ID == "" {
+		return Job{}, ErrNoJob
+	}
+	first.DueAt, first.Attempts = until, first.Attempts+1
+	m.jobs[first.ID] = first
+	first.Body = slices.Clone(first.Body)
+	return first, nil
+}
+
+// PostponeJob implements [Store].
+func (m *MemoryStore) PostponeJob(ctx context.Context, id string, attempts int, due time.Time) error {
+	if err := m.lock(ctx); err != nil {
+		return err
+	}
+	defer m.mu.Unlock()
+	m.change(ctx, func() {
+		if j, ok := m.jobs[id]; ok && j.Attempts == attempts {
+			j.DueAt = due
+			m.jobs[id] = j
+		}
+	})
+	return nil
+}
+
+// DeleteJob implements [Store].
+func (m *MemoryStore) DeleteJob(ctx context.Context, id string, attempts int) (bool, error) {
+	if err := m.lock(ctx); err != nil {
+		return false, err
+	}
+	defer m.mu.Unlock()
+	j, ok := m.jobs[id]
+	if !ok || j.Attempts != attempts {
+		return false, nil
+	}
+	m.change(ctx, func() { delete(m.jobs, id) })
+	return true, nil
+}
+
+// Times implements [Store].
+func (m *MemoryStore) Times(ctx context.Context, key string) ([]time.Time, int64, error) {
+	if err := m.lock(ctx); err != nil {
+		return nil, 0, err
+	}
+	defer m.mu.Unlock()
+	t := m.times[key]
+	return slices.Clone(t.times), t.version, nil
+}
+
+// SetTimes implements [Store].
+func (m *MemoryStore) SetTimes(ctx context.Context, key string, times []time.Time, version int64, expires time.Time) error {
+	if err := m.lock(ctx); err != nil {
+		return err
+	}
+	defer m.mu.Unlock()
+	if m.times[key].version != version {
+		return ErrConflict
+	}
+	times = slices.Clone(times)
+	m.change(ctx, func() { m.times[key] = memoryTimes{times, version + 1, expires} })
+	return nil
+}
+
+// DeleteExpiredJobs implements [Store].
+func (m *MemoryStore) DeleteExpiredJobs(ctx context.Context, at time.Time, limit int) (deleted int, err error) {
+	if err := m.lock(ctx); err != nil {
+		return 0, err
+	}
+	defer m.mu.Unlock()
+	jobs, times := limit, limit
+	for id, j := range m.jobs {
+		if !j.ExpiresAt.After(at) && jobs > 0 {
+			delete(m.jobs, id)
+			jobs--
+			deleted++
+		}
+	}
+	for key, t := range m.times {
+		if !t.expires.After(at) && times > 0 {
+			delete(m.times, key)
+			times--
+			deleted++
+		}
+	}
+	return deleted, nil
+}
+
+// A timedStore gives every call a deadline. Its methods are written out, so that a method that
+// is forgotten here does not compile (FR-11).
+type timedStore struct {
+	store   Store
+	timeout time.Duration
+}
+
+func timedStoreOf(s Store, timeout time.Duration) Store {
+	switch s := s.(type) {
+	case nil:
+		return NewMemoryStore()
+	case *MemoryStore:
+		return s
+	}
+	return timedStore{s, cmp.Or(timeout, 5*time.Second)}
+}
+
+func (s timedStore) PutJob(ctx context.Context, j Job) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return s.store.PutJob(ctx, j)
+}
+
+func (s timedStore) ClaimJob(ctx context.Context, at, until time.Time) (Job, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return s.store.ClaimJob(ctx, at, until)
+}
+
+func (s timedStore) PostponeJob(ctx context.Context, id string, attempts int, due time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return s.store.PostponeJob(ctx, id, attempts, due)
+}
+
+func (s timedStore) DeleteJob(ctx context.Context, id string, attempts int) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return s.store.DeleteJob(ctx, id, attempts)
+}
+
+func (s timedStore) Times(ctx context.Context, key string) ([]time.Time, int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return s.store.Times(ctx, key)
+}
+
+func (s timedStore) SetTimes(ctx context.Context, key string, times []time.Time, version int64, expires time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return s.store.SetTimes(ctx, key, times, version, expires)
+}
+
+func (s timedStore) DeleteExpiredJobs(ctx context.Context, at time.Time, limit int) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return s.store.DeleteExpiredJobs(ctx, at, limit)
+}
