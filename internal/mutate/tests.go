@@ -5,10 +5,13 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"go/ast"
 	"go/importer"
+	"go/parser"
 	"go/token"
 	"go/types"
 	"io"
@@ -176,8 +179,10 @@ func (p *program) golang(ctx context.Context, args ...string) ([]byte, error) {
 // A binary holds the tests of a package, and the mutants that each one reaches.
 type binary struct {
 	file, dir string
-	usual     map[string]time.Duration // of each test
-	reach     map[int][]string         // tests by mutant
+	home      map[string]string // file of each test
+
+	Usual map[string]time.Duration // of each test
+	Reach map[int][]string         // tests by mutant
 }
 
 // binary compiles the tests of a package and runs each one alone. A package
@@ -192,7 +197,7 @@ func (p *program) binary(ctx context.Context, path string) (*binary, error) {
 	}
 	b := &binary{
 		file: filepath.Join(p.tmp, fmt.Sprintf("%d.test", len(p.binaries))), dir: l.Dir,
-		usual: map[string]time.Duration{}, reach: map[int][]string{},
+		home: testFiles(l), Usual: map[string]time.Duration{}, Reach: map[int][]string{},
 	}
 	p.binaries[path] = b
 	if len(l.TestGoFiles)+len(l.XTestGoFiles) == 0 {
@@ -201,15 +206,47 @@ func (p *program) binary(ctx context.Context, path string) (*binary, error) {
 	if _, err := p.golang(ctx, "test", "-c", "-overlay", p.overlay, "-o", b.file, path); err != nil {
 		return nil, err
 	}
-	match, err := regexp.Compile(p.run)
+	cache, err := p.cache(b)
 	if err != nil {
 		return nil, err
+	}
+	if text, err := os.ReadFile(cache); err == nil && json.Unmarshal(text, b) == nil {
+		return b, nil
+	}
+	if err := p.learn(ctx, path, b); err != nil || cache == "" {
+		return b, err
+	}
+	text, err := json.Marshal(b)
+	if err != nil {
+		return nil, err
+	}
+	return b, os.WriteFile(cache, text, 0o644)
+}
+
+// cache returns the name of the file, beside that of the results, that keeps
+// what learn finds.
+func (p *program) cache(b *binary) (string, error) {
+	if p.resume == "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(b.file)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s.%x", p.resume, sha256.Sum256(append(text, p.run...))), nil
+}
+
+// learn runs each test alone, to see the mutants that it reaches.
+func (p *program) learn(ctx context.Context, path string, b *binary) error {
+	match, err := regexp.Compile(p.run)
+	if err != nil {
+		return err
 	}
 	list := exec.CommandContext(ctx, b.file, "-test.list", ".")
 	list.Dir = b.dir
 	names, err := list.Output()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	start := time.Now()
 	for _, name := range strings.Fields(string(names)) {
@@ -221,29 +258,46 @@ func (p *program) binary(ctx context.Context, path string) (*binary, error) {
 		start := time.Now()
 		failed, late, err := b.test(ctx, []string{name}, 10*time.Minute, "MUTATE_COVER="+cover)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if failed != "" || late {
 			fmt.Fprintf(p.out, "%s: %s fails without a mutant, and is left out\n", path, name)
 			continue
 		}
-		b.usual[name] = time.Since(start)
+		b.Usual[name] = time.Since(start)
 		text, err := os.ReadFile(cover)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return nil, err
+			return err
 		}
 		for _, id := range strings.Fields(string(text)) {
 			n, err := strconv.Atoi(id)
 			if err != nil {
-				return nil, err
+				return err
 			}
-			if !slices.Contains(b.reach[n], name) {
-				b.reach[n] = append(b.reach[n], name)
+			if !slices.Contains(b.Reach[n], name) {
+				b.Reach[n] = append(b.Reach[n], name)
 			}
 		}
 	}
-	fmt.Fprintf(p.out, "%s: %d tests, each one alone in %.0fs\n", path, len(b.usual), time.Since(start).Seconds())
-	return b, nil
+	fmt.Fprintf(p.out, "%s: %d tests, each one alone in %.0fs\n", path, len(b.Usual), time.Since(start).Seconds())
+	return nil
+}
+
+// testFiles returns the file of each test of a package.
+func testFiles(l *listed) map[string]string {
+	home := map[string]string{}
+	for _, name := range slices.Concat(l.TestGoFiles, l.XTestGoFiles) {
+		f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(l.Dir, name), nil, parser.SkipObjectResolution)
+		if err != nil {
+			continue // the compiler has reported it
+		}
+		for _, decl := range f.Decls {
+			if f, ok := decl.(*ast.FuncDecl); ok && f.Recv == nil {
+				home[f.Name.Name] = name
+			}
+		}
+	}
+	return home
 }
 
 var failLine = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
@@ -362,27 +416,33 @@ func (p *program) importers(path string) []string {
 }
 
 // one runs the tests that reach a mutant: those that killed its neighbours,
-// then the quick ones, then the rest.
+// then those of the file's own tests, then the quick ones, then the rest.
 func (p *program) one(ctx context.Context, b *binary, m mutant, killers map[string][]string) (result, error) {
 	start := time.Now()
 	r := result{mutant: m, Status: survived}
-	tests := slices.Clone(b.reach[m.ID])
+	tests := slices.Clone(b.Reach[m.ID])
 	if len(tests) == 0 {
 		r.Status = unreached
 		return r, nil
 	}
-	near := func(test string) bool { return slices.Contains(killers[m.Func], test) }
-	slices.SortFunc(tests, func(x, y string) int {
-		if near(x) != near(y) {
-			return map[bool]int{true: -1, false: 1}[near(x)]
+	own := strings.TrimSuffix(path.Base(m.File), ".go")
+	rank := func(test string) int {
+		switch {
+		case slices.Contains(killers[m.Func], test):
+			return 0
+		case strings.HasPrefix(b.home[test], own):
+			return 1
 		}
-		return cmp.Compare(b.usual[x], b.usual[y])
+		return 2
+	}
+	slices.SortFunc(tests, func(x, y string) int {
+		return cmp.Or(cmp.Compare(rank(x), rank(y)), cmp.Compare(b.Usual[x], b.Usual[y]))
 	})
-	for _, most := range []time.Duration{300 * time.Millisecond, 1500 * time.Millisecond, time.Hour} {
+	for _, most := range []time.Duration{500 * time.Millisecond, 3 * time.Second, 15 * time.Second, time.Hour} {
 		var batch []string
 		var sum time.Duration
-		for len(tests) > 0 && (len(batch) == 0 || sum+b.usual[tests[0]] <= most) {
-			batch, sum, tests = append(batch, tests[0]), sum+b.usual[tests[0]], tests[1:]
+		for len(tests) > 0 && (len(batch) == 0 || sum+b.Usual[tests[0]] <= most) {
+			batch, sum, tests = append(batch, tests[0]), sum+b.Usual[tests[0]], tests[1:]
 		}
 		if len(batch) == 0 {
 			break
@@ -399,7 +459,7 @@ func (p *program) one(ctx context.Context, b *binary, m mutant, killers map[stri
 		if failed != "" {
 			r.Status, r.Test = killed, failed
 			test, _, _ := strings.Cut(failed, "/")
-			if !near(test) {
+			if rank(test) > 0 {
 				killers[m.Func] = append([]string{test}, killers[m.Func]...)
 				killers[m.Func] = killers[m.Func][:min(3, len(killers[m.Func]))]
 			}
