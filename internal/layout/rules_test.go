@@ -414,8 +414,8 @@ func TestLoadTreeRefuses(t *testing.T) {
 	}
 }
 
-// broken returns the faults, "rule: fault", of the good tree with some files put in or replaced.
-func broken(t *testing.T, files map[string]string) []string {
+// newTree returns the good tree with some files put in or replaced.
+func newTree(t *testing.T, files map[string]string) *tree {
 	t.Helper()
 	fsys := fstest.MapFS{}
 	for _, set := range []map[string]string{good, files} {
@@ -427,6 +427,13 @@ func broken(t *testing.T, files map[string]string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return tree
+}
+
+// broken returns the faults, "rule: fault", of the good tree with some files put in or replaced.
+func broken(t *testing.T, files map[string]string) []string {
+	t.Helper()
+	tree := newTree(t, files)
 	var faults []string
 	for _, rule := range rules {
 		for _, fault := range rule.check(tree) {
