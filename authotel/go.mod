@@ -3,7 +3,7 @@ module github.com/authkit-go/authkit/authotel
 go 1.26.0
 
 require (
-	github.com/authkit-go/authkit v0.0.0
+	github.com/authkit-go/authkit v0.1.0
 	github.com/stretchr/testify v1.12.1
 	go.opentelemetry.io/otel v1.47.0
 	go.opentelemetry.io/otel/metric v1.47.0
@@ -24,5 +24,3 @@ require (
 	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 )
-
-replace github.com/authkit-go/authkit => ../

@@ -2,7 +2,7 @@ module github.com/authkit-go/authkit/benchmarks
 
 go 1.26.0
 
-require github.com/authkit-go/authkit v0.0.0
+require github.com/authkit-go/authkit v0.1.0
 
 require (
 	github.com/appleboy/gin-jwt/v3 v3.2.0

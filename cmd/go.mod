@@ -3,8 +3,8 @@ module github.com/authkit-go/authkit/cmd
 go 1.26.0
 
 require (
-	github.com/authkit-go/authkit v0.0.0
-	github.com/authkit-go/authkit/redisstore v0.0.0
+	github.com/authkit-go/authkit v0.1.0
+	github.com/authkit-go/authkit/redisstore v0.1.0
 	github.com/go-sql-driver/mysql v1.10.1
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/redis/go-redis/v9 v9.23.0
@@ -34,9 +34,4 @@ require (
 	modernc.org/libc v1.80.1 // indirect
 	modernc.org/mathutil v1.7.1 // indirect
 	modernc.org/memory v1.12.1 // indirect
-)
-
-replace (
-	github.com/authkit-go/authkit => ../
-	github.com/authkit-go/authkit/redisstore => ../redisstore
 )

@@ -3,9 +3,9 @@ module github.com/authkit-go/authkit/examples
 go 1.26.0
 
 require (
-	github.com/authkit-go/authkit v0.0.0
-	github.com/authkit-go/authkit/authotel v0.0.0
-	github.com/authkit-go/authkit/redisstore v0.0.0
+	github.com/authkit-go/authkit v0.1.0
+	github.com/authkit-go/authkit/authotel v0.1.0
+	github.com/authkit-go/authkit/redisstore v0.1.0
 	github.com/coder/websocket v1.8.15
 	github.com/gin-gonic/gin v1.12.0
 	github.com/go-chi/chi/v5 v5.5.0

@@ -3,7 +3,7 @@ module github.com/authkit-go/authkit/redisstore
 go 1.26.0
 
 require (
-	github.com/authkit-go/authkit v0.0.0
+	github.com/authkit-go/authkit v0.1.0
 	github.com/redis/go-redis/v9 v9.23.0
 	github.com/stretchr/testify v1.12.1
 )
@@ -16,5 +16,3 @@ require (
 	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 )
-
-replace github.com/authkit-go/authkit => ../

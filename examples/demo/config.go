@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/examples/demo/internal/apidocs"
 	"github.com/authkit-go/authkit/sqlstore"
 )
 
@@ -170,7 +171,7 @@ func (c config) print(w io.Writer) {
 		{"throttle", c.throttle},
 		{"proxies", c.proxies},
 		{"metrics-addr", cmp.Or(c.metricsAddr, "none: /metrics, for administrators")},
-		{"redoc-js", cmp.Or(c.redocFile, redocAddress)},
+		{"redoc-js", cmp.Or(c.redocFile, apidocs.RedocAddress)},
 	} {
 		fmt.Fprintf(w, "%-14s %v\n", setting.name, setting.value)
 	}

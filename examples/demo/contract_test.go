@@ -74,7 +74,7 @@ func (c *contract) find(path string) (*openapi3.PathItem, map[string]string) {
 }
 
 // pagePaths are the routes for people, which the document leaves out.
-var pagePaths = []string{"/docs", "/redoc", "/openapi.json"}
+var pagePaths = []string{"/{$}", "/docs", "/redoc", "/openapi.json"}
 
 // endsAllOthers is the route that has no form with a trailing slash, which is that of an empty ID.
 const endsAllOthers = "DELETE /users/me/sessions"

@@ -13,6 +13,7 @@ import (
 
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/audit"
+	"github.com/authkit-go/authkit/examples/demo/internal/apidocs"
 )
 
 // roleTable is every role of the service. None grants a permission: the demo's routes
@@ -135,11 +136,11 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	// This path has no trailing slash: with one it would look like an empty ID.
 	mux.Handle("DELETE /users/me/sessions", authkit.Authenticated(), kit.EndOtherSessionsHandler())
 
-	document, err := openAPIDocument(slices.Sorted(maps.Keys(roleTable())), cfg.generateHash)
+	document, err := apidocs.Document(slices.Sorted(maps.Keys(roleTable())), cfg.generateHash)
 	if err != nil {
 		return nil, err
 	}
-	return s, registerPages(mux, document, cfg.redocFile)
+	return s, apidocs.Register(mux, document, cfg.redocFile)
 }
 
 // run does what goes on beside the server, until ctx ends: it deletes what has expired, and

@@ -112,7 +112,7 @@ func (w *walk) notAllowed(t *testing.T, path, allow string, methods ...string) {
 
 func (w *walk) everyAnswer(t *testing.T) {
 	t.Run("unknown paths are 404 problems", func(t *testing.T) {
-		for _, path := range []string{"/", "/nothing", "/users", "/users/", "/users/me/x", "/admin/", "/token/x", "/docs/assets/", "/docs/assets/nothing.js"} {
+		for _, path := range []string{"/nothing", "/users", "/users/", "/users/me/x", "/admin/", "/token/x", "/docs/assets/", "/docs/assets/nothing.js"} {
 			w.do(t, call{method: "GET", path: path}).isProblem(t, http.StatusNotFound, "")
 		}
 	})

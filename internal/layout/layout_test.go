@@ -3,6 +3,7 @@ package layout_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -54,6 +55,25 @@ func TestLayout(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestDependabot checks that dependencies of every module are kept up to date.
+func TestDependabot(t *testing.T) {
+	t.Parallel()
+	top := repository(t)
+	tree, err := loadTree(os.DirFS(top))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(top, ".github", "dependabot.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range append(sorted(tree.mods), "") {
+		if !strings.Contains(string(text), "\n      - /"+dir+"\n") {
+			t.Errorf(".github/dependabot.yml: has no line \"- /%s\"", dir)
+		}
 	}
 }
 

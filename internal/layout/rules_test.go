@@ -31,11 +31,19 @@ use (
 	.
 	./examples // a comment
 	./internal/integration
+	./redisstore
 )
 -- examples/go.mod --
 module example.com/kit/examples
 
 go 1.26.0
+
+require (
+	example.com/kit v0.1.0
+	example.com/kit/redisstore v0.1.0
+)
+
+replace example.com/kit/redisstore => ../redisstore
 
 replace example.com/kit => ../
 -- benchmarks/go.mod --
@@ -43,13 +51,23 @@ module example.com/kit/benchmarks
 
 go 1.26.0
 
+require example.com/kit v0.1.0
+
 replace example.com/kit => ../
 -- internal/integration/go.mod --
 module example.com/kit/internal/integration
 
 go 1.26.0
 
-replace example.com/kit v0.0.0 => ../../
+require example.com/kit v0.1.0
+
+replace example.com/kit v0.1.0 => ../../
+-- redisstore/go.mod --
+module example.com/kit/redisstore
+
+go 1.26.0
+
+require example.com/kit v0.1.0
 -- kit.go --
 // Package kit is a kit.
 package kit
@@ -186,7 +204,7 @@ func TestRulesAllowTheGoodTree(t *testing.T) {
 const (
 	kitCode = "package kit\n\n"
 	jwtCode = "package kit\n\nimport \"github.com/golang-jwt/jwt/v5\"\n\n"
-	nested  = "module example.com/kit/examples\n\ngo 1.26.0\n\n"
+	nested  = "module example.com/kit/examples\n\ngo 1.26.0\n\nrequire example.com/kit v0.1.0\n\n"
 )
 
 // importing is a file that imports one package.
@@ -349,11 +367,17 @@ func TestRulesCanFail(t *testing.T) {
 			"examples/go.mod", strings.Replace(good["examples/go.mod"], "kit/examples", "examples", 1), nil},
 		{"nested modules", "another Go", "go 1.27.0",
 			"examples/go.mod", strings.Replace(good["examples/go.mod"], "1.26.0", "1.27.0", 1), nil},
+		{"nested modules", "no requirement", "redisstore/go.mod: does not require example.com/kit",
+			"redisstore/go.mod", strings.Replace(good["redisstore/go.mod"], "require example.com/kit v0.1.0", "", 1), nil},
+		{"nested modules", "a replace in a published one", "redisstore/go.mod: replaces",
+			"redisstore/go.mod", good["redisstore/go.mod"] + "replace example.com/kit => ../\n", nil},
+		{"nested modules", "another version", "require v0.1.0, v0.2.0 of each other",
+			"redisstore/go.mod", strings.Replace(good["redisstore/go.mod"], "v0.1.0", "v0.2.0", 1), nil},
 		{"nested modules", "a replace in the root", "go.mod: replaces",
 			"go.mod", good["go.mod"] + "replace golang.org/x/crypto => ../crypto\n", nil},
 
 		{"workspace", "a module that is left out", "go.work",
-			"go.work", "go 1.26.0\n\nuse .\nuse ./examples\n", nil},
+			"go.work", "go 1.26.0\n\nuse .\nuse ./examples\nuse ./redisstore\n", nil},
 		{"workspace", "the benchmarks", "go.work",
 			"go.work", strings.Replace(good["go.work"], "\t.\n", "\t.\n\t./benchmarks\n", 1), nil},
 	}
@@ -390,8 +414,8 @@ func TestLoadTreeRefuses(t *testing.T) {
 	}
 }
 
-// broken returns the faults, "rule: fault", of the good tree with some files put in or replaced.
-func broken(t *testing.T, files map[string]string) []string {
+// newTree returns the good tree with some files put in or replaced.
+func newTree(t *testing.T, files map[string]string) *tree {
 	t.Helper()
 	fsys := fstest.MapFS{}
 	for _, set := range []map[string]string{good, files} {
@@ -403,6 +427,13 @@ func broken(t *testing.T, files map[string]string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return tree
+}
+
+// broken returns the faults, "rule: fault", of the good tree with some files put in or replaced.
+func broken(t *testing.T, files map[string]string) []string {
+	t.Helper()
+	tree := newTree(t, files)
 	var faults []string
 	for _, rule := range rules {
 		for _, fault := range rule.check(tree) {

@@ -25,6 +25,7 @@ type tree struct {
 type module struct {
 	path      string
 	goVersion string
+	require   map[string]string // module path to version
 	direct    []string          // required, and not marked "// indirect"
 	replace   map[string]string // module path to target, versions left out
 }
@@ -163,7 +164,7 @@ func within(imported, module string) bool {
 
 // parseModule reads a go.mod. Only what the go command itself writes is understood.
 func parseModule(text string) module {
-	m := module{replace: map[string]string{}}
+	m := module{require: map[string]string{}, replace: map[string]string{}}
 	for _, line := range directives(text) {
 		switch line[0] {
 		case "module":
@@ -171,6 +172,7 @@ func parseModule(text string) module {
 		case "go":
 			m.goVersion = line[1]
 		case "require":
+			m.require[line[1]] = line[2]
 			if line[len(line)-1] != "indirect" {
 				m.direct = append(m.direct, line[1])
 			}

@@ -1,4 +1,5 @@
-package main
+// Package apidocs serves the OpenAPI document of the demo, and two pages that render it.
+package apidocs
 
 import (
 	_ "embed"
@@ -12,9 +13,9 @@ import (
 //go:embed openapi.json
 var openAPI []byte
 
-// openAPIDocument returns the document as this server serves it: with the names
+// Document returns the document as this server serves it: with the names
 // of its role table filled in, and without /generate-hash/ where that is off.
-func openAPIDocument(roles []string, generateHash bool) ([]byte, error) {
+func Document(roles []string, generateHash bool) ([]byte, error) {
 	var document map[string]any
 	if err := json.Unmarshal(openAPI, &document); err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package main
+package apidocs
 
 import (
 	"bytes"
@@ -40,9 +40,9 @@ const (
 	redocStyles = "style-src 'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' " +
 		"'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='; "
 
-	// ReDoc's own bundle as its publisher built it. A browser runs it only if it
-	// has exactly these bytes.
-	redocAddress   = "https://cdn.jsdelivr.net/npm/redoc@2.5.4/bundles/redoc.standalone.js"
+	// RedocAddress is the address of ReDoc's bundle as its publisher built it. A
+	// browser runs it only if it has exactly the bytes of redocIntegrity.
+	RedocAddress   = "https://cdn.jsdelivr.net/npm/redoc@2.5.4/bundles/redoc.standalone.js"
 	redocIntegrity = "sha384-w447zOpYfw/1Tv/5AK9NfHTlQIqE3RVR6KY62jCyy9zNDgO64cMwGGP1Fj0zJVf5"
 )
 
@@ -52,9 +52,9 @@ type bundle struct {
 	Integrity string // empty for one that this server serves itself
 }
 
-// registerPages adds the pages, the document they show, and their parts. The
+// Register adds the pages, the document they show, and their parts. The
 // file of -redoc-js, if given, takes the place of the copy on the CDN.
-func registerPages(mux *authkit.Mux, document []byte, redocFile string) error {
+func Register(mux *authkit.Mux, document []byte, redocFile string) error {
 	get := func(path string, h http.Handler) {
 		mux.HandleFunc("GET "+path, authkit.Public(), func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Cache-Control", "max-age=600") // there is nothing of anybody's in it
@@ -62,7 +62,7 @@ func registerPages(mux *authkit.Mux, document []byte, redocFile string) error {
 		})
 	}
 
-	redoc := bundle{Address: redocAddress, Integrity: redocIntegrity}
+	redoc := bundle{Address: RedocAddress, Integrity: redocIntegrity}
 	if redocFile != "" {
 		script, err := os.ReadFile(redocFile)
 		if err != nil {
@@ -76,6 +76,7 @@ func registerPages(mux *authkit.Mux, document []byte, redocFile string) error {
 		return err
 	}
 
+	get("/{$}", http.RedirectHandler("/docs", http.StatusFound))
 	for _, slash := range []string{"", "/{$}"} {
 		get("/openapi.json"+slash, serveBytes("application/json", document))
 		get("/docs"+slash, page(docsPolicy, docsPage))
