@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"slices"
 	"time"
 
@@ -111,9 +110,19 @@ type PasswordConfig struct {
 	Check func(ctx context.Context, password string, u User) error
 
 	// MaxConcurrentHashes is the maximum number of password hashes that run at the same
-	// time. If zero, it is one less than GOMAXPROCS, and at least one, which keeps a core
-	// free for other requests. Sixteen times as many callers may wait; further ones get
-	// ErrOverloaded.
+	// time. If zero, it is one less than GOMAXPROCS was when New was called, at least one,
+	// and at most the number of cores. Sixteen times as many callers may wait; further ones
+	// get ErrOverloaded.
+	//
+	// As long as it is less than GOMAXPROCS, the Go scheduler can run other requests while
+	// all of these hashes run. By default GOMAXPROCS is the number of cores, so one core
+	// computes no hashes. To use all cores for logins, set GOMAXPROCS to one more than the
+	// cores, in the environment or before New:
+	//
+	//	runtime.GOMAXPROCS(runtime.NumCPU() + 1)
+	//
+	// Do not do so if a CPU quota limits the process, as in many containers: hashes that
+	// use up the quota stop the whole process until its next period.
 	MaxConcurrentHashes int
 }
 
@@ -212,7 +221,7 @@ func New(cfg Config) (*Kit, error) {
 	if k.minPassword < minPasswordLength || k.minPassword > 64 {
 		fault("Passwords.MinLength", fmt.Errorf("%d; use %d to 64, or 0 for %d", k.minPassword, minPasswordLength, minPasswordLength))
 	}
-	running := cmp.Or(cfg.Passwords.MaxConcurrentHashes, max(1, runtime.GOMAXPROCS(0)-1))
+	running := cmp.Or(cfg.Passwords.MaxConcurrentHashes, defaultHashes())
 	if running < 0 || running > 1024 {
 		fault("Passwords.MaxConcurrentHashes", fmt.Errorf("%d; use 1 to 1024, or 0 for one less than GOMAXPROCS", running))
 		running = 1

@@ -747,11 +747,30 @@ func TestHashingSharesThePlaces(t *testing.T) {
 	})
 }
 
-// HA-12: by default a core is left for everything else.
+// hashesByDefault is how many hashes run at the same time if a program sets no number.
+func hashesByDefault() int { return max(1, min(runtime.GOMAXPROCS(0)-1, runtime.NumCPU())) }
+
+// HA-12: by default fewer hashes run than the scheduler has processors, on as many cores as
+// that allows. Not parallel: it changes GOMAXPROCS.
+func TestMaxConcurrentHashesByGOMAXPROCS(t *testing.T) {
+	t.Cleanup(runtime.SetDefaultGOMAXPROCS)
+	cores := runtime.NumCPU()
+	for _, c := range []struct{ procs, want int }{
+		{1, 1},
+		{cores, max(1, cores-1)},
+		{cores + 1, cores},
+		{cores + 8, cores},
+	} {
+		runtime.GOMAXPROCS(c.procs)
+		require.Equal(t, c.want, newKit(t).Settings().Passwords.MaxConcurrentHashes, "GOMAXPROCS=%d", c.procs)
+	}
+}
+
+// HA-12
 func TestMaxConcurrentHashes(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ set, want int }{
-		{0, max(1, runtime.GOMAXPROCS(0)-1)},
+		{0, hashesByDefault()},
 		{1, 1},
 		{3, 3},
 		{1024, 1024},

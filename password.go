@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 	"unicode/utf8"
 
@@ -182,6 +183,13 @@ func (k *Kit) lookUp(ctx context.Context, email string) (StoredUser, error) {
 		return StoredUser{}, err
 	}
 	return u, nil
+}
+
+// defaultHashes returns how many hashes run at the same time by default. A hash never waits,
+// so that GOMAXPROCS of them would leave other requests without a processor for as long as
+// the scheduler takes to interrupt one. More hashes than cores only make each other slower.
+func defaultHashes() int {
+	return max(1, min(runtime.GOMAXPROCS(0)-1, runtime.NumCPU()))
 }
 
 // enterGate waits for a place to compute a hash.

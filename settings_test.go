@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -68,7 +67,7 @@ StoreTimeout=5s
 Passwords.Hasher=bcrypt, cost 12; reads pbkdf2-sha256, argon2id
 Passwords.MinLength=15
 Passwords.Check=true
-Passwords.MaxConcurrentHashes=` + fmt.Sprint(max(1, runtime.GOMAXPROCS(0)-1)) + `
+Passwords.MaxConcurrentHashes=` + fmt.Sprint(hashesByDefault()) + `
 Roles=admin: users:write; user
 AdminRole=admin
 EmailSubject=false

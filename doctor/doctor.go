@@ -194,16 +194,35 @@ func checkPasswords(s authkit.Settings) (found []authkit.Finding) {
 		found = append(found, finding("no_throttle", slog.LevelWarn,
 			"only the cost of a hash limits how fast passwords can be guessed", "set Config.Throttle, for example to one of package throttle"))
 	}
-	if procs := runtime.GOMAXPROCS(0); procs > 1 && s.Passwords.MaxConcurrentHashes >= procs {
-		found = append(found, finding("hashes_take_all", slog.LevelWarn,
-			fmt.Sprintf("%d hashes can run at the same time on %d processors, so many logins at once delay all other requests", s.Passwords.MaxConcurrentHashes, procs),
-			"set Config.Passwords.MaxConcurrentHashes to 0, for one less"))
-	}
+	found = append(found, checkHashes(s)...)
 	if s.Roles == nil {
 		found = append(found, finding("no_role_table", slog.LevelInfo,
 			"there is no role table, so a misspelt role is accepted as another role", "set Config.Roles"))
 	}
 	return found
+}
+
+// checkHashes compares the number of hashes that can run at the same time with the processors
+// of the Go scheduler and the cores of the machine.
+func checkHashes(s authkit.Settings) []authkit.Finding {
+	hashes, procs, cores := s.Passwords.MaxConcurrentHashes, runtime.GOMAXPROCS(0), runtime.NumCPU()
+	switch {
+	case hashes >= procs && procs == 1:
+		return []authkit.Finding{finding("hashes_take_all", slog.LevelWarn,
+			"a hash takes the only processor of the Go scheduler, so many logins at once delay all other requests",
+			"set GOMAXPROCS to 2 in the environment")}
+	case hashes >= procs:
+		return []authkit.Finding{finding("hashes_take_all", slog.LevelWarn,
+			fmt.Sprintf("%d hashes can run at the same time on %d processors of the Go scheduler, so many logins at once delay all other requests", hashes, procs),
+			"set Config.Passwords.MaxConcurrentHashes to 0, for at least one less")}
+	case hashes == procs-1 && procs == cores:
+		// GOMAXPROCS is lower than the cores if a quota limits the process. There, hashes on
+		// all cores would use the quota up.
+		return []authkit.Finding{finding("hashes_leave_a_core", slog.LevelInfo,
+			fmt.Sprintf("%d hashes can run at the same time on %d cores, so one core computes no hashes however many users log in", hashes, cores),
+			fmt.Sprintf("set GOMAXPROCS to %d in the environment, unless a CPU quota limits the process", cores+1))}
+	}
+	return nil
 }
 
 // checkHasher judges a hash that the configured Hasher made, because the program may have

@@ -19,6 +19,14 @@ import (
 	"github.com/authkit-go/authkit/doctor"
 )
 
+// Every test runs with a processor to spare for the hashes, as doctor.Check advises.
+func TestMain(m *testing.M) {
+	spareProcessor()
+	m.Run()
+}
+
+func spareProcessor() { runtime.GOMAXPROCS(runtime.NumCPU() + 1) }
+
 const testSecret = "0d7fa9c4e1b2835f96a0c7d4e8b1f352"
 
 // quickHasher hashes quickly, and reads every scheme.
@@ -172,14 +180,28 @@ func (ownHasher) Hash(string) (authkit.PasswordHash, error)        { return "$ow
 func (ownHasher) Verify(string, authkit.PasswordHash) error        { return authkit.ErrPasswordMismatch }
 func (ownHasher) NeedsRehash(h authkit.PasswordHash) (bool, error) { return false, nil }
 
-func TestDoctorHashesTakeAll(t *testing.T) {
-	t.Parallel()
-	procs := runtime.GOMAXPROCS(0)
-	kit := newKit(t, goodConfig, func(c *authkit.Config) { c.Passwords.MaxConcurrentHashes = procs })
-	if procs > 1 {
-		require.Contains(t, codes(doctor.Check(t.Context(), kit)), "WARN hashes_take_all")
-	} else { // there is no lower number
-		require.NotContains(t, codes(doctor.Check(t.Context(), kit)), "WARN hashes_take_all")
+// HA-12. Not parallel: it changes GOMAXPROCS.
+func TestDoctorHashes(t *testing.T) {
+	t.Cleanup(spareProcessor)
+	cores := runtime.NumCPU()
+	byDefault := []string{"WARN memory_store", "INFO hashes_leave_a_core"}
+	if cores == 1 {
+		byDefault = []string{"WARN hashes_take_all", "WARN memory_store"}
+	}
+	for name, tc := range map[string]struct {
+		procs, hashes int
+		want          []string // all findings
+	}{
+		"one processor for the hash and all else": {1, 0, []string{"WARN hashes_take_all", "WARN memory_store"}},
+		"as many processors as cores":             {cores, 0, byDefault},
+		"a processor to spare":                    {cores + 1, 0, []string{"WARN memory_store"}},
+		"many processors":                         {cores + 8, 0, []string{"WARN memory_store"}},
+		"a lower number is meant":                 {cores + 3, 1, []string{"WARN memory_store"}},
+		"a hash for each processor":               {cores + 1, cores + 1, []string{"WARN hashes_take_all", "WARN memory_store"}},
+	} {
+		runtime.GOMAXPROCS(tc.procs)
+		kit := newKit(t, goodConfig, func(c *authkit.Config) { c.Passwords.MaxConcurrentHashes = tc.hashes })
+		require.Equal(t, tc.want, codes(doctor.Check(t.Context(), kit)), name)
 	}
 }
 

@@ -23,6 +23,9 @@ import (
 	_ "modernc.org/sqlite"
 )
 
+// maxConns is the maximum number of connections to the database.
+const maxConns = 8
+
 // open opens the database, whose schema has to be up to date. Without an audit log it need
 // not have the tables of one.
 func (c *call) open(ctx context.Context) (*sqlstore.DB, error) {
@@ -65,8 +68,8 @@ func (c *call) connect(ctx context.Context, create bool) (*sqlstore.DB, error) {
 		return nil, usagef("the driver cannot read the address of the database")
 	}
 	c.closers = append(c.closers, db.Close)
-	db.SetMaxOpenConns(workers)
-	db.SetMaxIdleConns(workers)
+	db.SetMaxOpenConns(maxConns)
+	db.SetMaxIdleConns(maxConns)
 	if err := db.PingContext(ctx); err != nil {
 		return nil, fmt.Errorf("the database does not answer: %w", err)
 	}

@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/authkit-go/authkit"
 )
@@ -34,24 +32,7 @@ func rehashReport(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	total := 0
-	err = eachPage(ctx, store, authkit.UserQuery{}, func(page []authkit.User) (bool, error) { total += len(page); return true, nil })
-	if err != nil {
-		return err
-	}
-	counts, done, p := map[kindOfHash]int{}, 0, c.progress("accounts", total)
-	err = eachPage(ctx, store, authkit.UserQuery{}, func(page []authkit.User) (bool, error) {
-		kinds, err := kindsOf(ctx, store, hasher, page)
-		for _, k := range kinds {
-			if k.scheme != "" {
-				counts[k]++
-			}
-		}
-		done += len(page)
-		p.at(done)
-		return true, err
-	})
-	p.end(done)
+	counts, err := countHashes(ctx, store, hasher)
 	if err != nil {
 		return err
 	}
@@ -68,25 +49,25 @@ func rehashReport(ctx context.Context, c *call) error {
 	return nil
 }
 
-// kindsOf looks up the hashes of a page, several at a time. That of an account that is gone is empty.
-func kindsOf(ctx context.Context, store authkit.UserStore, hasher authkit.Hasher, page []authkit.User) ([]kindOfHash, error) {
-	kinds, errs := make([]kindOfHash, len(page)), make([]error, workers)
-	var group sync.WaitGroup
-	for w := range workers {
-		group.Go(func() {
-			for i := w; i < len(page) && errs[w] == nil; i += workers {
-				u, err := store.UserByID(ctx, page[i].ID)
-				switch {
-				case err == nil:
-					kinds[i] = kindOf(hasher, u.PasswordHash)
-				case !errors.Is(err, authkit.ErrUserNotFound):
-					errs[w] = err
-				}
-			}
-		})
-	}
-	group.Wait()
-	return kinds, errors.Join(errs...)
+// A querier is the part of a sqlstore.DB that the report uses.
+type querier interface {
+	Tenant() string
+	Query(ctx context.Context, each func(scan func(...any) error) error, query string, args ...any) error
+}
+
+// countHashes counts the hashes of all accounts by their kind, in one query. The database does
+// not group them: it cannot tell a hash that no scheme reads from one of the same length.
+func countHashes(ctx context.Context, db querier, hasher authkit.Hasher) (map[kindOfHash]int, error) {
+	counts := make(map[kindOfHash]int)
+	err := db.Query(ctx, func(scan func(...any) error) error {
+		var hash string
+		if err := scan(&hash); err != nil {
+			return err
+		}
+		counts[kindOf(hasher, authkit.PasswordHash(hash))]++
+		return nil
+	}, `SELECT password_hash FROM {users} WHERE tenant = ?`, db.Tenant())
+	return counts, err
 }
 
 // kindOf names the scheme and the cost of a hash, and nothing else of it.

@@ -7,9 +7,6 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// workers is the number of look-ups that run at once.
-const workers = 8
-
 // pageSize is the number of accounts that are read at once.
 const pageSize = 500
 
