@@ -22,10 +22,15 @@ type Message struct {
 // does not reveal its link.
 func (Message) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("account.Message{[redacted]}")) }
 
-// A Mailer sends mail. It must be safe for concurrent use.
+// ErrMailRejected is returned by a [Mailer] for a mail that no retry delivers, such as one to
+// an address that does not exist.
+var ErrMailRejected = errors.New("account: mail rejected")
+
+// A Mailer sends mail. Package smtpmail has one. It must be safe for concurrent use.
 type Mailer interface {
-	// Send sends a mail. If it returns an error, the mail is sent again later, so it returns
-	// nil once a server has accepted the mail. It ends when ctx is done, within a minute.
+	// Send sends a mail. It returns nil once a server has accepted the mail, and ends when
+	// ctx is done, within a minute. After ErrMailRejected the mail is given up. After any other
+	// error it is sent again later, so the user may get it twice.
 	Send(ctx context.Context, m Message) error
 }
 
