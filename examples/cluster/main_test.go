@@ -28,7 +28,7 @@ func TestWalkThrough(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			db, redis := where(t)
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 			defer cancel()
 			var out strings.Builder
 			err := run(ctx, &out, options{addr: "127.0.0.1:0", db: db, redis: redis, once: true, cost: "10"})

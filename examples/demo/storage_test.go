@@ -49,7 +49,7 @@ func createIn(t testing.TB, driver, dsn, what, cascade string) (name string) {
 	t.Helper()
 	db, err := sql.Open(driver, dsn)
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	needs(t, driver, db.PingContext(ctx))
 	name = "authkit_demo_" + strings.ToLower(rand.Text()[:10])

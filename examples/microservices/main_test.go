@@ -12,7 +12,7 @@ import (
 // The walk-through finds what it says it does.
 func TestWalkThrough(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	var out strings.Builder
 	require.NoError(t, run(ctx, &out, "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", true), out.String())

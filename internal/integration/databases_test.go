@@ -102,7 +102,7 @@ func server(t testing.TB, driver, address string) *sql.DB {
 	db, err := sql.Open(driver, address)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := db.PingContext(ctx); err != nil {
 		if os.Getenv("CI") == "true" {
