@@ -4,8 +4,8 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"unicode"
-	"unicode/utf8"
+
+	"github.com/authkit-go/authkit/internal/printable"
 )
 
 // A ClientInfo is where a request comes from, as the list of sessions shows it, and an
@@ -30,22 +30,7 @@ func WithClient(ctx context.Context, c ClientInfo) context.Context {
 // space for what does not print. It is the zero ClientInfo where nothing is known.
 func ClientFrom(ctx context.Context) ClientInfo {
 	c, _ := ctx.Value(clientKey{}).(ClientInfo)
-	return ClientInfo{printable(c.Address, 64), printable(c.Device, 256), printable(c.RequestID, 64)}
-}
-
-// printable returns the front of a text as UTF-8, with a space for what does not print.
-func printable(s string, limit int) string {
-	clean := make([]byte, 0, min(len(s), limit))
-	for _, r := range s {
-		if !unicode.IsPrint(r) || r == utf8.RuneError {
-			r = ' '
-		}
-		if len(clean)+utf8.RuneLen(r) > limit {
-			break
-		}
-		clean = utf8.AppendRune(clean, r)
-	}
-	return string(clean)
+	return ClientInfo{printable.Text(c.Address, 64), printable.Text(c.Device, 256), printable.Text(c.RequestID, 64)}
 }
 
 // A clientContext is that of a request, with the client that sent it, unless the host has

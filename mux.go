@@ -128,8 +128,7 @@ func (m *Mux) unmatched(w http.ResponseWriter, r *http.Request) {
 		NewProblem(http.StatusNotFound, "Not found").ServeHTTP(w, r)
 		return
 	}
-	w.Header().Set("Allow", strings.Join(allow, ", "))
-	NewProblem(http.StatusMethodNotAllowed, "Method not allowed").ServeHTTP(w, r)
+	methodNotAllowed(w, strings.Join(allow, ", ")).ServeHTTP(w, r)
 }
 
 // methods returns the methods of all routes, sorted, and HEAD where there is GET.

@@ -6,13 +6,13 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/authkit-go/authkit/internal/endpoint"
 	"github.com/authkit-go/authkit/internal/refresh"
 )
 
@@ -141,7 +141,7 @@ func (c *cookies) plainOrigin(r *http.Request) bool {
 		return true
 	}
 	host := u.Hostname()
-	return host != "localhost" && !strings.HasSuffix(host, ".localhost") && !net.ParseIP(host).IsLoopback()
+	return !endpoint.Loopback(host) && !strings.HasSuffix(host, ".localhost")
 }
 
 // SetSessionCookie turns a login into one by cookie: it replaces the refresh token of t by a

@@ -4,10 +4,9 @@ import (
 	"bytes"
 	"context"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/internal/printable"
 )
 
 // The kinds of entries about the log itself, beside those of [authkit.EventKind].
@@ -149,10 +148,10 @@ func actorID(ctx context.Context, e authkit.Event) string {
 func newEntry(ctx context.Context, ev authkit.Event) Entry {
 	client := authkit.ClientFrom(ctx)
 	e := Entry{
-		Time: now(), Kind: authkit.EventKind(clean(string(ev.Kind), 64)), Outcome: Success,
-		Reason: authkit.Reason(clean(string(ev.Reason), 64)), Route: clean(ev.Route, 256),
-		SessionID: clean(ev.SessionID, 64), Address: client.Address, Agent: client.Device, RequestID: client.RequestID,
-		ActorID: clean(actorID(ctx, ev), 255), TargetID: clean(ev.UserID, 255),
+		Time: now(), Kind: authkit.EventKind(printable.Text(string(ev.Kind), 64)), Outcome: Success,
+		Reason: authkit.Reason(printable.Text(string(ev.Reason), 64)), Route: printable.Text(ev.Route, 256),
+		SessionID: printable.Text(ev.SessionID, 64), Address: client.Address, Agent: client.Device, RequestID: client.RequestID,
+		ActorID: printable.Text(actorID(ctx, ev), 255), TargetID: printable.Text(ev.UserID, 255),
 	}
 	if ev.Reason != "" || ev.Err != nil {
 		e.Outcome = Failure
@@ -162,25 +161,3 @@ func newEntry(ctx context.Context, ev authkit.Event) Entry {
 
 // now is the time as an entry keeps it.
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
-
-// clean returns the front of a text as UTF-8, with a space for what does not print.
-func clean(s string, limit int) string {
-	plain := len(s) <= limit
-	for i := 0; plain && i < len(s); i++ {
-		plain = ' ' <= s[i] && s[i] <= '~'
-	}
-	if plain {
-		return s
-	}
-	c := make([]byte, 0, min(len(s), limit))
-	for _, r := range s {
-		if !unicode.IsPrint(r) || r == utf8.RuneError {
-			r = ' '
-		}
-		if len(c)+utf8.RuneLen(r) > limit {
-			break
-		}
-		c = utf8.AppendRune(c, r)
-	}
-	return string(c)
-}

@@ -67,12 +67,12 @@ package authotel
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"sync"
 	"time"
 
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/audit"
+	"github.com/authkit-go/authkit/throttle"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
@@ -171,15 +171,13 @@ func (t *Telemetry) OnEvent(ctx context.Context, e authkit.Event) {
 	}
 }
 
-// network returns the part of an address that is counted: an IPv4 address, or the /64 of an IPv6
-// address, which is the network of one customer.
+// network returns the part of an address that is counted. It is that of package throttle, or the
+// whole text if it is no address.
 func network(address string) string {
-	addr, err := netip.ParseAddr(address)
-	if addr = addr.Unmap().WithZone(""); err != nil || addr.Is4() {
-		return address
+	if prefix, ok := throttle.Network(address); ok {
+		return prefix.String()
 	}
-	prefix, _ := addr.Prefix(64) // cannot fail: there are as many bits
-	return prefix.String()
+	return address
 }
 
 // guessed reports whether a login failed because of a wrong name, password or code.

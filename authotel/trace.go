@@ -70,7 +70,7 @@ func (t *Telemetry) Throttle(limits authkit.Throttle) authkit.Throttle {
 	if t.plain(limits) {
 		return limits
 	}
-	return throttle{limits, t}
+	return tracedThrottle{limits, t}
 }
 
 // plain reports whether a store gets no spans.

@@ -179,27 +179,27 @@ func (x transactor) InTx(ctx context.Context, f func(context.Context) error) (er
 // errRolledBack ends the span of a transaction that its function has rolled back.
 var errRolledBack = errors.New("rolled back")
 
-type throttle struct {
+type tracedThrottle struct {
 	limits authkit.Throttle
 	t      *Telemetry
 }
 
 // Unwrap returns the throttle, for the Doctor.
-func (t throttle) Unwrap() any { return t.limits }
+func (t tracedThrottle) Unwrap() any { return t.limits }
 
-func (t throttle) Begin(ctx context.Context, a authkit.Attempt) (err error) {
+func (t tracedThrottle) Begin(ctx context.Context, a authkit.Attempt) (err error) {
 	ctx, end := t.t.start(ctx, "Throttle.Begin")
 	defer func() { end(err) }()
 	return t.limits.Begin(ctx, a)
 }
 
-func (t throttle) End(ctx context.Context, a authkit.Attempt, outcome authkit.AttemptOutcome) (err error) {
+func (t tracedThrottle) End(ctx context.Context, a authkit.Attempt, outcome authkit.AttemptOutcome) (err error) {
 	ctx, end := t.t.start(ctx, "Throttle.End")
 	defer func() { end(err) }()
 	return t.limits.End(ctx, a, outcome)
 }
 
-func (t throttle) Clear(ctx context.Context, a authkit.Attempt) (err error) {
+func (t tracedThrottle) Clear(ctx context.Context, a authkit.Attempt) (err error) {
 	ctx, end := t.t.start(ctx, "Throttle.Clear")
 	defer func() { end(err) }()
 	return t.limits.Clear(ctx, a)

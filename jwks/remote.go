@@ -7,14 +7,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/internal/endpoint"
 )
 
 const defaultAge = 5 * time.Minute // of a key set without a max-age
@@ -50,7 +49,7 @@ type RemoteConfig struct {
 //
 // It returns an error if the URL cannot be used.
 func NewRemote(cfg RemoteConfig) (*authkit.KeyRing, error) {
-	if err := checkURL(cfg.URL, cfg.InsecureHTTP); err != nil {
+	if _, err := endpoint.Parse(cfg.URL, cfg.InsecureHTTP); err != nil {
 		return nil, fmt.Errorf("jwks: RemoteConfig.URL: %w", err)
 	}
 	r := &remote{url: cfg.URL, onError: cfg.OnError}
@@ -128,26 +127,6 @@ func (r *remote) fetch(ctx context.Context) (time.Duration, error) {
 	}
 	r.etag = response.Header.Get("ETag")
 	return maxAge, nil
-}
-
-// checkURL returns an error if a URL cannot be that of a key set. The error does not contain
-// the URL, which may hold a password.
-func checkURL(text string, insecureHTTP bool) error {
-	u, err := url.Parse(text)
-	switch {
-	case err != nil || u.Opaque != "" || u.Hostname() == "":
-		return errors.New("not an https URL with a host")
-	case u.User != nil || strings.Contains(text, "#"):
-		return errors.New("a user, a password or a fragment in it")
-	case u.Scheme == "https":
-		return nil
-	case u.Scheme != "http" || !insecureHTTP:
-		return errors.New("not https")
-	}
-	if ip := net.ParseIP(u.Hostname()); u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return errors.New("InsecureHTTP is for loopback addresses")
-	}
-	return nil
 }
 
 // maxAgeOf returns for how long a response may be kept (RFC 9111 section 4.2).

@@ -14,11 +14,10 @@ import (
 // The sessions and tickets of a tenant are in Redis, and its accounts elsewhere. No connection is opened before
 // the first login.
 func Example() {
-	options, err := redis.ParseURL("redis://127.0.0.1:6379/0")
+	options, err := redisstore.ParseURL("redis://127.0.0.1:6379/0")
 	if err != nil {
 		log.Fatal(err)
 	}
-	options.ContextTimeoutEnabled = true
 	client := redis.NewClient(options)
 	defer func() { _ = client.Close() }()
 

@@ -484,3 +484,20 @@ func TestDumpHoldsNoToken(t *testing.T) {
 		require.NotContains(t, dump.String(), secret)
 	}
 }
+
+func TestParseURL(t *testing.T) {
+	t.Parallel()
+	options, err := redisstore.ParseURL("redis://app:hunter2@192.0.2.1:6380/3")
+	require.NoError(t, err)
+	require.Equal(t, "192.0.2.1:6380", options.Addr)
+	require.Equal(t, 3, options.DB)
+	require.True(t, options.ContextTimeoutEnabled)
+	_, err = redisstore.New(redis.NewClient(options), redisstore.Options{})
+	require.NoError(t, err)
+
+	for _, address := range []string{"", "app:hunter2@192.0.2.1", "redis://app:hunter2@192.0.2.1/database", "redis://192.0.2.1:hunter2"} {
+		_, err := redisstore.ParseURL(address)
+		require.ErrorContains(t, err, "not an address")
+		require.NotContains(t, err.Error(), "hunter2")
+	}
+}

@@ -39,6 +39,18 @@ func New(client redis.UniversalClient, opts Options) (*Store, error) {
 	return &Store{server: on, scripts: newScripts()}, nil
 }
 
+// ParseURL returns client options for an address such as redis://user:password@127.0.0.1:6379/0. It
+// is redis.ParseURL, with the option that [New] asks for, and with an error that does not contain
+// the address. ParseURL opens no connection.
+func ParseURL(address string) (*redis.Options, error) {
+	options, err := redis.ParseURL(address)
+	if err != nil {
+		return nil, errors.New("redisstore: not an address like redis://user:password@127.0.0.1:6379/0")
+	}
+	options.ContextTimeoutEnabled = true
+	return options, nil
+}
+
 // failed returns the error of a method. The not-found errors come from the replies of
 // scripts. Every error of a server or a connection is a failure, redis.Nil included.
 func failed(ctx context.Context, method string, err error) error {

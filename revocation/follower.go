@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/internal/endpoint"
 )
 
 const (
@@ -82,13 +82,9 @@ type Follower struct {
 // of cfg. It asks nobody: [Follower.Run] or [Follower.Poll] do.
 func NewFollower(cfg Config) (*Follower, error) {
 	var errs []error
-	u, err := url.Parse(cfg.URL)
-	switch {
-	case err != nil || u.Host == "" || u.User != nil || u.Fragment != "":
-		errs = append(errs, errors.New("revocation: Config.URL: not an absolute URL without user and fragment"))
-	case u.Scheme == "https", u.Scheme == "http" && cfg.InsecureHTTP && loopback(u.Hostname()):
-	default:
-		errs = append(errs, errors.New("revocation: Config.URL: not https"))
+	u, err := endpoint.Parse(cfg.URL, cfg.InsecureHTTP)
+	if err != nil {
+		errs = append(errs, fmt.Errorf("revocation: Config.URL: %w", err))
 	}
 	if cfg.Ring == nil {
 		errs = append(errs, errors.New("revocation: Config.Ring: nil; set it to the ring that the tokens are verified with"))
@@ -115,11 +111,6 @@ func NewFollower(cfg Config) (*Follower, error) {
 	client.Timeout = pollTimeout
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &Follower{cfg: cfg, url: u, client: client, sessions: make(entries), users: make(entries)}, nil
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // Revoked reports whether a token is on the list, for GuardConfig.Revoked. It makes no

@@ -512,8 +512,8 @@ func TestFollowerFaults(t *testing.T) {
 	}{
 		"http":           {revocation.Config{URL: "http://auth.example.com/r", Ring: ring}, "not https"},
 		"http elsewhere": {revocation.Config{URL: "http://auth.example.com/r", Ring: ring, InsecureHTTP: true}, "not https"},
-		"a path":         {revocation.Config{URL: "/r", Ring: ring}, "absolute"},
-		"a user":         {revocation.Config{URL: "https://u:p@auth.example.com/r", Ring: ring}, "absolute"},
+		"a path":         {revocation.Config{URL: "/r", Ring: ring}, "an https URL with a host"},
+		"a user":         {revocation.Config{URL: "https://u:p@auth.example.com/r", Ring: ring}, "a user, a password"},
 		"no ring":        {revocation.Config{URL: "https://auth.example.com/r"}, "Config.Ring"},
 		"quick":          {revocation.Config{URL: "https://auth.example.com/r", Ring: ring, Interval: time.Millisecond}, "Config.Interval"},
 		"slow":           {revocation.Config{URL: "https://auth.example.com/r", Ring: ring, Interval: time.Hour}, "Config.Interval"},

@@ -125,6 +125,18 @@ func parseAddr(s string) (netip.Addr, bool) {
 	return addr.Unmap().WithZone(""), err == nil
 }
 
+// Network returns the part of an address that limits count: an IPv4 address, or the /64 of an IPv6
+// address, which is the network of one customer. An IPv4 address that is mapped to IPv6 is itself. A
+// port is ignored. Network returns false if the text is no address.
+func Network(address string) (netip.Prefix, bool) {
+	addr, ok := parseAddr(address)
+	if !ok {
+		return netip.Prefix{}, false
+	}
+	prefix, _ := addr.Prefix(min(64, addr.BitLen())) // cannot fail: there are as many bits
+	return prefix, true
+}
+
 // Limit returns middleware that counts every request on the limit by address of an action, and
 // answers 429 past it. It panics if there is no limit for it. An action of the host's own
 // gets one in Config.Limits:

@@ -175,3 +175,23 @@ func TestLimit(t *testing.T) {
 		}
 	})
 }
+
+func TestNetwork(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]string{
+		"192.0.2.1":           "192.0.2.1/32",
+		"192.0.2.1:443":       "192.0.2.1/32",
+		"::ffff:192.0.2.1":    "192.0.2.1/32",
+		"2001:db8:0:1:2:3::4": "2001:db8:0:1::/64",
+		"[2001:db8::1]:443":   "2001:db8::/64",
+		"fe80::1%eth0":        "fe80::/64",
+	} {
+		prefix, ok := throttle.Network(address)
+		require.True(t, ok, address)
+		require.Equal(t, want, prefix.String())
+	}
+	for _, text := range []string{"", "@", "somewhere"} {
+		_, ok := throttle.Network(text)
+		require.False(t, ok, text)
+	}
+}

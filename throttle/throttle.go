@@ -232,11 +232,10 @@ func (t *Throttle) digest(g authkit.Guess, counter Key) uint16 {
 // IPv6 one. A text that is no address is the network "", which is none unless
 // [Config].LimitUnaddressed is set.
 func (t *Throttle) network(address string) (network string, ok bool) {
-	addr, ok := parseAddr(address)
+	prefix, ok := Network(address)
 	if !ok {
 		return "", !t.noSockets
 	}
-	prefix, _ := addr.Prefix(min(64, addr.BitLen())) // cannot fail: there are as many bits
 	return prefix.String(), true
 }
 

@@ -93,11 +93,10 @@ func (c *call) sessions(ctx context.Context, store *sqlstore.DB) (authkit.Sessio
 	if address == "" {
 		return store, nil
 	}
-	opts, err := redis.ParseURL(address)
+	opts, err := redisstore.ParseURL(address)
 	if err != nil {
-		return nil, errRedis
+		return nil, usagef("%s", strings.TrimPrefix(err.Error(), "redisstore: "))
 	}
-	opts.ContextTimeoutEnabled = true
 	client := redis.NewClient(opts)
 	c.closers = append(c.closers, client.Close)
 	if err := client.Ping(ctx).Err(); err != nil {
@@ -130,6 +129,3 @@ func checkFile(file string, create bool) error {
 	}
 	return made.Close()
 }
-
-// The error of what reads addresses may quote the password, so this is a fixed text.
-var errRedis = usageError{"not like redis://user:password@127.0.0.1:6379/0"}

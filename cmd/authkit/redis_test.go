@@ -104,7 +104,7 @@ func TestRedisAddress(t *testing.T) {
 		code int
 		text string
 	}{
-		"hunter:hunter2@127.0.0.1":     {2, "not like redis://"},
+		"hunter:hunter2@127.0.0.1":     {2, "not an address like redis://"},
 		"redis://:hunter2@127.0.0.1:1": {1, "nothing was done, since the Redis server does not answer"},
 	} {
 		tl.env["REDIS_URL"] = address

@@ -50,12 +50,17 @@ func parseOrigins(list string) ([]string, error) {
 		switch {
 		case err != nil || u.Host == "" || origin != u.Scheme+"://"+strings.ToLower(u.Host) || strings.Contains(origin, "*"):
 			return nil, fmt.Errorf("-cors: %q is not one exact origin; write it like https://app.example.com, without a path", origin)
-		case u.Scheme != "https" && (u.Scheme != "http" || u.Hostname() != "localhost" && !net.ParseIP(u.Hostname()).IsLoopback()):
+		case u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())):
 			return nil, fmt.Errorf("-cors: %q is not https; whoever is on the network could speak for it", origin)
 		}
 		origins = append(origins, origin)
 	}
 	return origins, nil
+}
+
+// loopback reports whether a host is this machine.
+func loopback(host string) bool {
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
 // tls returns how to serve https, or nil where there is no certificate.

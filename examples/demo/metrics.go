@@ -72,7 +72,7 @@ func checkMetricsAddr(addr string) error {
 	if err != nil {
 		return fmt.Errorf("-metrics-addr %q is no address; write it like 127.0.0.1:9464", addr)
 	}
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+	if !loopback(host) {
 		return errors.New("-metrics-addr: not a loopback address, and it asks for no token; use one such as 127.0.0.1:9464, and let a Prometheus or its agent on this machine read it")
 	}
 	return nil

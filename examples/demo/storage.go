@@ -89,11 +89,10 @@ func (s *storage) openSQL(ctx context.Context, address string, log *slog.Logger)
 
 // openRedis connects to Redis, for sessions and the counts of attempts.
 func (s *storage) openRedis(ctx context.Context, address string, log *slog.Logger) error {
-	opts, err := redis.ParseURL(address)
+	opts, err := redisstore.ParseURL(address)
 	if err != nil {
-		return errors.New("-redis: not an address such as redis://127.0.0.1:6379") // it may hold a password
+		return fmt.Errorf("-redis: %w", err)
 	}
-	opts.ContextTimeoutEnabled = true
 	client := redis.NewClient(opts)
 	s.closers = append(s.closers, client.Close)
 	if err := client.Ping(ctx).Err(); err != nil {

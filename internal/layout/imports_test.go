@@ -31,6 +31,9 @@ var mayImport = map[string][]string{
 	"authkittest": {"."},
 	"harden":      {".", "internal/writer"},
 	"throttle":    {".", "internal/writer"},
+	"audit":       {".", "internal/printable"},
+	"jwks":        {".", "internal/endpoint"},
+	"revocation":  {".", "internal/endpoint"},
 }
 
 // directDependencies are all that the root module may require directly. A fourth needs a paragraph
