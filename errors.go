@@ -94,6 +94,9 @@ var (
 
 	errWrongProof = &refusal{ErrInvalidCredentials, ReasonWrongProof, nil}
 
+	// errAuthTime is the cause of a refused Proof. No token can carry such a time.
+	errAuthTime = errors.New("authkit: LoginWith: a Proof with an AuthTime that is not after 1970")
+
 	// errAccountChanged refuses a login whose account has changed since it was proved.
 	errAccountChanged = &refusal{ErrInvalidCredentials, ReasonCutOff, nil}
 

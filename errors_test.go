@@ -88,6 +88,8 @@ func TestLogEvents(t *testing.T) {
 		{authkit.Event{Kind: authkit.EventLoginFailure, UserID: "u1", Reason: authkit.ReasonUnreadableHash}, "level=ERROR msg=authn_login_fail user_id=u1 reason=unreadable_hash\n"},
 		{authkit.Event{Kind: authkit.EventLoginFailure, Reason: authkit.ReasonStore, Err: errors.New("x")}, "level=ERROR msg=authn_login_fail reason=store error=x\n"},
 		{authkit.Event{Kind: authkit.EventAccessDenied, UserID: "u1", Reason: authkit.ReasonMissingRole, Route: "GET /x"}, "level=WARN msg=authz_fail user_id=u1 reason=missing_role route=\"GET /x\"\n"},
+		{authkit.Event{Kind: authkit.EventAccessDenied, ActorID: "service:a", Reason: authkit.ReasonMissingRole}, "level=WARN msg=authz_fail actor_id=service:a reason=missing_role\n"},
+		{authkit.Event{Kind: authkit.EventAccessDenied, Reason: authkit.ReasonCrossOrigin, Route: "POST /x"}, "level=DEBUG msg=authz_fail reason=cross_origin route=\"POST /x\"\n"},
 		{authkit.Event{Kind: authkit.EventTokenRefused, Reason: authkit.ReasonExpired}, "level=DEBUG msg=authn_token_refused reason=expired\n"},
 		{authkit.Event{Kind: authkit.EventLoginFailure, Reason: authkit.ReasonOverloaded}, "level=DEBUG msg=authn_login_fail reason=overloaded\n"},
 		{authkit.Event{Kind: authkit.EventStoreFailure, Reason: authkit.ReasonStore, Err: errors.New("x")}, "level=ERROR msg=sys_store_fail reason=store error=x\n"},

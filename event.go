@@ -108,6 +108,8 @@ func (e Event) level() slog.Level {
 		return slog.LevelError
 	case e.Kind == EventTokenRefused, e.Kind == EventRefreshFailure, e.Reason == ReasonOverloaded, e.Reason == ReasonThrottled, e.Reason == ReasonMalformed: // anyone can cause any number of them
 		return slog.LevelDebug
+	case e.Kind == EventAccessDenied && e.UserID == "" && e.ActorID == "": // the same, without an account
+		return slog.LevelDebug
 	case e.Reason != "" || e.Err != nil:
 		return slog.LevelWarn
 	}
@@ -118,10 +120,15 @@ func (e Event) level() slog.Level {
 // [Config].Logger. Use it for parts that are configured alone, such as a throttle. A nil
 // logger is slog.Default() at the time of the event.
 //
-// It logs errors of a store at level Error; failed
-// logins, denied requests and reused refresh tokens at Warn; refused tokens of all kinds, throttled
-// attempts and logins that found the gate full at Debug, since clients can cause any number
-// of them; all others at Info.
+// The levels are:
+//   - Error for errors of a store.
+//   - Warn for failed logins, reused refresh tokens, and denied requests of a user or a
+//     machine that was authenticated.
+//   - Debug for events that any client can cause in any number: refused tokens, other denied
+//     requests, throttled attempts, and logins that found the gate full.
+//   - Info for all others.
+//
+// A request without a credential is no event.
 func LogEvents(configured *slog.Logger) func(context.Context, Event) {
 	return func(ctx context.Context, e Event) {
 		logger := configured

@@ -84,3 +84,23 @@ func TestLoggerDiscards(t *testing.T) {
 		require.Equal(t, logged, strings.Contains(log.String(), "authn_login_fail"))
 	}
 }
+
+// A flood of requests that no account stands behind fills no log at level Info.
+func TestAnonymousRequestsAreNotLogged(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	_, h, _ := newSite(t, trusting, func(c *authkit.Config) {
+		c.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	})
+	log.Reset() // of the account that was created
+	for name, headers := range map[string][]string{
+		"no credential":        nil,
+		"another scheme":       {"Authorization", "Basic dTpw"},
+		"no token":             {"Authorization", "Bearer x"},
+		"a cookie of no value": {"Cookie", "__Host-session=x", "Origin", "https://evil.example.net"},
+	} {
+		w := do(h, "POST", "/me", headers...)
+		require.Contains(t, []int{401, 403}, w.Code, name)
+		require.Empty(t, log.String(), name)
+	}
+}

@@ -27,7 +27,8 @@ type Proof struct {
 	Methods []string
 
 	// AuthTime is when the user authenticated. If it is zero or in the future, it is now. A
-	// second factor that is answered later sets it to that time.
+	// second factor that is answered later sets it to that time. The login fails if it is not
+	// after 1970, as when another provider sent an auth_time of 0.
 	AuthTime time.Time
 
 	// Version is the [User].Version of the account when the proof began, such as when a
@@ -101,6 +102,9 @@ func (k *Kit) LoginWith(ctx context.Context, a Attempt, prove func(context.Conte
 		t.compared = true
 		if len(proof.Methods) == 0 {
 			return errors.New("authkit: LoginWith: a Proof without Methods")
+		}
+		if at := proof.AuthTime; !at.IsZero() && at.Unix() <= 0 {
+			return &refusal{ErrInvalidCredentials, ReasonWrongProof, errAuthTime}
 		}
 		l.proof = proof
 		l.user, err = k.users.UserByID(ctx, proof.UserID)

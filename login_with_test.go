@@ -83,6 +83,8 @@ func TestLoginWithRefuses(t *testing.T) {
 		{"prove fails", nil, nil, broken, broken, undecided, authkit.ReasonInternal},
 		{"its store fails", nil, nil, fmt.Errorf("%w: %w", authkit.ErrUnavailable, broken), broken, undecided, authkit.ReasonStore},
 		{"without methods", nil, func(p *authkit.Proof) { p.Methods = nil }, nil, nil, undecided, authkit.ReasonInternal},
+		{"authenticated in 1970", nil, func(p *authkit.Proof) { p.AuthTime = time.Unix(0, 0) }, nil, authkit.ErrInvalidCredentials, failed, authkit.ReasonWrongProof},
+		{"authenticated before 1970", nil, func(p *authkit.Proof) { p.AuthTime = time.Unix(-1, 0) }, nil, authkit.ErrInvalidCredentials, failed, authkit.ReasonWrongProof},
 		{"an unknown user", nil, func(p *authkit.Proof) { p.UserID = "gone" }, nil, authkit.ErrInvalidCredentials, failed, authkit.ReasonUnknownUser},
 		{"no user", nil, func(p *authkit.Proof) { p.UserID = "" }, nil, authkit.ErrInvalidCredentials, failed, authkit.ReasonUnknownUser},
 		{"another version", nil, func(p *authkit.Proof) { p.Version = 2 }, nil, authkit.ErrInvalidCredentials, failed, authkit.ReasonCutOff},
@@ -124,6 +126,25 @@ func TestLoginWithRefuses(t *testing.T) {
 			require.Empty(t, sessions)
 		})
 	}
+}
+
+// The event of a Proof with an impossible time tells operators what is wrong with it.
+func TestLoginWithAuthTimeOf1970(t *testing.T) {
+	t.Parallel()
+	var events recorder
+	kit, _, user := newSessionKit(t, events.listen)
+	p := proof(user)
+	p.AuthTime = time.Unix(0, 0)
+	prove, _ := proves(p, nil)
+	_, err := kit.LoginWith(t.Context(), authkit.Attempt{Action: authkit.ActionLogin}, prove)
+	require.Equal(t, 401, authkit.ProblemFor(err).Status)
+	require.ErrorContains(t, events.last().Err, "AuthTime")
+	require.NotContains(t, err.Error(), "AuthTime")
+
+	p.AuthTime = time.Unix(1, 0)
+	prove, _ = proves(p, nil)
+	_, err = kit.LoginWith(t.Context(), authkit.Attempt{Action: authkit.ActionLogin}, prove)
+	require.NoError(t, err)
 }
 
 // A throttled attempt proves nothing.

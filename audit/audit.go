@@ -120,6 +120,7 @@ type Log struct {
 	queue    uint64 // the number of times that waiting was taken
 	lost     uint64 // since the last KindLost
 	stats    Stats  // but for Waiting
+	unsure   int    // entries in batch
 	seed     maphash.Seed
 	tallies  map[uint64]*tally
 	tallied  []*tally // those in tallies, by their ends
@@ -210,8 +211,16 @@ func (l *Log) Stats() Stats {
 	return s
 }
 
+// unwritten returns how many entries are not known to be written.
+func (l *Log) unwritten() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.waiting) + l.unsure
+}
+
 // Run writes the queue until ctx is done, and then the rest of it, for at most 10 seconds. It
-// returns the error of ctx, joined with another one if entries were left unwritten. If the
+// returns the error of ctx, joined with another one that counts the entries that were left
+// unwritten, if there are any. If the
 // store fails, Run tries again, in the end every 5 seconds. Call it once.
 func (l *Log) Run(ctx context.Context) error {
 	done := make(chan error, 1)
@@ -222,7 +231,7 @@ func (l *Log) Run(ctx context.Context) error {
 	case err := <-done:
 		return err
 	case <-time.After(drainTimeout + time.Second): // the store ignores its context
-		return errors.Join(ctx.Err(), fmt.Errorf("audit: the store hangs, with entries unwritten: %w", context.DeadlineExceeded))
+		return errors.Join(ctx.Err(), fmt.Errorf("audit: the store hangs, and %d entries were left unwritten: %w", l.unwritten(), context.DeadlineExceeded))
 	}
 }
 
@@ -254,7 +263,7 @@ func (l *Log) run(ctx context.Context) error {
 			return ctx.Err()
 		}
 		if last.Err() != nil {
-			return errors.Join(ctx.Err(), fmt.Errorf("audit: entries were left unwritten: %w", cmp.Or(l.Stats().Err, err)))
+			return errors.Join(ctx.Err(), fmt.Errorf("audit: %d entries were left unwritten: %w", l.unwritten(), cmp.Or(l.Stats().Err, err)))
 		}
 		pause(last, 100*time.Millisecond)
 	}

@@ -233,6 +233,45 @@ func TestStoreHangs(t *testing.T) {
 	})
 }
 
+// AU-05: Run reports how many entries it left unwritten, whether the store fails, hangs, or
+// ignores its context.
+func TestRunCountsUnwritten(t *testing.T) {
+	t.Parallel()
+	boom := errors.New("boom")
+	for name, c := range map[string]struct {
+		before func(context.Context) error
+		want   string
+		err    error
+	}{
+		"fails":               {func(context.Context) error { return boom }, "audit: 7 entries were left unwritten", boom},
+		"hangs":               {func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, "audit: 7 entries were left unwritten", context.DeadlineExceeded},
+		"ignores its context": {func(context.Context) error { time.Sleep(time.Hour); return nil }, "audit: the store hangs, and 6 entries were left unwritten", context.DeadlineExceeded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				store := &faultyStore{MemoryStore: audit.NewMemoryStore(0)}
+				store.before = func(ctx context.Context, _ []audit.Entry) error { return c.before(ctx) }
+				logger, _ := quiet()
+				l := newLog(t, store, func(o *audit.Options) { o.Logger = logger })
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan error)
+				go func() { done <- l.Run(ctx) }()
+				synctest.Wait() // the entry of the start is with the store
+				for i := range 5 {
+					l.OnEvent(t.Context(), event(i))
+				}
+				cancel()
+				err := <-done
+				require.ErrorIs(t, err, context.Canceled)
+				require.ErrorIs(t, err, c.err)
+				require.ErrorContains(t, err, c.want)
+				time.Sleep(2 * time.Hour) // a call that ignores its context ends
+			})
+		})
+	}
+}
+
 // A call that seems to fail may have written all, nothing, or, in a file, a part. Whatever it
 // was, nothing is lost, doubled or out of order.
 func TestStoreFails(t *testing.T) {

@@ -49,7 +49,7 @@ func (l *Log) take(all bool) bool {
 		l.batch = append(l.batch, Entry{Time: now(), Kind: KindLost, Outcome: Failure, Count: l.lost})
 		l.lost = 0
 	}
-	l.taken = l.batch
+	l.taken, l.unsure = l.batch, len(l.batch)
 	return len(l.batch) > 0
 }
 
@@ -146,5 +146,6 @@ func (l *Log) written(n int) {
 	l.batch, l.linked = l.batch[n:], l.linked-n
 	l.mu.Lock()
 	l.stats.Written += uint64(n)
+	l.unsure -= n
 	l.mu.Unlock()
 }

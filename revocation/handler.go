@@ -11,6 +11,15 @@ import (
 // Handler serves the list of a Kit that has sessions; see the package comment. It answers GET
 // and HEAD. The route can be public.
 //
+// To limit how often one client address may ask, put Throttle.Limit of package throttle around the
+// handler, with an action of your own. A follower asks every five seconds by default, and all
+// followers behind one address share its limit:
+//
+//	limits, err := throttle.New(throttle.Config{Limits: map[string]throttle.Limit{
+//		"revocations": {Burst: 60, Every: time.Second},
+//	}})
+//	mux.Handle("GET /revocations", authkit.Public(), limits.Limit("revocations")(revocation.Handler(kit)))
+//
 // The handler reads the store once a second at most, after a few reads in a row, whatever
 // number of clients asks. It keeps the list in memory, and signs each answer once. A follower
 // sees a revocation up to a second later for that, and up to a minute later if the clock of

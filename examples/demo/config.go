@@ -39,6 +39,7 @@ type config struct {
 	metricsAddr  string         // a second one, for /metrics alone; empty: none
 	throttle     string         // on, accounts or off
 	proxies      []netip.Prefix // whose word is taken for where a client is
+	proxySocket  bool           // and that of the peer of a Unix socket
 	printOnly    bool
 
 	log *slog.Logger
@@ -49,6 +50,7 @@ type config struct {
 }
 
 const (
+	unixPrefix     = "unix:" // of an address that is the path of a socket
 	minSecretBytes = 32
 	minCost        = 10
 	maxCost        = 14
@@ -83,12 +85,12 @@ func loadConfig(args []string, lookup func(string) (string, bool), help io.Write
 	var noGenerateHash bool
 	var origins, proxies string
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
-	flags.StringVar(&cfg.addr, "addr", env("ADDR", "127.0.0.1:8000"), "`address` to listen on; port 0 picks one (ADDR)")
+	flags.StringVar(&cfg.addr, "addr", env("ADDR", "127.0.0.1:8000"), "`address` to listen on, or unix:PATH; port 0 picks one (ADDR)")
 	flags.IntVar(&cfg.cost, "cost", cost, "bcrypt `cost`, 10 to 14 (BCRYPT_COST)")
 	flags.StringVar(&cfg.usersFile, "users", env("USERS_FILE", ""), "JSON `file` of accounts to load instead of the two of the demo (USERS_FILE)")
 	flags.BoolVar(&noGenerateHash, "no-generate-hash", false, "leave /generate-hash/ out")
 	flags.StringVar(&cfg.throttle, "throttle", env("THROTTLE", throttleOn), "`what` to slow guessing down by: on, accounts (not by address) or off (THROTTLE)")
-	flags.StringVar(&proxies, "trusted-proxies", env("TRUSTED_PROXIES", ""), "comma-separated `networks` of the proxies in front, which set X-Forwarded-For (TRUSTED_PROXIES)")
+	flags.StringVar(&proxies, "trusted-proxies", env("TRUSTED_PROXIES", ""), "comma-separated `networks` of the proxies in front, which set X-Forwarded-For; unix for one that connects over the socket of -addr (TRUSTED_PROXIES)")
 	flags.StringVar(&cfg.redocFile, "redoc-js", "", "`file` with ReDoc's bundle, to serve to /redoc in place of the copy on the CDN")
 	flags.StringVar(&cfg.db, "db", env("DATABASE_URL", inMemory), "`database`: memory:, sqlite:FILE, postgres://… or mysql://… (DATABASE_URL)")
 	flags.StringVar(&cfg.redis, "redis", env("REDIS_URL", ""), "`address` of Redis, such as redis://127.0.0.1:6379, to keep sessions and limits there (REDIS_URL)")
@@ -131,8 +133,14 @@ func loadConfig(args []string, lookup func(string) (string, bool), help io.Write
 	if !slices.Contains([]string{throttleOn, throttleAccounts, throttleOff}, cfg.throttle) {
 		return config{}, fmt.Errorf("-throttle %q; use on, accounts or off", cfg.throttle)
 	}
-	if cfg.proxies, err = parseProxies(proxies); err != nil {
+	if cfg.proxies, cfg.proxySocket, err = parseProxies(proxies); err != nil {
 		return config{}, err
+	}
+	if _, path := network(cfg.addr); path == "" {
+		return config{}, errors.New("-addr: unix: without a path; write it like unix:/run/demo.sock")
+	}
+	if listens, _ := network(cfg.addr); cfg.proxySocket && listens != "unix" {
+		return config{}, errors.New("-trusted-proxies: unix is for a server that listens on a socket; set -addr to unix:PATH")
 	}
 
 	secret, ok := lookup("SECRET_KEY")
@@ -169,7 +177,7 @@ func (c config) print(w io.Writer) {
 		{"hsts", c.hsts},
 		{"cors", cmp.Or(strings.Join(c.corsOrigins, ", "), "off")},
 		{"throttle", c.throttle},
-		{"proxies", c.proxies},
+		{"proxies", proxyNames(c.proxies, c.proxySocket)},
 		{"metrics-addr", cmp.Or(c.metricsAddr, "none: /metrics, for administrators")},
 		{"redoc-js", cmp.Or(c.redocFile, apidocs.RedocAddress)},
 	} {

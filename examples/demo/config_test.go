@@ -48,6 +48,14 @@ func TestConfig(t *testing.T) {
 		require.Equal(t, config{addr: "[::1]:80", cost: 10, usersFile: "u.json", secret: []byte(testSecret), generateHash: true, db: inMemory,
 			throttle: "accounts", proxies: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("::1/128")}}, cfg)
 	})
+	t.Run("a proxy on a socket", func(t *testing.T) {
+		t.Parallel()
+		cfg, err := load([]string{"-addr", "unix:/run/demo.sock", "-trusted-proxies", "10.1.0.0/16,unix"})
+		require.NoError(t, err)
+		require.True(t, cfg.proxySocket)
+		require.Equal(t, []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}, cfg.proxies)
+		require.Equal(t, []string{"unix", "10.1.0.0/16"}, proxyNames(cfg.proxies, cfg.proxySocket))
+	})
 	t.Run("flags win", func(t *testing.T) {
 		t.Parallel()
 		cfg, err := load([]string{"-addr", "a:1", "-cost=14", "-users", "v.json", "-no-generate-hash", "-redoc-js", "r.js", "-throttle", "off", "-config"},
@@ -67,22 +75,24 @@ func TestConfig(t *testing.T) {
 		env  string
 		want string
 	}{
-		"secret too short": {nil, "SECRET_KEY=too-short-by-far", "SECRET_KEY has 16 bytes"},
-		"secret empty":     {nil, "SECRET_KEY=", "SECRET_KEY has 0 bytes"},
-		"cost too low":     {[]string{"-cost", "9"}, "", "10 to 14"},
-		"cost too high":    {nil, "BCRYPT_COST=15", "10 to 14"},
-		"cost no number":   {nil, "BCRYPT_COST=high", "BCRYPT_COST"},
-		"no such database": {nil, "DATABASE_URL=oracle://x", "use memory:"},
-		"half of TLS":      {[]string{"-tls-cert", "c.pem"}, "", "-tls-key"},
-		"any origin":       {[]string{"-cors", "*"}, "", "one exact origin"},
-		"many origins":     {[]string{"-cors", "https://*.example.com"}, "", "one exact origin"},
-		"null origin":      {[]string{"-cors", "null"}, "", "one exact origin"},
-		"origin with path": {nil, "CORS_ORIGINS=https://a.example/", "one exact origin"},
-		"origin in clear":  {nil, "CORS_ORIGINS=https://a.example, http://b.example", "not https"},
-		"unknown flag":     {[]string{"-nothing", "x"}, "", "nothing"},
-		"throttle":         {[]string{"-throttle", "maybe"}, "", "on, accounts or off"},
-		"proxies":          {[]string{"-trusted-proxies", "10.0.0.0/8,proxy.example.com"}, "", "proxy.example.com"},
-		"argument":         {[]string{"serve"}, "", "serve"},
+		"secret too short":   {nil, "SECRET_KEY=too-short-by-far", "SECRET_KEY has 16 bytes"},
+		"secret empty":       {nil, "SECRET_KEY=", "SECRET_KEY has 0 bytes"},
+		"cost too low":       {[]string{"-cost", "9"}, "", "10 to 14"},
+		"cost too high":      {nil, "BCRYPT_COST=15", "10 to 14"},
+		"cost no number":     {nil, "BCRYPT_COST=high", "BCRYPT_COST"},
+		"no such database":   {nil, "DATABASE_URL=oracle://x", "use memory:"},
+		"half of TLS":        {[]string{"-tls-cert", "c.pem"}, "", "-tls-key"},
+		"any origin":         {[]string{"-cors", "*"}, "", "one exact origin"},
+		"many origins":       {[]string{"-cors", "https://*.example.com"}, "", "one exact origin"},
+		"null origin":        {[]string{"-cors", "null"}, "", "one exact origin"},
+		"origin with path":   {nil, "CORS_ORIGINS=https://a.example/", "one exact origin"},
+		"origin in clear":    {nil, "CORS_ORIGINS=https://a.example, http://b.example", "not https"},
+		"unknown flag":       {[]string{"-nothing", "x"}, "", "nothing"},
+		"throttle":           {[]string{"-throttle", "maybe"}, "", "on, accounts or off"},
+		"proxies":            {[]string{"-trusted-proxies", "10.0.0.0/8,proxy.example.com"}, "", "proxy.example.com"},
+		"proxy on no socket": {[]string{"-trusted-proxies", "unix"}, "", "set -addr to unix:PATH"},
+		"socket of no name":  {nil, "ADDR=unix:", "unix:/run/demo.sock"},
+		"argument":           {[]string{"serve"}, "", "serve"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

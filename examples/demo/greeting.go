@@ -23,5 +23,9 @@ func greet(w io.Writer, cfg config, addr net.Addr) error {
 	if cfg.certFile != "" {
 		scheme = "https://"
 	}
-	return tmpl.Execute(w, struct{ URL, UsersFile string }{scheme + addr.String(), cfg.usersFile})
+	url, socket, curl := scheme+addr.String(), "", "curl"
+	if addr.Network() == "unix" {
+		url, socket, curl = scheme+"localhost", addr.String(), "curl --unix-socket "+addr.String()
+	}
+	return tmpl.Execute(w, struct{ URL, Socket, Curl, UsersFile string }{url, socket, curl, cfg.usersFile})
 }

@@ -23,6 +23,8 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
@@ -31,18 +33,29 @@ import (
 
 const (
 	exitOK     = 0
-	exitFailed = 1 // while starting or serving
+	exitFailed = 1 // while starting or serving, or the audit log is incomplete
 	exitUsage  = 2 // flags, environment, or files that they name
 
 	drainTime = 10 * time.Second
 )
 
 func main() {
+	useAllCores()
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
+// useAllCores lets the password hashes of logins use all cores: the Go scheduler gets one
+// processor more than there are cores, which hashes leave free for other requests. A value in
+// the environment wins. So does a CPU quota, to which Go has set GOMAXPROCS: hashes that used
+// it up would stop the process.
+func useAllCores() {
+	if os.Getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) == runtime.NumCPU() {
+		runtime.GOMAXPROCS(runtime.NumCPU() + 1)
+	}
+}
+
 // run is the program, but for the exit.
-func run(args []string, stdout, stderr io.Writer) int {
+func run(args []string, stdout, stderr io.Writer) (code int) {
 	dotenv, err := readDotenv(".env")
 	if err != nil {
 		fmt.Fprintln(stderr, "demo:", err)
@@ -78,7 +91,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "demo:", err)
 		return exitUsage
 	}
-	listener, err := net.Listen("tcp", cfg.addr)
+	kind, address := network(cfg.addr)
+	listener, err := net.Listen(kind, address)
 	if err != nil {
 		fmt.Fprintln(stderr, "demo:", err)
 		return exitFailed
@@ -97,26 +111,36 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitFailed
 	}
 	defer stopMetrics() // when the audit log has ended, too
-	defer beside(service.run)()
+	code = exitOK
+	stopService := beside(service.run)
 	if err := serve(ctx, newHTTPServer(service.handler(), cfg.log), listener, cfg.log); err != nil {
 		fmt.Fprintln(stderr, "demo:", err)
-		return exitFailed
+		code = exitFailed
 	}
-	return exitOK
+	if err := stopService(); err != nil {
+		fmt.Fprintln(stderr, "demo: the audit log is incomplete:", err)
+		code = exitFailed
+	}
+	return code
 }
 
-// beside starts a task that runs until its context ends, and returns what ends it and
-// waits for it. What goes wrong meanwhile, the task reports by itself.
-func beside(task func(context.Context) error) (stop func()) {
+// network returns the network and the address that a server listens on.
+func network(addr string) (network, address string) {
+	if path, ok := strings.CutPrefix(addr, unixPrefix); ok {
+		return "unix", path
+	}
+	return "tcp", addr
+}
+
+// beside starts a task that runs until its context ends. The function that it returns ends
+// the task, waits for it, and returns its error.
+func beside(task func(context.Context) error) (stop func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = task(ctx) // the context's error
-	}()
-	return func() {
+	done := make(chan error, 1)
+	go func() { done <- task(ctx) }()
+	return func() error {
 		cancel()
-		<-done
+		return <-done
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -80,6 +81,26 @@ func TestRun(t *testing.T) {
 	})
 }
 
+// TestUseAllCores asserts that the scheduler gets a processor to spare, unless the environment
+// or a quota has set their number. Not parallel: it changes GOMAXPROCS.
+func TestUseAllCores(t *testing.T) {
+	t.Cleanup(runtime.SetDefaultGOMAXPROCS)
+	cores := runtime.NumCPU()
+	for _, c := range []struct {
+		env           string
+		before, after int
+	}{
+		{"", cores, cores + 1},
+		{"", cores + 3, cores + 3},
+		{"1", cores, cores},
+	} {
+		t.Setenv("GOMAXPROCS", c.env)
+		runtime.GOMAXPROCS(c.before)
+		useAllCores()
+		require.Equal(t, c.after, runtime.GOMAXPROCS(0), "%+v", c)
+	}
+}
+
 // TestServerLimits asserts the limits of the HTTP server.
 func TestServerLimits(t *testing.T) {
 	t.Parallel()
@@ -102,7 +123,7 @@ func TestBeside(t *testing.T) {
 		return ctx.Err()
 	})
 	<-started
-	stop()
+	require.Equal(t, context.Canceled, stop())
 	require.True(t, ended)
 }
 

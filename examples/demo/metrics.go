@@ -53,13 +53,14 @@ func serveMetrics(cfg config, m *monitor) (stop func(), err error) {
 	cfg.log.Info("metrics are served", "url", "http://"+listener.Addr().String()+"/metrics")
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", m.handler())
-	return beside(func(ctx context.Context) error {
+	end := beside(func(ctx context.Context) error {
 		err := serve(ctx, newHTTPServer(mux, cfg.log), listener, cfg.log)
 		if err != nil {
 			cfg.log.Error("metrics are not served any more", "err", err)
 		}
 		return err
-	}), nil
+	})
+	return func() { _ = end() }, nil
 }
 
 // checkMetricsAddr refuses an address that other machines can reach: nobody is asked for a

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -34,6 +35,11 @@ const (
 	sessionAbsolute = 30 * 24 * time.Hour
 )
 
+// storeTimeout limits a call of a database or of Redis. A login makes up to three that hang:
+// the throttle waits for one second before the login and one after it, so that an answer takes
+// at most five seconds beside the hash.
+const storeTimeout = 3 * time.Second
+
 // A server is the whole service.
 type server struct {
 	kit     *authkit.Kit
@@ -45,6 +51,7 @@ type server struct {
 	wrap    func(http.Handler) http.Handler // what belongs around all of it
 
 	clients func(http.Handler) http.Handler // finds the client behind proxies
+	ready   *readiness
 }
 
 // newServer opens the storage and sets the service up on it.
@@ -89,6 +96,7 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	config := authkit.Config{
 		Secret:       cfg.secret,
 		Tokens:       authkit.TokenConfig{MaxLifetime: anyLife},
+		StoreTimeout: storeTimeout,
 		Users:        store.users,
 		Sessions:     authkit.SessionConfig{Store: store.sessions, Idle: sessionIdle, Absolute: sessionAbsolute},
 		Passwords:    authkit.PasswordConfig{Hasher: hasher},
@@ -114,7 +122,7 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 		return nil, err
 	}
 	mux := kit.NewMux()
-	s := &server{kit: kit, store: store, audit: auditLog, monitor: monitor, mux: mux, log: cfg.log, wrap: wrap, clients: limited.all}
+	s := &server{kit: kit, store: store, audit: auditLog, monitor: monitor, mux: mux, log: cfg.log, wrap: wrap, clients: limited.all, ready: &readiness{store: store}}
 
 	for _, slash := range []string{"", "/{$}"} { // every path, with its trailing slash and without
 		mux.Handle("POST /token"+slash, authkit.Public(), limited.login(kit.TokenHandler()))
@@ -131,6 +139,7 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 			mux.Handle("POST /generate-hash"+slash, authkit.Public(), limited.hash(http.HandlerFunc(s.hashPassword)))
 		}
 		mux.HandleFunc("GET /healthz"+slash, authkit.Public(), s.health)
+		mux.HandleFunc("GET /readyz"+slash, authkit.Public(), s.ready.serve)
 	}
 
 	// This path has no trailing slash: with one it would look like an empty ID.
@@ -143,14 +152,21 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	return s, apidocs.Register(mux, document, cfg.redocFile)
 }
 
-// run does what goes on beside the server, until ctx ends: it deletes what has expired, and
-// writes the audit log.
+// run deletes what has expired and writes the audit log, until ctx ends. The error tells how
+// many entries of the log were left unwritten, or lost because too many waited.
 func (s *server) run(ctx context.Context) error {
 	var both sync.WaitGroup
+	var err error
 	both.Go(func() { _ = s.kit.Run(ctx) })
-	both.Go(func() { _ = s.audit.Run(ctx) }) // until all is written
+	both.Go(func() { err = s.audit.Run(ctx) })
 	both.Wait()
-	return ctx.Err()
+	if err == ctx.Err() { // nothing else is joined to it
+		err = nil
+	}
+	if lost := s.audit.Stats().Lost; lost > 0 {
+		err = errors.Join(err, fmt.Errorf("%d events were lost while the store was slow", lost))
+	}
+	return err
 }
 
 // handler returns the service as it is served.
@@ -168,7 +184,8 @@ func refuse(w http.ResponseWriter, r *http.Request, faults []authkit.FieldError)
 	authkit.ProblemFor(&authkit.ValidationError{Fields: faults}).ServeHTTP(w, r)
 }
 
-// health answers whoever watches over the server.
+// health answers that the process is alive, even if the stores are not: to restart it would
+// not help them.
 func (s *server) health(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 }

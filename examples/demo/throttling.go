@@ -51,18 +51,27 @@ func newThrottled(cfg config, limits *throttle.Throttle) (t throttled, err error
 	if limits != nil {
 		t.login, t.hash = limits.Device, limits.Limit(authkit.ActionHash)
 	}
-	if len(cfg.proxies) > 0 {
+	switch {
+	case cfg.proxySocket:
+		t.all, err = throttle.TrustSocketProxies(cfg.proxies...)
+	case len(cfg.proxies) > 0:
 		t.all, err = throttle.TrustProxies(cfg.proxies...)
 	}
 	return t, err
 }
 
-// parseProxies reads a comma-separated list of networks, or single addresses.
-func parseProxies(list string) ([]netip.Prefix, error) {
-	var proxies []netip.Prefix
+// socketProxy, in -trusted-proxies, is the peer of a Unix socket.
+const socketProxy = "unix"
+
+// parseProxies reads a comma-separated list of networks, or single addresses, or unix.
+func parseProxies(list string) (proxies []netip.Prefix, socket bool, err error) {
 	for text := range strings.SplitSeq(list, ",") {
 		text = strings.TrimSpace(text)
 		if text == "" {
+			continue
+		}
+		if text == socketProxy {
+			socket = true
 			continue
 		}
 		network, err := netip.ParsePrefix(text)
@@ -70,9 +79,21 @@ func parseProxies(list string) ([]netip.Prefix, error) {
 			network, err = netip.PrefixFrom(addr, addr.BitLen()), nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("-trusted-proxies: %q is no network; write it like 10.1.0.0/16", text)
+			return nil, false, fmt.Errorf("-trusted-proxies: %q is no network; write it like 10.1.0.0/16, or unix", text)
 		}
 		proxies = append(proxies, network)
 	}
-	return proxies, nil
+	return proxies, socket, nil
+}
+
+// proxyNames returns what -trusted-proxies was set to.
+func proxyNames(proxies []netip.Prefix, socket bool) []string {
+	names := []string{}
+	if socket {
+		names = append(names, socketProxy)
+	}
+	for _, p := range proxies {
+		names = append(names, p.String())
+	}
+	return names
 }

@@ -94,6 +94,9 @@ func (w *walk) pages(t *testing.T) {
 	bothSlashes(t, "/healthz", func(t *testing.T, path string) {
 		require.JSONEq(t, `{"status":"ok"}`, get(t, path, "application/json"))
 	})
+	bothSlashes(t, "/readyz", func(t *testing.T, path string) {
+		require.JSONEq(t, `{"status":"ready"}`, get(t, path, "application/json"))
+	})
 	bothSlashes(t, "/openapi.json", func(t *testing.T, path string) {
 		require.Contains(t, get(t, path, "application/json"), `"openapi": "3.1.0"`)
 	})

@@ -118,7 +118,7 @@ func (w *walk) everyAnswer(t *testing.T) {
 	})
 	t.Run("HEAD works where GET does", func(t *testing.T) {
 		token := w.admin(t)
-		for _, path := range []string{"/users/me", "/users/me/sessions", "/users/items", "/admin/users", "/metrics", "/docs", "/redoc", "/openapi.json", "/healthz"} {
+		for _, path := range []string{"/users/me", "/users/me/sessions", "/users/items", "/admin/users", "/metrics", "/docs", "/redoc", "/openapi.json", "/healthz", "/readyz"} {
 			bothSlashes(t, path, func(t *testing.T, path string) {
 				got := w.do(t, call{method: "GET", path: path, token: token})
 				head := w.do(t, call{method: "HEAD", path: path, token: token})

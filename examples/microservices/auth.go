@@ -9,20 +9,26 @@ import (
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/jwks"
 	"github.com/authkit-go/authkit/revocation"
+	"github.com/authkit-go/authkit/throttle"
 )
 
 const (
 	issuer   = "https://auth.example.com"
 	audience = "https://api.example.com"
 	password = "correct horse battery"
+
+	// feedAction is the action of the list of revocations, which anyone may fetch. Followers
+	// ask every few seconds.
+	feedAction = "revocations"
 )
 
 // authService logs users in. It is the only one with a store and a private key.
 type authService struct {
-	kit  *authkit.Kit
-	ring *authkit.KeyRing
-	now  authkit.Key // signs
-	next authkit.Key // will sign; published, so that the others know it by then
+	kit    *authkit.Kit
+	limits *throttle.Throttle
+	ring   *authkit.KeyRing
+	now    authkit.Key // signs
+	next   authkit.Key // will sign; published, so that the others know it by then
 }
 
 func newAuthService(ctx context.Context) (*authService, error) {
@@ -34,6 +40,12 @@ func newAuthService(ctx context.Context) (*authService, error) {
 		}
 	}
 	if s.ring, err = authkit.NewKeyRing(s.now, s.next); err != nil {
+		return nil, err
+	}
+	s.limits, err = throttle.New(throttle.Config{
+		Limits: map[string]throttle.Limit{feedAction: {Burst: 60, Every: time.Second}},
+	})
+	if err != nil {
 		return nil, err
 	}
 	store := authkit.NewMemoryStore()
@@ -48,7 +60,8 @@ func newAuthService(ctx context.Context) (*authService, error) {
 			AccessTokenProfile: true, // RFC 9068: typ is at+jwt
 			ClientID:           "walk-through",
 		},
-		Logger: slog.New(slog.DiscardHandler), // the walk-through says what happens
+		Throttle: s.limits,
+		Logger:   slog.New(slog.DiscardHandler), // the walk-through says what happens
 	})
 	if err != nil {
 		return nil, err
@@ -65,7 +78,7 @@ func (s *authService) handler() http.Handler {
 	mux.Handle("POST /token", authkit.Public(), s.kit.TokenHandler())
 	mux.Handle("POST /logout", authkit.Authenticated(), s.kit.LogoutHandler())
 	mux.Handle("GET /.well-known/jwks.json", authkit.Public(), jwks.Handler(s.ring))
-	mux.Handle("GET /revocations", authkit.Public(), revocation.Handler(s.kit))
+	mux.Handle("GET /revocations", authkit.Public(), s.limits.Limit(feedAction)(revocation.Handler(s.kit)))
 	return mux
 }
 
