@@ -245,6 +245,12 @@ var returns = map[string]string{
 	"javascript:alert(1)":           "/",
 	"data:text/html,x":              "/",
 	"/" + strings.Repeat("a", 2048): "/",
+	"/" + strings.Repeat("b", 2047): "/" + strings.Repeat("b", 2047),
+	"/a?b=\\":                       "/",
+	"/a%7fb":                        "/",
+	"/a%1fb":                        "/",
+	"/a%20b":                        "/a%20b",
+	"//u@/b":                        "/",
 }
 
 // RG-06: a return path is a path of this site, in the form, in the query, and in the address of a

@@ -26,6 +26,9 @@ type mutant struct {
 	Func   string `json:"func"`   // that holds the change, or empty
 	Code   string `json:"code"`   // text of the line
 	Change string `json:"change"` // before → after, "drop: …" or "delete: …"
+
+	// Opposite marks a condition that is negated. Hardly one survives, so they come last.
+	Opposite bool `json:"-"`
 }
 
 func (m mutant) key() string {
@@ -40,7 +43,9 @@ type rewriter struct {
 	info    *types.Info
 	pkg     *types.Package
 	mutants *[]mutant
+	last    *int                 // the highest ID
 	ids     map[types.Object]int // mutants of constants
+	used    map[int]bool         // those of ids that have a place where they can change
 
 	file  *ast.File
 	name  string // of the file, as in mutant.File
@@ -293,9 +298,13 @@ func (r *rewriter) negate(e ast.Expr) {
 	if b, ok := e.(*ast.BinaryExpr); ok {
 		change = r.opposite(b)
 	}
+	before := len(*r.mutants)
 	r.wrap(e, change, func(id int) func(string) string {
 		return func(s string) string { return fmt.Sprintf("(mutant__(%d) != (%s))", id, s) }
 	})
+	if len(*r.mutants) > before {
+		(*r.mutants)[before].Opposite = true
+	}
 }
 
 func (r *rewriter) opposite(b *ast.BinaryExpr) string {
@@ -406,6 +415,7 @@ func (r *rewriter) constant(e ast.Expr, tv types.TypeAndValue, stack []ast.Node,
 	v, exact := constant.Int64Val(constant.ToInt(tv.Value))
 	switch {
 	case id > 0:
+		r.used[id] = true
 		r.apply(e, "constant", apply(id))
 	case !mutate || !literal || r.fn == "" && len(stack) == 0 || !exact:
 	case duration && v > 0:
@@ -524,14 +534,14 @@ func (r *rewriter) edit(n ast.Node) *edit {
 // add records a mutant and returns its number.
 func (r *rewriter) add(n ast.Node, change string) int {
 	m := mutant{
-		ID: len(*r.mutants) + 1, File: r.name, Line: r.fset.Position(n.Pos()).Line,
+		ID: *r.last + 1, File: r.name, Line: r.fset.Position(n.Pos()).Line,
 		Func: r.fn, Code: r.line(n), Change: change,
 	}
 	r.keys[m.key()]++
 	if again := r.keys[m.key()]; again > 1 {
 		m.Change += " #" + strconv.Itoa(again)
 	}
-	*r.mutants = append(*r.mutants, m)
+	*r.mutants, *r.last = append(*r.mutants, m), m.ID
 	return m.ID
 }
 
