@@ -343,3 +343,27 @@ func TestKeyRingLogsFailures(t *testing.T) {
 	require.Error(t, ring.Fetch(t.Context()))
 	require.Contains(t, log.String(), `level=WARN msg="authkit: keys could not be fetched" error=down`)
 }
+
+// TK-14: a source has five seconds, and a token waits no longer, also for one that ignores its
+// context.
+func TestKeyRingSourceHangs(t *testing.T) {
+	t.Parallel()
+	for _, deaf := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			source := &keySource{}
+			source.set(nil, tokKeyOf(testSecret))
+			ring := fetchedRing(t, source)
+			verifier, err := authkit.NewTokenVerifier(authkit.TokenConfig{Ring: ring})
+			require.NoError(t, err)
+			time.Sleep(31 * time.Second)
+			source.mu.Lock()
+			source.delay, source.deaf = time.Minute, deaf
+			source.mu.Unlock()
+			began := time.Now()
+			_, err = verifier.Verify("AAAA.AAAA.AAAA")
+			require.Error(t, err)
+			require.Equal(t, 5*time.Second, time.Since(began))
+			time.Sleep(time.Minute)
+		})
+	}
+}
