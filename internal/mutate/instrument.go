@@ -384,6 +384,13 @@ func (r *rewriter) constant(e ast.Expr, tv types.TypeAndValue, stack []ast.Node,
 		}
 		return
 	}
+	if mutate && tv.Type.String() == "string" {
+		for n := range strings.Count(constant.StringVal(tv.Value), tenantCondition) {
+			r.wrap(e, fmt.Sprintf("drop: %s, %d of %s", tenantCondition, n+1, r.short(e)), func(id int) func(string) string {
+				return func(s string) string { return fmt.Sprintf("mutantTenant__(%d, %d, %s)", id, n, s) }
+			})
+		}
+	}
 	if basic.Info()&types.IsInteger == 0 {
 		return
 	}
@@ -424,6 +431,9 @@ func (r *rewriter) constant(e ast.Expr, tv types.TypeAndValue, stack []ast.Node,
 		r.wrap(e, r.short(e)+" → + 1", apply)
 	}
 }
+
+// tenantCondition is the text in statements that keeps the tenants of a database apart.
+const tenantCondition = "tenant = ?"
 
 // isLimit reports whether a number is a field of a composite literal, or an
 // argument of cmp.Or, min and max.
@@ -604,6 +614,7 @@ func runtimeFile(pkg string, count int) []byte {
 import (
 	"os"
 	"strconv"
+	"strings"
 	"sync/atomic"
 )
 
@@ -634,6 +645,14 @@ func mutantAdd__[T mutantInt__](id int, v T) T {
 		return v + 1
 	}
 	return v
+}
+
+func mutantTenant__(id, n int, v string) string {
+	if !mutant__(id) {
+		return v
+	}
+	parts := strings.SplitAfterN(v, "tenant = ?", n+2)
+	return strings.Join(parts[:n], "") + strings.TrimSuffix(parts[n], "tenant = ?") + "(tenant = ? OR 1 = 1)" + strings.Join(parts[n+1:], "")
 }
 
 func mutantTwice__[T mutantInt__](id int, v T) T {
