@@ -401,3 +401,21 @@ func TestChallengeIsOfOneClient(t *testing.T) {
 		require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
 	})
 }
+
+// MF-05: a pending login cannot be completed with a factor that the service no longer has.
+func TestChallengeOfAFactorThatLeft(t *testing.T) {
+	t.Parallel()
+	hwk := &fakeFactor{method: "hwk", right: "1"}
+	var store *authkit.MemoryStore
+	before, _, _ := newFactorKit(t, []*fakeFactor{hwk}, func(c *authkit.Config) {
+		store = authkit.NewMemoryStore()
+		c.Users, c.Sessions.Store, c.Tickets = store, store, store
+	})
+	after := newKit(t, withFactors(&fakeFactor{method: "otp"}), func(c *authkit.Config) {
+		c.Users, c.Sessions.Store, c.Tickets = store, store, store
+	})
+	pending := challenge(t, before)
+	_, err := after.AnswerChallenge(t.Context(), pending.Token, "hwk", "1")
+	require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
+	require.Zero(t, hwk.asked)
+}
