@@ -518,14 +518,19 @@ func TestResetUser(t *testing.T) {
 			t.Parallel()
 			features := &notes{wiped: map[string]authkit.Wipe{}}
 			var events recorder
-			kit := newKit(t, stores, events.listen, func(c *authkit.Config) { c.UserData = []authkit.UserData{features} })
+			var store authkit.UserStore
+			kit := newKit(t, stores, events.listen, func(c *authkit.Config) { c.UserData, store = []authkit.UserData{features}, c.Users })
 			u := addUser(t, kit, "u@example.com", password, "user")
 			token, err := kit.Login(t.Context(), u.Email, password)
 			require.NoError(t, err)
 			ticket, text := authkit.NewTicket("link", u.ID, time.Hour)
 			require.NoError(t, kit.Tickets().PutTicket(t.Context(), ticket))
 
+			began := time.Now()
 			require.NoError(t, kit.ResetUser(t.Context(), u.ID))
+			stored, err := store.UserByID(t.Context(), u.ID)
+			require.NoError(t, err)
+			require.True(t, stored.ValidFrom.After(began), "no credential from before is good, of whatever kind")
 			require.Equal(t, map[string]authkit.Wipe{u.ID: authkit.WipeCredentials}, features.wiped)
 			require.Equal(t, authkit.EventPasswordChange, events.last().Kind)
 			_, err = kit.Login(t.Context(), u.Email, password)
@@ -585,5 +590,68 @@ func TestResetUserStoreFails(t *testing.T) {
 			want = []authkit.EventKind{authkit.EventPasswordChange, authkit.EventStoreFailure}
 		}
 		require.Equal(t, want, events.kinds(), name)
+	}
+}
+
+// RF-06, RG-15: whichever method of the store fails, DeleteUser, ResetUser and ExportUser return
+// the error. What one store keeps is as it was then, and no event tells of a change.
+func TestAccountsFailAtEachCall(t *testing.T) {
+	t.Parallel()
+	for name, operation := range map[string]func(*authkit.Kit, string) error{
+		"delete": func(kit *authkit.Kit, id string) error { return kit.DeleteUser(context.Background(), id) },
+		"reset":  func(kit *authkit.Kit, id string) error { return kit.ResetUser(context.Background(), id) },
+		"export": func(kit *authkit.Kit, id string) error {
+			_, err := kit.ExportUser(context.Background(), id)
+			return err
+		},
+	} {
+		for layout, users := range map[string]authkit.UserStore{"one store": nil, "two stores": authkit.NewMemoryStore()} {
+			t.Run(name+" in "+layout, func(t *testing.T) {
+				t.Parallel()
+				var events recorder
+				store := &faultyStore{MemoryStore: authkit.NewMemoryStore()}
+				kit := newKit(t, events.listen, store.listen, func(c *authkit.Config) {
+					c.Tickets = store
+					if users != nil {
+						c.Users = users
+					}
+				})
+				u := addUser(t, kit, email, password)
+				token := begin(t, kit)
+				for fail := 1; ; fail++ {
+					require.Less(t, fail, 100)
+					events.reset()
+					store.calls = 0
+					failed := ""
+					store.before = func(name string, n int) error {
+						if n == fail {
+							failed = name
+						}
+						if name != failed { // a revocation is tried again
+							return nil
+						}
+						return errCrash
+					}
+					err := operation(kit, u.ID)
+					store.before = nil
+					if failed == "" {
+						require.NoError(t, err)
+						require.Greater(t, fail, 1)
+						return
+					}
+					require.ErrorIs(t, err, authkit.ErrUnavailable, "%d: %s", fail, failed)
+					require.ErrorIs(t, err, errCrash, failed)
+					if users == nil {
+						for _, kind := range events.kinds() {
+							require.Equal(t, authkit.EventStoreFailure, kind, failed)
+						}
+						after, err := kit.User(t.Context(), u.ID)
+						require.NoError(t, err)
+						require.Equal(t, u, after, failed)
+						require.Equal(t, http.StatusOK, access(t, kit, token), failed)
+					}
+				}
+			})
+		}
 	}
 }

@@ -65,7 +65,7 @@ func TestWhoMayChangeAccounts(t *testing.T) {
 	require.NoError(t, err)
 
 	const (
-		everything = "set-admin add-editor add-support password-admin password-support password-plain email-admin email-support email-plain create-admin create-plain import-admin disable rename lock enable verify delete"
+		everything = "set-admin add-editor add-support password-admin password-support password-plain reset-admin reset-support reset-plain email-admin email-support email-plain create-admin create-plain import-admin disable rename lock enable verify delete"
 		harmless   = "create-plain disable rename lock enable verify delete"
 	)
 	for actor, allowed := range map[string]string{
@@ -73,8 +73,8 @@ func TestWhoMayChangeAccounts(t *testing.T) {
 		"system":               everything,
 		"admin":                everything,
 		"service of admins":    everything,
-		"support":              harmless + " add-support password-support password-plain email-support email-plain",
-		"plain":                harmless + " password-plain email-plain", // the policy of the route decides
+		"support":              harmless + " add-support password-support password-plain reset-support reset-plain email-support email-plain",
+		"plain":                harmless + " password-plain reset-plain email-plain", // the policy of the route decides
 		"key of admin":         harmless + " set-admin add-editor add-support create-admin import-admin",
 		"limited key of admin": harmless,
 		"limited service":      harmless,
@@ -130,6 +130,9 @@ func TestWhoMayChangeAccounts(t *testing.T) {
 				"password-admin":   func() error { return kit.SetPassword(ctx, id("admin"), "another long password") },
 				"password-support": func() error { return kit.SetPassword(ctx, id("support"), "another long password") },
 				"password-plain":   func() error { return kit.SetPassword(ctx, id("plain"), "another long password") },
+				"reset-admin":      func() error { return kit.ResetUser(ctx, id("admin")) },
+				"reset-support":    func() error { return kit.ResetUser(ctx, id("support")) },
+				"reset-plain":      func() error { return kit.ResetUser(ctx, id("plain")) },
 				"email-admin":      func() error { return email("admin") },
 				"email-support":    func() error { return email("support") },
 				"email-plain":      func() error { return email("plain") },

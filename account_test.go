@@ -607,6 +607,13 @@ func TestImportUsersTakesNoIDThatCannotLogIn(t *testing.T) {
 	}
 }
 
+// namedData is a UserData of a name, for [TestNewFaults].
+type namedData string
+
+func (d namedData) Name() string                                   { return string(d) }
+func (namedData) Wipe(context.Context, string, authkit.Wipe) error { return nil }
+func (namedData) Export(context.Context, string) (any, error)      { return nil, nil }
+
 // Every fault of a Config is told, with its field and its mend.
 func TestNewFaults(t *testing.T) {
 	t.Parallel()
@@ -645,6 +652,11 @@ func TestNewFaults(t *testing.T) {
 		{"empty role name", func(c *authkit.Config) { c.Roles = map[string][]string{"": nil} }, []string{`Config.Roles: the role "": `}},
 		{"role name of 65", func(c *authkit.Config) { c.Roles = map[string][]string{strings.Repeat("r", 65): nil} }, []string{`Config.Roles: the role "rrr`}},
 		{"permission name", func(c *authkit.Config) { c.Roles = map[string][]string{"admin": {"write", "write all"}} }, []string{`Config.Roles: the permission "write all": use 1 to 64`}},
+
+		{"UserData that is nil", func(c *authkit.Config) { c.UserData = []authkit.UserData{nil} }, []string{"Config.UserData: the element 0 is nil; leave it out"}},
+		{"UserData without a name", func(c *authkit.Config) { c.UserData = []authkit.UserData{namedData("")} }, []string{`Config.UserData: the name "" is empty, reserved or there twice`}},
+		{"UserData of a reserved name", func(c *authkit.Config) { c.UserData = []authkit.UserData{namedData("sessions")} }, []string{`Config.UserData: the name "sessions"`}},
+		{"UserData of one name", func(c *authkit.Config) { c.UserData = []authkit.UserData{namedData("a"), namedData("a")} }, []string{`Config.UserData: the name "a"`}},
 
 		{"password length 7", func(c *authkit.Config) { c.Passwords.MinLength = 7 }, []string{"Config.Passwords.MinLength: 7; use 8 to 64, or 0 for 8"}},
 		{"password length 65", func(c *authkit.Config) { c.Passwords.MinLength = 65 }, []string{"Config.Passwords.MinLength: 65;"}},
@@ -826,6 +838,7 @@ func TestNormalizeEmail(t *testing.T) {
 		"1@2.co":                                "1@2.co",
 		"a@b.c":                                 "a@b.c",
 		"a@B-C.D":                               "a@b-c.d",
+		"AZaz09@AZaz09.ZZ":                      "azaz09@azaz09.zz",
 		"ada@xn--bcher-kva.example":             "ada@xn--bcher-kva.example",
 		"ada@sub.sub.example.com":               "ada@sub.sub.example.com",
 		"ada@123.456.com":                       "ada@123.456.com",

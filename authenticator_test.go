@@ -182,6 +182,7 @@ func TestAuthenticatorRefuses(t *testing.T) {
 			require.Equal(t, authkit.EventStoreFailure, events.last().Kind, c.headers)
 			require.ErrorContains(t, events.last().Err, "authkit: ", c.headers)
 			require.NotContains(t, w.Body.String(), "connection")
+			require.Equal(t, c.headers[1] != "unavailable", strings.Contains(events.last().Err.Error(), "uthenticator"), "%v", events.last().Err)
 		}
 		require.Equal(t, c.status == 401, w.Header().Get("WWW-Authenticate") != "", c.headers)
 	}

@@ -2,6 +2,7 @@ package authkit_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -27,6 +28,21 @@ func newGuard(t testing.TB, change ...func(*authkit.GuardConfig)) *authkit.Guard
 	g, err := authkit.NewGuard(cfg)
 	require.NoError(t, err)
 	return g
+}
+
+// A guard issues no tokens, so its keys need not sign.
+func TestGuardOfPublicKeys(t *testing.T) {
+	t.Parallel()
+	private := ed25519.NewKeyFromSeed([]byte(testSecret))
+	signs := authkit.Key{ID: "a", Algorithm: authkit.EdDSA, Private: private}
+	kit := newKit(t, func(c *authkit.Config) { c.Secret, c.Tokens.Keys = nil, []authkit.Key{signs} })
+	addUser(t, kit, email, password)
+	guard := newGuard(t, func(c *authkit.GuardConfig) {
+		c.Tokens.Keys = []authkit.Key{{ID: "a", Algorithm: authkit.EdDSA, Public: private.Public()}}
+	})
+	token, err := kit.Login(t.Context(), email, password)
+	require.NoError(t, err)
+	require.Equal(t, 200, do(guard.Authenticate(whoami), "GET", "/", bearer(token)...).Code)
 }
 
 // A Guard decides by what is in the token.

@@ -94,6 +94,10 @@ func TestLargeToken(t *testing.T) {
 			}
 		}
 	}
+	for _, good := range []int{1024, 32 << 10} {
+		_, err := authkit.NewTokenVerifier(authkit.TokenConfig{Keys: []authkit.Key{key}, MaxBytes: good})
+		require.NoError(t, err)
+	}
 	for _, bad := range []int{-1, 1023, 32<<10 + 1} {
 		_, err := authkit.NewTokenVerifier(authkit.TokenConfig{Keys: []authkit.Key{key}, MaxBytes: bad})
 		require.ErrorContains(t, err, "TokenConfig.MaxBytes")

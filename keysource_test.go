@@ -23,6 +23,7 @@ type keySource struct {
 	maxAge time.Duration
 	err    error
 	delay  time.Duration
+	deaf   bool // to the context
 	calls  int
 	failed []error // passed to onError
 }
@@ -31,6 +32,9 @@ func (s *keySource) Keys(ctx context.Context) ([]authkit.Key, time.Duration, err
 	s.mu.Lock()
 	s.calls++
 	keys, maxAge, delay, err := s.keys, s.maxAge, s.delay, s.err
+	if s.deaf {
+		ctx = context.Background()
+	}
 	s.mu.Unlock()
 	if delay > 0 {
 		select {
@@ -338,4 +342,28 @@ func TestKeyRingLogsFailures(t *testing.T) {
 	ring := authkit.NewKeyRingFrom(&keySource{err: errors.New("down")}, nil)
 	require.Error(t, ring.Fetch(t.Context()))
 	require.Contains(t, log.String(), `level=WARN msg="authkit: keys could not be fetched" error=down`)
+}
+
+// TK-14: a source has five seconds, and a token waits no longer, also for one that ignores its
+// context.
+func TestKeyRingSourceHangs(t *testing.T) {
+	t.Parallel()
+	for _, deaf := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			source := &keySource{}
+			source.set(nil, tokKeyOf(testSecret))
+			ring := fetchedRing(t, source)
+			verifier, err := authkit.NewTokenVerifier(authkit.TokenConfig{Ring: ring})
+			require.NoError(t, err)
+			time.Sleep(31 * time.Second)
+			source.mu.Lock()
+			source.delay, source.deaf = time.Minute, deaf
+			source.mu.Unlock()
+			began := time.Now()
+			_, err = verifier.Verify("AAAA.AAAA.AAAA")
+			require.Error(t, err)
+			require.Equal(t, 5*time.Second, time.Since(began))
+			time.Sleep(time.Minute)
+		})
+	}
 }

@@ -159,6 +159,7 @@ type faultyTickets struct {
 	*authkit.MemoryStore
 	fail string
 	body []byte // instead of the real one
+	gone bool   // for ConsumeTicket
 }
 
 func (s *faultyTickets) failing(call string) error {
@@ -186,6 +187,9 @@ func (s *faultyTickets) AttemptTicket(ctx context.Context, kind, id string, at t
 func (s *faultyTickets) ConsumeTicket(ctx context.Context, kind, id string, at time.Time) error {
 	if err := s.failing("consume"); err != nil {
 		return err
+	}
+	if s.gone {
+		return authkit.ErrTicketNotFound
 	}
 	return s.MemoryStore.ConsumeTicket(ctx, kind, id, at)
 }
@@ -232,7 +236,16 @@ func TestChallengeStoreFails(t *testing.T) {
 	require.Equal(t, 500, authkit.ProblemFor(err).Status)
 	tickets.body = nil
 
-	// If the ticket cannot be ended either, the refusal stays.
+	// A pending login that is gone is no failure of the store, and if the ticket cannot be ended,
+	// the refusal stays.
+	events.reset()
+	throttled.code = &authkit.ThrottledError{RetryAfter: time.Minute}
+	tickets.gone = true
+	var early *authkit.ThrottledError
+	_, err = answer()
+	require.ErrorAs(t, err, &early)
+	require.NotContains(t, events.kinds(), authkit.EventStoreFailure)
+	tickets.gone = false
 	tickets.fail, throttled.code = "consume", &authkit.ThrottledError{RetryAfter: time.Minute}
 	_, err = answer()
 	var limited *authkit.ThrottledError
@@ -358,4 +371,51 @@ func TestChallengeIsNoTicketOfOthers(t *testing.T) {
 	require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
 	_, err = kit.AnswerChallenge(t.Context(), pending.Token, "otp", "1")
 	require.NoError(t, err, "a ticket of a feature does not end it")
+}
+
+// MF-05: a pending login is good for five minutes, and for the client that began it.
+func TestChallengeIsOfOneClient(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		factor := &fakeFactor{method: "otp", right: "1"}
+		kit, _, _ := newFactorKit(t, []*fakeFactor{factor})
+		firefox := authkit.WithClient(t.Context(), authkit.ClientInfo{Device: "Firefox"})
+		chrome := authkit.WithClient(t.Context(), authkit.ClientInfo{Device: "Chrome"})
+		_, err := kit.Login(firefox, email, password)
+		var pending *authkit.ChallengeError
+		require.ErrorAs(t, err, &pending)
+		require.Equal(t, 5*time.Minute, time.Until(pending.ExpiresAt).Round(time.Second))
+		for _, ctx := range []context.Context{chrome, t.Context()} {
+			_, err = kit.AnswerChallenge(ctx, pending.Token, "otp", "1")
+			require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
+		}
+		require.Zero(t, factor.asked)
+		time.Sleep(5*time.Minute - time.Second)
+		_, err = kit.AnswerChallenge(firefox, pending.Token, "otp", "1")
+		require.NoError(t, err)
+
+		_, err = kit.Login(firefox, email, password)
+		require.ErrorAs(t, err, &pending)
+		time.Sleep(5 * time.Minute)
+		_, err = kit.AnswerChallenge(firefox, pending.Token, "otp", "1")
+		require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
+	})
+}
+
+// MF-05: a pending login cannot be completed with a factor that the service no longer has.
+func TestChallengeOfAFactorThatLeft(t *testing.T) {
+	t.Parallel()
+	hwk := &fakeFactor{method: "hwk", right: "1"}
+	var store *authkit.MemoryStore
+	before, _, _ := newFactorKit(t, []*fakeFactor{hwk}, func(c *authkit.Config) {
+		store = authkit.NewMemoryStore()
+		c.Users, c.Sessions.Store, c.Tickets = store, store, store
+	})
+	after := newKit(t, withFactors(&fakeFactor{method: "otp"}), func(c *authkit.Config) {
+		c.Users, c.Sessions.Store, c.Tickets = store, store, store
+	})
+	pending := challenge(t, before)
+	_, err := after.AnswerChallenge(t.Context(), pending.Token, "hwk", "1")
+	require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
+	require.Zero(t, hwk.asked)
 }

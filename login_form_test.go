@@ -245,6 +245,12 @@ var returns = map[string]string{
 	"javascript:alert(1)":           "/",
 	"data:text/html,x":              "/",
 	"/" + strings.Repeat("a", 2048): "/",
+	"/" + strings.Repeat("b", 2047): "/" + strings.Repeat("b", 2047),
+	"/a?b=\\":                       "/",
+	"/a%7fb":                        "/",
+	"/a%1fb":                        "/",
+	"/a%20b":                        "/a%20b",
+	"//u@/b":                        "/",
 }
 
 // RG-06: a return path is a path of this site, in the form, in the query, and in the address of a
@@ -329,6 +335,7 @@ func TestLoginRedirect(t *testing.T) {
 		require.Equal(t, "no-store", w.Header().Get("Cache-Control"), name)
 		require.Equal(t, c.location, w.Header().Get("Location"), name)
 		require.Equal(t, map[bool]int{true: 401, false: 303}[c.location == ""], w.Code, name)
+		require.Equal(t, c.location == "", w.Header().Get("WWW-Authenticate") != "", name)
 	}
 
 	// Where there is no login page, and on one that is behind a guard.
@@ -417,6 +424,8 @@ func TestFormLogout(t *testing.T) {
 		require.Equal(t, 405, w.Code)
 		require.Equal(t, "POST", w.Header().Get("Allow"))
 		require.Equal(t, 200, s.status("/me"), "a link or an image does not log out")
+		w = s.do(method, "/logout", "", "Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example")
+		require.Equal(t, 405, w.Code, "the method is wrong whatever the origin")
 	}
 }
 

@@ -165,6 +165,23 @@ func TestCookieLogoutFails(t *testing.T) {
 	require.Equal(t, http.StatusNoContent, b.do("DELETE", "", "same-origin").Code)
 	require.Equal(t, 401, b.do("POST", form("username", email, "password", "wrong horse"), "same-origin").Code)
 	require.Equal(t, 422, b.do("POST", form("username", email), "same-origin").Code)
+
+	// Of two logouts at once, the one that comes second succeeds too.
+	asToken(t, b.do("POST", form("username", email, "password", password), "same-origin"))
+	store.before = func(name string, _ int) error {
+		if name == "RevokeSession" {
+			require.NoError(t, store.MemoryStore.RevokeSessions(t.Context(), userID(t, kit), "", time.Now()))
+		}
+		return nil
+	}
+	require.Equal(t, http.StatusNoContent, b.do("DELETE", "", "same-origin").Code)
+}
+
+func userID(t testing.TB, kit *authkit.Kit) string {
+	t.Helper()
+	u, err := kit.UserByEmail(t.Context(), email)
+	require.NoError(t, err)
+	return u.ID
 }
 
 // A refresh whose answer the store lost is tried again before the grace is over, and so a client must not

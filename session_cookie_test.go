@@ -471,18 +471,20 @@ func TestCookieConfigFaults(t *testing.T) {
 		cookies authkit.SessionCookieConfig
 		fault   string
 	}{
-		"short":           {authkit.SessionCookieConfig{Idle: time.Minute}, "Sessions.Cookies.Idle"},
-		"negative":        {authkit.SessionCookieConfig{Absolute: -time.Hour}, "Sessions.Cookies.Absolute"},
-		"idle too long":   {authkit.SessionCookieConfig{Idle: 13 * time.Hour}, "Sessions.Cookies.Idle"},
-		"too long":        {authkit.SessionCookieConfig{Absolute: 31 * 24 * time.Hour}, "Sessions.Cookies.Absolute"},
-		"no path":         {authkit.SessionCookieConfig{LoginPath: "login"}, "Sessions.Cookies.LoginPath"},
-		"another site":    {authkit.SessionCookieConfig{LoginPath: "https://example.com/login"}, "Sessions.Cookies.LoginPath"},
-		"two slashes":     {authkit.SessionCookieConfig{LoginPath: "//login"}, "Sessions.Cookies.LoginPath"},
-		"query":           {authkit.SessionCookieConfig{LoginPath: "/login?a=b"}, "Sessions.Cookies.LoginPath"},
-		"fragment":        {authkit.SessionCookieConfig{LoginPath: "/#login"}, "Sessions.Cookies.LoginPath"},
-		"line":            {authkit.SessionCookieConfig{LoginPath: "/login\r\nX: y"}, "Sessions.Cookies.LoginPath"},
-		"origin":          {authkit.SessionCookieConfig{TrustedOrigins: []string{"example.com"}}, "Sessions.Cookies.TrustedOrigins"},
-		"origin and path": {authkit.SessionCookieConfig{TrustedOrigins: []string{"https://example.com/"}}, "Sessions.Cookies.TrustedOrigins"},
+		"just too short":   {authkit.SessionCookieConfig{Idle: 2*time.Minute - 1}, "Sessions.Cookies.Idle"},
+		"hardly too short": {authkit.SessionCookieConfig{Absolute: 2*time.Minute - 1, Idle: 2*time.Minute - 1}, "Sessions.Cookies.Absolute"},
+		"short":            {authkit.SessionCookieConfig{Idle: time.Minute}, "Sessions.Cookies.Idle"},
+		"negative":         {authkit.SessionCookieConfig{Absolute: -time.Hour}, "Sessions.Cookies.Absolute"},
+		"idle too long":    {authkit.SessionCookieConfig{Idle: 13 * time.Hour}, "Sessions.Cookies.Idle"},
+		"too long":         {authkit.SessionCookieConfig{Absolute: 31 * 24 * time.Hour}, "Sessions.Cookies.Absolute"},
+		"no path":          {authkit.SessionCookieConfig{LoginPath: "login"}, "Sessions.Cookies.LoginPath"},
+		"another site":     {authkit.SessionCookieConfig{LoginPath: "https://example.com/login"}, "Sessions.Cookies.LoginPath"},
+		"two slashes":      {authkit.SessionCookieConfig{LoginPath: "//login"}, "Sessions.Cookies.LoginPath"},
+		"query":            {authkit.SessionCookieConfig{LoginPath: "/login?a=b"}, "Sessions.Cookies.LoginPath"},
+		"fragment":         {authkit.SessionCookieConfig{LoginPath: "/#login"}, "Sessions.Cookies.LoginPath"},
+		"line":             {authkit.SessionCookieConfig{LoginPath: "/login\r\nX: y"}, "Sessions.Cookies.LoginPath"},
+		"origin":           {authkit.SessionCookieConfig{TrustedOrigins: []string{"example.com"}}, "Sessions.Cookies.TrustedOrigins"},
+		"origin and path":  {authkit.SessionCookieConfig{TrustedOrigins: []string{"https://example.com/"}}, "Sessions.Cookies.TrustedOrigins"},
 	} {
 		store := authkit.NewMemoryStore()
 		_, err := authkit.New(authkit.Config{

@@ -93,6 +93,16 @@ func (s *faultyStore) RevokeSessions(ctx context.Context, userID, except string,
 	return err
 }
 
+func (s *faultyStore) DeleteUser(ctx context.Context, id, keep string) error {
+	_, err := step(s, "DeleteUser", func() (any, error) { return nil, s.MemoryStore.DeleteUser(ctx, id, keep) })
+	return err
+}
+
+func (s *faultyStore) DeleteTickets(ctx context.Context, subject string) error {
+	_, err := step(s, "DeleteTickets", func() (any, error) { return nil, s.MemoryStore.DeleteTickets(ctx, subject) })
+	return err
+}
+
 func (s *faultyStore) Revocations(ctx context.Context, since time.Time) ([]authkit.Revocation, error) {
 	return step(s, "Revocations", func() ([]authkit.Revocation, error) { return s.MemoryStore.Revocations(ctx, since) })
 }

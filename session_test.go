@@ -710,15 +710,16 @@ func TestSessionConfigFaults(t *testing.T) {
 		change func(*authkit.Config)
 		want   string
 	}{
-		"no store":           {func(c *authkit.Config) { c.Sessions.Idle = time.Hour }, "Config.Sessions.Store"},
-		"empty memory store": {func(c *authkit.Config) { c.Sessions.Store = new(authkit.MemoryStore) }, "NewMemoryStore"},
-		"idle too short":     {func(c *authkit.Config) { c.Sessions.Idle = time.Minute }, "Config.Sessions.Idle"},
-		"idle over absolute": {func(c *authkit.Config) { c.Sessions.Idle = 31 * 24 * time.Hour }, "Config.Sessions.Idle"},
-		"negative idle":      {func(c *authkit.Config) { c.Sessions.Idle = -1 }, "Config.Sessions.Idle"},
-		"absolute":           {func(c *authkit.Config) { c.Sessions.Absolute = 401 * 24 * time.Hour }, "Config.Sessions.Absolute"},
-		"negative absolute":  {func(c *authkit.Config) { c.Sessions.Absolute = -1 }, "Config.Sessions.Absolute"},
-		"grace":              {func(c *authkit.Config) { c.Sessions.Grace = time.Hour }, "Config.Sessions.Grace"},
-		"per user":           {func(c *authkit.Config) { c.Sessions.PerUser = 51 }, "Config.Sessions.PerUser"},
+		"no store":            {func(c *authkit.Config) { c.Sessions.Idle = time.Hour }, "Config.Sessions.Store"},
+		"empty memory store":  {func(c *authkit.Config) { c.Sessions.Store = new(authkit.MemoryStore) }, "NewMemoryStore"},
+		"idle too short":      {func(c *authkit.Config) { c.Sessions.Idle = time.Minute }, "Config.Sessions.Idle"},
+		"idle over absolute":  {func(c *authkit.Config) { c.Sessions.Idle = 31 * 24 * time.Hour }, "Config.Sessions.Idle"},
+		"negative idle":       {func(c *authkit.Config) { c.Sessions.Idle = -1 }, "Config.Sessions.Idle"},
+		"absolute":            {func(c *authkit.Config) { c.Sessions.Absolute = 401 * 24 * time.Hour }, "Config.Sessions.Absolute"},
+		"negative absolute":   {func(c *authkit.Config) { c.Sessions.Absolute = -1 }, "Config.Sessions.Absolute"},
+		"grace":               {func(c *authkit.Config) { c.Sessions.Grace = time.Hour }, "Config.Sessions.Grace"},
+		"grace over a minute": {func(c *authkit.Config) { c.Sessions.Grace = time.Minute + 1 }, "Config.Sessions.Grace"},
+		"per user":            {func(c *authkit.Config) { c.Sessions.PerUser = 51 }, "Config.Sessions.PerUser"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -26,6 +26,9 @@ type mutant struct {
 	Func   string `json:"func"`   // that holds the change, or empty
 	Code   string `json:"code"`   // text of the line
 	Change string `json:"change"` // before → after, "drop: …" or "delete: …"
+
+	// Opposite marks a condition that is negated. Hardly one survives, so they come last.
+	Opposite bool `json:"-"`
 }
 
 func (m mutant) key() string {
@@ -40,7 +43,9 @@ type rewriter struct {
 	info    *types.Info
 	pkg     *types.Package
 	mutants *[]mutant
+	last    *int                 // the highest ID
 	ids     map[types.Object]int // mutants of constants
+	used    map[int]bool         // those of ids that have a place where they can change
 
 	file  *ast.File
 	name  string // of the file, as in mutant.File
@@ -293,9 +298,13 @@ func (r *rewriter) negate(e ast.Expr) {
 	if b, ok := e.(*ast.BinaryExpr); ok {
 		change = r.opposite(b)
 	}
+	before := len(*r.mutants)
 	r.wrap(e, change, func(id int) func(string) string {
 		return func(s string) string { return fmt.Sprintf("(mutant__(%d) != (%s))", id, s) }
 	})
+	if len(*r.mutants) > before {
+		(*r.mutants)[before].Opposite = true
+	}
 }
 
 func (r *rewriter) opposite(b *ast.BinaryExpr) string {
@@ -375,6 +384,13 @@ func (r *rewriter) constant(e ast.Expr, tv types.TypeAndValue, stack []ast.Node,
 		}
 		return
 	}
+	if mutate && tv.Type.String() == "string" {
+		for n := range strings.Count(constant.StringVal(tv.Value), tenantCondition) {
+			r.wrap(e, fmt.Sprintf("drop: %s, %d of %s", tenantCondition, n+1, r.short(e)), func(id int) func(string) string {
+				return func(s string) string { return fmt.Sprintf("mutantTenant__(%d, %d, %s)", id, n, s) }
+			})
+		}
+	}
 	if basic.Info()&types.IsInteger == 0 {
 		return
 	}
@@ -406,6 +422,7 @@ func (r *rewriter) constant(e ast.Expr, tv types.TypeAndValue, stack []ast.Node,
 	v, exact := constant.Int64Val(constant.ToInt(tv.Value))
 	switch {
 	case id > 0:
+		r.used[id] = true
 		r.apply(e, "constant", apply(id))
 	case !mutate || !literal || r.fn == "" && len(stack) == 0 || !exact:
 	case duration && v > 0:
@@ -414,6 +431,9 @@ func (r *rewriter) constant(e ast.Expr, tv types.TypeAndValue, stack []ast.Node,
 		r.wrap(e, r.short(e)+" → + 1", apply)
 	}
 }
+
+// tenantCondition is the text in statements that keeps the tenants of a database apart.
+const tenantCondition = "tenant = ?"
 
 // isLimit reports whether a number is a field of a composite literal, or an
 // argument of cmp.Or, min and max.
@@ -524,14 +544,14 @@ func (r *rewriter) edit(n ast.Node) *edit {
 // add records a mutant and returns its number.
 func (r *rewriter) add(n ast.Node, change string) int {
 	m := mutant{
-		ID: len(*r.mutants) + 1, File: r.name, Line: r.fset.Position(n.Pos()).Line,
+		ID: *r.last + 1, File: r.name, Line: r.fset.Position(n.Pos()).Line,
 		Func: r.fn, Code: r.line(n), Change: change,
 	}
 	r.keys[m.key()]++
 	if again := r.keys[m.key()]; again > 1 {
 		m.Change += " #" + strconv.Itoa(again)
 	}
-	*r.mutants = append(*r.mutants, m)
+	*r.mutants, *r.last = append(*r.mutants, m), m.ID
 	return m.ID
 }
 
@@ -594,6 +614,7 @@ func runtimeFile(pkg string, count int) []byte {
 import (
 	"os"
 	"strconv"
+	"strings"
 	"sync/atomic"
 )
 
@@ -624,6 +645,14 @@ func mutantAdd__[T mutantInt__](id int, v T) T {
 		return v + 1
 	}
 	return v
+}
+
+func mutantTenant__(id, n int, v string) string {
+	if !mutant__(id) {
+		return v
+	}
+	parts := strings.SplitAfterN(v, "tenant = ?", n+2)
+	return strings.Join(parts[:n], "") + strings.TrimSuffix(parts[n], "tenant = ?") + "(tenant = ? OR 1 = 1)" + strings.Join(parts[n+1:], "")
 }
 
 func mutantTwice__[T mutantInt__](id int, v T) T {

@@ -152,11 +152,14 @@ func run(ctx context.Context, c config) ([]result, error) {
 			fmt.Fprintf(c.out, "equivalent.txt: there is no such mutant: %s\n", strings.ReplaceAll(key, "\n", " | "))
 		}
 	}
-	for _, path := range p.paths {
-		got, err := p.try(ctx, path, todo[path], log)
-		results = append(results, got...)
-		if err != nil {
-			return results, err
+	for _, opposite := range []bool{false, true} {
+		for _, path := range p.paths {
+			some := slices.DeleteFunc(slices.Clone(todo[path]), func(m mutant) bool { return m.Opposite != opposite })
+			got, err := p.try(ctx, path, some, log)
+			results = append(results, got...)
+			if err != nil {
+				return results, err
+			}
 		}
 	}
 	summarize(c.out, results)

@@ -64,12 +64,16 @@ func TestRun(t *testing.T) {
 		"Door.Fresh: drop: && !d.Locked":                                     survived,
 		"Door.Fresh: !d.Locked → !(…)":                                       killed,
 
+		`Query: drop: tenant = ?, 1 of "SELECT id" + table`:             killed,
+		`Query: drop: tenant = ?, 1 of " OR tenant = ? AND tenant = ?"`: killed,
+		`Query: drop: tenant = ?, 2 of " OR tenant = ? AND tenant = ?"`: killed,
+
 		"Never: delete: d.Locked = true":         unreached,
 		"Never: true → false in d.Locked = true": unreached,
 	}
 	require.Equal(t, want, got)
 	require.Contains(t, out.String(), "survived: door.go:35: Door.Open\n\td.note(\"opened\")\n\tdelete: d.note(\"opened\")\n")
-	require.Regexp(t, `(?m)^all +22 +15 +0 +5 +2 +0$`, out.String())
+	require.Regexp(t, `(?m)^all +25 +18 +0 +5 +2 +0$`, out.String())
 }
 
 // A second run tries only what was not killed. A reviewed mutant is not tried.
@@ -96,7 +100,7 @@ The line is no more.
 	c.out, c.run = &out, "TestOpen"
 	results, err := run(context.Background(), c)
 	require.NoError(t, err)
-	require.Equal(t, 22, len(results))
+	require.Equal(t, 25, len(results))
 	require.Equal(t, 1, count(results, equivalent))
 	require.Contains(t, out.String(), "there is no such mutant: door.go | Gone | x() | delete: x()")
 	for _, r := range results {

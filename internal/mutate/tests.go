@@ -32,6 +32,7 @@ type program struct {
 	tmp      string
 	overlay  string
 	mutants  []mutant
+	last     int                // the highest ID of a mutant
 	paths    []string           // packages that are changed
 	listed   map[string]*listed // by import path
 	binaries map[string]*binary // by import path
@@ -85,7 +86,7 @@ func prepare(ctx context.Context, c config, tmp string) (*program, error) {
 	}
 	for _, path := range p.paths { // the number of mutants is known now
 		l := p.listed[path]
-		if err := p.write(replace, filepath.Join(l.Dir, "mutate_runtime.go"), runtimeFile(l.Name, len(p.mutants))); err != nil {
+		if err := p.write(replace, filepath.Join(l.Dir, "mutate_runtime.go"), runtimeFile(l.Name, p.last)); err != nil {
 			return nil, err
 		}
 	}
@@ -131,7 +132,7 @@ func (p *program) rewrite(l *listed, replace map[string]string) error {
 	if err != nil {
 		return err
 	}
-	r := &rewriter{fset: fset, info: info, pkg: pkg, mutants: &p.mutants, ids: map[types.Object]int{}}
+	r := &rewriter{fset: fset, info: info, pkg: pkg, mutants: &p.mutants, last: &p.last, ids: map[types.Object]int{}, used: map[int]bool{}}
 	for i, f := range files {
 		if name := p.rel(l.Dir, l.GoFiles[i]); p.mutates(name) {
 			text, err := os.ReadFile(filepath.Join(l.Dir, l.GoFiles[i]))
@@ -152,6 +153,11 @@ func (p *program) rewrite(l *listed, replace map[string]string) error {
 		}
 		if err := p.write(replace, filepath.Join(l.Dir, l.GoFiles[i]), text); err != nil {
 			return err
+		}
+	}
+	for _, id := range r.ids {
+		if !r.used[id] { // the constant is the size of an array, or of other constants
+			p.mutants = slices.DeleteFunc(p.mutants, func(m mutant) bool { return m.ID == id })
 		}
 	}
 	return nil

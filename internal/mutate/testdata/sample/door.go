@@ -45,3 +45,8 @@ func (d *Door) Fresh(now time.Time) bool {
 
 // Never is a function that no test calls.
 func Never(d *Door) { d.Locked = true }
+
+const table = " FROM doors WHERE tenant = ? AND id = ?"
+
+// Query returns a statement.
+func Query(also string) string { return "SELECT id" + table + also + " OR tenant = ? AND tenant = ?" }

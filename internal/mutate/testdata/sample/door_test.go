@@ -37,3 +37,9 @@ func TestHalves(t *testing.T) {
 		t.Fatal("halves")
 	}
 }
+
+func TestQuery(t *testing.T) {
+	if got := Query("!"); got != "SELECT id FROM doors WHERE tenant = ? AND id = ?! OR tenant = ? AND tenant = ?" {
+		t.Fatal(got)
+	}
+}
