@@ -50,8 +50,8 @@ const (
 	Cancel
 
 	// Hang makes a call wait until its context ends, without an effect. The test fails if
-	// the context has no end, so give the program a timeout for its stores. If that is
-	// long, call testing/synctest.Test in the function of [Each].
+	// the context has no deadline. Give the program a timeout for its stores. If that is
+	// long, call synctest.Test in the function of [Each].
 	Hang
 
 	// Crash makes a call and all later ones fail without an effect, as if the program was
@@ -164,8 +164,8 @@ func (in *Injector) next(name string) Kind {
 
 // hang waits for the end of the context.
 func (in *Injector) hang(ctx context.Context, name string) error {
-	if ctx.Done() == nil {
-		in.t.Errorf("faults: the context of %s never ends; a store that hangs would hang the program", name)
+	if _, ok := ctx.Deadline(); !ok {
+		in.t.Errorf("faults: the context of %s has no deadline; a store that hangs would hang the program", name)
 		return ErrInjected
 	}
 	<-ctx.Done()
