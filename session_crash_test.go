@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/storetest/faults"
 )
 
 // A faultyStore is a MemoryStore, both halves of it, whose calls a test can stop. The hooks get the
@@ -107,10 +110,25 @@ func (s *faultyStore) Revocations(ctx context.Context, since time.Time) ([]authk
 	return step(s, "Revocations", func() ([]authkit.Revocation, error) { return s.MemoryStore.Revocations(ctx, since) })
 }
 
-// operations are what a crash can interrupt. Each is given two sessions of a user.
-var operations = map[string]func(ctx context.Context, kit *authkit.Kit, userID, sessionID string, held authkit.Token) error{
+// An operation is what a failure can interrupt. Its user has the role "member" and two
+// sessions, one of which is held.
+type operation func(ctx context.Context, kit *authkit.Kit, userID, sessionID string, held authkit.Token) error
+
+const nextPassword = "another long password"
+
+var operations = map[string]operation{
+	"login": func(ctx context.Context, kit *authkit.Kit, _, _ string, _ authkit.Token) error {
+		token, err := kit.Login(ctx, email, password)
+		if err != nil && token.AccessToken+token.RefreshToken != "" {
+			return fmt.Errorf("a token beside an error, %v", err)
+		}
+		return err
+	},
 	"refresh": func(ctx context.Context, kit *authkit.Kit, _, _ string, held authkit.Token) error {
-		_, err := kit.Refresh(ctx, held.RefreshToken)
+		token, err := kit.Refresh(ctx, held.RefreshToken)
+		if err != nil && token.AccessToken+token.RefreshToken != "" {
+			return fmt.Errorf("a token beside an error, %v", err)
+		}
 		return err
 	},
 	"logout": func(ctx context.Context, kit *authkit.Kit, userID, sessionID string, _ authkit.Token) error {
@@ -123,97 +141,122 @@ var operations = map[string]func(ctx context.Context, kit *authkit.Kit, userID, 
 		return kit.LogoutEverywhere(ctx, userID)
 	},
 	"set password": func(ctx context.Context, kit *authkit.Kit, userID, _ string, _ authkit.Token) error {
-		return kit.SetPassword(ctx, userID, "another long password")
+		return kit.SetPassword(ctx, userID, nextPassword)
+	},
+	"change password": func(ctx context.Context, kit *authkit.Kit, userID, _ string, _ authkit.Token) error {
+		return kit.ChangePassword(ctx, userID, password, nextPassword)
 	},
 	"disable": func(ctx context.Context, kit *authkit.Kit, userID, _ string, _ authkit.Token) error {
 		return kit.DisableUser(ctx, userID)
+	},
+	"delete": func(ctx context.Context, kit *authkit.Kit, userID, _ string, _ authkit.Token) error {
+		return kit.DeleteUser(ctx, userID)
+	},
+	"set roles": func(ctx context.Context, kit *authkit.Kit, userID, _ string, _ authkit.Token) error {
+		_, err := kit.SetRoles(ctx, userID, "editor", "reviewer")
+		return err
 	},
 }
 
 var errCrash = errors.New("the program was killed")
 
-// RF-06: a program that is killed before or after any of its store calls leaves the old state or the
-// new one, seen from a program that is started afterwards; and no session is brought back.
+// RF-06, RF-08, ST-02: an operation of which any store call fails, hangs, loses its answer, or
+// is the last one of a program that is killed, leaves the old state or the new one, as a
+// program sees it that is started afterwards. No session comes back. An operation that
+// succeeded has its whole effect, and one that failed can be called again.
 func TestCrashes(t *testing.T) {
 	t.Parallel()
-	for name, operation := range operations {
-		for _, effect := range []bool{false, true} {
-			for n := 1; ; n++ {
-				reached := false
-				t.Run(fmt.Sprintf("%s, call %d, effect %v", name, n, effect), func(t *testing.T) {
-					synctest.Test(t, func(t *testing.T) {
-						time.Sleep(250 * time.Millisecond)
-						store := &faultyStore{MemoryStore: authkit.NewMemoryStore()}
-						kit := newKit(t, store.listen)
-						user := addUser(t, kit, email, password)
-						held, other := begin(t, kit), begin(t, kit)
-						time.Sleep(time.Millisecond)
-
-						store.calls = 0
-						crash := func(_ string, call int) error {
-							if call >= n {
-								reached = true
-								return errCrash
-							}
-							return nil
-						}
-						if effect {
-							store.after = crash
-						} else {
-							store.before = crash
-						}
-						err := operation(t.Context(), kit, user.ID, sessionID(t, held), held)
-						store.before, store.after = nil, nil
-						if reached {
-							require.ErrorIs(t, err, authkit.ErrUnavailable)
-						} else {
-							require.NoError(t, err)
-						}
-
-						kit = newKit(t, store.listen) // the next program
-						alive := func(token authkit.Token) bool {
-							status := access(t, kit, token)
-							next, err := kit.Refresh(t.Context(), token.RefreshToken)
-							require.Equal(t, status == http.StatusOK, err == nil, "half of a session is left: %d and %v", status, err)
-							if err != nil {
-								require.ErrorIs(t, err, authkit.ErrInvalidRefreshToken)
-								require.NotEqual(t, http.StatusOK, access(t, kit, token), "it came back")
-								return false
-							}
-							// One family: what the store has is what the client got.
-							again, err := kit.Refresh(t.Context(), next.RefreshToken)
-							require.NoError(t, err)
-							require.Equal(t, http.StatusOK, access(t, kit, again))
-							return true
-						}
-						one, two := alive(held), alive(other)
-						switch name {
-						case "refresh":
-							require.True(t, one && two, "an honest client was logged out")
-						case "logout":
-							require.True(t, two)
-						case "logout others":
-							require.True(t, one)
-						default:
-							require.Equal(t, one, two, "one of two sessions is left")
-						}
-						_, oldErr := kit.Login(t.Context(), email, password)
-						_, newErr := kit.Login(t.Context(), email, "another long password")
-						if name == "set password" {
-							require.Equal(t, one, oldErr == nil, "the password changed and the sessions did not, or the reverse")
-							require.Equal(t, one, newErr != nil)
-						}
-						if name == "disable" {
-							require.Equal(t, one, oldErr == nil)
-						}
-					})
+	for name, call := range operations {
+		for _, again := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, again %v", name, again), func(t *testing.T) {
+				t.Parallel()
+				faults.Each(t, func(t *testing.T, in *faults.Injector) {
+					synctest.Test(t, func(t *testing.T) { testCrash(t, in, name, call, again) })
 				})
-				if t.Failed() || !reached {
-					break
-				}
-			}
+			})
 		}
 	}
+}
+
+func testCrash(t *testing.T, in *faults.Injector, name string, call operation, again bool) {
+	time.Sleep(250 * time.Millisecond)
+	store := in.Store(authkit.NewMemoryStore())
+	listen := func(c *authkit.Config) { c.Users, c.Sessions.Store = store, store }
+	kit := newKit(t, listen)
+	user := addUser(t, kit, email, password, "member")
+	held, other := begin(t, kit), begin(t, kit)
+	session := sessionID(t, held)
+	time.Sleep(time.Millisecond)
+
+	err := in.Do(t.Context(), func(ctx context.Context) error { return call(ctx, kit, user.ID, session, held) })
+	switch {
+	case in.Kind() == faults.None:
+		require.NoError(t, err)
+	case err != nil && !(in.Kind() == faults.Cancel && errors.Is(err, context.Canceled)):
+		require.ErrorIs(t, err, authkit.ErrUnavailable)
+	}
+	kit = newKit(t, listen) // the next program
+	if err != nil && again {
+		err = call(t.Context(), kit, user.ID, session, held)
+		done := map[string]error{"logout": authkit.ErrSessionNotFound, "delete": authkit.ErrUserNotFound, "change password": authkit.ErrInvalidCredentials}[name]
+		if done != nil && errors.Is(err, done) {
+			err = nil // the first call has done it
+		}
+		require.NoError(t, err)
+	}
+	succeeded := err == nil
+
+	sessions, err := kit.Sessions(t.Context(), user.ID)
+	require.NoError(t, err)
+	if goesOn := slices.Contains([]faults.Kind{faults.None, faults.Fail, faults.Cancel, faults.Hang}, in.Kind()); name == "login" && goesOn {
+		require.Equal(t, succeeded, len(sessions) == 3, "a session without a login, or the reverse")
+	}
+	alive := func(token authkit.Token) bool {
+		status := access(t, kit, token)
+		next, err := kit.Refresh(t.Context(), token.RefreshToken)
+		require.Equal(t, status == http.StatusOK, err == nil, "half of a session is left: %d and %v", status, err)
+		if err != nil {
+			require.ErrorIs(t, err, authkit.ErrInvalidRefreshToken)
+			require.NotEqual(t, http.StatusOK, access(t, kit, token), "it came back")
+			return false
+		}
+		// One family: what the store has is what the client got.
+		last, err := kit.Refresh(t.Context(), next.RefreshToken)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, access(t, kit, last))
+		return true
+	}
+	one, two := alive(held), alive(other)
+	_, oldErr := kit.Login(t.Context(), email, password)
+	_, newErr := kit.Login(t.Context(), email, nextPassword)
+	require.Equal(t, strings.HasSuffix(name, " password") && !one, newErr == nil, "the password changed and the sessions did not, or the reverse")
+	switch name {
+	case "login", "refresh", "set roles":
+		require.True(t, one && two, "an honest client was logged out")
+		require.NoError(t, oldErr)
+	case "logout":
+		require.True(t, two)
+		require.False(t, one && succeeded, "the logout is lost")
+	case "logout others":
+		require.True(t, one)
+		require.False(t, two && succeeded, "the logout is lost")
+	default:
+		require.Equal(t, one, two, "one of two sessions is left")
+		require.False(t, one && succeeded, "the revocation is lost")
+		require.Equal(t, one || name == "logout everywhere", oldErr == nil, "the account changed and the sessions did not, or the reverse")
+	}
+	u, err := kit.User(t.Context(), user.ID)
+	if name == "delete" {
+		require.Equal(t, one, err == nil, "the account is gone and the sessions are not, or the reverse")
+		return
+	}
+	require.NoError(t, err)
+	require.Equal(t, name == "disable" && !one, u.Disabled)
+	if name == "set roles" && (succeeded || len(u.Roles) > 1) {
+		require.Equal(t, []string{"editor", "reviewer"}, u.Roles)
+		return
+	}
+	require.Equal(t, []string{"member"}, u.Roles)
 }
 
 // separate is an account store that is no session store.
