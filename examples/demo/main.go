@@ -12,6 +12,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -67,12 +68,6 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	service, err := newServer(ctx, cfg)
-	if err != nil {
-		fmt.Fprintln(stderr, "demo:", err)
-		return exitUsage
-	}
-	defer func() { _ = service.store.close() }()
 	secure, err := cfg.tls()
 	if err != nil {
 		fmt.Fprintln(stderr, "demo:", err)
@@ -83,6 +78,14 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "demo:", err)
 		return exitFailed
 	}
+	defer func() { _ = listener.Close() }()
+	cfg.baseURL = cmp.Or(cfg.baseURL, baseURL(listener.Addr(), secure != nil))
+	service, err := newServer(ctx, cfg)
+	if err != nil {
+		fmt.Fprintln(stderr, "demo:", err)
+		return exitUsage
+	}
+	defer func() { _ = service.store.close() }()
 	if secure != nil {
 		listener = tls.NewListener(listener, secure)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/account"
 	"github.com/authkit-go/authkit/audit"
 	"github.com/authkit-go/authkit/examples/demo/internal/apidocs"
 )
@@ -39,6 +40,7 @@ type server struct {
 	kit     *authkit.Kit
 	store   *storage
 	audit   *audit.Log
+	account *account.Accounts
 	monitor *monitor
 	mux     *authkit.Mux
 	log     *slog.Logger
@@ -109,12 +111,16 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	if err := seed(ctx, kit, cfg); err != nil {
 		return nil, err
 	}
+	accounts, err := newAccounts(cfg, kit, store)
+	if err != nil {
+		return nil, err
+	}
 	wrap, err := around(cfg)
 	if err != nil {
 		return nil, err
 	}
 	mux := kit.NewMux()
-	s := &server{kit: kit, store: store, audit: auditLog, monitor: monitor, mux: mux, log: cfg.log, wrap: wrap, clients: limited.all}
+	s := &server{kit: kit, store: store, audit: auditLog, account: accounts, monitor: monitor, mux: mux, log: cfg.log, wrap: wrap, clients: limited.all}
 
 	for _, slash := range []string{"", "/{$}"} { // every path, with its trailing slash and without
 		mux.Handle("POST /token"+slash, authkit.Public(), limited.login(kit.TokenHandler()))
@@ -122,6 +128,7 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 		mux.HandleFunc("GET /users/me"+slash, authkit.Authenticated(), s.me)
 		mux.Handle("GET /users/me/sessions"+slash, authkit.Authenticated(), kit.SessionsHandler())
 		mux.Handle("DELETE /users/me/sessions/{id}"+slash, authkit.Authenticated(), kit.EndSessionHandler())
+		mux.Handle("POST /users/me/password"+slash, authkit.Authenticated(), kit.ChangePasswordHandler())
 		mux.HandleFunc("GET /users/items"+slash, authkit.Authenticated(), s.items)
 		mux.HandleFunc("GET /admin/users"+slash, authkit.Roles("admin"), s.listUsers)
 		mux.Handle("GET /admin/audit"+slash, authkit.Roles("admin"), auditLog.Handler())
@@ -136,6 +143,8 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	// This path has no trailing slash: with one it would look like an empty ID.
 	mux.Handle("DELETE /users/me/sessions", authkit.Authenticated(), kit.EndOtherSessionsHandler())
 
+	accounts.Mount(mux)
+
 	document, err := apidocs.Document(slices.Sorted(maps.Keys(roleTable())), cfg.generateHash)
 	if err != nil {
 		return nil, err
@@ -143,11 +152,12 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	return s, apidocs.Register(mux, document, cfg.redocFile)
 }
 
-// run does what goes on beside the server, until ctx ends: it deletes what has expired, and
-// writes the audit log.
+// run does the work beside the server until ctx ends: it deletes what has expired, sends mails,
+// and writes the audit log.
 func (s *server) run(ctx context.Context) error {
 	var both sync.WaitGroup
 	both.Go(func() { _ = s.kit.Run(ctx) })
+	both.Go(func() { _ = s.account.Run(ctx) })
 	both.Go(func() { _ = s.audit.Run(ctx) }) // until all is written
 	both.Wait()
 	return ctx.Err()
