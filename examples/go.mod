@@ -6,6 +6,7 @@ require (
 	github.com/authkit-go/authkit v0.1.0
 	github.com/authkit-go/authkit/authotel v0.1.0
 	github.com/authkit-go/authkit/redisstore v0.1.0
+	github.com/authkit-go/authkit/smtpmail v0.1.0
 	github.com/coder/websocket v1.8.15
 	github.com/gin-gonic/gin v1.12.0
 	github.com/go-chi/chi/v5 v5.5.0
@@ -103,4 +104,5 @@ replace (
 	github.com/authkit-go/authkit => ../
 	github.com/authkit-go/authkit/authotel => ../authotel
 	github.com/authkit-go/authkit/redisstore => ../redisstore
+	github.com/authkit-go/authkit/smtpmail => ../smtpmail
 )

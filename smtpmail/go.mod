@@ -3,7 +3,7 @@ module github.com/authkit-go/authkit/smtpmail
 go 1.26.0
 
 require (
-	github.com/authkit-go/authkit v0.0.0
+	github.com/authkit-go/authkit v0.1.0
 	github.com/emersion/go-sasl v0.0.0-20241020182733-b788ff22d5a6
 	github.com/emersion/go-smtp v0.25.1
 	github.com/stretchr/testify v1.12.1

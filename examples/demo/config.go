@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/account"
 	"github.com/authkit-go/authkit/examples/demo/internal/apidocs"
 	"github.com/authkit-go/authkit/sqlstore"
 )
@@ -37,6 +38,8 @@ type config struct {
 	redis        string         // empty: none
 	corsOrigins  []string       // other origins whose pages may call this service
 	metricsAddr  string         // a second one, for /metrics alone; empty: none
+	baseURL      string         // of the links in mails; empty: the address of the server
+	smtp         string         // the server for mails; empty: they go to the log
 	throttle     string         // on, accounts or off
 	proxies      []netip.Prefix // whose word is taken for where a client is
 	proxySocket  bool           // and that of the peer of a Unix socket
@@ -46,6 +49,7 @@ type config struct {
 
 	// Tests hash at a lower cost than anybody should, and bring accounts that fit.
 	hasher   authkit.Hasher
+	mailer   account.Mailer
 	accounts []authkit.StoredUser
 }
 
@@ -99,6 +103,8 @@ func loadConfig(args []string, lookup func(string) (string, bool), help io.Write
 	flags.BoolVar(&cfg.hsts, "hsts", false, "tell browsers to use https alone for a year; once every name of the host has it")
 	flags.StringVar(&origins, "cors", env("CORS_ORIGINS", ""), "comma-separated `origins` whose pages may call this service, such as https://app.example.com (CORS_ORIGINS)")
 	flags.StringVar(&cfg.metricsAddr, "metrics-addr", env("METRICS_ADDR", ""), "loopback `address` that serves /metrics without a token, such as 127.0.0.1:9464 (METRICS_ADDR)")
+	flags.StringVar(&cfg.baseURL, "base-url", env("BASE_URL", ""), "`URL` of this service for links in mails, such as https://demo.example.com (BASE_URL)")
+	flags.StringVar(&cfg.smtp, "smtp", env("SMTP_URL", ""), "`URL` of the server that sends mails, such as smtps://user:password@smtp.example.com?from=demo@example.com; mails go to the log without one (SMTP_URL)")
 	flags.BoolVar(&cfg.printOnly, "config", false, "print the effective configuration, secrets masked, and exit")
 
 	var usage bytes.Buffer
@@ -179,6 +185,8 @@ func (c config) print(w io.Writer) {
 		{"throttle", c.throttle},
 		{"proxies", proxyNames(c.proxies, c.proxySocket)},
 		{"metrics-addr", cmp.Or(c.metricsAddr, "none: /metrics, for administrators")},
+		{"base-url", cmp.Or(c.baseURL, "the address of the server")},
+		{"smtp", cmp.Or(masked(c.smtp), "none: mails go to the log")},
 		{"redoc-js", cmp.Or(c.redocFile, apidocs.RedocAddress)},
 	} {
 		fmt.Fprintf(w, "%-14s %v\n", setting.name, setting.value)

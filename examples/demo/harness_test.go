@@ -48,7 +48,7 @@ func testConfig(t testing.TB) config {
 		})
 	}
 	return config{
-		secret: []byte(testSecret), generateHash: true, accounts: accounts, throttle: throttleOff,
+		baseURL: "http://127.0.0.1:8000", secret: []byte(testSecret), generateHash: true, accounts: accounts, throttle: throttleOff,
 		hasher: authkit.Schemes(cheapBcrypt, authkit.PBKDF2SHA256{}, authkit.Argon2id{}),
 		log:    slog.New(slog.DiscardHandler),
 	}

@@ -12,6 +12,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -80,12 +81,6 @@ func run(args []string, stdout, stderr io.Writer) (code int) {
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	service, err := newServer(ctx, cfg)
-	if err != nil {
-		fmt.Fprintln(stderr, "demo:", err)
-		return exitUsage
-	}
-	defer func() { _ = service.store.close() }()
 	secure, err := cfg.tls()
 	if err != nil {
 		fmt.Fprintln(stderr, "demo:", err)
@@ -97,6 +92,14 @@ func run(args []string, stdout, stderr io.Writer) (code int) {
 		fmt.Fprintln(stderr, "demo:", err)
 		return exitFailed
 	}
+	defer func() { _ = listener.Close() }()
+	cfg.baseURL = cmp.Or(cfg.baseURL, baseURL(listener.Addr(), secure != nil))
+	service, err := newServer(ctx, cfg)
+	if err != nil {
+		fmt.Fprintln(stderr, "demo:", err)
+		return exitUsage
+	}
+	defer func() { _ = service.store.close() }()
 	if secure != nil {
 		listener = tls.NewListener(listener, secure)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/account"
 	"github.com/authkit-go/authkit/audit"
 	"github.com/authkit-go/authkit/examples/demo/internal/apidocs"
 )
@@ -45,6 +46,7 @@ type server struct {
 	kit     *authkit.Kit
 	store   *storage
 	audit   *audit.Log
+	account *account.Accounts
 	monitor *monitor
 	mux     *authkit.Mux
 	log     *slog.Logger
@@ -117,12 +119,16 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	if err := seed(ctx, kit, cfg); err != nil {
 		return nil, err
 	}
+	accounts, err := newAccounts(cfg, kit, store)
+	if err != nil {
+		return nil, err
+	}
 	wrap, err := around(cfg)
 	if err != nil {
 		return nil, err
 	}
 	mux := kit.NewMux()
-	s := &server{kit: kit, store: store, audit: auditLog, monitor: monitor, mux: mux, log: cfg.log, wrap: wrap, clients: limited.all, ready: &readiness{store: store}}
+	s := &server{kit: kit, store: store, audit: auditLog, account: accounts, monitor: monitor, mux: mux, log: cfg.log, wrap: wrap, clients: limited.all, ready: &readiness{store: store}}
 
 	for _, slash := range []string{"", "/{$}"} { // every path, with its trailing slash and without
 		mux.Handle("POST /token"+slash, authkit.Public(), limited.login(kit.TokenHandler()))
@@ -130,6 +136,7 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 		mux.HandleFunc("GET /users/me"+slash, authkit.Authenticated(), s.me)
 		mux.Handle("GET /users/me/sessions"+slash, authkit.Authenticated(), kit.SessionsHandler())
 		mux.Handle("DELETE /users/me/sessions/{id}"+slash, authkit.Authenticated(), kit.EndSessionHandler())
+		mux.Handle("POST /users/me/password"+slash, authkit.Authenticated(), kit.ChangePasswordHandler())
 		mux.HandleFunc("GET /users/items"+slash, authkit.Authenticated(), s.items)
 		mux.HandleFunc("GET /admin/users"+slash, authkit.Roles("admin"), s.listUsers)
 		mux.Handle("GET /admin/audit"+slash, authkit.Roles("admin"), auditLog.Handler())
@@ -145,6 +152,8 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	// This path has no trailing slash: with one it would look like an empty ID.
 	mux.Handle("DELETE /users/me/sessions", authkit.Authenticated(), kit.EndOtherSessionsHandler())
 
+	accounts.Mount(mux)
+
 	document, err := apidocs.Document(slices.Sorted(maps.Keys(roleTable())), cfg.generateHash)
 	if err != nil {
 		return nil, err
@@ -152,14 +161,15 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	return s, apidocs.Register(mux, document, cfg.redocFile)
 }
 
-// run deletes what has expired and writes the audit log, until ctx ends. The error tells how
-// many entries of the log were left unwritten, or lost because too many waited.
+// run deletes what has expired, sends mails and writes the audit log, until ctx ends. The error
+// tells how many entries of the log were left unwritten, or lost because too many waited.
 func (s *server) run(ctx context.Context) error {
-	var both sync.WaitGroup
+	var tasks sync.WaitGroup
 	var err error
-	both.Go(func() { _ = s.kit.Run(ctx) })
-	both.Go(func() { err = s.audit.Run(ctx) })
-	both.Wait()
+	tasks.Go(func() { _ = s.kit.Run(ctx) })
+	tasks.Go(func() { _ = s.account.Run(ctx) })
+	tasks.Go(func() { err = s.audit.Run(ctx) })
+	tasks.Wait()
 	if err == ctx.Err() { // nothing else is joined to it
 		err = nil
 	}

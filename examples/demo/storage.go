@@ -8,6 +8,8 @@ import (
 	"log/slog"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/account"
+	"github.com/authkit-go/authkit/account/accountsql"
 	"github.com/authkit-go/authkit/audit"
 	"github.com/authkit-go/authkit/audit/auditsql"
 	"github.com/authkit-go/authkit/redisstore"
@@ -29,6 +31,7 @@ type storage struct {
 	sessions authkit.SessionStore
 	audit    audit.Store    // nil: in memory
 	attempts throttle.Store // nil: in memory
+	outbox   account.Store  // nil: in memory
 	closers  []func() error
 }
 
@@ -75,15 +78,16 @@ func (s *storage) openSQL(ctx context.Context, address string, log *slog.Logger)
 	if err != nil {
 		return err
 	}
-	pending, err := store.Pending(ctx, auditsql.Migrations())
+	features := []sqlstore.Migrations{auditsql.Migrations(), accountsql.Migrations()}
+	pending, err := store.Pending(ctx, features...)
 	if err == nil {
-		err = store.Migrate(ctx, auditsql.Migrations())
+		err = store.Migrate(ctx, features...)
 	}
 	if err != nil {
 		return fmt.Errorf("-db: %w", err)
 	}
 	log.Info("the schema is up to date", "database", dialect.String(), "applied", len(pending))
-	s.users, s.sessions, s.audit = store, store, auditsql.New(store)
+	s.users, s.sessions, s.audit, s.outbox = store, store, auditsql.New(store), accountsql.New(store)
 	return nil
 }
 

@@ -14,17 +14,17 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// An account is a user as the world sees it: what authkit.User holds beyond it, such
+// A userView is a user as clients see it. What authkit.User holds beyond it, such
 // as the ID, stays inside.
-type account struct {
+type userView struct {
 	Email    string   `json:"email"`
 	FullName string   `json:"full_name"`
 	Roles    []string `json:"roles"`
 	Disabled bool     `json:"disabled"`
 }
 
-func accountOf(u authkit.User) account {
-	return account{Email: u.Email, FullName: u.FullName, Roles: append([]string{}, u.Roles...), Disabled: u.Disabled}
+func accountOf(u authkit.User) userView {
+	return userView{Email: u.Email, FullName: u.FullName, Roles: append([]string{}, u.Roles...), Disabled: u.Disabled}
 }
 
 // me answers with the account behind the token.
@@ -71,7 +71,7 @@ func (s *server) listUsers(w http.ResponseWriter, r *http.Request) {
 		authkit.ProblemFor(err).ServeHTTP(w, r)
 		return
 	}
-	accounts := make([]account, len(page))
+	accounts := make([]userView, len(page))
 	for i, user := range page {
 		accounts[i] = accountOf(user)
 	}

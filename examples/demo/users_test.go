@@ -24,7 +24,7 @@ func TestManyAccounts(t *testing.T) {
 	url := start(t, cfg)
 	a, err := send(url, call{method: "GET", path: "/admin/users", token: login(t, url, "admin@example.com", adminPassword)})
 	require.NoError(t, err)
-	var got []account
+	var got []userView
 	require.NoError(t, json.Unmarshal(a.body, &got))
 	require.Len(t, got, len(cfg.accounts))
 	for i, want := range cfg.accounts {

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+
+	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/account"
+	"github.com/authkit-go/authkit/smtpmail"
+)
+
+// accountPath is the path of the pages for sign-up, password resets and the rest.
+const accountPath = "/auth"
+
+// newAccounts returns the flows of accounts. Their mails go to the log, or to the server of
+// -smtp.
+func newAccounts(cfg config, kit *authkit.Kit, store *storage) (*account.Accounts, error) {
+	key, err := hkdf.Key(sha256.New, cfg.secret, nil, "demo: outbox", sha256.Size)
+	if err != nil {
+		return nil, err
+	}
+	mailer := cfg.mailer
+	switch {
+	case mailer != nil:
+	case cfg.smtp == "":
+		mailer = logMailer{cfg.log}
+	default:
+		server, err := smtpmail.ParseURL(cfg.smtp)
+		if err == nil {
+			mailer, err = smtpmail.New(server)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("-smtp: %w", err)
+		}
+	}
+	return account.New(kit, account.Config{
+		BaseURL:   cfg.baseURL + accountPath,
+		Key:       key,
+		Mailer:    mailer,
+		Store:     store.outbox,
+		Service:   "Backend Security Demo",
+		Roles:     []string{"user"},
+		CodeLogin: true,
+	})
+}
+
+// A logMailer prints mails to the log instead of sending them.
+type logMailer struct{ log *slog.Logger }
+
+func (m logMailer) Send(_ context.Context, mail account.Message) error {
+	m.log.Info("mail", "to", mail.To, "subject", mail.Subject, "text", mail.Text)
+	return nil
+}
+
+// baseURL returns the address of a server for links in mails. Without https, links lead to this
+// machine only: use -base-url behind a proxy.
+func baseURL(addr net.Addr, secure bool) string {
+	if secure {
+		return "https://" + addr.String()
+	}
+	at, err := netip.ParseAddrPort(addr.String())
+	switch {
+	case err != nil: // a Unix socket
+		return "http://localhost"
+	case !at.Addr().IsLoopback():
+		return fmt.Sprintf("http://localhost:%d", at.Port())
+	}
+	return "http://" + addr.String()
+}
