@@ -1,5 +1,5 @@
-// Package audit keeps a tamper-evident security log: logins, failures with their reasons,
-// denied requests, and changes to accounts with their actors.
+// Package audit keeps a tamper-evident security log: logins, failures with
+// their reasons, denied requests, and changes to accounts with their actors.
 //
 //	store, err := trail.Open("/var/lib/service/audit.jsonl")
 //	auditLog, err := audit.New(store, audit.Options{Key: key})
@@ -9,45 +9,50 @@
 //		...
 //	})
 //
-// Each [Entry] has a sequence number and a MAC that covers the entry and the MAC of the one
-// before it. Package trail finds entries that were altered, dropped, swapped or added. An
-// attacker who can write the store but does not have the key cannot make a valid chain.
+// Each [Entry] has a sequence number and a MAC that covers the entry and the
+// MAC of the one before it. Package trail finds entries that were altered,
+// dropped, swapped or added. An attacker who can write the store but does not
+// have the key cannot make a valid chain.
 //
-// A log writes to a [Store]: a file (package trail), a table (package auditsql), or a
-// [MemoryStore]. Several instances can write one table, in one chain: if another instance
-// was first, the log appends its entries behind it.
+// A log writes to a [Store]: a file (package trail), a table (package
+// auditsql), or a [MemoryStore]. Several instances can write one table, in one
+// chain: if another instance was first, the log appends its entries behind it.
 //
 // # Logins do not wait
 //
-// [Log.OnEvent] adds an entry to a queue in memory and returns. [Log.Run] writes the queue. A
-// store that blocks or fails delays no login. If the queue is full, the log drops events and
-// counts them, in [Stats] and in an entry of [KindLost].
+// [Log.OnEvent] adds an entry to a queue in memory and returns. [Log.Run]
+// writes the queue. A store that blocks or fails delays no login. If the queue
+// is full, the log drops events and counts them, in [Stats] and in an entry of
+// [KindLost].
 //
-// No client can fill the queue. Equal events of one actor and route within a second are one
-// entry with a Count. Events that cost no hash and change nothing, such as denied requests and
-// refused tokens, use at most half of the queue, as do kinds that package authkit does not
-// have. If no login may go unrecorded, [Log.FailClosed] refuses requests while the queue is nearly full. OnEvent
-// itself cannot refuse a request, since its events have happened.
+// No client can fill the queue. Equal events of one actor and route within a
+// second are one entry with a Count. Events that cost no hash and change
+// nothing, such as denied requests and refused tokens, use at most half of the
+// queue, as do kinds that package authkit does not have. If no login may go
+// unrecorded, [Log.FailClosed] refuses requests while the queue is nearly full.
+// OnEvent itself cannot refuse a request, since its events have happened.
 //
-// A program that is killed loses its queue: the events of the last 20 milliseconds, while
-// the store keeps up, and the counts of the last second. The log then has an entry of [KindStarted] without a [KindStopped]
-// before it.
+// A program that is killed loses its queue: the events of the last 20
+// milliseconds, while the store keeps up, and the counts of the last second.
+// The log then has an entry of [KindStarted] without a [KindStopped] before it.
 //
 // # What a chain proves
 //
-// A valid chain proves that this log wrote the entries, in this order, with none missing
-// before the last one. It does not prove that entries were not cut off at the end, or that
-// the log is not an older copy. To detect that, keep a [Head] where the attacker cannot
-// write, such as on a machine that receives [Options].Mirror. An attacker with the key, such
-// as one who has taken over the program, can write a false log, but not one that agrees with
-// an earlier head.
+// A valid chain proves that this log wrote the entries, in this order, with
+// none missing before the last one. It does not prove that entries were not cut
+// off at the end, or that the log is not an older copy. To detect that, keep a
+// [Head] where the attacker cannot write, such as on a machine that receives
+// [Options].Mirror. An attacker with the key, such as one who has taken over
+// the program, can write a false log, but not one that agrees with an earlier
+// head.
 //
 // # Erasing personal data
 //
-// The chain covers only salted hashes of the data that identifies a user or a client. After
-// [Log.Erase] has removed the data and its salt, the chain is still valid, and no search
-// through all addresses recovers the data. An attacker who can write the store can erase,
-// too. The log counts what it erased itself, and a verification reports the difference.
+// The chain covers only salted hashes of the data that identifies a user or a
+// client. After [Log.Erase] has removed the data and its salt, the chain is
+// still valid, and no search through all addresses recovers the data. An
+// attacker who can write the store can erase, too. The log counts what it
+// erased itself, and a verification reports the difference.
 package audit
 
 import (
@@ -65,38 +70,39 @@ import (
 )
 
 const (
-	defaultQueue = 8192
-	maxQueue     = 1 << 20
-	maxAppend    = 500              // entries in a call to a store
-	storeTimeout = 5 * time.Second  // of an append, with what it takes to make it
-	drainTimeout = 10 * time.Second // of what is left when Run ends
-	maxBackoff   = 5 * time.Second
-	gather       = 20 * time.Millisecond // between writes, so that one fsync covers many entries
+	defaultQueue  = 8192
+	maxQueue      = 1 << 20
+	maxAppend     = 500              // entries per call to a store
+	storeTimeout  = 5 * time.Second  // for one append, including the preparation
+	drainTimeout  = 10 * time.Second // for the remaining entries when Run ends
+	maxBackoff    = 5 * time.Second
+	flushInterval = 20 * time.Millisecond // the pause between writes, so that one fsync covers many entries
 )
 
 // Options configure a [Log].
 type Options struct {
-	// Key authenticates the chain: 32 random bytes or more, which nothing else uses. Keep it
-	// where a party that can write the store cannot read it. It is required. A new key needs
-	// a new, empty store.
+	// Key authenticates the chain: 32 random bytes or more, which nothing else
+	// uses. Keep it where a party that can write the store cannot read it. It
+	// is required. A new key needs a new, empty store.
 	Key []byte
 
-	// Queue is the maximum number of entries that wait to be written, each of at most a
-	// kilobyte. If zero, it is 8,192. The least is 16.
+	// Queue is the maximum number of entries that wait to be written, each of
+	// at most a kilobyte. If zero, it is 8,192. The minimum is 16.
 	Queue int
 
-	// Mirror, if not nil, logs every entry that was written: its kind, and as "entry" its
-	// JSON, which is a line of package trail. The level is Warn if the outcome is Failure, and
-	// Info otherwise. Erasing does not reach it.
+	// Mirror, if not nil, logs every entry that was written. The message is its
+	// kind, and the attribute "entry" is its JSON, a line of package trail. The
+	// level is Warn if the outcome is Failure, and Info otherwise. Erasing does
+	// not change it.
 	Mirror *slog.Logger
 
-	// Logger logs when the store fails, and when it works again. If nil, it is
+	// Logger logs failures of the store and its recovery. If nil, it is
 	// slog.Default().
 	Logger *slog.Logger
 }
 
-// Format implements fmt.Formatter. It prints a fixed text for every verb, so that logging
-// the options does not reveal the key.
+// Format implements fmt.Formatter. It prints a fixed text for every verb, so
+// that logging the options does not reveal the key.
 func (Options) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("audit.Options{[redacted]}")) }
 
 // Stats are the counts of a log.
@@ -113,30 +119,31 @@ type Log struct {
 	limit  int
 	mirror *slog.Logger
 	logger *slog.Logger
-	wake   chan struct{} // has an element when something waits
+	wake   chan struct{} // has an element if entries wait
 
 	mu       sync.Mutex // held for moments only
 	waiting  []Entry
-	queue    uint64 // the number of times that waiting was taken
+	queue    uint64 // how often flush has taken waiting
 	lost     uint64 // since the last KindLost
-	stats    Stats  // but for Waiting
+	stats    Stats  // all fields except Waiting
 	unsure   int    // entries in batch
 	seed     maphash.Seed
 	tallies  map[uint64]*tally
-	tallied  []*tally // those in tallies, by their ends
+	tallied  []*tally // the values of tallies, by their ends
 	counting int      // tallies that have counted events without an entry
 
-	writing chan struct{} // a mutex that can be waited for as long as a context; it guards:
+	writing chan struct{} // a mutex with a context; it guards the fields below
 	chain   *Chain
 	head    Head
-	ready   bool    // head was read
-	taken   []Entry // what was waiting; its memory is used again
-	batch   []Entry // the end of taken that is not known to be written
-	linked  int     // the number of entries in batch that are in the chain
+	ready   bool    // whether head was read
+	spare   []Entry // the memory of an earlier batch, for reuse
+	batch   []Entry // entries that are not known to be written
+	chained int     // the number of entries in batch that are in the chain
 }
 
-// New returns a Log that continues at the end of the store, or an error that joins all
-// problems of the arguments. It neither reads nor writes; [Log.Run] does.
+// New returns a Log that continues at the end of the store, or an error that
+// joins all problems of the arguments. It does not use the store; [Log.Run]
+// does.
 func New(store Store, opts Options) (*Log, error) {
 	var errs []error
 	if store == nil {
@@ -162,17 +169,18 @@ func New(store Store, opts Options) (*Log, error) {
 // OnEvent adds an event to the log. It returns at once. Use it as one of
 // [authkit.Config].OnEvent.
 //
-// The actor is [authkit.Event].ActorID. If the event names none, it is the principal of ctx
-// or the user who logged in. The client is that of [authkit.ClientFrom].
+// The actor is [authkit.Event].ActorID. If the event names none, it is the
+// principal of ctx or the user who logged in. The client is that of
+// [authkit.ClientFrom].
 func (l *Log) OnEvent(ctx context.Context, e authkit.Event) {
 	limit := l.limit
-	if floods(e) {
+	if usesHalfQueue(e) {
 		limit /= 2
 	}
 	l.addEvent(newEntry(ctx, e), limit)
 }
 
-// add adds an entry about the log itself to the queue, however long that is.
+// add adds an entry about the log itself to the queue, even if it is full.
 func (l *Log) add(e Entry) {
 	l.mu.Lock()
 	l.waiting = append(l.waiting, e)
@@ -188,9 +196,10 @@ func (l *Log) wakeUp() {
 	}
 }
 
-// FailClosed is middleware that answers 503 while the queue is three quarters full. The
-// queue fills if the store fails or is too slow, or if [Log.Run] does not run. Use it around
-// handlers whose events must be recorded, such as the token endpoint.
+// FailClosed is middleware that answers 503 while the queue is three quarters
+// full. The queue fills if the store fails or is too slow, or if [Log.Run] does
+// not run. Use it around handlers whose events must be recorded, such as the
+// token endpoint.
 func (l *Log) FailClosed(next http.Handler) http.Handler {
 	refused := authkit.ProblemFor(authkit.ErrUnavailable)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -218,10 +227,10 @@ func (l *Log) unwritten() int {
 	return len(l.waiting) + l.unsure
 }
 
-// Run writes the queue until ctx is done, and then the rest of it, for at most 10 seconds. It
-// returns the error of ctx, joined with another one that counts the entries that were left
-// unwritten, if there are any. If the
-// store fails, Run tries again, in the end every 5 seconds. Call it once.
+// Run writes the queue until ctx is done, and then the rest of it, for at most
+// 10 seconds. It returns the error of ctx, joined with another one that counts
+// the entries that were left unwritten, if there are any. If the store fails,
+// Run tries again, in the end every 5 seconds. Call it once.
 func (l *Log) Run(ctx context.Context) error {
 	done := make(chan error, 1)
 	l.add(Entry{Time: now(), Kind: KindStarted, Outcome: Success})
@@ -246,7 +255,7 @@ func (l *Log) run(ctx context.Context) error {
 		case <-l.wake:
 			if l.flush(ctx, false) == nil {
 				backoff = 0
-				pause(ctx, gather)
+				pause(ctx, flushInterval)
 				continue
 			}
 			backoff = min(max(2*backoff, 50*time.Millisecond), maxBackoff)
@@ -277,9 +286,9 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// Erase removes the personal data of a user from all entries that were written until now; see
-// [Entry.Erase]. It adds an entry of [KindErased] with the actor, which does not name the
-// user. After an error, call it again.
+// Erase removes the personal data of a user from all entries that were written
+// until now; see [Entry.Erase]. It adds an entry of [KindErased] with the
+// actor, which does not name the user. After an error, call it again.
 func (l *Log) Erase(ctx context.Context, userID string) error {
 	if err := l.Flush(ctx); err != nil {
 		return err

@@ -14,11 +14,11 @@ import (
 
 const saltLen = 16
 
-// A Head says how far a log has come. Whoever has kept it can tell that nothing up to it was
-// altered, or cut off, since. Its text is the sequence number, a colon, and the MAC in
-// base64url.
+// A Head identifies the end of a log at some time. A verification against an
+// earlier head detects that an entry up to it was altered or cut off. Its text
+// is the sequence number, a colon, and the MAC in base64url.
 type Head struct {
-	Seq uint64   // of the last entry; 0: there is none
+	Seq uint64   // of the last entry; 0 if there is none
 	MAC [32]byte // of the last entry
 }
 
@@ -27,10 +27,11 @@ func (h Head) String() string {
 	return strconv.FormatUint(h.Seq, 10) + ":" + base64.RawURLEncoding.EncodeToString(h.MAC[:])
 }
 
-// MarshalText returns what String does.
+// MarshalText implements encoding.TextMarshaler. It returns the text of String.
 func (h Head) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
 
-// UnmarshalText reads what String returns.
+// UnmarshalText implements encoding.TextUnmarshaler. It parses the text of
+// String.
 func (h *Head) UnmarshalText(text []byte) error {
 	seq, mac, _ := strings.Cut(string(text), ":")
 	n, err := strconv.ParseUint(seq, 10, 64)
@@ -42,8 +43,8 @@ func (h *Head) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// A Chain computes the MACs of entries. Most programs should use a [Log], and package trail.
-// It is not safe for concurrent use.
+// A Chain computes the MACs of entries. Most programs should use a [Log] and
+// package trail instead. It is not safe for concurrent use.
 type Chain struct {
 	mac hash.Hash
 	buf []byte
@@ -52,7 +53,8 @@ type Chain struct {
 // NewChain returns the Chain of [Options].Key.
 func NewChain(key []byte) *Chain { return &Chain{mac: hmac.New(sha256.New, key)} }
 
-// Link makes entries those that follow a head: it sets Seq, the salts, the hashes and MAC.
+// Link appends entries to the chain behind a head. It sets their Seq, salts,
+// hashes and MAC.
 func (c *Chain) Link(h Head, entries []Entry) {
 	salts := make([]byte, 2*saltLen*len(entries))
 	_, _ = rand.Read(salts) // never fails
@@ -66,12 +68,12 @@ func (c *Chain) Link(h Head, entries []Entry) {
 	}
 }
 
-// Follows reports whether an entry is the one that was written behind a head, of which only
-// the MAC matters.
+// Follows reports whether an entry was written directly behind a head. It uses
+// only the MAC of the head.
 func (c *Chain) Follows(h Head, e *Entry) bool { return hmac.Equal(c.sum(h, e), e.MAC) }
 
-// Personal reports whether the personal data of an entry are those that it was written with,
-// or erased, and how many of the two parts are.
+// Personal reports whether each part of the personal data of an entry is
+// unchanged or erased, and how many of the two parts are erased.
 func (c *Chain) Personal(e *Entry) (erased int, ok bool) {
 	ok = true
 	if len(e.ClientSalt) == 0 {
@@ -114,7 +116,8 @@ func (c *Chain) digest(texts ...string) []byte {
 	return sum[:]
 }
 
-// appendTexts appends texts with their lengths, so that no two lists are written alike.
+// appendTexts appends texts with their lengths, so that different lists have
+// different encodings.
 func appendTexts(b []byte, texts ...string) []byte {
 	for _, s := range texts {
 		b = binary.BigEndian.AppendUint32(b, uint32(len(s)))

@@ -9,7 +9,8 @@ import (
 	"github.com/authkit-go/authkit/internal/printable"
 )
 
-// The kinds of entries about the log itself, beside those of [authkit.EventKind].
+// The kinds of entries about the log itself, in addition to those of
+// [authkit.EventKind].
 const (
 	KindStarted authkit.EventKind = "audit_started" // Run began; without a KindStopped before it, the program was killed
 	KindStopped authkit.EventKind = "audit_stopped" // Run ended in order
@@ -20,27 +21,29 @@ const (
 // The outcomes of entries.
 const (
 	Success = "success"
-	Failure = "failure" // it was refused, or something failed; see Reason
+	Failure = "failure" // refused or failed; see Reason
 )
 
-// An Entry is one line of the log: an event with its actor, its account, its client and its
-// outcome. It holds no password, token or hash of one, no name that a client sent, and no
-// text of an error. Texts are printable UTF-8 of bounded length.
+// An Entry is one line of the log: an event with its actor, its account, its
+// client and its outcome. It holds no password, token or hash of one, no name
+// that a client sent, and no error text. Texts are printable UTF-8 of bounded
+// length.
 //
-// Events are equal if they differ in the time, the agent, the request or the end of an IPv6
-// address only. An entry with a Count has these from the first of its events.
+// Events are equal if they differ only in the time, the agent, the request or
+// the end of an IPv6 address. An entry with a Count has these from the first of
+// its events.
 //
-// Two parts of an entry are personal data: the client (ActorID to RequestID), and TargetID.
-// The chain covers only a salted hash of each, so that they can be erased; see
-// [Entry.Erase].
+// Two parts of an entry are personal data: the client (ActorID to RequestID),
+// and TargetID. The chain covers only a salted hash of each, so that they can
+// be erased; see [Entry.Erase].
 type Entry struct {
 	Seq     uint64            `json:"seq"`  // from 1, without gaps
 	Time    time.Time         `json:"time"` // UTC, in microseconds
 	Kind    authkit.EventKind `json:"kind"`
 	Outcome string            `json:"outcome"`
 	Reason  authkit.Reason    `json:"reason,omitempty"` // for operators; empty on success
-	Route   string            `json:"route,omitempty"`  // of a denied request: the pattern
-	Count   uint64            `json:"count,omitempty"`  // of equal events within a second, if several; also of KindLost and KindErased
+	Route   string            `json:"route,omitempty"`  // the pattern, for a denied request
+	Count   uint64            `json:"count,omitempty"`  // of equal events within a second, if more than one; also used by KindLost and KindErased
 
 	// ActorID is the actor: a user ID, or "service:" or "system:" and a name; see
 	// [authkit.Event]. It is empty if the client has not proved who it is.
@@ -52,17 +55,17 @@ type Entry struct {
 	ClientSalt []byte `json:"client_salt,omitempty"` // 16 bytes; empty once the client is erased
 	ClientHash []byte `json:"client_hash"`           // SHA-256
 
-	TargetID   string `json:"target_id,omitempty"`   // the account that the event is about, if one is known
+	TargetID   string `json:"target_id,omitempty"`   // the account that the event concerns, if known
 	TargetSalt []byte `json:"target_salt,omitempty"` // 16 bytes; empty once the target is erased
 	TargetHash []byte `json:"target_hash"`           // SHA-256
 
-	MAC []byte `json:"mac"` // HMAC-SHA-256 of all but the personal data, and of the MAC before
+	MAC []byte `json:"mac"` // HMAC-SHA-256 of all but the personal data, and of the previous MAC
 }
 
-// Erase removes the personal data of a user from the entry, and returns the number of parts
-// that it removed. It removes the target if that is the user. It removes the client if the
-// actor is the user, or if the actor is unknown and the target is the user. The chain stays
-// whole.
+// Erase removes the personal data of a user from the entry, and returns the
+// number of parts that it removed. It removes the target if that is the user.
+// It removes the client if the actor is the user, or if the actor is unknown
+// and the target is the user. The chain stays valid.
 func (e *Entry) Erase(userID string) (parts int) {
 	if userID == "" {
 		return 0
@@ -85,7 +88,7 @@ func (e *Entry) Head() Head {
 	return h
 }
 
-// clone returns an entry that shares no memory.
+// clone returns a deep copy.
 func (e *Entry) clone() Entry {
 	c := *e
 	for _, b := range []*[]byte{&c.ClientSalt, &c.ClientHash, &c.TargetSalt, &c.TargetHash, &c.MAC} {
@@ -98,20 +101,20 @@ func (e *Entry) clone() Entry {
 type actor int
 
 const (
-	caller actor = iota // the principal of the request, if there is one
-	self                // the user of the event
-	nobody              // a client that has not proved who it is
+	caller       actor = iota // the principal of the request, if there is one
+	loggedInUser              // the user of the event
+	unknown                   // a client without verified identity
 )
 
-// actorOf returns the actor of a kind of event. It reports false for a kind that package
-// authkit does not have.
+// actorOf returns the actor of a kind of event. It reports false for a kind
+// that package authkit does not have.
 func actorOf(kind authkit.EventKind) (a actor, known bool) {
 	switch kind {
 	case authkit.EventLoginSuccess, authkit.EventSessionRenewed, authkit.EventPasswordRehash, authkit.EventAccessDenied:
-		return self, true
+		return loggedInUser, true
 	case authkit.EventLoginFailure, authkit.EventLoginChallenge, authkit.EventLoginThrottled, authkit.EventRateLimited,
 		authkit.EventRefreshFailure, authkit.EventTokenReuse, authkit.EventTokenRefused, authkit.EventStoreFailure, authkit.EventMailFailure:
-		return nobody, true
+		return unknown, true
 	case authkit.EventLogout, authkit.EventPasswordCheck, authkit.EventPasswordChange, authkit.EventUserCreated,
 		authkit.EventUserUpdated, authkit.EventRolesChanged, authkit.EventUserLocked, authkit.EventUserUnlocked,
 		authkit.EventUserDisabled, authkit.EventUserEnabled, authkit.EventUserDeleted:
@@ -120,14 +123,15 @@ func actorOf(kind authkit.EventKind) (a actor, known bool) {
 	return caller, false
 }
 
-// actorID returns the [Entry].ActorID of an event. A Kit names the actor, unless that is the
-// user of the event or unknown. Events of other parts, such as a throttle, name none.
+// actorID returns the [Entry].ActorID of an event. A Kit names the actor,
+// unless that is the user of the event or unknown. Events of other parts, such
+// as a throttle, name none.
 func actorID(ctx context.Context, e authkit.Event) string {
 	if e.ActorID != "" {
 		return e.ActorID
 	}
 	switch a, _ := actorOf(e.Kind); a {
-	case self:
+	case loggedInUser:
 		return e.UserID
 	case caller:
 		p, _ := authkit.PrincipalFrom(ctx)
@@ -159,5 +163,5 @@ func newEntry(ctx context.Context, ev authkit.Event) Entry {
 	return e
 }
 
-// now is the time as an entry keeps it.
+// now returns the time with the precision of an entry.
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }

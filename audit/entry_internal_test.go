@@ -59,7 +59,7 @@ func TestEveryEventKind(t *testing.T) {
 		require.Equal(t, kind, e.Kind)
 		require.Equal(t, "u1", e.TargetID)
 		want := ""
-		if a == self {
+		if a == loggedInUser {
 			want = "u1"
 		}
 		require.Equal(t, want, e.ActorID, name)
@@ -132,7 +132,7 @@ func TestFloods(t *testing.T) {
 		{authkit.EventRolesChanged, "", false},
 		{authkit.EventUserDisabled, "", false},
 	} {
-		require.Equal(t, c.floods, floods(authkit.Event{Kind: c.kind, Reason: c.reason}), "%s %s", c.kind, c.reason)
+		require.Equal(t, c.floods, usesHalfQueue(authkit.Event{Kind: c.kind, Reason: c.reason}), "%s %s", c.kind, c.reason)
 	}
 }
 

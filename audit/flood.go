@@ -12,9 +12,10 @@ import (
 // tallyTime is the time within which equal events become one entry.
 const tallyTime = time.Second
 
-// isHighVolume reports whether clients can cause events of a kind in any number, at no cost.
-// Such events use at most half of the queue. The other kinds cost a hash or change
-// something. It reports false for a kind that package authkit does not have.
+// isHighVolume reports whether clients can cause events of a kind in any number
+// without cost. Such events use at most half of the queue. The other kinds cost
+// a hash or change data. known is false for a kind that package authkit does
+// not have.
 func isHighVolume(kind authkit.EventKind) (high, known bool) {
 	switch kind {
 	case authkit.EventLoginThrottled, authkit.EventRateLimited, authkit.EventTokenRefused, authkit.EventAccessDenied,
@@ -29,8 +30,8 @@ func isHighVolume(kind authkit.EventKind) (high, known bool) {
 	return true, false
 }
 
-// costsHash reports whether a failure with a reason has cost a hash, or one of the few
-// responses that follow one.
+// costsHash reports whether a failure with this reason required a hash, or can
+// only follow one.
 func costsHash(r authkit.Reason) bool {
 	switch r {
 	case authkit.ReasonUnknownUser, authkit.ReasonWrongPassword, authkit.ReasonNoPassword, authkit.ReasonUnreadableHash,
@@ -40,16 +41,17 @@ func costsHash(r authkit.Reason) bool {
 	return false
 }
 
-// floods reports whether an event uses the half of the queue that any client can fill.
-func floods(e authkit.Event) bool {
+// usesHalfQueue reports whether an event may use only the half of the queue
+// that any client can fill.
+func usesHalfQueue(e authkit.Event) bool {
 	high, _ := isHighVolume(e.Kind)
 	attempt := e.Kind == authkit.EventLoginFailure || e.Kind == authkit.EventPasswordCheck
 	return high || attempt && e.Reason != "" && !costsHash(e.Reason)
 }
 
-// tallyHash returns a hash of the parts of an entry that equal events share. A log compares no
-// more than this: with 64 bits under a random seed, unequal events with one hash are too rare
-// to matter.
+// tallyHash returns a hash of the parts that equal events share. A log compares
+// only the hashes: with 64 bits under a random seed, collisions are too rare to
+// matter.
 func (l *Log) tallyHash(e *Entry) uint64 {
 	var h maphash.Hash
 	h.SetSeed(l.seed)
@@ -57,7 +59,7 @@ func (l *Log) tallyHash(e *Entry) uint64 {
 		_, _ = h.WriteString(part) // never fails
 		_ = h.WriteByte(0)
 	}
-	if strings.Contains(e.Address, ":") { // the only ones that are worth a parse
+	if strings.Contains(e.Address, ":") { // only IPv6 addresses need parsing
 		if addr, err := netip.ParseAddr(e.Address); err == nil && !addr.Is4In6() {
 			network := addr.As16()
 			_, _ = h.Write(network[:8])
@@ -72,16 +74,17 @@ func (l *Log) tallyHash(e *Entry) uint64 {
 type tally struct {
 	hash  uint64
 	ends  int64 // in microseconds since 1970
-	limit int   // of the queue, for such events
+	limit int   // the part of the queue that such events may use
 
-	// The first event has an entry. While it is in the queue, it counts the others.
-	queue uint64 // the queue that it is in, if that is the current one
+	// The first event has an entry. While it is in the queue, it counts the
+	// others.
+	queue uint64 // the queue of the first entry; it is still there if this is Log.queue
 	at    int    // its index there
-	entry *Entry // of the events since, if there are any; its Count is their number
+	entry *Entry // of later events, if any; its Count is their number
 }
 
-// addEvent adds an event to the queue, if the queue has fewer than limit, or to the count of
-// equal ones.
+// addEvent adds an event to the queue if the queue has fewer than limit
+// entries, or to the count of equal events.
 func (l *Log) addEvent(e Entry, limit int) {
 	l.mu.Lock()
 	l.endTallies(e.Time)
@@ -95,7 +98,7 @@ func (l *Log) addEvent(e Entry, limit int) {
 		first := &l.waiting[t.at]
 		first.Count = max(first.Count, 1) + 1
 	case t.entry == nil:
-		first := e // so that other events are not moved to the heap
+		first := e // a copy, so that e stays on the stack in the other cases
 		first.Count = 1
 		t.entry = &first
 		l.counting++
@@ -117,14 +120,15 @@ func (l *Log) push(e Entry, limit int) bool {
 	return true
 }
 
-// begin begins the time of a tally, whose first entry is the last one of the queue.
+// begin starts a tally whose first entry is the last of the queue.
 func (l *Log) begin(t *tally, now time.Time) {
 	t.ends, t.queue, t.at = now.Add(tallyTime).UnixMicro(), l.queue, len(l.waiting)-1
 	l.tallies[t.hash] = t
 	l.tallied = append(l.tallied, t)
 }
 
-// pushTally adds the entry of the events that a tally has counted to the queue.
+// pushTally adds the events that a tally has counted to the queue, as one
+// entry.
 func (l *Log) pushTally(t *tally) bool {
 	e := *t.entry
 	t.entry = nil
@@ -135,7 +139,8 @@ func (l *Log) pushTally(t *tally) bool {
 	return l.push(e, t.limit)
 }
 
-// endTallies ends the tallies whose time is over. If there were events, another one begins.
+// endTallies ends the tallies whose time is over. A tally that has counted
+// events starts again with their entry.
 func (l *Log) endTallies(now time.Time) {
 	over := 0
 	for over < len(l.tallied) && l.tallied[over].ends <= now.UnixMicro() {
@@ -154,7 +159,7 @@ func (l *Log) endTallies(now time.Time) {
 	}
 }
 
-// pushTallies adds the entries of all events that were counted to the queue.
+// pushTallies adds the counted events of all tallies to the queue.
 func (l *Log) pushTallies() {
 	for _, t := range l.tallied {
 		if t.entry != nil {
@@ -163,7 +168,8 @@ func (l *Log) pushTallies() {
 	}
 }
 
-// tallying returns a channel that is ready when counted events may be due, or nil.
+// tallying returns a channel that is ready when counted events may be due. It
+// is nil if there are none.
 func (l *Log) tallying() <-chan time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -10,15 +10,15 @@ import (
 
 const defaultPage, maxPage = 100, 1000
 
-// Handler returns a handler that shows the log, newest entries first, on GET. It belongs
-// behind a guard:
+// Handler returns a handler that lists the log on GET, newest entries first. It
+// must be behind a guard:
 //
 //	mux.Handle("GET /admin/audit", authkit.Roles("admin"), auditLog.Handler())
 //
-// The answer is a JSON object with a member "entries", an array of [Entry]. If there are
-// more, a member "before" has what to ask for next. The query has limit (1 to 1,000, 100 by
-// default), before (a sequence number), and user (the ID of an actor or target); each is
-// optional.
+// The response is a JSON object with a member "entries", an array of [Entry].
+// If there are more, its member "before" is the value of that parameter for the
+// next page. The query parameters are optional: limit (1 to 1,000, by default
+// 100), before (a sequence number), and user (the ID of an actor or target).
 func (l *Log) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -39,7 +39,7 @@ func (l *Log) Handler() http.Handler {
 			authkit.NewProblem(http.StatusBadRequest, "limit is a number from 1 to 1000, before a number").ServeHTTP(w, r)
 			return
 		}
-		q.Limit++ // to see whether there are more
+		q.Limit++ // one more, to detect a next page
 		entries, err := l.store.AuditEntries(r.Context(), q)
 		if err != nil {
 			authkit.ProblemFor(authkit.ErrUnavailable).ServeHTTP(w, r)
@@ -48,7 +48,7 @@ func (l *Log) Handler() http.Handler {
 		page := struct {
 			Entries []Entry `json:"entries"`
 			Before  uint64  `json:"before,omitempty"`
-		}{Entries: append([]Entry{}, entries...)} // an array, even if there is none
+		}{Entries: append([]Entry{}, entries...)} // not null, even if there are no entries
 		if len(entries) == q.Limit {
 			page.Entries = entries[:q.Limit-1]
 			page.Before = entries[q.Limit-2].Seq
@@ -57,6 +57,6 @@ func (l *Log) Handler() http.Handler {
 		h.Set("Content-Type", "application/json")
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
-		_ = json.NewEncoder(w).Encode(page) // a client that is gone cannot be told
+		_ = json.NewEncoder(w).Encode(page) // an error means that the client is gone
 	})
 }

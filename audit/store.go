@@ -7,47 +7,50 @@ import (
 	"sync"
 )
 
-// ErrConflict is returned by [Store].AppendAudit where a sequence number is taken.
+// ErrConflict is returned by [Store].AppendAudit if a sequence number is taken.
 var ErrConflict = errors.New("audit: the sequence number is taken")
 
-// A Query selects entries. The zero Query selects nothing: Limit is to be set.
+// A Query selects entries. The zero Query selects none, because its Limit is
+// zero.
 type Query struct {
 	After  uint64 // only entries with a greater Seq
 	Before uint64 // only entries with a smaller Seq; zero means all
 	UserID string // only entries with this actor or target; empty means all
-	Newest bool   // the newest first; otherwise the oldest
-	Limit  int    // how many at most; none, if it is not positive
+	Newest bool   // newest first; otherwise oldest first
+	Limit  int    // the maximum number of entries; if not positive, none
 }
 
-// Matches reports whether an entry is one that is asked for.
+// Matches reports whether a query selects an entry, apart from the limit.
 func (q *Query) Matches(e *Entry) bool {
 	return e.Seq > q.After && (q.Before == 0 || e.Seq < q.Before) && (q.UserID == "" || e.ActorID == q.UserID || e.TargetID == q.UserID)
 }
 
-// A Store keeps the entries of one log. Whoever writes one proves it with
+// A Store keeps the entries of one log. Test an implementation with
 // storetest.TestAuditStore.
 //
-// Every method is safe for concurrent use, by several instances too, and its effect is
-// visible to every later call. Texts are compared byte by byte. Memory is not shared. Entries
-// come back as they were stored, times in UTC to the microsecond; an empty salt may come back
-// as nil. A cancelled context ends a call without an effect or with the whole effect. There
-// is no way to change an entry, or to delete one.
+// Every method is safe for concurrent use, also by several instances, and its
+// effect is visible to every later call. Texts are compared byte by byte.
+// Callers and the store share no memory. Entries are returned as they were
+// stored, with times in UTC to the microsecond; an empty salt may be returned
+// as nil. A call whose context is cancelled has no effect or its whole effect.
+// A store cannot change or delete entries, except by EraseAudit.
 type Store interface {
-	// AppendAudit stores entries, whose Seq are one apart and rising, all or none. The
-	// error is ErrConflict, and nothing is stored, if an entry is there with a Seq that is
-	// the same as one of theirs, or, as a store likes, greater. A Seq that leaves a gap is
-	// none. What was stored survives a crash.
+	// AppendAudit stores all entries or none. Their Seq rise by one. If an
+	// entry with one of these Seq exists, it stores nothing and returns
+	// ErrConflict. A store may also do so if a greater Seq exists. A gap before
+	// the first Seq is no conflict. Stored entries survive a crash.
 	AppendAudit(ctx context.Context, entries []Entry) error
 
 	// AuditEntries returns the entries that a query selects, in order of Seq.
 	AuditEntries(ctx context.Context, q Query) ([]Entry, error)
 
-	// EraseAudit does [Entry.Erase] to all entries, in one change, and returns the sum of
-	// what that returns. An empty ID is nobody's.
+	// EraseAudit calls [Entry.Erase] on all entries, in one change, and returns
+	// the sum of the results. An empty ID matches no entry.
 	EraseAudit(ctx context.Context, userID string) (parts int, err error)
 }
 
-// All yields all entries of a store, the oldest first, for trail.Verify. An error ends it.
+// All yields all entries of a store, the oldest first, for trail.Verify. It
+// stops after an error.
 func All(ctx context.Context, s Store) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		const pageSize = 1000
@@ -70,15 +73,16 @@ func All(ctx context.Context, s Store) iter.Seq2[Entry, error] {
 	}
 }
 
-// A MemoryStore is a [Store] in memory, which keeps the newest entries only. It is for tests,
-// demonstrations, and logs that are kept by [Options].Mirror.
+// A MemoryStore is a [Store] in memory, which keeps only the newest entries. It
+// is for tests, demonstrations, and logs that [Options].Mirror keeps.
 type MemoryStore struct {
 	mu      sync.RWMutex
 	limit   int
 	entries []Entry // in order of Seq
 }
 
-// NewMemoryStore returns a MemoryStore that keeps so many entries; zero or less means 10,000.
+// NewMemoryStore returns a MemoryStore that keeps limit entries. If limit is
+// zero or negative, it keeps 10,000.
 func NewMemoryStore(limit int) *MemoryStore {
 	if limit <= 0 {
 		limit = 10_000
@@ -99,7 +103,7 @@ func (m *MemoryStore) AppendAudit(ctx context.Context, entries []Entry) error {
 	for i := range entries {
 		m.entries = append(m.entries, entries[i].clone())
 	}
-	m.entries = m.entries[max(0, len(m.entries)-m.limit):] // the next growth leaves the rest behind
+	m.entries = m.entries[max(0, len(m.entries)-m.limit):] // the next append that grows the slice drops the old ones
 	return nil
 }
 

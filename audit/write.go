@@ -10,13 +10,13 @@ import (
 	"log/slog"
 )
 
-// Flush writes the events that OnEvent was called with until now, whether Run runs or not.
-// The error is that of the store or the context. The entries that were not written then wait
-// on.
+// Flush writes the events that OnEvent has received so far, even if Run does
+// not run. The error is that of the store or the context. After an error, the
+// unwritten entries stay in the queue.
 func (l *Log) Flush(ctx context.Context) error { return l.flush(ctx, true) }
 
-// flush writes the queue. It also writes the events that are being counted if all is true, or
-// if their time is over.
+// flush writes the queue. If all is true, it also writes the events that are
+// still being counted. Otherwise it does so if their time is over.
 func (l *Log) flush(ctx context.Context, all bool) error {
 	select {
 	case l.writing <- struct{}{}:
@@ -25,18 +25,18 @@ func (l *Log) flush(ctx context.Context, all bool) error {
 		return ctx.Err()
 	}
 	var err error
-	for range 2 { // what was left of the time before, and what waits
+	for range 2 { // first the rest of an earlier batch, then the queue
 		if err == nil && (len(l.batch) > 0 || l.take(all)) {
 			err = l.write(ctx)
-			l.note(ctx, err)
+			l.setStatus(ctx, err)
 		}
 	}
 	return err
 }
 
-// take makes what waits the batch.
+// take moves the queue to the batch. It reports whether there are entries.
 func (l *Log) take(all bool) bool {
-	clear(l.taken)
+	clear(l.spare)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.endTallies(now())
@@ -44,19 +44,20 @@ func (l *Log) take(all bool) bool {
 		l.pushTallies()
 	}
 	l.queue++
-	l.batch, l.waiting, l.linked = l.waiting, l.taken[:0], 0
+	l.batch, l.waiting, l.chained = l.waiting, l.spare[:0], 0
 	if l.lost > 0 {
 		l.batch = append(l.batch, Entry{Time: now(), Kind: KindLost, Outcome: Failure, Count: l.lost})
 		l.lost = 0
 	}
-	l.taken, l.unsure = l.batch, len(l.batch)
+	l.spare, l.unsure = l.batch, len(l.batch)
 	return len(l.batch) > 0
 }
 
-// note keeps what the store last said, and tells the logger when that changes.
-func (l *Log) note(ctx context.Context, err error) {
+// setStatus stores the result of a write, and logs if the store starts or stops
+// failing.
+func (l *Log) setStatus(ctx context.Context, err error) {
 	if err != nil && ctx.Err() != nil {
-		return // it was told to stop
+		return // the caller has stopped the log
 	}
 	l.mu.Lock()
 	before, lost := l.stats.Err, l.stats.Lost
@@ -71,11 +72,11 @@ func (l *Log) note(ctx context.Context, err error) {
 	}
 }
 
-// write writes the batch. What of it was not written stays there.
+// write writes the batch. After an error, the unwritten entries stay in it.
 func (l *Log) write(ctx context.Context) error {
 	for conflicts := 0; len(l.batch) > 0; {
 		err := l.append(ctx)
-		if errors.Is(err, ErrConflict) && conflicts < 100 { // one of the others got on
+		if errors.Is(err, ErrConflict) && conflicts < 100 { // another instance was first
 			conflicts++
 		} else if err != nil {
 			return fmt.Errorf("audit: store: %w", err)
@@ -84,7 +85,7 @@ func (l *Log) write(ctx context.Context) error {
 	return nil
 }
 
-// append tries to write the front of the batch.
+// append tries to write the entries at the front of the batch.
 func (l *Log) append(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
@@ -94,43 +95,44 @@ func (l *Log) append(ctx context.Context) error {
 		}
 		l.ready = true
 	}
-	if l.linked == 0 {
-		l.linked = min(len(l.batch), maxAppend)
-		l.chain.Link(l.head, l.batch[:l.linked])
+	if l.chained == 0 {
+		l.chained = min(len(l.batch), maxAppend)
+		l.chain.Link(l.head, l.batch[:l.chained])
 	}
-	err := l.store.AppendAudit(ctx, l.batch[:l.linked])
+	err := l.store.AppendAudit(ctx, l.batch[:l.chained])
 	if err == nil {
-		l.written(l.linked)
+		l.acknowledge(l.chained)
 		return nil
 	}
 	if !errors.Is(err, ErrConflict) {
 		return err
 	}
-	// Either a call that seemed to fail has written them, or another instance was first.
-	there, err2 := l.store.AuditEntries(ctx, Query{After: l.head.Seq, Limit: l.linked})
+	// Either an earlier call that returned an error has written them, or
+	// another instance was first.
+	there, err2 := l.store.AuditEntries(ctx, Query{After: l.head.Seq, Limit: l.chained})
 	if err2 != nil {
 		return err2
 	}
 	ours := 0
-	for ours < min(len(there), l.linked) && there[ours].Seq == l.batch[ours].Seq && bytes.Equal(there[ours].MAC, l.batch[ours].MAC) {
+	for ours < min(len(there), l.chained) && there[ours].Seq == l.batch[ours].Seq && bytes.Equal(there[ours].MAC, l.batch[ours].MAC) {
 		ours++
 	}
-	l.written(ours)
+	l.acknowledge(ours)
 	return cmp.Or(l.readHead(ctx), err)
 }
 
-// readHead finds where the store ends. If entries are gone from the end that this log knows
-// of, it goes on behind them, so that there is a gap.
+// readHead reads the end of the store. If the store has lost entries at its
+// end, the log continues with the next number, which leaves a gap.
 func (l *Log) readHead(ctx context.Context) error {
 	last, err := l.store.AuditEntries(ctx, Query{Newest: true, Limit: 1})
 	if err == nil && len(last) > 0 && last[0].Seq > l.head.Seq {
-		l.head, l.linked = last[0].Head(), 0
+		l.head, l.chained = last[0].Head(), 0
 	}
 	return err
 }
 
-// written takes entries off the front of the batch.
-func (l *Log) written(n int) {
+// acknowledge removes n written entries from the front of the batch.
+func (l *Log) acknowledge(n int) {
 	for i := range l.batch[:n] {
 		e := &l.batch[i]
 		l.head = e.Head()
@@ -139,11 +141,11 @@ func (l *Log) written(n int) {
 			if e.Outcome == Failure {
 				level = slog.LevelWarn
 			}
-			text, _ := json.Marshal(e) // a store has taken it
+			text, _ := json.Marshal(e) // cannot fail: the store has accepted it
 			l.mirror.LogAttrs(context.Background(), level, string(e.Kind), slog.String("entry", string(text)))
 		}
 	}
-	l.batch, l.linked = l.batch[n:], l.linked-n
+	l.batch, l.chained = l.batch[n:], l.chained-n
 	l.mu.Lock()
 	l.stats.Written += uint64(n)
 	l.unsure -= n

@@ -1,5 +1,5 @@
-// Package authkittest helps to test programs that use authkit. It makes a quick [authkit.Kit],
-// accounts, and requests with access tokens:
+// Package authkittest helps to test programs that use authkit. It makes a quick
+// [authkit.Kit], accounts, and requests with access tokens:
 //
 //	func TestReports(t *testing.T) {
 //		kit := authkittest.NewKit(t)
@@ -9,8 +9,8 @@
 //		// w.Code is 200
 //	}
 //
-// Every token comes from a login, and every request passes the guards of the program. Nothing
-// here puts a principal into a context.
+// Every token comes from a login, and every request passes the guards of the
+// program. Nothing here puts a principal into a context.
 package authkittest
 
 import (
@@ -34,15 +34,16 @@ import (
 // Password is the password of the accounts of [User].
 const Password = "correct horse battery staple"
 
-// TB is the part of testing.TB that this package needs. In an example function, which has
-// no *testing.T, use an [Example].
+// TB is the part of testing.TB that this package needs. In an example function,
+// which has no *testing.T, use an [Example].
 type TB interface {
 	Helper()
 	Fatalf(format string, args ...any)
 	Context() context.Context
 }
 
-// An Example is the [TB] of an example function. It panics instead of failing a test.
+// An Example is the [TB] of an example function. It panics instead of failing a
+// test.
 type Example struct{}
 
 // Helper does nothing.
@@ -54,9 +55,9 @@ func (Example) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, ar
 // Context returns context.Background().
 func (Example) Context() context.Context { return context.Background() }
 
-// NewKit returns a Kit with quick password hashes, a random secret, and accounts, sessions and
-// tickets in one new [authkit.MemoryStore]. It logs nothing. Each change is applied to this
-// configuration before the Kit is made:
+// NewKit returns a Kit with quick password hashes, a random secret, and
+// accounts, sessions and tickets in one new [authkit.MemoryStore]. It logs
+// nothing. Each change is applied to this configuration before the Kit is made:
 //
 //	kit := authkittest.NewKit(t, func(c *authkit.Config) { c.Roles = roles })
 func NewKit(t TB, change ...func(*authkit.Config)) *authkit.Kit {
@@ -79,9 +80,9 @@ func NewKit(t TB, change ...func(*authkit.Config)) *authkit.Kit {
 	return kit
 }
 
-// User creates an account with the roles, the password [Password] and a verified address. The
-// address has the first role and a number, such as "admin1@example.com", or "user1@example.com"
-// without roles.
+// User creates an account with the roles, the password [Password] and a
+// verified address. The address has the first role and a number, such as
+// "admin1@example.com", or "user1@example.com" without roles.
 func User(t TB, kit *authkit.Kit, roles ...string) authkit.User {
 	t.Helper()
 	name := strings.ReplaceAll(cmp.Or(slices.Concat(roles, []string{"user"})...), ":", "-")
@@ -109,8 +110,9 @@ func Login(t TB, kit *authkit.Kit, roles ...string) authkit.Token {
 }
 
 // LoginAs logs an account in, whatever its password is. Methods are those of
-// [authkit.Proof]; without any it is a login by password. For a user with a second factor, or
-// a route that requires one, add its method, such as "otp", or "mfa".
+// [authkit.Proof]; without any it is a login by password. For a user with a
+// second factor, or a route that requires one, add its method, such as "otp",
+// or "mfa".
 func LoginAs(t TB, kit *authkit.Kit, u authkit.User, methods ...string) authkit.Token {
 	t.Helper()
 	if len(methods) == 0 {
@@ -126,8 +128,8 @@ func LoginAs(t TB, kit *authkit.Kit, u authkit.User, methods ...string) authkit.
 	return token
 }
 
-// Request returns a request for a handler, as httptest.NewRequest does, with an access token
-// of a new login of the account.
+// Request returns a request for a handler, as httptest.NewRequest does, with an
+// access token of a new login of the account.
 func Request(t TB, kit *authkit.Kit, u authkit.User, method, target string, body io.Reader) *http.Request {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), method, target, body)
@@ -135,8 +137,9 @@ func Request(t TB, kit *authkit.Kit, u authkit.User, method, target string, body
 	return r
 }
 
-// Client returns a client for a server, such as an httptest.Server. It logs the account in
-// once, and sends the access token with every request that has no Authorization header.
+// Client returns a client for a server, such as an httptest.Server. It logs the
+// account in once, and sends the access token with every request that has no
+// Authorization header.
 func Client(t TB, kit *authkit.Kit, u authkit.User) *http.Client {
 	t.Helper()
 	return &http.Client{Transport: transport{LoginAs(t, kit, u).AccessToken}}

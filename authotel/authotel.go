@@ -29,39 +29,45 @@
 //
 // These values of event are the most useful:
 //
-//   - authn_login_success, authn_login_fail, authn_login_challenge: logins by result
+//   - authn_login_success, authn_login_fail, authn_login_challenge: logins by
+//     result
 //   - authn_login_fail_max, excess_rate_limit_exceeded: throttled attempts
 //   - authn_token_refused, authz_fail: refused requests
 //
-// The pairs of event and reason that authkit emits begin at zero, so that the first event is an
-// increase. Any other kind or reason is counted as well, such as those of your program. Beyond
-// 512 pairs, events are counted as event "other".
+// The pairs of event and reason that authkit emits begin at zero, so that the
+// first event is an increase. Any other kind or reason is counted as well, such
+// as those of your program. Beyond 512 pairs, events are counted as event
+// "other".
 //
-// No metric and no span contains a user, a session, an address or text that a client sent. The
-// numbers of active sessions, failing accounts and failing addresses are estimates from bitmaps.
-// Their error is below 2 % up to 100,000. The bitmaps cannot be read back.
+// No metric and no span contains a user, a session, an address or text that a
+// client sent. The numbers of active sessions, failing accounts and failing
+// addresses are estimates from bitmaps. Their error is below 2 % up to 100,000.
+// The bitmaps cannot be read back.
 //
-// Each instance of a service has its bitmaps. In the sum of several instances, an account seen by
-// two of them counts twice. A session in use is renewed once in the lifetime of an access token,
-// which is an hour at most. A session that has ended still counts until its time is over.
+// Each instance of a service has its bitmaps. In the sum of several instances,
+// an account seen by two of them counts twice. A session in use is renewed once
+// in the lifetime of an access token, which is an hour at most. A session that
+// has ended still counts until its time is over.
 //
 // # Spans
 //
-// [Telemetry.Handler] makes a span around a handler, such as the token endpoint. [Telemetry.Users],
-// [Telemetry.Sessions], [Telemetry.Tickets] and [Telemetry.Throttle] make a span around each call to
-// a store or a throttle. Their names are those of the interface and the method, such as
+// [Telemetry.Handler] makes a span around a handler, such as the token
+// endpoint. [Telemetry.Users], [Telemetry.Sessions], [Telemetry.Tickets] and
+// [Telemetry.Throttle] make a span around each call to a store or a throttle.
+// Their names are those of the interface and the method, such as
 // "UserStore.UserByID".
 //
-// Each event is added to the current span. Errors are recorded as fixed texts, because the text of
-// a database error may contain stored data.
+// Each event is added to the current span. Errors are recorded as fixed texts,
+// because the text of a database error may contain stored data.
 //
-// All spans are internal. A handler that reads the traceparent header and makes the span of the
-// request, such as otelhttp, belongs around them.
+// All spans are internal. A handler that reads the traceparent header and makes
+// the span of the request, such as otelhttp, belongs around them.
 //
 // # Cost
 //
-// A counter is one atomic number, which is read when metrics are collected. A guarded request that
-// passes emits no event and increments one counter, with or without metrics.
+// A counter is one atomic number, which is read when metrics are collected. A
+// guarded request that passes emits no event and increments one counter, with
+// or without metrics.
 package authotel
 
 import (
@@ -87,8 +93,8 @@ type Options struct {
 	TracerProvider trace.TracerProvider // if nil, there are no spans
 }
 
-// A Telemetry reports one service to OpenTelemetry. It is safe for concurrent use. Make one with
-// [New].
+// A Telemetry reports one service to OpenTelemetry. It is safe for concurrent
+// use. Make one with [New].
 type Telemetry struct {
 	tracer trace.Tracer // nil: no spans
 	meter  bool
@@ -101,8 +107,9 @@ type Telemetry struct {
 	logs []*audit.Log
 }
 
-// New returns a Telemetry that reports to the providers until they are shut down. Make only one for
-// each MeterProvider: the gauges of a second one would be ignored.
+// New returns a Telemetry that reports to the providers until they are shut
+// down. Make only one for each MeterProvider: the gauges of a second one would
+// be ignored.
 func New(opts Options) (*Telemetry, error) {
 	if opts.MeterProvider == nil && opts.TracerProvider == nil {
 		return nil, errors.New("authotel: no provider; set Options.MeterProvider, Options.TracerProvider, or both")
@@ -122,24 +129,24 @@ func New(opts Options) (*Telemetry, error) {
 	return t, nil
 }
 
-// Observe adds the [authkit.Stats] of a Kit or a Guard to the metrics. The metrics are the sum of
-// all that were added.
+// Observe adds the [authkit.Stats] of a Kit or a Guard to the metrics. The
+// metrics are the sum of all that were added.
 func (t *Telemetry) Observe(kit interface{ Stats() authkit.Stats }) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.kits = append(t.kits, kit)
 }
 
-// ObserveAudit adds the [audit.Stats] of a log to the metrics. The metrics are the sum of all that
-// were added.
+// ObserveAudit adds the [audit.Stats] of a log to the metrics. The metrics are
+// the sum of all that were added.
 func (t *Telemetry) ObserveAudit(log *audit.Log) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.logs = append(t.logs, log)
 }
 
-// OnEvent counts an event and adds it to the current span. Use it as the OnEvent of a Kit, a Guard or
-// a throttle.
+// OnEvent counts an event and adds it to the current span. Use it as the
+// OnEvent of a Kit, a Guard or a throttle.
 func (t *Telemetry) OnEvent(ctx context.Context, e authkit.Event) {
 	if t.meter {
 		t.events.count(pair{e.Kind, e.Reason})
@@ -171,8 +178,8 @@ func (t *Telemetry) OnEvent(ctx context.Context, e authkit.Event) {
 	}
 }
 
-// network returns the part of an address that is counted. It is that of package throttle, or the
-// whole text if it is no address.
+// network returns the part of an address that is counted. It is that of package
+// throttle, or the whole text if it is not an address.
 func network(address string) string {
 	if prefix, ok := throttle.Network(address); ok {
 		return prefix.String()
@@ -180,7 +187,8 @@ func network(address string) string {
 	return address
 }
 
-// guessed reports whether a login failed because of a wrong name, password or code.
+// guessed reports whether a login failed because of a wrong name, password or
+// code.
 func guessed(reason authkit.Reason) bool {
 	switch reason {
 	case authkit.ReasonUnknownUser, authkit.ReasonWrongPassword, authkit.ReasonNoPassword, authkit.ReasonWrongCode, authkit.ReasonWrongProof:

@@ -21,9 +21,9 @@ const (
 	inTx
 )
 
-// wrap returns a value that implements the same contracts as a store, with a span around each
-// call. It returns equal values for one store, because a Kit calls SessionUser only if its
-// Users and its sessions are one value.
+// wrap returns a value that implements the same contracts as a store, with a
+// span around each call. It returns equal values for one store, because a Kit
+// calls SessionUser only if its Users and its sessions are one value.
 func (t *Telemetry) wrap(store any) any {
 	wrapped := t.combine(store)
 	if reflect.ValueOf(store).Comparable() {
@@ -35,8 +35,8 @@ func (t *Telemetry) wrap(store any) any {
 	return p.Interface()
 }
 
-// combine has a type for each combination of contracts. A single type would claim that every
-// store implements all of them.
+// combine has a type for each combination of contracts. A single type would
+// claim that every store implements all of them.
 func (t *Telemetry) combine(store any) any {
 	a := around{store}
 	u, s, su, k, x := users{t: t}, sessions{t: t}, sessionUsers{t: t}, tickets{t: t}, transactor{t: t}

@@ -14,9 +14,9 @@ const (
 	mostDistinct = bitmapBits * 11 // the estimate if one bit is left
 )
 
-// A distinct estimates the number of different texts in the last one to two windows. It uses
-// linear counting: each text sets a bit of a bitmap, and the number of zero bits gives the
-// estimate. The texts cannot be recovered.
+// A distinct estimates the number of different texts in the last one to two
+// windows. It uses linear counting: each text sets a bit of a bitmap, and the
+// number of zero bits gives the estimate. The texts cannot be recovered.
 type distinct struct {
 	window       time.Duration // set before use
 	mu           sync.Mutex

@@ -18,7 +18,8 @@ type pair struct {
 	reason authkit.Reason
 }
 
-// maxPairs bounds the number of time series, because programs can define kinds and reasons.
+// maxPairs bounds the number of time series, because programs can define kinds
+// and reasons.
 const maxPairs = 512
 
 // usual returns the pairs that authkit and its packages emit.
@@ -136,7 +137,8 @@ func (e *events) observe(report func(c *counter)) {
 	}
 }
 
-// register makes the instruments. All of them are read when metrics are collected.
+// register makes the instruments. All of them are read when metrics are
+// collected.
 func (t *Telemetry) register(m metric.Meter) error {
 	var errs []error
 	var all []metric.Observable
@@ -192,7 +194,8 @@ func (t *Telemetry) register(m metric.Meter) error {
 	return err
 }
 
-// stats adds up the Stats of all Kits and Guards, and reports whether there are any.
+// stats adds up the Stats of all Kits and Guards, and reports whether there are
+// any.
 func (t *Telemetry) stats() (sum authkit.Stats, any bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -207,8 +210,8 @@ func (t *Telemetry) stats() (sum authkit.Stats, any bool) {
 	return sum, len(t.kits) > 0
 }
 
-// auditStats adds up the Stats of all audit logs, and counts those that fail. It reports whether
-// there are any.
+// auditStats adds up the Stats of all audit logs, and counts those that fail.
+// It reports whether there are any.
 func (t *Telemetry) auditStats() (sum audit.Stats, failing int64, any bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

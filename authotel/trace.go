@@ -10,8 +10,8 @@ import (
 	"go.opentelemetry.io/otel/codes"
 )
 
-// Handler returns a handler that makes a span around each request, such as "login" around the
-// token endpoint. If t makes no spans, it returns next.
+// Handler returns a handler that makes a span around each request, such as
+// "login" around the token endpoint. If t makes no spans, it returns next.
 func (t *Telemetry) Handler(name string, next http.Handler) http.Handler {
 	if t.tracer == nil {
 		return next
@@ -33,14 +33,15 @@ func (t *Telemetry) Handler(name string, next http.Handler) http.Handler {
 // Users returns a store that makes a span around each call of store.
 //
 // The result implements each of [authkit.UserStore], [authkit.SessionStore],
-// [authkit.SessionUserStore], [authkit.TicketStore] and [authkit.Transactor] that store
-// implements. For one store, Users, [Telemetry.Sessions] and [Telemetry.Tickets] return equal
-// values, so a Kit recognizes that its accounts and sessions are in one store. Call other
-// methods on the store itself. A Kit imports accounts through it one by one, because the
-// result is no [authkit.UserBatchStore].
+// [authkit.SessionUserStore], [authkit.TicketStore] and [authkit.Transactor]
+// that store implements. For one store, Users, [Telemetry.Sessions] and
+// [Telemetry.Tickets] return equal values, so a Kit recognizes that its
+// accounts and sessions are in one store. Call other methods on the store
+// itself. A Kit imports accounts through it one by one, because the result is
+// no [authkit.UserBatchStore].
 //
-// If t makes no spans, Users returns store. It also returns a [authkit.MemoryStore] as it is,
-// because that waits for nothing.
+// If t makes no spans, Users returns store. It also returns a
+// [authkit.MemoryStore] as it is, because that waits for nothing.
 func (t *Telemetry) Users(store authkit.UserStore) authkit.UserStore {
 	if t.plain(store) {
 		return store
@@ -64,8 +65,8 @@ func (t *Telemetry) Tickets(store authkit.TicketStore) authkit.TicketStore {
 	return t.wrap(store).(authkit.TicketStore)
 }
 
-// Throttle returns a throttle that makes a span around each call of limits. Call other
-// methods, such as Device of package throttle, on limits itself.
+// Throttle returns a throttle that makes a span around each call of limits.
+// Call other methods, such as Device of package throttle, on limits itself.
 func (t *Telemetry) Throttle(limits authkit.Throttle) authkit.Throttle {
 	if t.plain(limits) {
 		return limits
@@ -107,7 +108,8 @@ func (t *Telemetry) start(ctx context.Context, name string) (_ context.Context, 
 	}
 }
 
-// resultOf returns the attribute for an error that is no failure of a store, or "".
+// resultOf returns the attribute for an error that is no failure of a store, or
+// "".
 func resultOf(err error) string {
 	if _, throttled := errors.AsType[*authkit.ThrottledError](err); throttled {
 		return "throttled"

@@ -16,7 +16,8 @@ const (
 	maxAccounts = 1000
 	pageSize    = 200
 
-	// A proxy is suspected if this many users have sessions, all from one address.
+	// A proxy is suspected if this many users have sessions, all from one
+	// address.
 	manyUsers = 5
 )
 
@@ -108,7 +109,8 @@ func (c *stats) readUser(ctx context.Context, s authkit.Settings, id string) err
 	return nil
 }
 
-// known reports whether a role is in the table. Without a table it must be well-formed.
+// known reports whether a role is in the table. Without a table it must be
+// well-formed.
 func known(table map[string][]string, role string) bool {
 	if table != nil {
 		_, ok := table[role]

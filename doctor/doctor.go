@@ -1,12 +1,13 @@
-// Package doctor checks the configuration and the data of a Kit. It finds settings that are
-// weak or contradict each other, and data that shows a problem, such as hashes that no
-// configured scheme can read.
+// Package doctor checks the configuration and the data of a Kit. It finds
+// settings that are weak or contradict each other, and data that shows a
+// problem, such as hashes that no configured scheme can read.
 //
 //	for _, f := range doctor.Check(ctx, kit) {
 //		slog.Log(ctx, f.Severity, f.Text, "code", f.Code, "fix", f.Fix)
 //	}
 //
-// Call it when a program starts. None of the problems is one that [authkit.New] refuses.
+// Call it when a program starts. None of the problems is one that [authkit.New]
+// refuses.
 package doctor
 
 import (
@@ -23,7 +24,8 @@ import (
 )
 
 const (
-	// timeLimit limits how long the data, or one part of the configuration, is checked.
+	// timeLimit limits how long the data, or one part of the configuration, is
+	// checked.
 	timeLimit = 10 * time.Second
 
 	longAccess  = 15 * time.Minute // lifetime of tokens that cannot be revoked one by one
@@ -34,19 +36,21 @@ const (
 )
 
 // Check returns the problems of a Kit, the worst first. It judges the result of
-// [authkit.Kit.Settings], and the data in the stores: the first 1,000 accounts, their hashes
-// and their sessions. It does not know how old a key is, because keys have no date.
+// [authkit.Kit.Settings], and the data in the stores: the first 1,000 accounts,
+// their hashes and their sessions. It does not know how old a key is, because
+// keys have no date.
 //
-// Stores, throttles, authenticators, second factors and other parts of the configuration
-// report their own problems if they have the method
+// Stores, throttles, authenticators, second factors and other parts of the
+// configuration report their own problems if they have the method
 //
 //	Doctor(ctx context.Context) []authkit.Finding
 //
 // A wrapper shows the part that it wraps with a method Unwrap() any.
 //
-// Check changes nothing. It reads data for at most 10 seconds, and gives every part as long.
-// A check that fails is a finding itself. Do not show findings to users. They contain no
-// secrets and no accounts, but may contain the errors of a store.
+// Check changes nothing. It reads data for at most 10 seconds, and gives every
+// part as long. A check that fails is a finding itself. Do not show findings to
+// users. They contain no secrets and no accounts, but may contain the errors of
+// a store.
 func Check(ctx context.Context, kit *authkit.Kit) []authkit.Finding {
 	s := kit.Settings()
 	found := slices.Concat(checkKeys(s), checkTokens(s), checkPasswords(s), checkFactors(s), checkStores(s), checkData(ctx, s))
@@ -109,7 +113,8 @@ func unwrap(part any) any {
 	}
 }
 
-// same reports whether two values are equal. Values that cannot be compared are not.
+// same reports whether two values are equal. Values that cannot be compared are
+// not.
 func same(a, b any) bool {
 	return reflect.TypeOf(a).Comparable() && reflect.TypeOf(b).Comparable() && a == b
 }
@@ -225,8 +230,8 @@ func checkHashes(s authkit.Settings) []authkit.Finding {
 	return nil
 }
 
-// checkHasher judges a hash that the configured Hasher made, because the program may have
-// its own Hasher.
+// checkHasher judges a hash that the configured Hasher made, because the
+// program may have its own Hasher.
 func checkHasher(s authkit.Settings) []authkit.Finding {
 	weaker := func(than authkit.Hasher) bool {
 		due, err := than.NeedsRehash(s.SampleHash)
@@ -250,8 +255,8 @@ func checkHasher(s authkit.Settings) []authkit.Finding {
 	return nil
 }
 
-// lowArgon2 reports whether a hash is an Argon2id hash with less memory, or fewer passes for
-// its memory, than the weakest parameters of OWASP.
+// lowArgon2 reports whether a hash is an Argon2id hash with less memory, or
+// fewer passes for its memory, than the weakest parameters of OWASP.
 func lowArgon2(h authkit.PasswordHash) bool {
 	const minMemory, minWork = 7 << 10, 5 * 7 << 10 // KiB, and KiB written over all passes
 	var version, memory, passes int

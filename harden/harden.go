@@ -1,6 +1,6 @@
-// Package harden provides HTTP middleware for public services: security headers, request
-// IDs, panic recovery, access logging and body limits. It also provides a server with
-// timeouts.
+// Package harden provides HTTP middleware for public services: security
+// headers, request IDs, panic recovery, access logging and body limits. It also
+// provides a server with timeouts.
 //
 // For most use, wrap the whole service once:
 //
@@ -14,9 +14,10 @@
 //
 // # CORS
 //
-// No header of this package lets another origin read a response. If a browser application
-// is on another origin, put a middleware such as github.com/rs/cors inside this one, with
-// exact origins. Do not allow it to send cookies: a bearer token needs none.
+// No header of this package lets another origin read a response. If a browser
+// application is on another origin, put a middleware such as github.com/rs/cors
+// inside this one, with exact origins. Do not allow it to send cookies: a
+// bearer token needs none.
 package harden
 
 import (
@@ -41,50 +42,51 @@ const (
 	minHSTS     = 365 * day
 	defaultBody = 1 << 20
 
-	// defaultPolicy lets a browser load nothing and frame nothing. It suits a service that
-	// answers with JSON.
+	// defaultPolicy lets a browser load nothing and frame nothing. It suits a
+	// service that answers with JSON.
 	defaultPolicy = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
 
 // Options configure [New]. Every zero value is a safe default.
 type Options struct {
-	// HSTS is how long browsers reach the host by https only (RFC 6797): a year or more. If
-	// zero, the header is not sent. Set it when every name of the host has https, because
-	// browsers keep it.
+	// HSTS is how long browsers reach the host by https only (RFC 6797): a year
+	// or more. If zero, the header is not sent. Set it when every name of the
+	// host has https, because browsers keep it.
 	HSTS time.Duration
 
 	// HSTSSubdomains extends HSTS to every name below the host's.
 	HSTSSubdomains bool
 
-	// ContentSecurityPolicy is the policy of pages that set none. If empty, a browser loads
-	// nothing for the page and shows it in no frame.
+	// ContentSecurityPolicy is the policy of pages that set none. If empty, a
+	// browser loads nothing for the page and shows it in no frame.
 	ContentSecurityPolicy string
 
-	// MaxBodyBytes is the maximum that a handler can read of a request's body. If zero, it
-	// is 1 MiB. Handlers with a smaller limit, such as those of authkit, keep their own.
+	// MaxBodyBytes is the maximum that a handler can read of a request's body.
+	// If zero, it is 1 MiB. Handlers with a smaller limit, such as those of
+	// authkit, keep their own.
 	MaxBodyBytes int64
 
-	// RequestIDHeader names the header in which a proxy sends the ID of a request, such as
-	// X-Request-ID. The proxy must replace a value that the client sent. If empty, each
-	// request gets a random ID.
+	// RequestIDHeader names the header in which a proxy sends the ID of a
+	// request, such as X-Request-ID. The proxy must replace a value that the
+	// client sent. If empty, each request gets a random ID.
 	RequestIDHeader string
 
-	// Logger receives one record for each request, and panics with their stacks. If nil,
-	// it is slog.Default(). A record has the route of the request: http.Request.Pattern, or
-	// that of [SetRoute]. If neither is set, it has the escaped path, cut to 256 bytes,
-	// without the query.
+	// Logger receives one record for each request, and panics with their
+	// stacks. If nil, it is slog.Default(). A record has the route of the
+	// request: http.Request.Pattern, or that of [SetRoute]. If neither is set,
+	// it has the escaped path, cut to 256 bytes, without the query.
 	Logger *slog.Logger
 
-	// OmitPath leaves the path out of the log. Set it if paths hold secrets, such as the
-	// code of a link.
+	// OmitPath leaves the path out of the log. Set it if paths hold secrets,
+	// such as the code of a link.
 	OmitPath bool
 }
 
-// New returns the middleware, or an error that joins all problems of opts. It goes around
-// everything else.
+// New returns the middleware, or an error that joins all problems of opts. It
+// goes around everything else.
 //
-// A handler behind it still has http.Flusher, http.Hijacker, http.CloseNotifier and
-// io.ReaderFrom if the server's http.ResponseWriter has them.
+// A handler behind it still has http.Flusher, http.Hijacker, http.CloseNotifier
+// and io.ReaderFrom if the server's http.ResponseWriter has them.
 func New(opts Options) (func(http.Handler) http.Handler, error) {
 	var errs []error
 	fault := func(field string, format string, args ...any) {
@@ -127,22 +129,23 @@ func New(opts Options) (func(http.Handler) http.Handler, error) {
 	return m.wrap, nil
 }
 
-// notInName reports whether a letter cannot be in the name of a header (RFC 9110 section
-// 5.6.2; of the punctuation only what is in use).
+// notInName reports whether a letter cannot be in the name of a header (RFC
+// 9110 section 5.6.2; of the punctuation only what is in use).
 func notInName(r rune) bool {
 	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
 }
 
-// Server returns a server for a handler. Unlike http.ListenAndServe it limits how long a
-// client can hold a connection, and how large its header can be. The fields of the server
-// can be changed before it serves.
+// Server returns a server for a handler. Unlike http.ListenAndServe it limits
+// how long a client can hold a connection, and how large its header can be. The
+// fields of the server can be changed before it serves.
 //
-// Idle connections are closed after 620 seconds. A load balancer has to close them first:
-// if both sides do at the same time, it answers the next request with 502. Google's keeps
-// them for 600 seconds, that of Oracle for 300, and those of AWS and nginx for 60.
+// Idle connections are closed after 620 seconds. A load balancer has to close
+// them first: if both sides do at the same time, it answers the next request
+// with 502. Google's keeps them for 600 seconds, that of Oracle for 300, and
+// those of AWS and nginx for 60.
 //
-// A response must be sent within a minute. A handler that needs longer extends the time
-// with http.ResponseController.
+// A response must be sent within a minute. A handler that needs longer extends
+// the time with http.ResponseController.
 func Server(addr string, h http.Handler) *http.Server {
 	return &http.Server{
 		Addr:              addr,
@@ -224,7 +227,8 @@ func (m *middleware) wrap(next http.Handler) http.Handler {
 	})
 }
 
-// requestID returns the ID of a request: the proxy's if it is well-formed, or a random one.
+// requestID returns the ID of a request: the proxy's if it is well-formed, or a
+// random one.
 func (m *middleware) requestID(r *http.Request) string {
 	if m.idHeader != "" {
 		if ids := r.Header[m.idHeader]; len(ids) == 1 && validID(ids[0]) {
@@ -241,7 +245,8 @@ func validID(id string) bool {
 	})
 }
 
-// client returns the client of a request. A connection by a Unix socket has no address.
+// client returns the client of a request. A connection by a Unix socket has no
+// address.
 func client(r *http.Request, id string) authkit.ClientInfo {
 	c := authkit.ClientFrom(r.Context())
 	if c.Address == "" {

@@ -11,9 +11,10 @@ import (
 // maxLoggedPath is the length at which a logged path is cut.
 const maxLoggedPath = 256
 
-// SetRoute sets the route of a request for the log, such as "GET /users/:id". Call it in
-// middleware of a router that does not set http.Request.Pattern, on the goroutine of the
-// request. It does nothing if ctx does not come from a request behind [New].
+// SetRoute sets the route of a request for the log, such as "GET /users/:id".
+// Call it in middleware of a router that does not set http.Request.Pattern, on
+// the goroutine of the request. It does nothing if ctx does not come from a
+// request behind [New].
 //
 //	engine.Use(func(c *gin.Context) { harden.SetRoute(c.Request.Context(), c.FullPath()) })
 func SetRoute(ctx context.Context, route string) {
@@ -32,8 +33,8 @@ func (m *middleware) logRequest(s *state, r *http.Request) {
 		slog.Int("status", s.status), slog.Duration("took", time.Since(s.start)), slog.String("request_id", s.id))
 }
 
-// target returns the route of a request, or its path if the route is not known. The escaped
-// path is printable ASCII. The query is never logged.
+// target returns the route of a request, or its path if the route is not known.
+// The escaped path is printable ASCII. The query is never logged.
 func (m *middleware) target(s *state, r *http.Request) slog.Attr {
 	switch {
 	case s.route != "":

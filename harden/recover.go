@@ -10,9 +10,10 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// recoverPanic logs a panic, and answers the request if no part of the response has been
-// sent. It reports whether the response is whole. A panic value may hold a secret, such as
-// a password, so that it logs only those of the Go runtime, and the type of all others.
+// recoverPanic logs a panic, and answers the request if no part of the response
+// has been sent. It reports whether the response is whole. A panic value may
+// hold a secret, such as a password, so that it logs only those of the Go
+// runtime, and the type of all others.
 func (m *middleware) recoverPanic(s *state, r *http.Request, value any) bool {
 	if value == http.ErrAbortHandler {
 		return false // the caller has logged the cause

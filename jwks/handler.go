@@ -14,14 +14,15 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// Handler returns a handler that serves the public keys of a ring as a JSON Web Key Set (RFC
-// 7517 section 5). The set does not contain HS keys. Methods other than GET and HEAD get 405.
-// It panics if ring is nil.
+// Handler returns a handler that serves the public keys of a ring as a JSON Web
+// Key Set (RFC 7517 section 5). The set does not contain HS keys. Methods other
+// than GET and HEAD get 405. It panics if ring is nil.
 //
-// Clients may keep the set for five minutes. A new key must be in the ring for as long before
-// it signs: see [authkit.KeyRing.Replace].
+// Clients may keep the set for five minutes. A new key must be in the ring for
+// as long before it signs: see [authkit.KeyRing.Replace].
 //
-// The usual path is /.well-known/jwks.json, without authentication. For the keys of a Kit:
+// The usual path is /.well-known/jwks.json, without authentication. For the
+// keys of a Kit:
 //
 //	mux.Handle("GET /.well-known/jwks.json", authkit.Public(), jwks.Handler(kit.KeyRing()))
 func Handler(ring *authkit.KeyRing) http.Handler {
@@ -66,7 +67,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// document returns the current key set. It reuses the latest document if the keys are the same.
+// document returns the current key set. It reuses the latest document if the
+// keys are the same.
 func (h *handler) document() *document {
 	keys := h.ring.PublicKeys()
 	if d := h.latest.Load(); d != nil && slices.EqualFunc(d.keys, keys, same) {
@@ -94,8 +96,8 @@ func same(a, b authkit.Key) bool {
 	return a.ID == b.ID && a.Algorithm == b.Algorithm && ok && public.Equal(b.Public)
 }
 
-// matches reports whether an If-None-Match header contains an entity tag (RFC 9110 section
-// 13.1.2). The tag must not contain a comma.
+// matches reports whether an If-None-Match header contains an entity tag (RFC
+// 9110 section 13.1.2). The tag must not contain a comma.
 func matches(values []string, etag string) bool {
 	for _, value := range values {
 		for tag := range strings.SplitSeq(value, ",") {

@@ -1,8 +1,8 @@
-// Package jwks generates, loads, publishes and fetches the keys of tokens, as JSON Web Keys
-// (RFC 7517) and as PEM.
+// Package jwks generates, loads, publishes and fetches the keys of tokens, as
+// JSON Web Keys (RFC 7517) and as PEM.
 //
-// A service that issues tokens publishes its public keys with [Handler]. A service that
-// verifies them fetches those keys with the ring of [NewRemote]:
+// A service that issues tokens publishes its public keys with [Handler]. A
+// service that verifies them fetches those keys with the ring of [NewRemote]:
 //
 //	ring, err := jwks.NewRemote(jwks.RemoteConfig{URL: "https://login.example.com/.well-known/jwks.json"})
 //	...
@@ -10,11 +10,11 @@
 //		Ring: ring, Issuer: "https://login.example.com", Audience: "orders", CacheSize: 10_000,
 //	})
 //
-// Use one ring for each issuer, so that a key of one issuer never verifies tokens of another.
-// Set Issuer too, because it binds the tokens to the keys.
+// Use one ring for each issuer, so that a key of one issuer never verifies
+// tokens of another. Set Issuer too, because it binds the tokens to the keys.
 //
-// [GenerateKey] generates a key, and [MarshalPEM] encodes it. [ParsePEM] and [ParseKey] load
-// a key. See [authkit.KeyRing.Replace] for how to rotate keys.
+// [GenerateKey] generates a key, and [MarshalPEM] encodes it. [ParsePEM] and
+// [ParseKey] load a key. See [authkit.KeyRing.Replace] for how to rotate keys.
 package jwks
 
 import (
@@ -32,9 +32,10 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// GenerateKey returns a new key for an algorithm. RSA keys have 3,072 bits. The Secret of an
-// HS key is as long as its hash. The ID of an asymmetric key is its thumbprint (RFC 7638), and
-// that of an HS key is random. It returns an error if the algorithm is unknown.
+// GenerateKey returns a new key for an algorithm. RSA keys have 3,072 bits. The
+// Secret of an HS key is as long as its hash. The ID of an asymmetric key is
+// its thumbprint (RFC 7638), and that of an HS key is random. It returns an
+// error if the algorithm is unknown.
 func GenerateKey(alg authkit.Algorithm) (authkit.Key, error) {
 	if size, ok := map[authkit.Algorithm]int{authkit.HS256: 32, authkit.HS384: 48, authkit.HS512: 64}[alg]; ok {
 		secret := make([]byte, size)
@@ -73,8 +74,8 @@ type jwk struct {
 	E   string `json:"e,omitempty"`
 }
 
-// publicJWK returns the members of a valid public key (RFC 7518 section 6, RFC 8037 section
-// 2).
+// publicJWK returns the members of a valid public key (RFC 7518 section 6, RFC
+// 8037 section 2).
 func publicJWK(public crypto.PublicKey) jwk {
 	encode := base64.RawURLEncoding.EncodeToString
 	switch public := public.(type) {

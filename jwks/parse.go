@@ -24,18 +24,21 @@ const (
 	maxOctets   = 1024 // bytes of a number or a secret: RSA of 8,192 bits
 )
 
-// errOtherUse is wrapped by errors about keys that their issuer does not use to sign.
+// errOtherUse is wrapped by errors about keys that their issuer does not use to
+// sign.
 var errOtherUse = errors.New("not a key for signatures")
 
 // ed25519Name is the algorithm name of RFC 9864 for what RFC 8037 calls EdDSA.
 const ed25519Name = "Ed25519"
 
-// ParseKey returns the key in a JSON Web Key (RFC 7517, RFC 8037) of at most 64 KiB.
+// ParseKey returns the key in a JSON Web Key (RFC 7517, RFC 8037) of at most 64
+// KiB.
 //
-// The kty is RSA, EC on P-256, or OKP with Ed25519, for private and public keys, or oct for
-// secrets. The ID is the kid, or empty. A key of kty RSA without an alg is for RS256. A key
-// of kty oct must have an alg. The alg Ed25519 (RFC 9864) is EdDSA. Names of members are compared exactly, and must be unique.
-// ParseKey ignores x5c and x5u.
+// The kty is RSA, EC on P-256, or OKP with Ed25519, for private and public
+// keys, or oct for secrets. The ID is the kid, or empty. A key of kty RSA
+// without an alg is for RS256. A key of kty oct must have an alg. The alg
+// Ed25519 (RFC 9864) is EdDSA. Names of members are compared exactly, and must
+// be unique. ParseKey ignores x5c and x5u.
 func ParseKey(jwk []byte) (authkit.Key, error) {
 	if len(jwk) > maxDocument {
 		return authkit.Key{}, fmt.Errorf("jwks: a key of %d bytes; %d are the most", len(jwk), maxDocument)
@@ -63,11 +66,13 @@ func (e *EntryError) Error() string { return fmt.Sprintf("jwks: entry %d: %v", e
 // Unwrap returns the reason.
 func (e *EntryError) Unwrap() error { return e.Err }
 
-// ParseSet returns the keys for tokens in a JSON Web Key Set (RFC 7517 section 5) of at most
-// 64 KiB and 100 entries. It returns an error if the text is not such a set.
+// ParseSet returns the keys for tokens in a JSON Web Key Set (RFC 7517 section
+// 5) of at most 64 KiB and 100 entries. It returns an error if the text is not
+// such a set.
 //
-// It leaves out entries that are not for signatures, by their use or key_ops. It leaves out
-// other entries that cannot be used, and returns an [EntryError] for each:
+// It leaves out entries that are not for signatures, by their use or key_ops.
+// It leaves out other entries that cannot be used, and returns an [EntryError]
+// for each:
 //   - a kty, crv or alg that authkit does not have,
 //   - a key that is secret, private, broken, weak, or does not fit its alg,
 //   - a kid that an earlier key has, or no kid like an earlier key.
@@ -120,8 +125,8 @@ func parseEntry(entry []byte) (authkit.Key, error) {
 // An object is a JSON object, by the names of its members.
 type object map[string]json.RawMessage
 
-// parseObject returns a JSON object. Unlike encoding/json it compares names exactly, and
-// refuses a name that occurs twice.
+// parseObject returns a JSON object. Unlike encoding/json it compares names
+// exactly, and refuses a name that occurs twice.
 func parseObject(data []byte) (object, error) {
 	broken := errors.New("not a JSON object, or one in which a name occurs twice")
 	if !utf8.Valid(data) || !json.Valid(data) {
@@ -144,7 +149,8 @@ func parseObject(data []byte) (object, error) {
 	return o, nil
 }
 
-// text returns a member that is a string. If the member is absent, text returns "".
+// text returns a member that is a string. If the member is absent, text returns
+// "".
 func (o object) text(name string) (string, error) {
 	raw, ok := o[name]
 	if !ok {
@@ -157,7 +163,8 @@ func (o object) text(name string) (string, error) {
 	return s, nil
 }
 
-// octets returns required members in base64url without padding (RFC 7515 section 2).
+// octets returns required members in base64url without padding (RFC 7515
+// section 2).
 func (o object) octets(names ...string) ([][]byte, error) {
 	var all [][]byte
 	for _, name := range names {
@@ -233,8 +240,8 @@ func (o object) key() (authkit.Key, error) {
 	return k, nil
 }
 
-// forSignatures returns an error if a key is not for signatures (RFC 7517 sections 4.2 and
-// 4.3).
+// forSignatures returns an error if a key is not for signatures (RFC 7517
+// sections 4.2 and 4.3).
 func (o object) forSignatures(use string) error {
 	if _, ok := o["use"]; ok && use != "sig" {
 		return fmt.Errorf("use %.40q: %w", use, errOtherUse)
@@ -248,8 +255,8 @@ func (o object) forSignatures(use string) error {
 	return nil
 }
 
-// rsa returns the key with the members of RFC 7518 section 6.3. It ignores dp, dq and qi,
-// which are computed again.
+// rsa returns the key with the members of RFC 7518 section 6.3. It ignores dp,
+// dq and qi, which are computed again.
 func (o object) rsa() (crypto.Signer, crypto.PublicKey, error) {
 	m, err := o.octets("n", "e")
 	if err != nil {

@@ -15,13 +15,16 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// ParsePEM returns the one key in a PEM text: a private key in PKCS #8, SEC 1 or PKCS #1, or
-// a public key in PKIX or PKCS #1. The ID is the thumbprint (RFC 7638).
+// ParsePEM returns the one key in a PEM text: a private key in PKCS #8, SEC 1
+// or PKCS #1, or a public key in PKIX or PKCS #1. The ID is the thumbprint (RFC
+// 7638).
 //
-// The type of the key determines its Algorithm: RS256 for RSA, ES256 for ECDSA on P-256, and
-// EdDSA for Ed25519. Set Algorithm yourself to use an RSA key for PS256.
+// The type of the key determines its Algorithm: RS256 for RSA, ES256 for ECDSA
+// on P-256, and EdDSA for Ed25519. Set Algorithm yourself to use an RSA key for
+// PS256.
 //
-// Line ends may be written as the two characters \n, as in environment variables.
+// Line ends may be written as the two characters \n, as in environment
+// variables.
 //
 // ParsePEM refuses encrypted keys, certificates, and keys that authkit refuses.
 func ParsePEM(data []byte) (authkit.Key, error) {
@@ -86,11 +89,12 @@ func keyOf(material any) (authkit.Key, error) {
 	return k, nil
 }
 
-// MarshalPEM returns a key as PEM for [ParsePEM]: in PKCS #8 if it has Private, and in PKIX
-// otherwise. The PEM does not contain ID and Algorithm. If the key has Private, the PEM is as
-// secret as the key.
+// MarshalPEM returns a key as PEM for [ParsePEM]: in PKCS #8 if it has Private,
+// and in PKIX otherwise. The PEM does not contain ID and Algorithm. If the key
+// has Private, the PEM is as secret as the key.
 //
-// MarshalPEM refuses HS keys, which have no PEM form, and keys that authkit refuses.
+// MarshalPEM refuses HS keys, which have no PEM form, and keys that authkit
+// refuses.
 func MarshalPEM(k authkit.Key) ([]byte, error) {
 	if err := check(k); err != nil {
 		return nil, fmt.Errorf("jwks: %w", err)

@@ -20,32 +20,35 @@ const defaultAge = 5 * time.Minute // of a key set without a max-age
 
 // A RemoteConfig configures the ring of [NewRemote].
 type RemoteConfig struct {
-	// URL is the address of the key set: an https URL without a user, a password or a
-	// fragment. Redirects are not followed.
+	// URL is the address of the key set: an https URL without a user, a
+	// password or a fragment. Redirects are not followed.
 	URL string
 
-	// Client makes the requests. If nil, it is a client with http.DefaultTransport.
-	// NewRemote copies it, and ignores its CheckRedirect and Jar.
+	// Client makes the requests. If nil, it is a client with
+	// http.DefaultTransport. NewRemote copies it, and ignores its CheckRedirect
+	// and Jar.
 	Client *http.Client
 
-	// OnError is called if a fetch fails, and for a set that changed: with an [EntryError] for
-	// each entry that was left out, and if it has no key for tokens. If nil, the error is
-	// logged with slog.Default() at level Warn. Calls do not overlap.
+	// OnError is called if a fetch fails, and for a set that changed: with an
+	// [EntryError] for each entry that was left out, and if it has no key for
+	// tokens. If nil, the error is logged with slog.Default() at level Warn.
+	// Calls do not overlap.
 	OnError func(error)
 
-	// InsecureHTTP allows an http URL with a loopback address, for tests and development. A
-	// program that answers at that address in place of the issuer can make tokens.
+	// InsecureHTTP allows an http URL with a loopback address, for tests and
+	// development. A program that answers at that address in place of the
+	// issuer can make tokens.
 	InsecureHTTP bool
 }
 
 // NewRemote returns a ring with the key set that an issuer publishes, for
-// [authkit.TokenConfig].Ring. It makes no request: the ring fetches the set when the first
-// token needs it. Call its Fetch to fetch the set at once, and its Run to keep tokens from
-// waiting.
+// [authkit.TokenConfig].Ring. It makes no request: the ring fetches the set
+// when the first token needs it. Call its Fetch to fetch the set at once, and
+// its Run to keep tokens from waiting.
 //
-// The ring fetches the set again after the max-age of the response, or after five minutes if
-// it has none. See [authkit.NewKeyRingFrom] for the limits, and for what happens while
-// fetches fail.
+// The ring fetches the set again after the max-age of the response, or after
+// five minutes if it has none. See [authkit.NewKeyRingFrom] for the limits, and
+// for what happens while fetches fail.
 //
 // It returns an error if the URL cannot be used.
 func NewRemote(cfg RemoteConfig) (*authkit.KeyRing, error) {
@@ -64,7 +67,8 @@ func NewRemote(cfg RemoteConfig) (*authkit.KeyRing, error) {
 	return authkit.NewKeyRingFrom(r, r.onError), nil
 }
 
-// A remote is the [authkit.KeySource] of a key set elsewhere. Its calls do not overlap.
+// A remote is the [authkit.KeySource] of a key set elsewhere. Its calls do not
+// overlap.
 type remote struct {
 	url     string
 	client  http.Client
@@ -85,8 +89,8 @@ func (r *remote) Keys(ctx context.Context) ([]authkit.Key, time.Duration, error)
 	return r.keys, maxAge, nil
 }
 
-// fetch stores the key set and returns its age limit. If it returns an error, it changed
-// nothing.
+// fetch stores the key set and returns its age limit. If it returns an error,
+// it changed nothing.
 func (r *remote) fetch(ctx context.Context) (time.Duration, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url, nil)
 	if err != nil {

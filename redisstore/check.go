@@ -12,34 +12,38 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// maxSkew is the largest difference between the clocks of server and program that is no problem.
+// maxSkew is the largest difference between the clocks of server and program
+// that is no problem.
 const maxSkew = 5 * time.Second
 
-// Check checks the configuration of the server. It returns an error that joins all problems,
-// or the error of the check. Call it when a program starts, and log the error. Do not stop the
-// program: some hosted services cannot be configured, and a store works on them until they
-// lose data.
+// Check checks the configuration of the server. It returns an error that joins
+// all problems, or the error of the check. Call it when a program starts, and
+// log the error. Do not stop the program: some hosted services cannot be
+// configured, and a store works on them until they lose data.
 //
-// Check reports a replica, a maxmemory-policy other than noeviction, an append-only file that
-// is off, a server that cannot write to its disk, and a clock that differs from the program's.
+// Check reports a replica, a maxmemory-policy other than noeviction, an
+// append-only file that is off, a server that cannot write to its disk, and a
+// clock that differs from the program's.
 func (s *Store) Check(ctx context.Context) error { return s.check(ctx, sessionSettings) }
 
-// Doctor returns the problems of [Store.Check] as findings. Package doctor calls it.
+// Doctor returns the problems of [Store.Check] as findings. Package doctor
+// calls it.
 func (s *Store) Doctor(ctx context.Context) []authkit.Finding {
 	return s.doctor(ctx, sessionSettings)
 }
 
-// Check is like [Store.Check] for a throttle. It does not require an append-only file, because
-// a throttle can lose data.
+// Check is like [Store.Check] for a throttle. It does not require an
+// append-only file, because a throttle can lose data.
 func (t *Throttle) Check(ctx context.Context) error { return t.check(ctx, throttleSettings) }
 
-// Doctor returns the problems of [Throttle.Check] as findings. The Doctor of package throttle
-// calls it.
+// Doctor returns the problems of [Throttle.Check] as findings. The Doctor of
+// package throttle calls it.
 func (t *Throttle) Doctor(ctx context.Context) []authkit.Finding {
 	return t.doctor(ctx, throttleSettings)
 }
 
-// A setting is a line of INFO with the value that it must have, and the harm if it has another.
+// A setting is a line of INFO with the value that it must have, and the harm if
+// it has another.
 type setting struct {
 	name, want string
 	severity   slog.Level

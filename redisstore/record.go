@@ -16,17 +16,17 @@ var errReply = errors.New("the record in Redis is not one of this package")
 
 const callLen = 16
 
-// newCall returns a random ID for a call. The client sends a script again if the reply was
-// lost. The script recognizes its own earlier work by the ID.
+// newCall returns a random ID for a call. The client sends a script again if
+// the reply was lost. The script recognizes its own earlier work by the ID.
 func newCall() []byte {
 	call := make([]byte, callLen)
 	_, _ = rand.Read(call)
 	return call
 }
 
-// micros returns a time as it is stored: microseconds since 1970, in decimal. It is not a
-// number, which a script would round to a float64. Scores are rounded; see the package
-// comment.
+// micros returns a time as it is stored: microseconds since 1970, in decimal.
+// It is not a number, which a script would round to a float64. Scores are
+// rounded; see the package comment.
 func micros(t time.Time) string { return strconv.FormatInt(t.UnixMicro(), 10) }
 
 func parseMicros(text string) (time.Time, error) {
@@ -34,7 +34,8 @@ func parseMicros(text string) (time.Time, error) {
 	return time.UnixMicro(n).UTC(), err
 }
 
-// createArgs returns the arguments of lua/create.lua for a session, without ID and user.
+// createArgs returns the arguments of lua/create.lua for a session, without ID
+// and user.
 func createArgs(s *authkit.StoredSession) []any {
 	return []any{
 		s.Device, s.Address, micros(s.CreatedAt), micros(s.LastUsedAt), micros(s.ExpiresAt), micros(s.EndsAt),
@@ -43,8 +44,8 @@ func createArgs(s *authkit.StoredSession) []any {
 	}
 }
 
-// optionalMicros is micros with the empty text for the zero time, as in a session that was
-// stored without the field.
+// optionalMicros is micros with the empty text for the zero time, as in a
+// session that was stored without the field.
 func optionalMicros(t time.Time) string {
 	if t.IsZero() {
 		return ""
@@ -73,8 +74,8 @@ func splitMethods(text string) (methods []string, ok bool) {
 	return methods, true
 }
 
-// parseSession parses the reply of read in lua/common.lua. Like the other parsers, it returns
-// the error of the call, if there is one.
+// parseSession parses the reply of read in lua/common.lua. Like the other
+// parsers, it returns the error of the call, if there is one.
 func parseSession(id string, reply any, err error) (authkit.StoredSession, error) {
 	s := authkit.StoredSession{Session: authkit.Session{ID: id}}
 	fields, err := parseTexts(reply, err)

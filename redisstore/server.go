@@ -14,10 +14,10 @@ const defaultPrefix = "authkit"
 
 // Options are the options of a store.
 type Options struct {
-	// Prefix begins the names of all keys: "{prefix}:s:…". Stores with different prefixes
-	// share no data, so give each tenant its own. A [Store] and a [Throttle] can have the
-	// same prefix. It consists of 1 to 64 letters, digits and "._:-". If empty, it is
-	// "authkit".
+	// Prefix begins the names of all keys: "{prefix}:s:…". Stores with
+	// different prefixes share no data, so give each tenant its own. A [Store]
+	// and a [Throttle] can have the same prefix. It consists of 1 to 64
+	// letters, digits and "._:-". If empty, it is "authkit".
 	Prefix string
 }
 
@@ -28,8 +28,8 @@ type server struct {
 	info   *redis.Script
 }
 
-// newServer returns the server of a store. The error joins every problem of the client's
-// options and of opts.
+// newServer returns the server of a store. The error joins every problem of the
+// client's options and of opts.
 func newServer(client redis.UniversalClient, opts Options) (server, error) {
 	prefix := cmp.Or(opts.Prefix, defaultPrefix)
 	err := checkClient(client)

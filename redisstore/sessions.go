@@ -111,8 +111,9 @@ func (s *Store) Revocations(ctx context.Context, since time.Time) ([]authkit.Rev
 
 // DeleteExpired implements [authkit.SessionStore].
 //
-// It also deletes and counts the index entries of sessions that Redis has expired. Redis
-// serves no other client while it deletes a batch: a few milliseconds for 1000 sessions.
+// It also deletes and counts the index entries of sessions that Redis has
+// expired. Redis serves no other client while it deletes a batch: a few
+// milliseconds for 1000 sessions.
 func (s *Store) DeleteExpired(ctx context.Context, at, revokedBefore time.Time, limit int) (int, error) {
 	limit = max(0, limit)
 	reply, err := s.run(ctx, s.scripts.expired, []string{s.expiryKey()}, "("+micros(at), limit)
@@ -135,9 +136,9 @@ func (s *Store) DeleteExpired(ctx context.Context, at, revokedBefore time.Time, 
 	return n, failed(ctx, "DeleteExpired", err)
 }
 
-// ofUser runs a script that takes the keys of all sessions of a user. The script returns
-// their IDs until it is called with the right ones. ofUser returns these IDs and the rest of
-// the script's reply.
+// ofUser runs a script that takes the keys of all sessions of a user. The
+// script returns their IDs until it is called with the right ones. ofUser
+// returns these IDs and the rest of the script's reply.
 func (s *Store) ofUser(ctx context.Context, script *redis.Script, keys []string, args []any) (ids []string, answer any, err error) {
 	for {
 		k, a := slices.Clip(keys), append([]any{len(ids)}, args...)

@@ -10,13 +10,14 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A Throttle keeps the counters of a throttle in Redis. It implements [throttle.Store]. All
-// instances of a service that use one Throttle share its limits. It is safe for concurrent use.
-// Make one with [NewThrottle].
+// A Throttle keeps the counters of a throttle in Redis. It implements
+// [throttle.Store]. All instances of a service that use one Throttle share its
+// limits. It is safe for concurrent use. Make one with [NewThrottle].
 //
-// Each method is one script and one round trip. If its reply is lost, the client sends it again.
-// A repeated Take counts twice, which admits fewer attempts. A repeated Settle or Clear has no
-// effect within a minute, because it would admit more.
+// Each method is one script and one round trip. If its reply is lost, the
+// client sends it again. A repeated Take counts twice, which admits fewer
+// attempts. A repeated Settle or Clear has no effect within a minute, because
+// it would admit more.
 type Throttle struct {
 	server
 	scripts throttleScripts
@@ -24,8 +25,8 @@ type Throttle struct {
 
 var _ throttle.Store = (*Throttle)(nil)
 
-// NewThrottle returns the throttle with the prefix of opts. The client and the error are like
-// those of [New]. One client can serve both.
+// NewThrottle returns the throttle with the prefix of opts. The client and the
+// error are like those of [New]. One client can serve both.
 //
 //	store, err := redisstore.NewThrottle(client, redisstore.Options{})
 //	limits, err := throttle.New(throttle.Config{Store: store, Secret: secret})

@@ -17,8 +17,8 @@ func (s *Store) ticketKey(kind, id string) string { return s.prefix + "k:" + ent
 func (s *Store) subjectKey(subject string) string { return s.prefix + "j:" + subject } // a hash: kind to ID
 func (s *Store) ticketsKey() string               { return s.prefix + "tickets" }      // members by ExpiresAt
 
-// PutTicket implements [authkit.TicketStore]. It takes one round trip, and two if it removes
-// another ticket.
+// PutTicket implements [authkit.TicketStore]. It takes one round trip, and two
+// if it removes another ticket.
 func (s *Store) PutTicket(ctx context.Context, t authkit.Ticket) error {
 	if t.ID == "" {
 		return failed(ctx, "PutTicket", errTicketExists)
@@ -44,21 +44,23 @@ func (s *Store) PutTicket(ctx context.Context, t authkit.Ticket) error {
 
 // AttemptTicket implements [authkit.TicketStore]. It takes one round trip.
 //
-// If the reply is lost, the client sends the call again and the attempt is counted once. Only
-// if eight other attempts at the ticket come in between, it is counted twice. If AttemptTicket
-// returns an error other than ErrTicketNotFound, the attempt may have been counted.
+// If the reply is lost, the client sends the call again and the attempt is
+// counted once. Only if eight other attempts at the ticket come in between, it
+// is counted twice. If AttemptTicket returns an error other than
+// ErrTicketNotFound, the attempt may have been counted.
 func (s *Store) AttemptTicket(ctx context.Context, kind, id string, at time.Time) (authkit.Ticket, error) {
 	reply, err := s.run(ctx, s.scripts.attemptTicket, []string{s.ticketKey(kind, id)}, newCall(), micros(at))
 	t, err := parseTicket(kind, id, reply, err)
 	return t, failed(ctx, "AttemptTicket", err)
 }
 
-// ConsumeTicket implements [authkit.TicketStore]. It takes one round trip, and two if the
-// ticket has a subject.
+// ConsumeTicket implements [authkit.TicketStore]. It takes one round trip, and
+// two if the ticket has a subject.
 //
-// If the reply is lost, the client sends the call again, and it succeeds again for the same
-// caller. If ConsumeTicket returns an error other than ErrTicketNotFound, the ticket may have
-// been consumed. Then no caller succeeds, and the user starts over.
+// If the reply is lost, the client sends the call again, and it succeeds again
+// for the same caller. If ConsumeTicket returns an error other than
+// ErrTicketNotFound, the ticket may have been consumed. Then no caller
+// succeeds, and the user starts over.
 func (s *Store) ConsumeTicket(ctx context.Context, kind, id string, at time.Time) error {
 	call := newCall()
 	consumed, err := s.converge(func(subject string) (any, error) {
@@ -74,9 +76,10 @@ func (s *Store) ConsumeTicket(ctx context.Context, kind, id string, at time.Time
 	return failed(ctx, "ConsumeTicket", err)
 }
 
-// converge runs a script that takes the key of a record which depends on another record. It
-// calls run with an empty guess first. The script returns the right guess until it is called
-// with it, and then whether it made the change.
+// converge runs a script that takes the key of a record which depends on
+// another record. It calls run with an empty guess first. The script returns
+// the right guess until it is called with it, and then whether it made the
+// change.
 func (s *Store) converge(run func(guess string) (any, error)) (changed bool, err error) {
 	for guess := ""; ; {
 		done, rest, err := parsePair(run(guess))
@@ -96,9 +99,9 @@ func (s *Store) converge(run func(guess string) (any, error)) (changed bool, err
 	}
 }
 
-// DeleteTickets implements [authkit.TicketStore]. It takes two round trips, and one if there
-// is no ticket. Tickets with an empty Subject have no subject, so an empty subject deletes
-// none.
+// DeleteTickets implements [authkit.TicketStore]. It takes two round trips, and
+// one if there is no ticket. Tickets with an empty Subject have no subject, so
+// an empty subject deletes none.
 func (s *Store) DeleteTickets(ctx context.Context, subject string) error {
 	if subject == "" {
 		return failed(ctx, "DeleteTickets", ctx.Err())
@@ -122,8 +125,8 @@ func (s *Store) DeleteTickets(ctx context.Context, subject string) error {
 
 // DeleteExpiredTickets implements [authkit.TicketStore].
 //
-// It also deletes and counts the index entries of tickets that Redis has expired. Redis serves
-// no other client while it deletes a batch.
+// It also deletes and counts the index entries of tickets that Redis has
+// expired. Redis serves no other client while it deletes a batch.
 func (s *Store) DeleteExpiredTickets(ctx context.Context, at time.Time, limit int) (int, error) {
 	const method = "DeleteExpiredTickets"
 	reply, err := s.run(ctx, s.scripts.expired, []string{s.ticketsKey()}, micros(at), max(0, limit))

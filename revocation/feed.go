@@ -17,35 +17,36 @@ import (
 )
 
 const (
-	// readBurst is how many reads of the store may follow each other. Beyond that there is
-	// one a second, and answers in between are made of the last one.
+	// readBurst is how many reads of the store may follow each other directly.
+	// After them there is one a second. Responses in between use the last read.
 	readBurst = 5
 
-	// lookBack is how far back the store is read for what is new: the clock of the instance
-	// that revoked may be behind. Once a minute everything is read.
+	// lookBack is the age up to which a read looks for new revocations, since
+	// the clock of the instance that revoked may be behind. Once a minute, a
+	// read covers everything.
 	lookBack = 2 * time.Minute
 
-	// maxSigned is how many different answers are signed of one state. Others get the
-	// whole list.
+	// maxSigned is how many different responses are signed per state. Other
+	// requests get the whole list.
 	maxSigned = 64
 )
 
-// A feed is the list of a Kit, numbered in the order in which the feed has found its entries.
-// A follower is given what has a higher number than the last that it was given, so it does
-// not matter by which clock an entry is dated.
+// A feed is the list of a Kit, numbered in the order in which the feed has
+// found its entries. A follower gets the entries with a higher number than its
+// last. The clock that dated an entry therefore does not matter.
 type feed struct {
 	kit      *authkit.Kit
-	instance string        // begins the cursors; numbers mean nothing to other instances
-	life     int64         // seconds
-	turn     chan struct{} // has room for one, who may use what follows
+	instance string        // the start of its cursors; other instances have other numbers
+	life     int64         // of entries, in seconds
+	turn     chan struct{} // a mutex with a context; it guards the fields below
 
-	known   map[record]int64 // entries without number and time, to the time
-	log     []record         // in the order of the numbers; entries are never changed
+	known   map[record]int64 // the times of entries; the keys have no number and time
+	log     []record         // in the order of the numbers; entries never change
 	last    uint64           // number
-	sum     [2]uint64        // of the hashes of known
-	minute  int64            // of the last whole read, since 1970
-	reads   float64          // that may be made
-	counted time.Time        // when reads was reckoned
+	sum     [2]uint64        // of the hashes of known; see count
+	minute  int64            // of the last full read, in minutes since 1970
+	reads   float64          // the reads that may be made now
+	counted time.Time        // the time at which reads was updated
 	state   *state
 	err     error // of the last read
 }
@@ -58,7 +59,7 @@ type record struct {
 	number uint64
 }
 
-// A state is what a feed has found at one moment. Only signed changes.
+// A state is a snapshot of a feed. Only signed changes.
 type state struct {
 	feed  *feed
 	until time.Time
@@ -67,7 +68,7 @@ type state struct {
 	last  uint64
 
 	mu     sync.Mutex
-	signed map[uint64]string // answers, by the number after which they begin
+	signed map[uint64]string // responses, by the number after which they begin
 }
 
 func newFeed(kit *authkit.Kit) *feed {
@@ -77,7 +78,8 @@ func newFeed(kit *authkit.Kit) *feed {
 	}
 }
 
-// current returns the state by now, or as of the last read if there were too many.
+// current returns the state as of now, or as of the last read if there were too
+// many reads.
 func (f *feed) current(ctx context.Context) (*state, error) {
 	select {
 	case f.turn <- struct{}{}:
@@ -96,7 +98,7 @@ func (f *feed) current(ctx context.Context) (*state, error) {
 	return f.state, f.err
 }
 
-// read reads the store.
+// read reads the store and returns the new state.
 func (f *feed) read(ctx context.Context, now time.Time) (*state, error) {
 	var since time.Time
 	minute := now.Unix() / 60
@@ -117,8 +119,8 @@ func (f *feed) read(ctx context.Context, now time.Time) (*state, error) {
 	return &state{feed: f, until: now, tag: f.tag(), log: f.log, last: f.last, signed: make(map[uint64]string)}, nil
 }
 
-// recordOf returns the entry of a revocation. A user's is dated with the end of the second:
-// tokens are dated in whole ones.
+// recordOf returns the entry of a revocation. That of a user is dated with the
+// end of the second, since tokens are dated in whole seconds.
 func recordOf(r authkit.Revocation) record {
 	at := r.At.Unix()
 	if r.SessionID != "" {
@@ -133,7 +135,7 @@ func recordOf(r authkit.Revocation) record {
 	return record{key: digestOf("user", r.UserID), user: true, at: at}
 }
 
-// add adds an entry that is new, or later than it was.
+// add adds an entry if it is new or has a later time.
 func (f *feed) add(r record) {
 	id := record{key: r.key, user: r.user}
 	if had, ok := f.known[id]; ok {
@@ -149,7 +151,7 @@ func (f *feed) add(r record) {
 	f.log = append(f.log, r)
 }
 
-// sweep drops what does not matter any more. It keeps the numbers.
+// sweep drops expired entries. The others keep their numbers.
 func (f *feed) sweep(now int64) {
 	for id, at := range f.known {
 		if at+f.life < now {
@@ -163,10 +165,10 @@ func (f *feed) sweep(now int64) {
 			kept = append(kept, r)
 		}
 	}
-	f.log = kept // earlier states keep theirs
+	f.log = kept // a new slice, because earlier states use the old one
 }
 
-// count adds an entry to the sum, or takes it out.
+// count adds the hash of an entry to the sum, or subtracts it.
 func (f *feed) count(id record, at int64, in bool) {
 	text := make([]byte, 0, 32)
 	text = append(text, id.key[:]...)
@@ -184,17 +186,18 @@ func (f *feed) count(id record, at int64, in bool) {
 	}
 }
 
-// tag returns the ETag of what is known. It is a weak one: the same entries have it, in
-// every answer and from every instance.
+// tag returns the ETag of the known entries. It is weak: every response and
+// every instance with the same entries has the same tag.
 func (f *feed) tag() string {
 	text := binary.BigEndian.AppendUint64(nil, f.sum[0])
 	text = binary.BigEndian.AppendUint64(text, f.sum[1])
 	return `W/"` + base64.RawURLEncoding.EncodeToString(text) + `"`
 }
 
-// answer returns the signed list of what was found after a cursor. It is the whole list if
-// the cursor is empty, unknown, or of another instance.
-func (s *state) answer(cursor string) (string, error) {
+// response returns the signed list of the entries that were found after a
+// cursor. It is the whole list if the cursor is empty, unknown, or of another
+// instance.
+func (s *state) response(cursor string) (string, error) {
 	after := uint64(0)
 	if instance, number, ok := strings.Cut(cursor, "."); ok && instance == s.feed.instance {
 		if n, err := strconv.ParseUint(number, 10, 64); err == nil && n <= s.last {
@@ -223,7 +226,7 @@ func (s *state) answer(cursor string) (string, error) {
 	return signed, nil
 }
 
-// list returns the entries with a number greater than the one given.
+// list returns the entries with a number greater than after.
 func (s *state) list(after uint64) list {
 	sessions, users := make(entries), make(entries)
 	first, _ := slices.BinarySearchFunc(s.log, after+1, func(r record, n uint64) int {

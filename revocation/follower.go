@@ -24,44 +24,51 @@ const (
 	pollTimeout     = 10 * time.Second
 	maxSkew         = 5 * time.Minute
 
-	// margin is by how much entries outlive tokens: twice the greatest leeway.
+	// margin is how much longer entries live than tokens: twice the greatest
+	// leeway.
 	margin = 2 * time.Minute
 )
 
 // Config configures a [Follower].
 type Config struct {
-	// URL is where the list is: https, and never a redirect.
+	// URL is the https address of the list. Redirects are not followed.
 	URL string
 
-	// Ring holds the keys that sign the list, which are those that sign the access tokens:
-	// the ring of the guard's TokenConfig.
+	// Ring holds the keys that sign the list. They are those of the access
+	// tokens: use the ring of the guard's TokenConfig.
 	Ring *authkit.KeyRing
 
-	// Interval is how often [Follower.Run] asks; zero means 5 seconds, 5 minutes is the
-	// most. It is how long a token can be good after its logout.
+	// Interval is the time between two requests of [Follower.Run], and so the
+	// longest time that a token stays valid after its logout. If zero, it is 5
+	// seconds. It may be 1 second to 5 minutes.
 	Interval time.Duration
 
-	// MaxStale is how long the list may go without an answer before tokens are refused
-	// with 503. Zero means that a follower that had one goes on with it: then who can cut it
-	// off from the list can keep a session alive, until its access token expires. An answer
-	// counts that is signed, and so up to five minutes older than it seems: clocks differ.
+	// MaxStale is the maximum age of the list. If the list is older, tokens are
+	// refused with 503. If zero, there is no limit: an attacker who cuts the
+	// follower off from the list can then use a revoked session until its
+	// access token expires. The age counts from the last signed list, which may
+	// be up to five minutes older than it appears, because clocks differ.
 	MaxStale time.Duration
 
-	// Client asks; nil means a new one. Of it, redirects and timeouts are not used.
+	// Client makes the requests. If nil, it is a new client. NewFollower copies
+	// it and replaces its CheckRedirect and Timeout.
 	Client *http.Client
 
-	// OnError is told when an answer could not be had; nil means slog.Default, at Warn.
-	// It must be safe for concurrent use.
+	// OnError is called if a request fails. If nil, the error is logged with
+	// slog.Default() at level Warn. It must be safe for concurrent use.
 	OnError func(error)
 
-	// InsecureHTTP allows an http URL of a loopback address, for tests and examples.
+	// InsecureHTTP allows an http URL with a loopback address, for tests and
+	// examples.
 	InsecureHTTP bool
 }
 
-// ErrStale is returned by [Follower.Revoked] when there is no list, or one that is too old.
+// ErrStale is returned by [Follower.Revoked] if there is no list, or if it is
+// too old.
 var ErrStale = errors.New("revocation: no current list")
 
-// A Follower keeps the list of another service. It is safe for concurrent use.
+// A Follower keeps a copy of the list of another service. It is safe for
+// concurrent use.
 type Follower struct {
 	cfg    Config
 	url    *url.URL
@@ -69,17 +76,17 @@ type Follower struct {
 
 	mu              sync.RWMutex
 	sessions, users entries
-	answered        time.Time // with a list; zero: never
-	life            int64     // of the list's entries, in seconds
+	answered        time.Time // the time of the last list; zero if there was none
+	life            int64     // of the entries, in seconds
 
-	polling sync.Mutex // held by Poll; guards what follows
-	cursor  string     // that is asked for; empty: everything
-	tag     string     // of the latest answer
+	polling sync.Mutex // held by Poll; it guards the fields below
+	cursor  string     // for the next request; empty for the whole list
+	tag     string     // of the latest response
 	swept   int64
 }
 
-// NewFollower returns a Follower that has no list yet, or an error that names every fault
-// of cfg. It asks nobody: [Follower.Run] or [Follower.Poll] do.
+// NewFollower returns a Follower without a list, or an error that joins all
+// problems of cfg. It makes no request; [Follower.Run] and [Follower.Poll] do.
 func NewFollower(cfg Config) (*Follower, error) {
 	var errs []error
 	u, err := endpoint.Parse(cfg.URL, cfg.InsecureHTTP)
@@ -87,7 +94,7 @@ func NewFollower(cfg Config) (*Follower, error) {
 		errs = append(errs, fmt.Errorf("revocation: Config.URL: %w", err))
 	}
 	if cfg.Ring == nil {
-		errs = append(errs, errors.New("revocation: Config.Ring: nil; set it to the ring that the tokens are verified with"))
+		errs = append(errs, errors.New("revocation: Config.Ring: nil; set it to the ring that verifies the tokens"))
 	}
 	if cfg.Interval == 0 {
 		cfg.Interval = defaultInterval
@@ -113,10 +120,12 @@ func NewFollower(cfg Config) (*Follower, error) {
 	return &Follower{cfg: cfg, url: u, client: client, sessions: make(entries), users: make(entries)}, nil
 }
 
-// Revoked reports whether a token is on the list, for GuardConfig.Revoked. It makes no
-// request. A token with a longer life than the entries of the list counts as revoked: its
-// entry may have been dropped. The error is ErrStale before the first answer, and when the
-// last one is older than MaxStale.
+// Revoked reports whether a token is revoked, for GuardConfig.Revoked. It makes
+// no request. A token that lives longer than the entries of the list counts as
+// revoked, since its entry may have been dropped.
+//
+// The error is ErrStale before the first list, and if the last one is older
+// than MaxStale.
 func (f *Follower) Revoked(_ context.Context, c authkit.Claims) (bool, error) {
 	life := c.ExpiresAt.Sub(c.IssuedAt)
 	f.mu.RLock()
@@ -127,7 +136,7 @@ func (f *Follower) Revoked(_ context.Context, c authkit.Claims) (bool, error) {
 	if !c.IssuedAt.IsZero() && life > time.Duration(f.life)*time.Second-margin {
 		return true, nil
 	}
-	if len(f.users) > 0 && f.cutOff(c) {
+	if len(f.users) > 0 && f.revokedBefore(c) {
 		return true, nil
 	}
 	if c.SessionID == "" || len(f.sessions) == 0 {
@@ -137,9 +146,10 @@ func (f *Follower) Revoked(_ context.Context, c authkit.Claims) (bool, error) {
 	return ended, nil
 }
 
-// cutOff reports whether the user of a token was cut off after it was issued. A token
-// without a user ID names the user by ID or by e-mail. f.mu is held.
-func (f *Follower) cutOff(c authkit.Claims) bool {
+// revokedBefore reports whether a token is older than a revocation of all
+// tokens of its user. A token without a user ID names the user by ID or by
+// e-mail. The caller must hold f.mu.
+func (f *Follower) revokedBefore(c authkit.Claims) bool {
 	before := f.users[digestOf("user", cmp.Or(c.UserID, c.Subject))]
 	if c.UserID == "" && strings.Contains(c.Subject, "@") {
 		email, err := authkit.NormalizeEmail(c.Subject)
@@ -151,14 +161,15 @@ func (f *Follower) cutOff(c authkit.Claims) bool {
 	return before != 0 && (c.IssuedAt.IsZero() || c.IssuedAt.Unix() < before)
 }
 
-// Run asks for the list now and at every interval, until ctx is done; it returns the
-// context's error. What goes wrong is told to OnError, and tried again.
+// Run requests the list now and at every interval until ctx is done. It returns
+// the error of ctx. Failed requests are passed to OnError and retried.
 func (f *Follower) Run(ctx context.Context) error {
 	for {
 		if err := f.Poll(ctx); err != nil && ctx.Err() == nil {
 			f.cfg.OnError(err)
 		}
-		// Up to a tenth sooner, so that many followers do not ask at once.
+		// Up to a tenth sooner, so that followers do not send requests at the
+		// same time.
 		wait := time.NewTimer(f.cfg.Interval - rand.N(f.cfg.Interval/10))
 		select {
 		case <-ctx.Done():
@@ -169,7 +180,7 @@ func (f *Follower) Run(ctx context.Context) error {
 	}
 }
 
-// Poll asks for the list once. With an error the list stays as it was.
+// Poll requests the list once. After an error the list is unchanged.
 func (f *Follower) Poll(ctx context.Context) error {
 	f.polling.Lock()
 	defer f.polling.Unlock()
@@ -185,7 +196,7 @@ func (f *Follower) Poll(ctx context.Context) error {
 	}
 	asked := time.Now()
 	if f.cfg.MaxStale > 0 && asked.Sub(f.answered) >= f.cfg.MaxStale/4 {
-		f.tag = "" // nobody signs a 304, so that now and then it has to be a list
+		f.tag = "" // a 304 is unsigned, so a full response is needed at times
 	}
 	if f.tag != "" {
 		r.Header.Set("If-None-Match", f.tag)
@@ -201,7 +212,7 @@ func (f *Follower) Poll(ctx context.Context) error {
 		f.sweep(asked)
 		return nil
 	default:
-		return fmt.Errorf("revocation: %s answered %d", f.url.Host, response.StatusCode)
+		return fmt.Errorf("revocation: %s returned the status %d", f.url.Host, response.StatusCode)
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxList+1))
 	if err != nil {
@@ -209,7 +220,7 @@ func (f *Follower) Poll(ctx context.Context) error {
 	}
 	l, err := f.open(string(body), asked)
 	if err != nil {
-		return fmt.Errorf("revocation: the answer of %s: %w", f.url.Host, err)
+		return fmt.Errorf("revocation: the response of %s: %w", f.url.Host, err)
 	}
 	f.apply(l, asked)
 	f.sweep(asked)
@@ -217,7 +228,8 @@ func (f *Follower) Poll(ctx context.Context) error {
 	return nil
 }
 
-// open checks an answer: who signed it, and that it covers what was asked for.
+// open checks the signature of a response, its time, and that it follows the
+// requested cursor.
 func (f *Follower) open(text string, asked time.Time) (list, error) {
 	payload, err := f.cfg.Ring.Open(listType, text, maxList)
 	if err != nil {
@@ -228,23 +240,23 @@ func (f *Follower) open(text string, asked time.Time) (list, error) {
 	case err != nil:
 		return list{}, err
 	case l.Until < asked.Add(-maxSkew).Unix() || l.Until > asked.Add(maxSkew+pollTimeout).Unix():
-		return list{}, errors.New("the list is not of now; are the clocks right?")
+		return list{}, errors.New("the list is from another time; check the clocks")
 	case l.After != "" && l.After != f.cursor:
 		return list{}, errors.New("the list does not follow the one before it")
 	}
 	return l, nil
 }
 
-// apply adds a list to what is known.
+// apply adds the entries of a list.
 func (f *Follower) apply(l list, asked time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	_ = decode(l.Sessions, f.sessions.add) // parse has looked at both
+	_ = decode(l.Sessions, f.sessions.add) // parse has checked both
 	_ = decode(l.Users, f.users.add)
 	f.answered, f.life = asked, l.Life
 }
 
-// sweep drops what does not matter any more, once a minute.
+// sweep drops expired entries, at most once a minute.
 func (f *Follower) sweep(asked time.Time) {
 	now := asked.Unix()
 	if now < f.swept+60 {

@@ -8,8 +8,8 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// Handler serves the list of a Kit that has sessions; see the package comment. It answers GET
-// and HEAD. The route can be public.
+// Handler serves the list of a Kit that has sessions; see the package comment.
+// It responds to GET and HEAD. The route can be public.
 //
 // To limit how often one client address may ask, put Throttle.Limit of package throttle around the
 // handler, with an action of your own. A follower asks every five seconds by default, and all
@@ -20,10 +20,12 @@ import (
 //	}})
 //	mux.Handle("GET /revocations", authkit.Public(), limits.Limit("revocations")(revocation.Handler(kit)))
 //
-// The handler reads the store once a second at most, after a few reads in a row, whatever
-// number of clients asks. It keeps the list in memory, and signs each answer once. A follower
-// sees a revocation up to a second later for that, and up to a minute later if the clock of
-// the instance that revoked was behind by more than two minutes. Use one Handler for each Kit.
+// The handler reads the store at most once a second, after a burst of a few
+// reads, for any number of clients. It keeps the list in memory, and signs each
+// response once. A follower therefore sees a revocation up to a second later.
+// If the clock of the instance that revoked was behind by more than two
+// minutes, the follower sees it up to a minute later. Use one Handler for each
+// Kit.
 func Handler(kit *authkit.Kit) http.Handler {
 	f := newFeed(kit)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -47,13 +49,13 @@ func Handler(kit *authkit.Kit) http.Handler {
 				return
 			}
 		}
-		signed, err := s.answer(r.URL.Query().Get("after"))
+		signed, err := s.response(r.URL.Query().Get("after"))
 		if err != nil {
 			authkit.ProblemFor(err).ServeHTTP(w, r)
 			return
 		}
 		h.Set("Content-Type", contentType)
 		h.Set("Content-Length", strconv.Itoa(len(signed)))
-		_, _ = w.Write([]byte(signed)) // the client may be gone
+		_, _ = w.Write([]byte(signed)) // an error means that the client is gone
 	})
 }

@@ -1,6 +1,7 @@
-// Package revocation tells services that verify access tokens without a store which of
-// them are refused: those of sessions that were ended, and of accounts that were cut off.
-// A token is checked against a list in memory; what a request costs does not change.
+// Package revocation distributes revocations to services that verify access
+// tokens without a store: those of ended sessions and of accounts whose tokens
+// were all revoked. A guard checks a token against a list in memory, so a
+// request needs no network access.
 //
 // The service that logs users in serves the list, and the others follow it:
 //
@@ -10,30 +11,32 @@
 //	go follower.Run(ctx)
 //	guard, err := authkit.NewGuard(authkit.GuardConfig{Tokens: tokens, Revoked: follower.Revoked})
 //
-// So a logout reaches them within the interval at which they ask, 5 seconds by default.
+// A logout reaches them within [Config].Interval, 5 seconds by default.
 //
 // # The list
 //
-// It is a JWS (RFC 7515) of the type "revocations+jwt", signed with the key that signs
-// the access tokens. Its payload is a JSON object:
+// The list is a JWS (RFC 7515) of the type "revocations+jwt", signed with the
+// key that signs the access tokens. Its payload is a JSON object:
 //
-//	after     the cursor that was asked for; absent from a whole list
-//	next      the cursor to ask for next
-//	until     when the list was made, in seconds since 1970
-//	life      how long an entry matters, in seconds
+//	after     the cursor of the request; absent from a whole list
+//	next      the cursor for the next request
+//	until     the time of the list, in seconds since 1970
+//	life      the life of an entry, in seconds
 //	sessions  entries of sessions
-//	users     entries of accounts: of their tokens with an earlier iat
+//	users     entries of accounts: they revoke tokens with an earlier iat
 //
-// Entries are records of 12 bytes, one behind the other, in base64url: the first 8 bytes
-// of a SHA-256 hash, and the time in seconds since 1970, big endian. The hash is that of
-// "authkit revoked session", "authkit revoked user" or "authkit revoked email", a zero byte,
-// and the ID or address. So the list does not reveal who logs out, and can be public. Entries
-// with an address are for tokens that name the user by e-mail only.
+// Entries are records of 12 bytes, concatenated, in base64url: the first 8
+// bytes of a SHA-256 hash, and the time in seconds since 1970, big endian. The
+// hash is that of "authkit revoked session", "authkit revoked user" or "authkit
+// revoked email", a zero byte, and the ID or address. The list therefore does
+// not reveal who logs out, and can be public. Entries with an address are for
+// tokens that name the user only by e-mail.
 //
-// A request with after=CURSOR gets the entries that the service has found since. A cursor
-// counts entries, not seconds, so it does not matter how the clocks of the services differ.
-// The whole list is the answer to a request without a cursor, or with one of another instance
-// of the service. The answer has an ETag, and is 304 while there is nothing new.
+// A request with after=CURSOR gets the entries that the service has found
+// since. A cursor counts entries, not seconds, so clocks may differ between the
+// services. A request without a cursor, or with one of another instance of the
+// service, gets the whole list. The response has an ETag. It is 304 if there
+// are no new entries.
 package revocation
 
 import (
@@ -51,11 +54,11 @@ const (
 	listType    = "revocations+jwt"
 	contentType = "application/jwt"
 	recordLen   = 12
-	maxList     = 32 << 20 // bytes: over a million entries
-	maxLife     = 1 << 33  // seconds: longer than any token's
+	maxList     = 32 << 20 // bytes, for over a million entries
+	maxLife     = 1 << 33  // seconds, longer than any token lives
 )
 
-// list is the payload.
+// A list is the payload.
 type list struct {
 	After    string `json:"after,omitempty"`
 	Next     string `json:"next"`
@@ -65,7 +68,7 @@ type list struct {
 	Users    string `json:"users"`
 }
 
-// A digest stands for the ID of a session or a user.
+// A digest identifies a session or a user.
 type digest [8]byte
 
 func digestOf(kind, id string) digest {
@@ -75,12 +78,14 @@ func digestOf(kind, id string) digest {
 	return digest(sum[:8])
 }
 
-// entries are when what was revoked: of two times the later one.
+// entries map a digest to the time of its revocation, the latest if there are
+// several.
 type entries map[digest]int64
 
 func (e entries) add(d digest, at int64) { e[d] = max(at, e[d]) }
 
-// encode returns the records, in one order, so that the same list has the same text.
+// encode returns the records in a fixed order, so that equal lists have equal
+// texts.
 func (e entries) encode() string {
 	records := make([][recordLen]byte, 0, len(e))
 	for d, at := range e {
@@ -109,7 +114,7 @@ func decode(text string, add func(digest, int64)) error {
 	return nil
 }
 
-// parse reads the payload of a list.
+// parse parses and checks the payload of a list.
 func parse(payload []byte) (list, error) {
 	var l list
 	if err := json.Unmarshal(payload, &l); err != nil {

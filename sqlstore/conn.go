@@ -11,8 +11,8 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// maxCached bounds how many statements a DB keeps, in case that a feature makes their texts
-// from data.
+// maxCached bounds how many statements a DB keeps, in case that a feature makes
+// their texts from data.
 const maxCached = 500
 
 // A querier is a pool, a connection or a transaction.
@@ -27,9 +27,9 @@ type conn struct {
 	t *transaction
 }
 
-// Exec runs a statement and returns how many rows it changed. In the text, {name} is a
-// table with the prefix of [Options], and ? is an argument. In MySQL, a row that is set
-// to its old values does not count.
+// Exec runs a statement and returns how many rows it changed. In the text,
+// {name} is a table with the prefix of [Options], and ? is an argument. In
+// MySQL, a row that is set to its old values does not count.
 //
 // Statements are cached by their texts, so use constant ones.
 func (db *DB) Exec(ctx context.Context, query string, args ...any) (rows int64, err error) {
@@ -41,8 +41,8 @@ func (db *DB) Exec(ctx context.Context, query string, args ...any) (rows int64, 
 }
 
 // Query runs a statement and calls each for every row, with a function like
-// [sql.Rows.Scan]. If each returns an error, Query ends and returns that error. The text
-// is like that of [DB.Exec]. The function each must not use the DB.
+// [sql.Rows.Scan]. If each returns an error, Query ends and returns that error.
+// The text is like that of [DB.Exec]. The function each must not use the DB.
 func (db *DB) Query(ctx context.Context, each func(scan func(...any) error) error, query string, args ...any) error {
 	var stopped error
 	began := false
@@ -78,7 +78,8 @@ func (db *DB) run(ctx context.Context, do func(conn) error) error {
 	}))
 }
 
-// retry calls do until it does not report that its error is transient, five times at most.
+// retry calls do until it does not report that its error is transient, five
+// times at most.
 func retry(ctx context.Context, do func() (transient bool, err error)) error {
 	for try := 1; ; try++ {
 		transient, err := do()
@@ -93,9 +94,9 @@ func retry(ctx context.Context, do func() (transient bool, err error)) error {
 	}
 }
 
-// isTransient reports whether an error is a deadlock, a serialization failure or a locked
-// database: nothing was changed, and the next try may succeed. No driver is imported, so
-// errors are recognized by their methods or texts.
+// isTransient reports whether an error is a deadlock, a serialization failure
+// or a locked database: nothing was changed, and the next try may succeed. No
+// driver is imported, so errors are recognized by their methods or texts.
 func isTransient(err error) bool {
 	if err == nil {
 		return false
@@ -134,7 +135,8 @@ func failure(err error) error {
 	return &storeError{err}
 }
 
-// isRefusal reports whether an error is one that the contracts of the stores name.
+// isRefusal reports whether an error is one that the contracts of the stores
+// name.
 func isRefusal(err error) bool {
 	for _, refusal := range []error{
 		authkit.ErrUserNotFound, authkit.ErrEmailTaken, authkit.ErrConflict, authkit.ErrLastAdmin,
@@ -166,8 +168,8 @@ func (c conn) enter(ctx context.Context, query string) (leave func(), err error)
 	return c.lockWriter(ctx)
 }
 
-// lockWriter waits until no other call writes, in SQLite. Without the queue, connections
-// that wait for the lock of the file starve each other.
+// lockWriter waits until no other call writes, in SQLite. Without the queue,
+// connections that wait for the lock of the file starve each other.
 func (db *DB) lockWriter(ctx context.Context) (unlock func(), err error) {
 	if db.writer == nil {
 		return func() {}, nil
@@ -180,7 +182,8 @@ func (db *DB) lockWriter(ctx context.Context) (unlock func(), err error) {
 	}
 }
 
-// note is called with the error of a statement. It records that the transaction is over.
+// note is called with the error of a statement. It records that the transaction
+// is over.
 func (c conn) note(err error) error {
 	if c.t != nil && isTransient(err) {
 		c.t.lost = err
@@ -188,9 +191,9 @@ func (c conn) note(err error) error {
 	return err
 }
 
-// prepared returns a prepared statement, or nil if that gains nothing: drivers of Postgres
-// keep prepared statements already. In a transaction it uses those that exist, since
-// making one takes another connection.
+// prepared returns a prepared statement, or nil if that gains nothing: drivers
+// of Postgres keep prepared statements already. In a transaction it uses those
+// that exist, since making one takes another connection.
 func (c conn) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
 	if c.d == Postgres || isDynamic(query) || c.t != nil && c.t.tx == nil {
 		return nil, nil
@@ -314,8 +317,9 @@ func (c conn) query(ctx context.Context, row func(scan func(...any) error) error
 const settleTime = time.Second
 
 // settle returns a context for a statement that changes something outside of a
-// transaction. A server does not notice that its client gives up: the change would be
-// made after the call has returned. So the statement may end first, for a while.
+// transaction. A server does not notice that its client gives up: the change
+// would be made after the call has returned. So the statement may end first,
+// for a while.
 func (c conn) settle(ctx context.Context) (on context.Context, settled func()) {
 	if c.t != nil || c.d == SQLite {
 		return ctx, func() {}

@@ -15,8 +15,8 @@ const (
 	MySQL                       // 8 or later, and MariaDB 10.6 or later
 )
 
-// String returns the name of the database, which is also the name of its folder in
-// [Migrations].Files.
+// String returns the name of the database, which is also the name of its folder
+// in [Migrations].Files.
 func (d Dialect) String() string {
 	switch d {
 	case SQLite:
@@ -40,7 +40,8 @@ func (d Dialect) greatest() string {
 	return "GREATEST"
 }
 
-// forUpdate ends a SELECT that locks its rows. SQLite has one writer at a time anyway.
+// forUpdate ends a SELECT that locks its rows. SQLite has one writer at a time
+// anyway.
 func (d Dialect) forUpdate() string {
 	if d == SQLite {
 		return ""
@@ -48,8 +49,8 @@ func (d Dialect) forUpdate() string {
 	return " FOR UPDATE"
 }
 
-// unlessThere ends an INSERT that does nothing if the key exists. In MySQL that is an
-// error, which ends the statement but not the transaction.
+// unlessThere ends an INSERT that does nothing if the key exists. In MySQL that
+// is an error, which ends the statement but not the transaction.
 func (d Dialect) unlessThere() string {
 	if d == MySQL {
 		return ""
@@ -57,8 +58,8 @@ func (d Dialect) unlessThere() string {
 	return " ON CONFLICT DO NOTHING"
 }
 
-// contains is the condition that a text has another in it, compared byte by byte. LIKE
-// ignores case in SQLite and MySQL.
+// contains is the condition that a text has another in it, compared byte by
+// byte. LIKE ignores case in SQLite and MySQL.
 func (d Dialect) contains(column string) string {
 	switch d {
 	case Postgres:

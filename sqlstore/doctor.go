@@ -21,9 +21,10 @@ const (
 	examined = 1000
 )
 
-// Doctor reports problems of the database: pending migrations, a clock that differs from
-// that of the program, connections with unsafe settings, and accounts whose roles cannot
-// be read, of which it looks at 1,000. It changes nothing.
+// Doctor reports problems of the database: pending migrations, a clock that
+// differs from that of the program, connections with unsafe settings, and
+// accounts whose roles cannot be read, of which it looks at 1,000. It changes
+// nothing.
 func (db *DB) Doctor(ctx context.Context) []authkit.Finding {
 	var found []authkit.Finding
 	for _, check := range []func(context.Context) ([]authkit.Finding, error){
@@ -57,7 +58,8 @@ func unavailable(err error) authkit.Finding {
 	}
 }
 
-// checkSchema looks for pending migrations, and for broken accounts if there are none.
+// checkSchema looks for pending migrations, and for broken accounts if there
+// are none.
 func (db *DB) checkSchema(ctx context.Context) (found []authkit.Finding, err error) {
 	pending, err := db.Pending(ctx)
 	if err != nil {
@@ -148,8 +150,8 @@ func ask[T any](ctx context.Context, on *sql.Conn, query string) (value T, err e
 	return value, err
 }
 
-// onTwo calls f with two connections at once, the second of which is nil if the pool has
-// just one.
+// onTwo calls f with two connections at once, the second of which is nil if the
+// pool has just one.
 func (db *DB) onTwo(ctx context.Context, f func(one, two *sql.Conn) error) error {
 	one, err := db.pool.Conn(ctx)
 	if err != nil {
@@ -201,7 +203,8 @@ func (db *DB) checkSQLite(ctx context.Context) (found []authkit.Finding, err err
 	return found, err
 }
 
-// checkPostgres detects a pooler in transaction mode: two connections have one backend.
+// checkPostgres detects a pooler in transaction mode: two connections have one
+// backend.
 func (db *DB) checkPostgres(ctx context.Context) (found []authkit.Finding, err error) {
 	err = db.onTwo(ctx, func(one, two *sql.Conn) error {
 		if two == nil {

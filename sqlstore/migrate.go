@@ -14,24 +14,26 @@ import (
 //go:embed migrations
 var migrations embed.FS
 
-// Migrations are the tables of one package: numbered files such as 0001_users.sql, in a
-// folder per dialect. Packages such as auditsql have their own, for [DB.Migrate].
+// Migrations are the tables of one package: numbered files such as
+// 0001_users.sql, in a folder per dialect. Packages such as auditsql have their
+// own, for [DB.Migrate].
 //
-// The files read like those of goose. Each statement ends at the end of a line. The names
-// in them begin with authkit_; replace that if you have another prefix and another tool.
+// The files read like those of goose. Each statement ends at the end of a line.
+// The names in them begin with authkit_; replace that if you have another
+// prefix and another tool.
 //
-// A file never changes once it was released, and only adds: a program that knows fewer of
-// them runs on a database that has more.
+// A file never changes once it was released, and only adds: a program that
+// knows fewer of them runs on a database that has more.
 type Migrations struct {
-	// Package names the package, so that its files cannot be taken for those of another. It
-	// consists of a to z, 0 to 9 and the underscore.
+	// Package names the package, so that its files cannot be taken for those of
+	// another. It consists of a to z, 0 to 9 and the underscore.
 	Package string
 
 	Files fs.FS // with the folders sqlite, postgres and mysql
 }
 
-// Schema returns the migrations of this package, for another migration tool. [DB.Migrate]
-// runs them without being asked to.
+// Schema returns the migrations of this package, for another migration tool.
+// [DB.Migrate] runs them without being asked to.
 func Schema() Migrations {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
@@ -58,7 +60,8 @@ type migration struct {
 	statements []string
 }
 
-// migrations returns those of the store and of others, with the prefix of this DB.
+// migrations returns those of the store and of others, with the prefix of this
+// DB.
 func (db *DB) migrations(more []Migrations) (all []migration, err error) {
 	packages := map[string]bool{}
 	for _, m := range more {
@@ -97,8 +100,9 @@ func (db *DB) statements(text string) (statements []string) {
 	return statements
 }
 
-// Pending returns the names of the migrations that the database does not have yet, in
-// their order: those of this package, and then those of more. It changes nothing.
+// Pending returns the names of the migrations that the database does not have
+// yet, in their order: those of this package, and then those of more. It
+// changes nothing.
 func (db *DB) Pending(ctx context.Context, more ...Migrations) ([]string, error) {
 	all, err := db.migrations(more)
 	if err != nil {
@@ -144,10 +148,10 @@ func (c conn) done(ctx context.Context) (map[string]bool, error) {
 	return names, err
 }
 
-// Migrate makes the tables, or brings them up to date: it runs the migrations that
-// [DB.Pending] returns. Several programs can do so at once: one does it, and the others
-// wait. A failure leaves the database as it was. MySQL cannot do that: the next call goes
-// on where the failed one stopped.
+// Migrate makes the tables, or brings them up to date: it runs the migrations
+// that [DB.Pending] returns. Several programs can do so at once: one does it,
+// and the others wait. A failure leaves the database as it was. MySQL cannot do
+// that: the next call goes on where the failed one stopped.
 //
 // It needs a connection for itself, and cannot run in a transaction.
 func (db *DB) Migrate(ctx context.Context, more ...Migrations) (err error) {
@@ -203,11 +207,13 @@ func (db *DB) migrate(ctx context.Context, on *sql.Conn, all []migration) error 
 	return nil
 }
 
-// columnExists reports whether MySQL has made a column in a migration that was cut off.
+// columnExists reports whether MySQL has made a column in a migration that was
+// cut off.
 func columnExists(err error) bool { return strings.Contains(err.Error(), "Error 1060") }
 
-// beginMigration locks out other migrations. The function that it returns unlocks them, and
-// commits or rolls back if the database can do that to a schema.
+// beginMigration locks out other migrations. The function that it returns
+// unlocks them, and commits or rolls back if the database can do that to a
+// schema.
 func (db *DB) beginMigration(ctx context.Context, conn *sql.Conn) (end func(commit bool) error, err error) {
 	run := func(ctx context.Context, queries ...string) error {
 		for _, q := range queries {

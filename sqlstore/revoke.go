@@ -10,11 +10,11 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// turn begins a statement of Postgres that is alone with the sessions of a user, in one
-// round trip. A statement sees the rows as they were when it began. It locks the row of
-// the owner, which may take a while, and turn has a row only if it has not changed
-// since: then no session has been added since either. Otherwise the statement does
-// nothing and is to be run again.
+// turn begins a statement of Postgres that is alone with the sessions of a
+// user, in one round trip. A statement sees the rows as they were when it
+// began. It locks the row of the owner, which may take a while, and turn has a
+// row only if it has not changed since: then no session has been added since
+// either. Otherwise the statement does nothing and is to be run again.
 const turn = `WITH seen AS (SELECT COALESCE(MAX(version), 0) AS version FROM {session_owners} WHERE tenant = ? AND user_id = ?),
 	turn AS (INSERT INTO {session_owners} AS owner (tenant, user_id, version) SELECT CAST(? AS text), CAST(? AS text), version + 1 FROM seen
 		ON CONFLICT (tenant, user_id) DO UPDATE SET version = excluded.version WHERE owner.version = excluded.version - 1 RETURNING version), `
@@ -24,8 +24,9 @@ func (c conn) turnArgs(userID string, rest ...any) []any {
 	return append([]any{c.opts.Tenant, userID, c.opts.Tenant, userID}, rest...)
 }
 
-// inTurn runs a statement that begins with turn until it reports that it had its turn: a
-// few times alone, and then in a transaction that locks the owner before it.
+// inTurn runs a statement that begins with turn until it reports that it had
+// its turn: a few times alone, and then in a transaction that locks the owner
+// before it.
 func (db *DB) inTurn(ctx context.Context, userID string, do func(conn) (done bool, err error)) error {
 	for range 3 {
 		done := false
@@ -118,8 +119,9 @@ func (c conn) revokeEach(ctx context.Context, userID string, ids []string, at ti
 	return nil
 }
 
-// RevokeSessions implements [authkit.SessionStore]. The number of statements does not
-// depend on that of the sessions, up to a thousand. In Postgres it is one.
+// RevokeSessions implements [authkit.SessionStore]. The number of statements
+// does not depend on that of the sessions, up to a thousand. In Postgres it is
+// one.
 func (db *DB) RevokeSessions(ctx context.Context, userID, except string, at time.Time) error {
 	if !storable(userID) {
 		return unstorable(ctx, failure(errSessionText))
@@ -145,7 +147,8 @@ func (db *DB) RevokeSessions(ctx context.Context, userID, except string, at time
 	})
 }
 
-// revokeInTurn revokes sessions in Postgres. It locks them in the order of their IDs.
+// revokeInTurn revokes sessions in Postgres. It locks them in the order of
+// their IDs.
 func (c conn) revokeInTurn(ctx context.Context, userID, except string, at time.Time) (done bool, err error) {
 	args := c.turnArgs(userID, c.opts.Tenant, userID, except, c.opts.Tenant, c.opts.Tenant, micros(at), userID)
 	of := `dead`
@@ -174,9 +177,10 @@ func (c conn) revokeAll(ctx context.Context, userID, except string, at time.Time
 	return err
 }
 
-// revokeListed revokes sessions in MySQL. It finds them without a lock, and locks them by
-// their primary key: by the index of the user they would be locked the other way round
-// than by a call that ends one of them, and one of the two would fail.
+// revokeListed revokes sessions in MySQL. It finds them without a lock, and
+// locks them by their primary key: by the index of the user they would be
+// locked the other way round than by a call that ends one of them, and one of
+// the two would fail.
 func (c conn) revokeListed(ctx context.Context, userID, except string, at time.Time) error {
 	ids, err := c.sessionIDs(ctx, ` AND id <> ?`, userID, except)
 	if err != nil {
@@ -248,8 +252,8 @@ func (c conn) deleteSessions(ctx context.Context, at time.Time, limit int) (int6
 	if c.d != MySQL {
 		return c.deleteOldest(ctx, "{sessions}", "id", "expires_at", at, limit)
 	}
-	// By the index of their expiry they would be locked the other way round than by a rotation,
-	// and one of the two would fail.
+	// By the index of their expiry they would be locked the other way round
+	// than by a rotation, and one of the two would fail.
 	args := []any{c.opts.Tenant, micros(at)}
 	err := c.query(ctx, func(scan func(...any) error) error {
 		var id string

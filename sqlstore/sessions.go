@@ -92,7 +92,8 @@ func sessionArgs(x *authkit.StoredSession) []any {
 	}
 }
 
-// CreateSession implements [authkit.SessionStore]. In Postgres it is one statement.
+// CreateSession implements [authkit.SessionStore]. In Postgres it is one
+// statement.
 func (db *DB) CreateSession(ctx context.Context, x authkit.StoredSession, limit int) error {
 	if x.ID == "" {
 		return failure(errSessionID)
@@ -217,8 +218,8 @@ func (db *DB) SessionsByUser(ctx context.Context, userID string) ([]authkit.Sess
 	return list, nil
 }
 
-// RotateSession implements [authkit.SessionStore]. One UPDATE finds the token that is to be
-// replaced: of several callers one succeeds (RF-03).
+// RotateSession implements [authkit.SessionStore]. One UPDATE finds the token
+// that is to be replaced: of several callers one succeeds (RF-03).
 func (db *DB) RotateSession(ctx context.Context, id string, r authkit.Rotation) (authkit.StoredSession, bool, error) {
 	if !storable(id) {
 		return authkit.StoredSession{}, false, unstorable(ctx, authkit.ErrSessionNotFound)
@@ -244,7 +245,8 @@ func (db *DB) RotateSession(ctx context.Context, id string, r authkit.Rotation) 
 		return err
 	})
 	if err == nil && !(rotated && db.d.returning()) {
-		// Not in the same run: if this has to be tried again, the rotation has been made.
+		// Not in the same run: if this has to be tried again, the rotation has
+		// been made.
 		err = db.run(ctx, func(c conn) error {
 			lock := ""
 			if c.d == MySQL && c.t != nil {

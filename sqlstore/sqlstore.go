@@ -1,6 +1,6 @@
-// Package sqlstore keeps accounts, sessions and tickets in SQLite, Postgres, MySQL or
-// MariaDB, through database/sql. It imports no driver: your program opens the database
-// with a driver of its choice and passes it to [Open].
+// Package sqlstore keeps accounts, sessions and tickets in SQLite, Postgres,
+// MySQL or MariaDB, through database/sql. It imports no driver: your program
+// opens the database with a driver of its choice and passes it to [Open].
 //
 //	driver, dsn, dialect, err := sqlstore.ParseURL(os.Getenv("DATABASE_URL"))
 //	...
@@ -19,30 +19,33 @@
 //
 // # Transactions
 //
-// [DB.WithTx] puts a transaction of your program into a context. Calls with that context
-// are part of the transaction, including those of a Kit: an account and a row of your
-// own are created together or not at all. [DB.InTx] begins a transaction of the store.
+// [DB.WithTx] puts a transaction of your program into a context. Calls with
+// that context are part of the transaction, including those of a Kit: an
+// account and a row of your own are created together or not at all. [DB.InTx]
+// begins a transaction of the store.
 //
 // # Features with tables of their own
 //
-// [DB.Exec], [DB.Query] and [DB.InTx] run the statements of packages that keep further
-// tables, such as auditsql. [DB.Migrate] takes their [Migrations].
+// [DB.Exec], [DB.Query] and [DB.InTx] run the statements of packages that keep
+// further tables, such as auditsql. [DB.Migrate] takes their [Migrations].
 //
 // # Drivers
 //
-// [ParseURL] returns data source names for modernc.org/sqlite, github.com/jackc/pgx/v5
-// and github.com/go-sql-driver/mysql, with the settings that each database needs. If you
-// write one without it, SQLite needs write-ahead logging and a busy timeout:
+// [ParseURL] returns data source names for modernc.org/sqlite,
+// github.com/jackc/pgx/v5 and github.com/go-sql-driver/mysql, with the settings
+// that each database needs. If you write one without it, SQLite needs
+// write-ahead logging and a busy timeout:
 //
 //	file:auth.db?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_txlock=immediate
 //
-// For MySQL keep the character set utf8mb4, and leave clientFoundRows off. On Postgres
-// no statement depends on being prepared, so PgBouncer in transaction mode works with
-// default_query_exec_mode=exec or simple_protocol.
+// For MySQL keep the character set utf8mb4, and leave clientFoundRows off. On
+// Postgres no statement depends on being prepared, so PgBouncer in transaction
+// mode works with default_query_exec_mode=exec or simple_protocol.
 //
-// Bound the pool, to 10 open and 10 idle connections or so. A call holds one connection
-// at a time, so no pool is too small. SQLite has one writer at a time: the store queues
-// its writes, so that they are served in their order, and reads run beside them.
+// Bound the pool, to 10 open and 10 idle connections or so. A call holds one
+// connection at a time, so no pool is too small. SQLite has one writer at a
+// time: the store queues its writes, so that they are served in their order,
+// and reads run beside them.
 package sqlstore
 
 import (
@@ -60,27 +63,27 @@ import (
 
 // Options change the defaults of [Open]. The zero value is fine.
 type Options struct {
-	// TablePrefix is the beginning of the names of all tables; empty means "authkit_". It
-	// consists of a to z, 0 to 9 and the underscore, 32 at most.
+	// TablePrefix is the beginning of the names of all tables; empty means
+	// "authkit_". It consists of a to z, 0 to 9 and the underscore, 32 at most.
 	TablePrefix string
 
-	// Schema is the schema of the tables in Postgres. It must exist. Empty means the first
-	// of the search path. The other databases have none.
+	// Schema is the schema of the tables in Postgres. It must exist. Empty
+	// means the first of the search path. The other databases have none.
 	Schema string
 
-	// Tenant owns the rows of this DB; 64 bytes at most. It is a part of every key: a DB
-	// sees the rows of its tenant only, and an e-mail address is unique within it. The empty
-	// name is a tenant, too.
+	// Tenant owns the rows of this DB; 64 bytes at most. It is a part of every
+	// key: a DB sees the rows of its tenant only, and an e-mail address is
+	// unique within it. The empty name is a tenant, too.
 	Tenant string
 }
 
 // A DB is a database that stores share. It implements [authkit.UserStore],
-// [authkit.UserBatchStore], [authkit.SessionStore], [authkit.SessionUserStore], [authkit.TicketStore] and
-// [authkit.Transactor]. It is safe for concurrent use, by any number of programs on one
-// database.
+// [authkit.UserBatchStore], [authkit.SessionStore], [authkit.SessionUserStore],
+// [authkit.TicketStore] and [authkit.Transactor]. It is safe for concurrent
+// use, by any number of programs on one database.
 //
-// After a deadlock, and other errors that mean the same, a DB tries again, five times at
-// most. It does not within a transaction of your program.
+// After a deadlock, and other errors that mean the same, a DB tries again, five
+// times at most. It does not within a transaction of your program.
 type DB struct {
 	pool   *sql.DB
 	d      Dialect
@@ -102,8 +105,9 @@ var (
 	_ authkit.Transactor       = (*DB)(nil)
 )
 
-// Open returns a DB on a pool of connections, or an error that joins all problems of the
-// options, which may be nil. It does not connect. See [DB.Migrate] for the tables.
+// Open returns a DB on a pool of connections, or an error that joins all
+// problems of the options, which may be nil. It does not connect. See
+// [DB.Migrate] for the tables.
 func Open(pool *sql.DB, d Dialect, opts *Options) (*DB, error) {
 	db := &DB{pool: pool, d: d}
 	if opts != nil {
@@ -159,9 +163,9 @@ func validName(name string) bool {
 	})
 }
 
-// storable reports whether texts can be in a database: Postgres takes neither a NUL nor
-// bytes that are not UTF-8. Nothing is stored under any other key, so no database is
-// asked for one (ST-05).
+// storable reports whether texts can be in a database: Postgres takes neither a
+// NUL nor bytes that are not UTF-8. Nothing is stored under any other key, so
+// no database is asked for one (ST-05).
 func storable(texts ...string) bool {
 	for _, text := range texts {
 		if strings.IndexByte(text, 0) >= 0 || !utf8.ValidString(text) {

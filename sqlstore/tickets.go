@@ -19,16 +19,18 @@ var (
 
 const ticketColumns = `kind, id, subject, hash, body, attempts, max_attempts, created_at, expires_at`
 
-// putTicket returns the statement that stores a ticket. A kind and subject have one row, so
-// a new ticket takes the place of the old one. It changes no row if the ID is the same.
+// putTicket returns the statement that stores a ticket. A kind and subject have
+// one row, so a new ticket takes the place of the old one. It changes no row if
+// the ID is the same.
 func (d Dialect) putTicket() string {
 	const insert = `INSERT INTO {tickets} (tenant, ` + ticketColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	if d != MySQL {
 		return insert + ` ON CONFLICT (tenant, kind, subject) DO UPDATE SET id = excluded.id, hash = excluded.hash, body = excluded.body, attempts = excluded.attempts,
 			max_attempts = excluded.max_attempts, created_at = excluded.created_at, expires_at = excluded.expires_at WHERE {tickets}.id <> excluded.id`
 	}
-	// The condition is in each assignment, and id is the last of them, since MySQL reads values
-	// that it has assigned already. A row that stays as it was does not count.
+	// The condition is in each assignment, and id is the last of them, since
+	// MySQL reads values that it has assigned already. A row that stays as it
+	// was does not count.
 	return insert + ` ON DUPLICATE KEY UPDATE hash = IF(id = VALUES(id), hash, VALUES(hash)), body = IF(id = VALUES(id), body, VALUES(body)),
 		attempts = IF(id = VALUES(id), attempts, VALUES(attempts)), max_attempts = IF(id = VALUES(id), max_attempts, VALUES(max_attempts)),
 		created_at = IF(id = VALUES(id), created_at, VALUES(created_at)), expires_at = IF(id = VALUES(id), expires_at, VALUES(expires_at)), id = VALUES(id)`
@@ -87,7 +89,8 @@ func (db *DB) AttemptTicket(ctx context.Context, kind, id string, at time.Time) 
 	if err != nil {
 		return authkit.Ticket{}, err
 	}
-	// Not in the same run: if this has to be tried again, the attempt has been counted.
+	// Not in the same run: if this has to be tried again, the attempt has been
+	// counted.
 	err = db.run(ctx, func(c conn) error {
 		return c.queryRow(ctx, authkit.ErrTicketNotFound, scanTicket(&t), `SELECT `+ticketColumns+` FROM {tickets}`+where, args...)
 	})

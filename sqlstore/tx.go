@@ -31,14 +31,16 @@ var (
 	errPanicked = errors.New("a function panicked")
 )
 
-// WithTx returns a context in which the calls of db are part of tx, a transaction of your
-// program on the pool that was given to [Open]. So are calls of every other DB on that
-// pool, and those of a Kit. A DB on another pool ignores tx.
+// WithTx returns a context in which the calls of db are part of tx, a
+// transaction of your program on the pool that was given to [Open]. So are
+// calls of every other DB on that pool, and those of a Kit. A DB on another
+// pool ignores tx.
 //
-// Your program commits tx or rolls it back. Until then the context is for one goroutine
-// at a time. Errors that the contracts of the stores name, such as
-// [authkit.ErrEmailTaken], leave tx usable. So does a failed [DB.InTx], whose changes are
-// undone. Nothing is tried again within tx: after a deadlock, roll tx back and repeat it.
+// Your program commits tx or rolls it back. Until then the context is for one
+// goroutine at a time. Errors that the contracts of the stores name, such as
+// [authkit.ErrEmailTaken], leave tx usable. So does a failed [DB.InTx], whose
+// changes are undone. Nothing is tried again within tx: after a deadlock, roll
+// tx back and repeat it.
 func (db *DB) WithTx(ctx context.Context, tx *sql.Tx) context.Context {
 	t := &transaction{q: tx, tx: tx, host: true}
 	if tx == nil {
@@ -47,19 +49,20 @@ func (db *DB) WithTx(ctx context.Context, tx *sql.Tx) context.Context {
 	return context.WithValue(ctx, txKey{db.pool}, t)
 }
 
-// current returns the transaction that a context carries for the pool of db, or nil.
+// current returns the transaction that a context carries for the pool of db, or
+// nil.
 func (db *DB) current(ctx context.Context) *transaction {
 	t, _ := ctx.Value(txKey{db.pool}).(*transaction)
 	return t
 }
 
-// InTx implements [authkit.Transactor]. The transaction has the isolation level read
-// committed. In SQLite it can write from the beginning, so it never fails to become a
-// writer. A call of db with another context than that of f waits for the end of f on
-// SQLite, where there is one writer.
+// InTx implements [authkit.Transactor]. The transaction has the isolation level
+// read committed. In SQLite it can write from the beginning, so it never fails
+// to become a writer. A call of db with another context than that of f waits
+// for the end of f on SQLite, where there is one writer.
 //
-// Within a transaction of [DB.WithTx], InTx is a savepoint: if f fails, its changes are
-// undone, and the transaction stays usable.
+// Within a transaction of [DB.WithTx], InTx is a savepoint: if f fails, its
+// changes are undone, and the transaction stays usable.
 func (db *DB) InTx(ctx context.Context, f func(ctx context.Context) error) (err error) {
 	t := db.current(ctx)
 	switch {
@@ -82,8 +85,8 @@ func (db *DB) InTx(ctx context.Context, f func(ctx context.Context) error) (err 
 	return err
 }
 
-// atomic runs statements that are one change. In a transaction of the store, an error that
-// may have left half of them keeps it from being committed.
+// atomic runs statements that are one change. In a transaction of the store, an
+// error that may have left half of them keeps it from being committed.
 func (db *DB) atomic(ctx context.Context, level sql.IsolationLevel, do func(conn) error) error {
 	in := func(ctx context.Context) error { return do(conn{db, db.current(ctx)}) }
 	t := db.current(ctx)
@@ -173,7 +176,8 @@ func (db *DB) begin(ctx context.Context, level sql.IsolationLevel) (t *transacti
 	}, nil
 }
 
-// beginImmediate begins a transaction that can write, whatever the data source name says.
+// beginImmediate begins a transaction that can write, whatever the data source
+// name says.
 func (db *DB) beginImmediate(ctx context.Context) (t *transaction, end func(commit bool) error, err error) {
 	c, err := db.pool.Conn(ctx)
 	if err != nil {
@@ -202,8 +206,8 @@ func (db *DB) beginImmediate(ctx context.Context) (t *transaction, end func(comm
 	return &transaction{q: c}, end, nil
 }
 
-// savepoint calls f within a transaction of your program, and undoes its changes if it
-// fails.
+// savepoint calls f within a transaction of your program, and undoes its
+// changes if it fails.
 func (db *DB) savepoint(ctx context.Context, host *transaction, f func(context.Context) error) (err error) {
 	if host.lost != nil {
 		return failure(host.lost)
@@ -245,8 +249,9 @@ func (t *transaction) undo(ctx context.Context, name string) error {
 	return nil
 }
 
-// guarded runs a statement that a rule of the schema may refuse. In a transaction of
-// Postgres it needs a savepoint, since any error ends the transaction there.
+// guarded runs a statement that a rule of the schema may refuse. In a
+// transaction of Postgres it needs a savepoint, since any error ends the
+// transaction there.
 func (c conn) guarded(ctx context.Context, mayFail bool, do func() error) error {
 	if c.t == nil || c.d != Postgres || !mayFail || c.t.lost != nil {
 		return do()

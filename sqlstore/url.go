@@ -15,14 +15,15 @@ var (
 	errServerURL = errors.New("sqlstore: not like postgres://user:password@127.0.0.1:5432/database, or mysql://user:password@127.0.0.1:3306/database")
 )
 
-// sqlitePragmas are ST-06: readers and the writer do not block each other, writers wait,
-// and a commit survives a power cut.
+// sqlitePragmas are ST-06: readers and the writer do not block each other,
+// writers wait, and a commit survives a power cut.
 const sqlitePragmas = "_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_txlock=immediate"
 
-// ParseURL returns the arguments for [sql.Open] and [Open] of a database with an address
-// such as those of DATABASE_URL. It opens nothing. The drivers, which your program
-// imports, are "sqlite" of modernc.org/sqlite, "pgx" of github.com/jackc/pgx/v5/stdlib,
-// and "mysql" of github.com/go-sql-driver/mysql.
+// ParseURL returns the arguments for [sql.Open] and [Open] of a database with
+// an address such as those of DATABASE_URL. It opens nothing. The drivers,
+// which your program imports, are "sqlite" of modernc.org/sqlite, "pgx" of
+// github.com/jackc/pgx/v5/stdlib, and "mysql" of
+// github.com/go-sql-driver/mysql.
 //
 //	sqlite:auth.db                   a file, with write-ahead logging and synchronous=FULL
 //	sqlite::memory:                  in memory; call SetMaxOpenConns(1), since each
@@ -31,8 +32,8 @@ const sqlitePragmas = "_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pra
 //	mysql://user:pw@host:3306/db     or mariadb://; with utf8mb4, and statements that
 //	                                 take one round trip
 //
-// The query of an address for a server is passed on to its driver. No error contains a
-// part of the address.
+// The query of an address for a server is passed on to its driver. No error
+// contains a part of the address.
 func ParseURL(address string) (driver, dsn string, d Dialect, err error) {
 	scheme, rest, _ := strings.Cut(address, ":")
 	switch scheme {
@@ -66,8 +67,9 @@ func sqliteDSN(file string) (string, error) {
 	return "file:" + (&url.URL{Path: file}).EscapedPath() + "?" + sqlitePragmas, nil
 }
 
-// mysqlDSN returns an address in the form of the driver. It ends the name at the first
-// colon and the password at the last @ before the address of the server.
+// mysqlDSN returns an address in the form of the driver. It ends the name at
+// the first colon and the password at the last @ before the address of the
+// server.
 func mysqlDSN(address string) (string, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Hostname() == "" || len(u.Path) < 2 || strings.Contains(u.User.Username(), ":") {

@@ -39,8 +39,9 @@ func (r *userRow) into(to []any) []any {
 		&r.verified, &r.locked, &r.u.Version)
 }
 
-// read finishes the account after a scan. An account whose roles cannot be read has none:
-// it must not hide the others, nor gain a role. [DB.Doctor] reports it.
+// read finishes the account after a scan. An account whose roles cannot be read
+// has none: it must not hide the others, nor gain a role. [DB.Doctor] reports
+// it.
 func (r *userRow) read() {
 	u := r.u
 	u.Roles = decodeList(r.roles)
@@ -73,8 +74,8 @@ func decodeList(text []byte) []string {
 	return list
 }
 
-// decodePlain is decodeList for texts that need no escapes, as those of roles. Every
-// guarded request decodes one.
+// decodePlain is decodeList for texts that need no escapes, as those of roles.
+// Every guarded request decodes one.
 func decodePlain(text []byte) (list []string, ok bool) {
 	inner, opens := bytes.CutPrefix(text, []byte(`["`))
 	inner, closes := bytes.CutSuffix(inner, []byte(`"]`))
@@ -113,8 +114,9 @@ func (db *DB) CreateUser(ctx context.Context, u authkit.StoredUser) error {
 	return nil
 }
 
-// emailTaken returns ErrEmailTaken if an account other than the one given has the e-mail,
-// and otherwise the error given. So the errors of drivers need not be told apart.
+// emailTaken returns ErrEmailTaken if an account other than the one given has
+// the e-mail, and otherwise the error given. So the errors of drivers need not
+// be told apart.
 func (db *DB) emailTaken(ctx context.Context, email, id string, otherwise error) error {
 	var holder string
 	err := db.run(ctx, func(c conn) error {
@@ -151,8 +153,8 @@ func (db *DB) user(ctx context.Context, query, key string) (authkit.StoredUser, 
 	return u, nil
 }
 
-// ListUsers implements [authkit.UserStore]. An account whose stored roles cannot be read
-// is returned with nil Roles.
+// ListUsers implements [authkit.UserStore]. An account whose stored roles
+// cannot be read is returned with nil Roles.
 func (db *DB) ListUsers(ctx context.Context, q authkit.UserQuery) ([]authkit.User, error) {
 	where, args, possible := db.where(&q)
 	if q.Limit <= 0 || !possible || !storable(q.After) {
@@ -190,7 +192,8 @@ func (db *DB) CountUsers(ctx context.Context, q authkit.UserQuery) (int, error) 
 	return n, nil
 }
 
-// where returns the condition of a query, pages apart, and whether an account can meet it.
+// where returns the condition of a query, pages apart, and whether an account
+// can meet it.
 func (db *DB) where(q *authkit.UserQuery) (where string, args []any, possible bool) {
 	where, args = ` WHERE tenant = ?`, []any{db.opts.Tenant}
 	if q.EmailPrefix != "" {
@@ -209,17 +212,17 @@ func (db *DB) where(q *authkit.UserQuery) (where string, args []any, possible bo
 	return where, args, storable(q.EmailPrefix, q.Role)
 }
 
-// hasRole returns the condition that an account has a role: the JSON list has it as its
-// first element or as a later one. A quote within a role is escaped, so neither text can
-// be a part of another role.
+// hasRole returns the condition that an account has a role: the JSON list has
+// it as its first element or as a later one. A quote within a role is escaped,
+// so neither text can be a part of another role.
 func (db *DB) hasRole(role string) (where string, args []any) {
 	text, _ := json.Marshal(role) // a string never fails
 	contains := db.d.contains("roles")
 	return `(` + contains + ` OR ` + contains + `)`, []any{"[" + string(text), "," + string(text)}
 }
 
-// afterPrefix returns the smallest text that is greater than all with a prefix, in the
-// order of bytes, or "" if there is none.
+// afterPrefix returns the smallest text that is greater than all with a prefix,
+// in the order of bytes, or "" if there is none.
 func afterPrefix(prefix string) string {
 	for prefix != "" {
 		r, size := utf8.DecodeLastRuneInString(prefix)
@@ -235,8 +238,8 @@ func afterPrefix(prefix string) string {
 	return ""
 }
 
-// DeleteUser implements [authkit.UserStore]. It leaves sessions and tickets as they are,
-// which may be in another store. See authkit.Kit.DeleteUser.
+// DeleteUser implements [authkit.UserStore]. It leaves sessions and tickets as
+// they are, which may be in another store. See authkit.Kit.DeleteUser.
 func (db *DB) DeleteUser(ctx context.Context, id, keepRole string) error {
 	if !storable(id) {
 		return unstorable(ctx, authkit.ErrUserNotFound)

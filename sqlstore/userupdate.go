@@ -10,7 +10,8 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// An update is an [authkit.UserUpdate] as it is stored. Null values change nothing.
+// An update is an [authkit.UserUpdate] as it is stored. Null values change
+// nothing.
 type update struct {
 	email, name, hash, roles sql.NullString
 	disabled                 sql.NullBool
@@ -114,8 +115,8 @@ func (c conn) updateUser(ctx context.Context, id string, change *authkit.UserUpd
 	return u, err
 }
 
-// updateVersion changes an account in MySQL, which cannot return what an UPDATE made: it
-// reads the account, and changes the version that it has read.
+// updateVersion changes an account in MySQL, which cannot return what an UPDATE
+// made: it reads the account, and changes the version that it has read.
 func (c conn) updateVersion(ctx context.Context, id string, change *authkit.UserUpdate, query string, args []any, at time.Time) (u authkit.StoredUser, err error) {
 	lock := ""
 	if c.t != nil {
@@ -165,8 +166,9 @@ func apply(u *authkit.StoredUser, change *authkit.UserUpdate, at time.Time) {
 	u.Version++
 }
 
-// keepRole locks the role against other changes that keep it, and returns ErrLastAdmin if
-// no account would hold it after a change to the one given. A nil change deletes it.
+// keepRole locks the role against other changes that keep it, and returns
+// ErrLastAdmin if no account would hold it after a change to the one given. A
+// nil change deletes it.
 func (c conn) keepRole(ctx context.Context, id, role string, change *authkit.UserUpdate) error {
 	if err := c.lockOwner(ctx, roleLock); err != nil {
 		return err
@@ -192,14 +194,15 @@ func (c conn) keepRole(ctx context.Context, id, role string, change *authkit.Use
 	return nil
 }
 
-// roleLock is the row of session_owners that changes with KeepRole lock: no account has
-// an empty ID.
+// roleLock is the row of session_owners that changes with KeepRole lock: no
+// account has an empty ID.
 const roleLock = ""
 
 // errStop ends a query early.
 var errStop = errors.New("enough")
 
-// heldByOther reports whether an enabled account other than the one given has a role.
+// heldByOther reports whether an enabled account other than the one given has a
+// role.
 func (c conn) heldByOther(ctx context.Context, id, role string) (held bool, err error) {
 	if !storable(role) {
 		return false, nil
@@ -225,9 +228,9 @@ func (c conn) heldByOther(ctx context.Context, id, role string) (held bool, err 
 	return held, err
 }
 
-// lockOwner makes transactions wait for each other that add to the sessions of a user, or
-// end all of them. There may be no row to lock yet, so it makes one, which stays. A
-// transaction that the store begins on SQLite is alone anyway.
+// lockOwner makes transactions wait for each other that add to the sessions of
+// a user, or end all of them. There may be no row to lock yet, so it makes one,
+// which stays. A transaction that the store begins on SQLite is alone anyway.
 func (c conn) lockOwner(ctx context.Context, userID string) error {
 	upsert := ` ON CONFLICT (tenant, user_id) DO UPDATE SET version = {session_owners}.version + 1`
 	switch {

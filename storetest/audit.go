@@ -16,9 +16,10 @@ import (
 	"github.com/authkit-go/authkit/audit/trail"
 )
 
-// TestAuditStore tests an implementation of [audit.Store] against the contract in that
-// interface's comment. The function open returns an empty store that no other test uses, and
-// that keeps at least 5,000 entries; it may register a cleanup. The subtests run in parallel.
+// TestAuditStore tests an implementation of [audit.Store] against the contract
+// in the comment of that interface. The function open returns an empty store
+// for one test, which keeps at least 5,000 entries. It may register a cleanup.
+// The subtests run in parallel.
 func TestAuditStore(t *testing.T, open func(t *testing.T) audit.Store) {
 	for name, test := range map[string]func(*testing.T, audit.Store){
 		"AppendAndRead":      testAuditAppendAndRead,
@@ -60,7 +61,7 @@ func newEntries(first, last int64) []audit.Entry {
 	return entries
 }
 
-// equalEntries takes a nil salt for an empty one.
+// equalEntries treats a nil salt like an empty one.
 func equalEntries(a, b audit.Entry) bool {
 	same := bytes.Equal(a.ClientSalt, b.ClientSalt) && bytes.Equal(a.ClientHash, b.ClientHash) && bytes.Equal(a.TargetSalt, b.TargetSalt) &&
 		bytes.Equal(a.TargetHash, b.TargetHash) && bytes.Equal(a.MAC, b.MAC) && a.Time.Equal(b.Time)
@@ -76,7 +77,7 @@ func appendAudit(t *testing.T, s audit.Store, entries []audit.Entry) {
 	}
 }
 
-// auditHas checks what a query finds.
+// auditHas checks the result of a query.
 func auditHas(t *testing.T, s audit.Store, q audit.Query, want ...audit.Entry) {
 	t.Helper()
 	got, err := s.AuditEntries(t.Context(), q)
@@ -88,7 +89,7 @@ func auditHas(t *testing.T, s audit.Store, q audit.Query, want ...audit.Entry) {
 	}
 }
 
-// everyEntry is a query for more than any test has.
+// everyEntry is a query for all entries of a test.
 var everyEntry = audit.Query{Limit: 100_000}
 
 func testAuditAppendAndRead(t *testing.T, s audit.Store) {
@@ -145,7 +146,7 @@ func testAuditQueries(t *testing.T, s audit.Store) {
 		{audit.Query{Limit: 9, UserID: "c", Newest: true, Before: 9}, []audit.Entry{e[5], e[2]}},
 		{audit.Query{Limit: 9, UserID: "nobody"}, nil},
 		{audit.Query{Limit: 9, UserID: "b"}, []audit.Entry{e[1], e[4], e[7]}},
-		{audit.Query{Limit: 9, After: 8}, e[8:]}, // whatever was asked for before
+		{audit.Query{Limit: 9, After: 8}, e[8:]}, // whatever the earlier query was
 		{audit.Query{Limit: 1, UserID: "b"}, e[1:2]},
 		{audit.Query{Limit: 9, After: 2}, e[2:]},
 	} {
@@ -153,7 +154,7 @@ func testAuditQueries(t *testing.T, s audit.Store) {
 	}
 }
 
-// taken checks that an append finds its numbers taken, and leaves nothing.
+// taken checks that an append conflicts and stores nothing.
 func taken(t *testing.T, s audit.Store, entries []audit.Entry, there ...audit.Entry) {
 	t.Helper()
 	if err := s.AppendAudit(t.Context(), entries); !errors.Is(err, audit.ErrConflict) {
@@ -168,7 +169,7 @@ func testAuditTakenNumbers(t *testing.T, s audit.Store) {
 	for _, r := range [][2]int{{0, 1}, {5, 6}, {0, 6}, {5, 8}, {2, 4}} {
 		taken(t, s, others[r[0]:r[1]], e...)
 	}
-	taken(t, s, e, e...) // the very same are no exception: who asks finds out
+	taken(t, s, e, e...) // equal entries conflict too: the caller compares them
 	appendAudit(t, s, others[6:])
 	auditHas(t, s, everyEntry, append(e, others[6:]...)...)
 }
@@ -227,8 +228,8 @@ func testAuditErase(t *testing.T, s audit.Store) {
 	auditHas(t, s, audit.Query{UserID: "a", Limit: 9})
 }
 
-// testAuditEraseCountsOnce: a client that is erased is nobody, which is not to be taken for
-// one who was never known.
+// testAuditEraseCountsOnce checks that an erased client does not count as a
+// client that was unknown from the start.
 func testAuditEraseCountsOnce(t *testing.T, s audit.Store) {
 	e := newEntries(1, 1)
 	appendAudit(t, s, e)
@@ -239,7 +240,7 @@ func testAuditEraseCountsOnce(t *testing.T, s audit.Store) {
 	}
 }
 
-// similar are IDs that a database may take for one another.
+// similar are IDs that a database may confuse.
 var similar = []string{"user", "User", "user ", " user", "usér", "use\u0301r", "us%r", "us_r", "üser", "ußer", "usser"}
 
 func testAuditComparesBytes(t *testing.T, s audit.Store) {
@@ -279,7 +280,7 @@ func testAuditSharesNoMemory(t *testing.T, s audit.Store) {
 			e[i].ActorID = "scribbled"
 		}
 	}
-	for i := range e { // its own bytes
+	for i := range e { // memory of its own bytes
 		e[i].ClientSalt, e[i].ClientHash = bytes.Clone(e[i].ClientSalt), bytes.Clone(e[i].ClientHash)
 		e[i].TargetSalt, e[i].TargetHash, e[i].MAC = bytes.Clone(e[i].TargetSalt), bytes.Clone(e[i].TargetHash), bytes.Clone(e[i].MAC)
 	}
@@ -331,8 +332,8 @@ func testAuditPages(t *testing.T, s audit.Store) {
 	}
 }
 
-// testAuditWritersAreOneChain lets several logs, as of several instances, write beside each
-// other.
+// testAuditWritersAreOneChain lets several logs, as of several instances, write
+// concurrently.
 func testAuditWritersAreOneChain(t *testing.T, s audit.Store) {
 	const writers, rounds, each = 4, 10, 5
 	logs(t, s, writers, func(l *audit.Log, n int) {
@@ -367,7 +368,7 @@ func testAuditEraseBesideWriters(t *testing.T, s audit.Store) {
 	}
 }
 
-// logs runs a function beside itself, each with a log of its own on the store.
+// logs runs a function concurrently, each with its own log on the store.
 func logs(t *testing.T, s audit.Store, n int, write func(l *audit.Log, n int)) {
 	t.Helper()
 	var wg sync.WaitGroup

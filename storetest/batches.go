@@ -17,8 +17,8 @@ type BatchStore interface {
 	authkit.UserBatchStore
 }
 
-// TestUserBatchStore tests an implementation of [authkit.UserBatchStore]. The function open
-// is that of [TestUserStore].
+// TestUserBatchStore tests an implementation of [authkit.UserBatchStore]. The
+// function open is that of [TestUserStore].
 func TestUserBatchStore(t *testing.T, open func(t *testing.T) BatchStore) {
 	for name, test := range map[string]func(*testing.T, BatchStore){
 		"CreateUsers":          testCreateUsers,
@@ -34,7 +34,7 @@ func TestUserBatchStore(t *testing.T, open func(t *testing.T) BatchStore) {
 	}
 }
 
-// newUsers returns accounts with the numbers from one to another.
+// newUsers returns accounts with the numbers from first to last.
 func newUsers(from, to int) (users []authkit.StoredUser) {
 	for n := from; n <= to; n++ {
 		users = append(users, newUser(n))
@@ -42,7 +42,7 @@ func newUsers(from, to int) (users []authkit.StoredUser) {
 	return users
 }
 
-// counts checks how many accounts there are.
+// counts checks the number of accounts.
 func counts(t *testing.T, s authkit.UserStore, want int) {
 	t.Helper()
 	if n, err := s.CountUsers(t.Context(), authkit.UserQuery{}); n != want || err != nil {
@@ -80,7 +80,7 @@ func testCreateUsersAllOrNone(t *testing.T, s BatchStore) {
 	create(t, s, there)
 	for name, c := range map[string]struct {
 		change func(u []authkit.StoredUser)
-		want   error // nil: any other
+		want   error // nil for any other error
 	}{
 		"a taken e-mail":       {func(u []authkit.StoredUser) { u[2].Email = there.Email }, authkit.ErrEmailTaken},
 		"one e-mail twice":     {func(u []authkit.StoredUser) { u[3].Email = u[1].Email }, authkit.ErrEmailTaken},

@@ -9,8 +9,8 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// accounts is how many accounts a race is run on, one after the other: on one of them, all
-// may have come in order.
+// accounts is the number of accounts on which a race is repeated, since a
+// single race may happen to run in order.
 const accounts = 20
 
 // wholeSecond is a cut-off, which has no fraction.
@@ -54,8 +54,8 @@ func testLatestValidFromWins(t *testing.T, s authkit.UserStore) {
 	}
 }
 
-// testHashAndValidFromAtOnce changes the password again and again, while others look that the
-// cut-off is the one that was written with the hash.
+// testHashAndValidFromAtOnce changes the password repeatedly, while readers
+// check that hash and cut-off belong to one write.
 func testHashAndValidFromAtOnce(t *testing.T, s authkit.UserStore) {
 	u := newUser(1)
 	u.PasswordHash, u.ValidFrom = "0", wholeSecond
@@ -78,8 +78,9 @@ func testHashAndValidFromAtOnce(t *testing.T, s authkit.UserStore) {
 	})
 }
 
-// testRehashLosesToAChange sets a new password, while logins with the old one replace its hash
-// by one of a better scheme. The new password stays, whichever comes first.
+// testRehashLosesToAChange sets a new password, while logins with the old one
+// replace its hash by one of a better scheme. The new password must stay, in
+// every order.
 func testRehashLosesToAChange(t *testing.T, s authkit.UserStore) {
 	for n := range accounts {
 		u := newUser(n)

@@ -12,7 +12,7 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// racers is how many goroutines compete for what one may win.
+// racers is the number of goroutines in a race with one winner.
 const racers = 64
 
 // race runs f in many goroutines at once and returns how many of them won.
@@ -44,7 +44,7 @@ func raceOf(t *testing.T, racers int, f func(i int) (won bool, err error)) int {
 	return int(wins.Load())
 }
 
-// wonUnless turns an error that means that somebody else was first into a defeat.
+// wonUnless turns the error of a lost race into a defeat.
 func wonUnless(lost, err error) (bool, error) {
 	if errors.Is(err, lost) {
 		return false, nil
@@ -83,8 +83,8 @@ func testOneEmailChangeWins(t *testing.T, s authkit.UserStore) {
 	}
 }
 
-// testOneVersionWins lets all goroutines change the version of an account that all have read,
-// round after round.
+// testOneVersionWins lets all goroutines update the same version of an account,
+// in several rounds.
 func testOneVersionWins(t *testing.T, s authkit.UserStore) {
 	u := newUser(1)
 	create(t, s, u)
@@ -111,8 +111,9 @@ func testOneVersionWins(t *testing.T, s authkit.UserStore) {
 	}
 }
 
-// testReadersSeeWholeRecords flips an account between two states, each with its own
-// e-mail, and looks that no reader sees a mixture, or the address without the account.
+// testReadersSeeWholeRecords switches an account between two states, each with
+// its own e-mail. Readers must never see a mixture, or the address without the
+// account.
 func testReadersSeeWholeRecords(t *testing.T, s authkit.UserStore) {
 	a := newUser(1)
 	create(t, s, a)

@@ -19,7 +19,7 @@ func testLimitPerUser(t *testing.T, s authkit.SessionStore) {
 		next := newSession("user-1", n)
 		next.CreatedAt = next.CreatedAt.In(elsewhere)
 		if n == 1 {
-			next.ExpiresAt = start.Add(-time.Hour) // counts all the same
+			next.ExpiresAt = start.Add(-time.Hour) // expired sessions count too
 		}
 		if err := s.CreateSession(t.Context(), next, limit); err != nil {
 			t.Fatal(err)
@@ -32,7 +32,7 @@ func testLimitPerUser(t *testing.T, s authkit.SessionStore) {
 		holds(t, s, all[max(0, len(all)-limit):]...)
 		wantRevocations(t, s, time.Time{}, want...)
 	}
-	next := newSession("user-1", 7) // a limit that has become smaller
+	next := newSession("user-1", 7) // with a lower limit
 	if err := s.CreateSession(t.Context(), next, 2); err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func testLimitPerUser(t *testing.T, s authkit.SessionStore) {
 
 func testLimitGoesByLastUse(t *testing.T, s authkit.SessionStore) {
 	a, b, c := newSession("user-1", 1), newSession("user-1", 2), newSession("user-1", 3)
-	b.LastUsedAt, b.ExpiresAt = b.LastUsedAt.In(elsewhere), start.Add(1000*time.Hour) // what expires first is not asked
+	b.LastUsedAt, b.ExpiresAt = b.LastUsedAt.In(elsewhere), start.Add(1000*time.Hour) // expiry does not matter
 	begin(t, s, a, b, c)
 	r := newRotation(&a, "next", time.Minute)
 	if _, _, err := s.RotateSession(t.Context(), a.ID, r); err != nil {
@@ -52,7 +52,7 @@ func testLimitGoesByLastUse(t *testing.T, s authkit.SessionStore) {
 	}
 	a = r.Apply(a)
 	d := newSession("user-1", 4)
-	d.LastUsedAt = start.Add(-time.Hour) // longest ago of all, and new
+	d.LastUsedAt = start.Add(-time.Hour) // the least recently used, although new
 	if err := s.CreateSession(t.Context(), d, 3); err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func testRotate(t *testing.T, s authkit.SessionStore) {
 	second := newRotation(&a, "second", time.Minute)
 	third := newRotation(&a, "third", time.Hour)
 	third.Old, third.Successor, third.Address = second.New, nil, ""
-	third.ExpiresAt = a.EndsAt.Add(time.Hour) // the store does as it is told
+	third.ExpiresAt = a.EndsAt.Add(time.Hour) // the store does not adjust it
 	fourth := newRotation(&a, "fourth", -time.Hour)
 	fourth.Old = third.New
 	for _, r := range []authkit.Rotation{second, third, fourth} {
@@ -107,7 +107,7 @@ func testRotateTheWrongToken(t *testing.T, s authkit.SessionStore) {
 	for i := range 3 {
 		for _, at := range []int{0, 15, 31} {
 			near := a.TokenHash
-			near[at] ^= 0x20 // which is also the case of a letter
+			near[at] ^= 0x20 // for a letter, its case
 			refused(near)
 		}
 		refused([32]byte{})
@@ -162,7 +162,7 @@ func testRevokeOthers(t *testing.T, s authkit.SessionStore) {
 		gone(t, s, a)
 		gone(t, s, c)
 	}
-	// To keep what is not theirs keeps nothing.
+	// An ID of another user keeps no session.
 	if err := s.RevokeSessions(t.Context(), "user-1", other.ID, at); err != nil {
 		t.Fatal(err)
 	}
@@ -192,14 +192,14 @@ func testRevokeAll(t *testing.T, s authkit.SessionStore) {
 		gone(t, s, b)
 		holds(t, s, other)
 	}
-	next := newSession("user-1", 5) // a login after it is none of it
+	next := newSession("user-1", 5) // a later login is not affected
 	begin(t, s, next)
 	holds(t, s, next)
 }
 
 func testRevocationsSince(t *testing.T, s authkit.SessionStore) {
 	second := start.Truncate(time.Second)
-	var want []authkit.Revocation // the latest in front
+	var want []authkit.Revocation // the latest first
 	for i, at := range []time.Time{
 		second.Add(time.Hour), second.Add(10 * time.Millisecond).In(elsewhere), second.Add(time.Microsecond),
 		second, second.Add(-time.Microsecond).In(elsewhere),
@@ -252,7 +252,7 @@ func testDeleteExpired(t *testing.T, s authkit.SessionStore) {
 	deleteExpired(t, s, second, second, unlimited, 0)
 	holds(t, s, then, after)
 
-	// The time that counts is the one of the last rotation.
+	// The time of the last rotation counts.
 	r := newRotation(&then, "next", time.Hour)
 	if _, _, err := s.RotateSession(t.Context(), then.ID, r); err != nil {
 		t.Fatal(err)
@@ -263,7 +263,7 @@ func testDeleteExpired(t *testing.T, s authkit.SessionStore) {
 	gone(t, s, after)
 	wantRevocations(t, s, time.Time{}, kept[1])
 
-	// So it is if that was moved back.
+	// The same holds if it was moved back.
 	r = newRotation(&then, "back", time.Hour)
 	r.ExpiresAt = second.Add(time.Minute)
 	if _, _, err := s.RotateSession(t.Context(), then.ID, r); err != nil {
@@ -287,7 +287,7 @@ func testDeleteExpiredLimit(t *testing.T, s authkit.SessionStore) {
 	}
 	deleteExpired(t, s, late, late, 0, 0)
 	deleteExpired(t, s, late, late, -1, 0)
-	for _, want := range []int{4, 4, 1, 0} { // two of each, while there are any
+	for _, want := range []int{4, 4, 1, 0} { // two of each, as long as there are any
 		deleteExpired(t, s, late, late, 2, want)
 	}
 	wantListed(t, s, "user-1")
@@ -305,7 +305,7 @@ func testDeletedLeaveTheirUser(t *testing.T, s authkit.SessionStore) {
 			t.Fatal(err)
 		}
 	}
-	holds(t, s, b, c, d) // the one that is gone does not count
+	holds(t, s, b, c, d) // the removed one does not count
 	if err := s.RevokeSessions(t.Context(), "user-1", d.ID, start); err != nil {
 		t.Fatal(err)
 	}

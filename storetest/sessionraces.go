@@ -14,8 +14,9 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// testOneRotationWins lets all goroutines present the token that is current, round after
-// round. One wins, and all are given what it stored: there are never two successors.
+// testOneRotationWins lets all goroutines present the current token, in several
+// rounds. One wins, and all get its successor. There must never be two
+// successors.
 func testOneRotationWins(t *testing.T, s authkit.SessionStore, rounds int) {
 	current := newSession("user-1", 1)
 	begin(t, s, current)
@@ -45,8 +46,8 @@ func testOneRotationWins(t *testing.T, s authkit.SessionStore, rounds int) {
 	}
 }
 
-// testRotationsAreAChain lets every goroutine rotate the token that it saw last, and looks
-// that each token has one successor and none is left out.
+// testRotationsAreAChain lets every goroutine rotate the token that it last
+// saw. Each token must have one successor, and all must be in the chain.
 func testRotationsAreAChain(t *testing.T, s authkit.SessionStore, rounds int) {
 	first := newSession("user-1", 1)
 	begin(t, s, first)
@@ -92,13 +93,14 @@ func testRotationsAreAChain(t *testing.T, s authkit.SessionStore, rounds int) {
 	}
 }
 
-// testRevokedNeverComesBack ends a session in each of the ways, while goroutines rotate it.
+// testRevokedNeverComesBack ends a session in each of the ways, while
+// goroutines rotate it.
 func testRevokedNeverComesBack(t *testing.T, s authkit.SessionStore, rounds int) {
 	at := start.Add(time.Minute)
 	for number, way := range []struct {
 		name    string
 		end     func(ctx context.Context, x *authkit.StoredSession) error
-		revokes bool // it, whether or not its user too
+		revokes bool // the session itself, not only its user
 	}{
 		{"RevokeSession", func(ctx context.Context, x *authkit.StoredSession) error {
 			revoked, err := s.RevokeSession(ctx, x.UserID, x.ID, at)
@@ -140,8 +142,8 @@ func testRevokedNeverComesBack(t *testing.T, s authkit.SessionStore, rounds int)
 	}
 }
 
-// endWhileRotating ends a session that goroutines rotate, and looks that none of them sees it
-// afterwards.
+// endWhileRotating ends a session while goroutines rotate it. None of them may
+// see it afterwards.
 func endWhileRotating(t *testing.T, s authkit.SessionStore, x authkit.StoredSession, after time.Duration, end func(context.Context, *authkit.StoredSession) error) {
 	t.Helper()
 	var ended atomic.Bool
@@ -168,7 +170,7 @@ func endWhileRotating(t *testing.T, s authkit.SessionStore, x authkit.StoredSess
 				default:
 					seen = got
 				}
-				runtime.Gosched() // or a store that never waits keeps the end from its turn
+				runtime.Gosched() // otherwise a store that never blocks delays the end
 			}
 		})
 	}
@@ -180,8 +182,8 @@ func endWhileRotating(t *testing.T, s authkit.SessionStore, x authkit.StoredSess
 	rotators.Wait()
 }
 
-// testRotatedIsNotExpired lets sessions be rotated beside a clean-up that deletes them if it
-// comes first: what a rotation has prolonged stays.
+// testRotatedIsNotExpired rotates sessions during a clean-up, which deletes
+// them if it comes first. A session that a rotation has extended must stay.
 func testRotatedIsNotExpired(t *testing.T, s authkit.SessionStore, rounds int) {
 	for round := range rounds {
 		var all, want []authkit.StoredSession
@@ -281,7 +283,7 @@ func testDeletedAreCountedOnce(t *testing.T, s authkit.SessionStore) {
 		return some > 0, err
 	}
 	race(t, func(int) (bool, error) { return clean() })
-	for more := true; more; { // who comes second may have found nothing
+	for more := true; more; { // a concurrent caller may have found none
 		var err error
 		if more, err = clean(); err != nil {
 			t.Fatal(err)
@@ -293,8 +295,8 @@ func testDeletedAreCountedOnce(t *testing.T, s authkit.SessionStore) {
 	wantRevocations(t, s, time.Time{})
 }
 
-// testAllSessionMethodsAtOnce mixes all of them. In the end each session is there or has one
-// Revocation.
+// testAllSessionMethodsAtOnce mixes all methods. At the end each session must
+// exist or have one Revocation.
 func testAllSessionMethodsAtOnce(t *testing.T, s authkit.SessionStore) {
 	const users, limit = 4, 10
 	at := start.Add(time.Minute)

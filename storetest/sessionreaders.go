@@ -15,7 +15,7 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// besides runs read in a few goroutines, while it runs the steps of a writer.
+// besides runs read in a few goroutines while it runs the steps of a writer.
 func besides(t *testing.T, read func() error, steps int, write func(n int) error) {
 	t.Helper()
 	var stop atomic.Bool
@@ -32,7 +32,7 @@ func besides(t *testing.T, read func() error, steps int, write func(n int) error
 					t.Error(err)
 					return
 				}
-				runtime.Gosched() // in a store that never waits, all get their turns
+				runtime.Gosched() // gives the others a turn if the store never blocks
 			}
 		})
 	}
@@ -48,8 +48,8 @@ func besides(t *testing.T, read func() error, steps int, write func(n int) error
 	readers.Wait()
 }
 
-// testReadersSeeWholeSessions rotates a session, while others look that what they read is
-// what one rotation left, and no older than what they read before.
+// testReadersSeeWholeSessions rotates a session. Readers must see the state
+// after one rotation, and never an older one than before.
 func testReadersSeeWholeSessions(t *testing.T, s authkit.SessionStore, rounds int) {
 	first := newSession("user-1", 1)
 	begin(t, s, first)
@@ -88,7 +88,8 @@ func testReadersSeeWholeSessions(t *testing.T, s authkit.SessionStore, rounds in
 	})
 }
 
-// testEndIsOneChange ends sessions, while others look that each is there, or has a Revocation.
+// testEndIsOneChange ends sessions. Readers must see each session or its
+// Revocation.
 func testEndIsOneChange(t *testing.T, s authkit.SessionStore, rounds int) {
 	user := func(n int) string { return fmt.Sprint("user-", n) }
 	at := func(n int) time.Time { return start.Add(time.Duration(n) * time.Hour) }
@@ -143,8 +144,8 @@ func testEndIsOneChange(t *testing.T, s authkit.SessionStore, rounds int) {
 	})
 }
 
-// testEndTogether ends sessions by one call, the last time by a login that takes their place,
-// while others look that none of them outlives another.
+// testEndTogether ends sessions by one call, or by a login that replaces them.
+// Readers must see all or none of them.
 func testEndTogether(t *testing.T, s authkit.SessionStore, rounds int) {
 	const together = 4
 	all := func(n int) (sessions [together]authkit.StoredSession, next authkit.StoredSession) {
@@ -200,12 +201,12 @@ func testEndTogether(t *testing.T, s authkit.SessionStore, rounds int) {
 	})
 }
 
-// testCancelledInTheMiddle cancels a change before it, and then later and later in it: none of
-// it is there afterwards, or the whole.
+// testCancelledInTheMiddle cancels a change before it, and then later and later
+// during it. It must have no effect or the whole effect.
 func testCancelledInTheMiddle(t *testing.T, s authkit.SessionStore, rounds int) {
 	for number, change := range []struct {
 		name string
-		// What is there of the sessions a, b and c, and what was revoked.
+		// The remaining sessions of a, b and c, and the revocations.
 		none, whole string
 		make        func(ctx context.Context, a, b, c *authkit.StoredSession) error
 	}{
@@ -262,7 +263,7 @@ func testCancelledInTheMiddle(t *testing.T, s authkit.SessionStore, rounds int) 
 	}
 }
 
-// remains says what is there of a user's sessions, and what was revoked of them.
+// remains describes the remaining sessions and the revocations of a user.
 func remains(t *testing.T, s authkit.SessionStore, sessions ...*authkit.StoredSession) string {
 	t.Helper()
 	revoked, err := s.Revocations(t.Context(), start)

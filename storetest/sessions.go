@@ -14,11 +14,12 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// TestSessionStore tests an implementation of [authkit.SessionStore] against the contract
-// in that interface's comment. The function open returns an empty store that no other test
-// uses; it may register a cleanup. The subtests run in parallel, some of them with 64
-// goroutines. With -short the races have fewer rounds. If the store is an
-// [authkit.SessionUserStore], the subtests of that interface run as well.
+// TestSessionStore tests an implementation of [authkit.SessionStore] against
+// the contract in the comment of that interface. The function open returns an
+// empty store for one test. It may register a cleanup. The subtests run in
+// parallel, some of them with 64 goroutines. With -short the races have fewer
+// rounds. If the store is an [authkit.SessionUserStore], the subtests of that
+// interface run too.
 func TestSessionStore(t *testing.T, open func(t *testing.T) authkit.SessionStore) {
 	rounds := 50
 	if testing.Short() {
@@ -27,7 +28,7 @@ func TestSessionStore(t *testing.T, open func(t *testing.T) authkit.SessionStore
 	testSessionStore(t, rounds, open)
 }
 
-// testSessionStore is TestSessionStore with the number of rounds that a race has.
+// testSessionStore is TestSessionStore with a number of rounds for each race.
 func testSessionStore(t *testing.T, rounds int, open func(t *testing.T) authkit.SessionStore) {
 	tests := map[string]func(*testing.T, authkit.SessionStore){
 		"CreateAndRead":            testCreateAndRead,
@@ -80,13 +81,14 @@ func testSessionStore(t *testing.T, rounds int, open func(t *testing.T) authkit.
 // unlimited is a limit that no test reaches.
 const unlimited = 1000
 
-// elsewhere is not UTC: what is stored is the moment.
+// elsewhere is a time zone other than UTC, to test that times are compared as
+// instants.
 var elsewhere = time.FixedZone("elsewhere", -(7*3600 + 1800))
 
 func hashOf(text string) [32]byte { return sha256.Sum256([]byte(text)) }
 
-// newSession returns a session that differs from others of other numbers in all it has. It
-// was used n seconds after the first.
+// newSession returns a session in which every field depends on n. It was last
+// used n seconds after start.
 func newSession(userID string, n int) authkit.StoredSession {
 	at := start.Add(time.Duration(n) * time.Second)
 	return authkit.StoredSession{
@@ -101,7 +103,7 @@ func newSession(userID string, n int) authkit.StoredSession {
 	}
 }
 
-// newRotation returns a rotation of the session, and the moment in the life of a test.
+// newRotation returns a rotation of the session at a time after start.
 func newRotation(s *authkit.StoredSession, text string, after time.Duration) authkit.Rotation {
 	at := start.Add(after)
 	return authkit.Rotation{
@@ -119,7 +121,8 @@ func begin(t *testing.T, s authkit.SessionStore, sessions ...authkit.StoredSessi
 	}
 }
 
-// findSession returns the session and checks that its user's list has it too.
+// findSession returns the session and checks that the list of its user has it
+// too.
 func findSession(t *testing.T, s authkit.SessionStore, id string) authkit.StoredSession {
 	t.Helper()
 	found, err := s.SessionByID(t.Context(), id)
@@ -139,13 +142,13 @@ func equalSessions(a, b authkit.Session) bool {
 		a.AuthTime.Equal(b.AuthTime) && slices.Equal(a.Methods, b.Methods)
 }
 
-// equalStored takes a nil Successor for an empty one.
+// equalStored treats a nil Successor like an empty one.
 func equalStored(a, b *authkit.StoredSession) bool {
 	return equalSessions(a.Session, b.Session) && a.TokenHash == b.TokenHash && a.ParentHash == b.ParentHash &&
 		a.RotatedAt.Equal(b.RotatedAt) && bytes.Equal(a.Successor, b.Successor)
 }
 
-// show returns what a session's Format hides.
+// show returns all fields of a session. Its Format hides some.
 func show(s *authkit.StoredSession) string {
 	return fmt.Sprintf("%+v token %x parent %x rotated %v successor %q", s.Session, s.TokenHash, s.ParentHash, s.RotatedAt, s.Successor)
 }
@@ -157,7 +160,7 @@ func sameSession(t *testing.T, got, want authkit.StoredSession) {
 	}
 }
 
-// holds checks that the store has the sessions as they are given.
+// holds checks that the store has exactly these values of the sessions.
 func holds(t *testing.T, s authkit.SessionStore, sessions ...authkit.StoredSession) {
 	t.Helper()
 	for i := range sessions {
@@ -165,7 +168,7 @@ func holds(t *testing.T, s authkit.SessionStore, sessions ...authkit.StoredSessi
 	}
 }
 
-// gone checks that a session is in the store no longer, whoever asks.
+// gone checks that no method returns a session.
 func gone(t *testing.T, s authkit.SessionStore, was authkit.StoredSession) {
 	t.Helper()
 	_, err := s.SessionByID(t.Context(), was.ID)
@@ -229,7 +232,7 @@ func testCreateAndRead(t *testing.T, s authkit.SessionStore) {
 	plain, full, bare := newSession("user-1", 1), newSession("user-1", 2), newSession("user-2", 3)
 	full.ParentHash, full.RotatedAt = hashOf("parent"), start.Add(5*time.Second)
 	for i := range full.TokenHash {
-		full.TokenHash[i] = byte(i * 255 / 31) // a zero in front, 255 at the end
+		full.TokenHash[i] = byte(i * 255 / 31) // starts with a zero and ends with 255
 		full.Successor = append(full.Successor, byte(i*8), byte(255-i*8))
 	}
 	bare.Device, bare.Address, bare.Successor = "", "", []byte{}
@@ -271,7 +274,7 @@ func testSessionIDIsUnique(t *testing.T, s authkit.SessionStore) {
 	for _, user := range []string{"user-1", "user-2"} {
 		second := newSession(user, 3)
 		second.ID = first.ID
-		err := s.CreateSession(t.Context(), second, 1) // and so over the limit, if it were created
+		err := s.CreateSession(t.Context(), second, 1) // would exceed the limit if it were created
 		if err == nil || errors.Is(err, authkit.ErrSessionNotFound) {
 			t.Fatalf("a second session with an ID: got error %v", err)
 		}
@@ -301,7 +304,7 @@ func testSessionComparesBytes(t *testing.T, s authkit.SessionStore) {
 			}
 		}
 	}
-	for i, user := range users { // nobody else's
+	for i, user := range users { // only the sessions of this user
 		if err := s.RevokeSessions(t.Context(), user, "", start); err != nil {
 			t.Fatal(err)
 		}
@@ -356,8 +359,8 @@ func testSessionKeepsTimes(t *testing.T, s authkit.SessionStore) {
 	wantRevocations(t, s, time.Time{}, want...)
 }
 
-// testSessionKeepsProof changes sessions in every way, which leaves how and when the user
-// authenticated.
+// testSessionKeepsProof changes sessions in every way. Their AuthTime and
+// Methods must stay.
 func testSessionKeepsProof(t *testing.T, s authkit.SessionStore) {
 	var all []authkit.StoredSession
 	for i, methods := range [][]string{nil, {}, {"pwd"}, {"pwd", "otp", "mfa"}, {"otp", "pwd"}, {"pwd", "pwd"}, {"x:y", "u_v", "a-b", "c.d"}} {
@@ -429,7 +432,7 @@ func testSessionSharesNoMemory(t *testing.T, s authkit.SessionStore) {
 	scribble(got.Successor)
 	got.Methods[0] = "scribbled"
 	holds(t, s, want)
-	got, _, err = s.RotateSession(t.Context(), want.ID, r) // which is not the current one any more
+	got, _, err = s.RotateSession(t.Context(), want.ID, r) // no longer the current one
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -456,7 +459,7 @@ func testSessionSharesNoMemory(t *testing.T, s authkit.SessionStore) {
 }
 
 func testListsLastUsedFirst(t *testing.T, s authkit.SessionStore) {
-	second := start.Truncate(time.Second) // has no fraction to write
+	second := start.Truncate(time.Second) // without a fraction
 	var all []authkit.StoredSession
 	for i, x := range []struct {
 		id string
@@ -474,7 +477,7 @@ func testListsLastUsedFirst(t *testing.T, s authkit.SessionStore) {
 		all = append(all, one)
 	}
 	var want []string
-	for i := range all { // not in the order that is wanted
+	for i := range all { // in another order
 		begin(t, s, all[(i*7)%len(all)])
 		want = append(want, all[i].ID)
 	}

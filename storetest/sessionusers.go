@@ -11,7 +11,8 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// A joinedStore is an [authkit.SessionUserStore] with the accounts and sessions that it reads.
+// A joinedStore is an [authkit.SessionUserStore] with its accounts and
+// sessions.
 type joinedStore interface {
 	authkit.UserStore
 	authkit.SessionStore
@@ -29,7 +30,8 @@ func sessionUserTests(rounds int) map[string]func(*testing.T, joinedStore) {
 	}
 }
 
-// hasBoth checks that a session leads to an account, as the methods for each return them.
+// hasBoth checks that SessionUser returns the session and the account like the
+// methods for each.
 func hasBoth(t *testing.T, s joinedStore, session authkit.StoredSession, user authkit.StoredUser) {
 	t.Helper()
 	gotSession, gotUser, err := s.SessionUser(t.Context(), session.ID)
@@ -55,7 +57,7 @@ func testSessionUser(t *testing.T, s joinedStore) {
 	hasBoth(t, s, b, ada)
 	hasBoth(t, s, c, bob)
 
-	// The latest change of either is there.
+	// The latest change of each is visible.
 	r := newRotation(&a, "next", time.Minute)
 	if _, _, err := s.RotateSession(t.Context(), a.ID, r); err != nil {
 		t.Fatal(err)
@@ -132,8 +134,9 @@ func testSessionUserCancelled(t *testing.T, s joinedStore) {
 	}
 }
 
-// testSessionUserSeesChanges rotates a session and changes its account in turns, while others
-// look that both are whole, and no older than the last change that had returned.
+// testSessionUserSeesChanges alternately rotates a session and changes its
+// account. Readers must see both complete, and no older than the last change
+// that has returned.
 func testSessionUserSeesChanges(t *testing.T, s joinedStore, rounds int) {
 	ada := newUser(1)
 	a := newSession(ada.ID, 1)
@@ -144,7 +147,7 @@ func testSessionUserSeesChanges(t *testing.T, s joinedStore, rounds int) {
 		_, _ = fmt.Sscan(text, &n)
 		return n
 	}
-	id := a.ID // a is the writer's
+	id := a.ID // the writer changes a
 	var rotations, updates atomic.Int64
 	besides(t, func() error {
 		rotated, updated := rotations.Load(), updates.Load()

@@ -14,9 +14,9 @@ import (
 	"github.com/authkit-go/authkit/throttle"
 )
 
-// TestThrottleStore tests an implementation of [throttle.Store] against the contract in
-// that interface's comment. The function open returns an empty store that no other
-// test uses; it may register a cleanup. The subtests run in parallel.
+// TestThrottleStore tests an implementation of [throttle.Store] against the
+// contract in the comment of that interface. The function open returns an empty
+// store for one test. It may register a cleanup. The subtests run in parallel.
 func TestThrottleStore(t *testing.T, open func(t *testing.T) throttle.Store) {
 	for name, test := range map[string]func(*testing.T, throttle.Store){
 		"LimitIsABurstAndARate":   testLimitIsABurstAndARate,
@@ -52,7 +52,8 @@ func TestThrottleStore(t *testing.T, open func(t *testing.T) throttle.Store) {
 	}
 }
 
-// curve is not the default one, so that a store shows that it goes by what it is given.
+// curve differs from the default, so that a store must use the curve of the
+// call.
 var curve = throttle.Curve{
 	Free: 2, First: 10 * time.Second, Most: time.Minute, Disable: 8,
 	Forget: time.Hour, Known: 24 * time.Hour, Open: 90 * time.Second,
@@ -63,8 +64,8 @@ func throttleKey(text string) throttle.Key {
 	return throttle.Key(hash[:16])
 }
 
-// guess is an attempt at an account from somewhere, some time after the first. Without
-// from it has no source.
+// guess is an attempt at an account, some time after start. If from is empty,
+// it has no source.
 func guess(account, from string, after time.Duration) throttle.Take {
 	take := throttle.Take{
 		At: start.Add(after), Curve: curve,
@@ -76,7 +77,7 @@ func guess(account, from string, after time.Duration) throttle.Take {
 	return take
 }
 
-// request is an attempt that is limited by rates alone.
+// request is an attempt with limits only.
 func request(after time.Duration, buckets ...throttle.Bucket) throttle.Take {
 	return throttle.Take{At: start.Add(after), Curve: curve, Buckets: buckets}
 }
@@ -85,7 +86,7 @@ func bucket(name string, burst int, every time.Duration) throttle.Bucket {
 	return throttle.Bucket{Key: throttleKey("bucket " + name), Limit: throttle.Limit{Burst: burst, Every: every}}
 }
 
-// take asserts the waits of an attempt.
+// take checks the verdict on an attempt.
 func take(t *testing.T, s throttle.Store, attempt throttle.Take, want throttle.Verdict) {
 	t.Helper()
 	got, err := s.Take(t.Context(), attempt)
@@ -97,8 +98,8 @@ func take(t *testing.T, s throttle.Store, attempt throttle.Take, want throttle.V
 	}
 }
 
-// takeOpen asserts the verdict on an attempt that is refused, and whether only open attempts
-// are in the way.
+// takeOpen checks the verdict on a refused attempt, and whether only open
+// attempts are in the way.
 func takeOpen(t *testing.T, s throttle.Store, attempt throttle.Take, wait time.Duration, open bool) {
 	t.Helper()
 	got, err := s.Take(t.Context(), attempt)
@@ -146,7 +147,7 @@ func testLimitIsABurstAndARate(t *testing.T, s throttle.Store) {
 	take(t, s, request(time.Second, b), letIn)
 	take(t, s, request(time.Second, b), bucketWait(time.Second))
 	take(t, s, request(time.Second, bucket("b", 1, time.Hour)), letIn)
-	for range 3 { // more than a burst is not saved up
+	for range 3 { // at most a burst accumulates
 		take(t, s, request(time.Hour, b), letIn)
 	}
 	take(t, s, request(time.Hour, b), bucketWait(time.Second))
@@ -192,7 +193,7 @@ func testLimitGivesBack(t *testing.T, s throttle.Store) {
 		settle(t, s, request(0, b), outcome)
 		settle(t, s, request(0, b), outcome)
 	}
-	settle(t, s, request(0, b), succeeded) // more than there is does not add up
+	settle(t, s, request(0, b), succeeded) // at most a burst is returned
 	take(t, s, request(0, b), letIn)
 	take(t, s, request(0, b), letIn)
 	take(t, s, request(0, b), bucketWait(time.Minute))
@@ -224,8 +225,8 @@ func testCounterWaits(t *testing.T, s throttle.Store) {
 	}
 }
 
-// fail makes an account fail n times on end, as early as may be, and returns when the last
-// of them was.
+// fail makes an account fail n times in a row, as early as possible, and
+// returns the time of the last failure.
 func fail(t *testing.T, s throttle.Store, account, from string, after time.Duration, n int) time.Duration {
 	t.Helper()
 	for i := range n {
@@ -280,7 +281,7 @@ func testSuccessClears(t *testing.T, s throttle.Store) {
 		fail(t, s, name, from, at, 3)
 		take(t, s, guess(name, from, at), counterWait(curve.First))
 		if from != "" {
-			fail(t, s, name, "elsewhere", at, 3) // what was counted before the success is gone
+			fail(t, s, name, "elsewhere", at, 3) // earlier failures no longer count
 		}
 	}
 }
@@ -290,10 +291,10 @@ func testUndecidedGivesBack(t *testing.T, s throttle.Store) {
 		take(t, s, guess("a", "here", 0), letIn)
 		settle(t, s, guess("a", "here", 0), undecided)
 	}
-	settle(t, s, guess("a", "here", 0), undecided) // more than there is does not add up
+	settle(t, s, guess("a", "here", 0), undecided) // does not go below zero
 	at := fail(t, s, "a", "here", 0, 4) + curve.Wait(4)
 	take(t, s, guess("a", "here", at), letIn)
-	settle(t, s, guess("a", "here", at), undecided) // which does not begin the wait again
+	settle(t, s, guess("a", "here", at), undecided) // does not restart the wait
 	take(t, s, guess("a", "elsewhere", at-time.Microsecond), counterWait(time.Microsecond))
 	take(t, s, guess("a", "elsewhere", at), letIn)
 	take(t, s, guess("a", "here", at), counterWait(curve.Wait(5)))
@@ -308,7 +309,7 @@ func testSourceCountsByItself(t *testing.T, s throttle.Store) {
 
 	take(t, s, guess("a", "home", at), letIn)
 	settle(t, s, guess("a", "home", at), succeeded)
-	take(t, s, guess("a", "elsewhere", at), counterWait(curve.Most)) // the stranger gains nothing
+	take(t, s, guess("a", "elsewhere", at), counterWait(curve.Most)) // the stranger gains no attempt
 
 	at = fail(t, s, "a", "home", at, 3)
 	take(t, s, guess("a", "home", at), counterWait(curve.First))
@@ -323,7 +324,7 @@ func testSourceIsForgotten(t *testing.T, s throttle.Store) {
 	until := at + time.Hour + curve.Known
 	fail(t, s, "a", "elsewhere", until-time.Hour, 3)
 	take(t, s, guess("a", "elsewhere", until-time.Hour), counterWait(curve.First))
-	take(t, s, guess("a", "home", until-time.Microsecond), letIn) // and that was no success
+	take(t, s, guess("a", "home", until-time.Microsecond), letIn) // this was not a success
 	take(t, s, guess("a", "elsewhere", until), letIn)
 	take(t, s, guess("a", "home", until), counterWait(2*curve.First))
 }
@@ -353,7 +354,7 @@ func testNoKeysNoEffect(t *testing.T, s throttle.Store) {
 	take(t, s, guess("a", "", 0), letIn)
 }
 
-// testLatestFailureCounts: of two programs whose clocks differ, the later one's time stands.
+// testLatestFailureCounts checks that of two clocks, the later time counts.
 func testLatestFailureCounts(t *testing.T, s throttle.Store) {
 	take(t, s, guess("a", "", 0), letIn)
 	take(t, s, guess("a", "", time.Second), letIn)
@@ -361,8 +362,8 @@ func testLatestFailureCounts(t *testing.T, s throttle.Store) {
 	take(t, s, guess("a", "", time.Second), counterWait(curve.First))
 }
 
-// testLikeTheModel makes the same random calls to the store and to a model, in which numbers
-// have no limits, and compares every verdict.
+// testLikeTheModel makes the same random calls to the store and to a model with
+// unbounded numbers, and compares every verdict.
 func testLikeTheModel(t *testing.T, s throttle.Store) {
 	seed := rand.Uint64()
 	r := rand.New(rand.NewPCG(seed, 0))
@@ -412,7 +413,7 @@ func testLikeTheModel(t *testing.T, s throttle.Store) {
 	}
 }
 
-// atOnce runs n functions at once.
+// atOnce runs n functions concurrently.
 func atOnce(n int, do func(i int)) {
 	var wg sync.WaitGroup
 	ready := make(chan struct{})
@@ -426,8 +427,7 @@ func atOnce(n int, do func(i int)) {
 	wg.Wait()
 }
 
-// testParallelLimit asserts that many at once are let in as one after the other: never one
-// more than the limit.
+// testParallelLimit checks that concurrent attempts never exceed the limit.
 func testParallelLimit(t *testing.T, s throttle.Store) {
 	for round, b := range []throttle.Bucket{bucket("a", 1, time.Second), bucket("b", 7, time.Second), bucket("c", 50, time.Second)} {
 		var admitted atomic.Int64
@@ -448,8 +448,8 @@ func testParallelLimit(t *testing.T, s throttle.Store) {
 	}
 }
 
-// testParallelFailures asserts that a hundred guesses at once get no farther than one after
-// the other (LO-08).
+// testParallelFailures checks that a hundred concurrent guesses get no further
+// than sequential ones (LO-08).
 func testParallelFailures(t *testing.T, s throttle.Store) {
 	var admitted atomic.Int64
 	atOnce(50, func(i int) {
@@ -471,7 +471,7 @@ func testParallelFailures(t *testing.T, s throttle.Store) {
 	take(t, s, guess("a", "", 0), counterWait(curve.First))
 }
 
-// testParallelEnds asserts that what is given back at once adds up.
+// testParallelEnds checks that attempts that are returned concurrently add up.
 func testParallelEnds(t *testing.T, s throttle.Store) {
 	b := bucket("a", 40, time.Hour)
 	atOnce(40, func(i int) {

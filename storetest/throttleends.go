@@ -13,7 +13,7 @@ func password(attempt throttle.Take, digest uint16) throttle.Take {
 	return attempt
 }
 
-// testFailureStays asserts that a failure gives nothing back.
+// testFailureStays checks that a failure returns no attempt.
 func testFailureStays(t *testing.T, s throttle.Store) {
 	attempt := guess("a", "", 0)
 	attempt.Buckets = []throttle.Bucket{bucket("a", 4, time.Minute)}
@@ -24,12 +24,12 @@ func testFailureStays(t *testing.T, s throttle.Store) {
 	takeOpen(t, s, guess("a", "", 0), curve.First, false)
 	take(t, s, request(0, attempt.Buckets...), letIn)
 	take(t, s, request(0, attempt.Buckets...), bucketWait(time.Minute))
-	settle(t, s, guess("b", "", 0), failed) // more than there is has no effect
+	settle(t, s, guess("b", "", 0), failed) // does not go below zero
 	fail(t, s, "b", "", 0, 3)
 }
 
-// testOpenAttempts asserts that a store can tell failures from attempts that have not ended
-// (LO-08: both refuse).
+// testOpenAttempts checks that a store distinguishes failures from attempts
+// that have not ended (LO-08: both refuse).
 func testOpenAttempts(t *testing.T, s throttle.Store) {
 	for range 3 {
 		take(t, s, guess("a", "", 0), letIn)
@@ -44,7 +44,7 @@ func testOpenAttempts(t *testing.T, s throttle.Store) {
 	settle(t, s, guess("a", "", 0), failed)
 	takeOpen(t, s, guess("a", "", 0), curve.First, false)
 
-	at := curve.First // the wait is over, and one attempt is made
+	at := curve.First // the wait is over; make one attempt
 	take(t, s, guess("a", "", at), letIn)
 	takeOpen(t, s, guess("a", "", at), curve.Wait(4), true)
 	settle(t, s, guess("a", "", at), undecided)
@@ -52,7 +52,7 @@ func testOpenAttempts(t *testing.T, s throttle.Store) {
 	settle(t, s, guess("a", "", at), failed)
 	takeOpen(t, s, guess("a", "", at), curve.Wait(4), false)
 
-	busy := guess("b", "", 0) // refused by the limit too
+	busy := guess("b", "", 0) // also refused by the limit
 	busy.Buckets = []throttle.Bucket{bucket("b", 3, time.Minute)}
 	for range 3 {
 		take(t, s, busy, letIn)
@@ -79,7 +79,7 @@ func testOpenAttempts(t *testing.T, s throttle.Store) {
 	takeOpen(t, s, guess("d", "", at+time.Hour), curve.Most, false)
 }
 
-// testOpenAttemptsEnd asserts that attempts of programs that were killed become failures.
+// testOpenAttemptsEnd checks that attempts of killed programs become failures.
 func testOpenAttemptsEnd(t *testing.T, s throttle.Store) {
 	for range 3 {
 		take(t, s, guess("a", "", 0), letIn)
@@ -96,8 +96,8 @@ func testOpenAttemptsEnd(t *testing.T, s throttle.Store) {
 	takeOpen(t, s, guess("a", "", at), curve.Wait(6), false)
 }
 
-// testSameGuessAgain asserts that at a known place the same wrong password is one failure, and
-// that different ones are as many as there are.
+// testSameGuessAgain checks that from a known place, repeating the same wrong
+// password is one failure. Different passwords are one failure each.
 func testSameGuessAgain(t *testing.T, s throttle.Store) {
 	known := func(account string, after time.Duration) throttle.Take { return guess(account, "home", after) }
 	device := func(account string, after time.Duration) throttle.Take { return guess(account, "", after) }
@@ -117,21 +117,21 @@ func testSameGuessAgain(t *testing.T, s throttle.Store) {
 		}
 		wrong(a, 0, 8)
 		wrong(a, 0, 8)
-		wrong(a, 0, 7) // not the latest
+		wrong(a, 0, 7) // not the latest guess
 		takeOpen(t, s, place(a, 0), curve.First, false)
 
-		for digest := range uint16(3) { // 0 is no digest
+		for digest := range uint16(3) { // 0 means no digest
 			wrong(b, 0, digest)
 		}
 		takeOpen(t, s, place(b, 0), curve.First, false)
 
-		for range 9 { // a success, and clearing, forget the guess
+		for range 9 { // a success and Clear delete the guess
 			wrong(c, 0, 7)
 			take(t, s, place(c, 0), letIn)
 			settle(t, s, place(c, 0), succeeded)
 		}
 		wrong(c, 0, 7)
-		wrong(c, 0, 0) // does not forget it
+		wrong(c, 0, 0) // keeps the guess
 		wrong(c, 0, 7)
 		wrong(c, 0, 8)
 		takeOpen(t, s, place(c, 0), curve.First, false)
@@ -141,11 +141,11 @@ func testSameGuessAgain(t *testing.T, s throttle.Store) {
 		wrong(c, after, 8)
 		wrong(c, after, 9)
 		take(t, s, place(c, after), letIn)
-		settle(t, s, password(place(c, after), 10), undecided) // undecided ones are no failures
+		settle(t, s, password(place(c, after), 10), undecided) // undecided attempts are not failures
 		wrong(c, after, 10)
 		takeOpen(t, s, place(c, after), curve.First, false)
 
-		// Of guesses at once each is counted until it has ended.
+		// Each concurrent guess counts until it has ended.
 		for range 3 {
 			take(t, s, place(d, 0), letIn)
 		}
@@ -164,7 +164,8 @@ func testSameGuessAgain(t *testing.T, s throttle.Store) {
 	takeOpen(t, s, known("e", 0), curve.First, false)
 }
 
-// testSameGuessWhileWaiting asserts that the same wrong password does not begin the wait again.
+// testSameGuessWhileWaiting checks that repeating the same wrong password does
+// not restart the wait.
 func testSameGuessWhileWaiting(t *testing.T, s throttle.Store) {
 	home := func(after time.Duration) throttle.Take { return guess("a", "home", after) }
 	take(t, s, home(0), letIn)

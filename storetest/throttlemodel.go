@@ -8,8 +8,8 @@ import (
 	"github.com/authkit-go/authkit/throttle"
 )
 
-// A throttleModel is the contract of a throttle.Store word for word, in seconds of any size and
-// precision since 1970. It forgets nothing that it was not told to.
+// A throttleModel implements the contract of a throttle.Store literally, with
+// exact seconds since 1970. It never drops records.
 type throttleModel struct {
 	tat      map[throttle.Key]*big.Rat
 	counters map[throttle.Key]*throttleCounter
@@ -47,7 +47,8 @@ func later(a, b *big.Rat) *big.Rat {
 	return a
 }
 
-// duration is what must be a whole number of nanoseconds, and none if it is negative.
+// duration converts seconds to a whole number of nanoseconds. A negative number
+// becomes 0.
 func duration(r *big.Rat) time.Duration {
 	ns := new(big.Rat).Mul(r, big.NewRat(int64(time.Second), 1))
 	if !ns.IsInt() {
@@ -56,8 +57,8 @@ func duration(r *big.Rat) time.Duration {
 	return max(0, time.Duration(ns.Num().Int64()))
 }
 
-// counter returns the key of the counter of an attempt, and the counter as it is at the time
-// of the attempt.
+// counter returns the key of the counter of an attempt, and the counter as of
+// the time of the attempt.
 func (m *throttleModel) counter(t throttle.Take) (key throttle.Key, c throttleCounter) {
 	now := moment(t.At)
 	key = t.Counter
@@ -81,7 +82,7 @@ func (m *throttleModel) counter(t throttle.Take) (key throttle.Key, c throttleCo
 	return key, c
 }
 
-// wait returns how long n failures, of which the latest was at the time given, refuse.
+// wait returns how long n failures refuse, if the latest was at the given time.
 func (m *throttleModel) wait(t throttle.Take, n int64, at *big.Rat) time.Duration {
 	switch {
 	case n >= int64(t.Curve.Disable):

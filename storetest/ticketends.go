@@ -13,7 +13,7 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// deleteExpiredTickets checks how many tickets are removed.
+// deleteExpiredTickets checks the number of deleted tickets.
 func deleteExpiredTickets(t *testing.T, s authkit.TicketStore, at time.Time, limit, want int) {
 	t.Helper()
 	if n, err := s.DeleteExpiredTickets(t.Context(), at, limit); err != nil || n != want {
@@ -31,19 +31,19 @@ func testDeleteExpiredTickets(t *testing.T, s authkit.TicketStore) {
 		all = append(all, k)
 	}
 	all[0].MaxAttempts, all[1].Subject = 0, "" // neither matters
-	for i := range all {                       // not in the order of their ends
+	for i := range all {                       // not in the order of expiry
 		put(t, s, all[(i*3)%len(all)])
 	}
 	deleteExpiredTickets(t, s, second.Add(-2*time.Microsecond), unlimited, 0)
 	deleteExpiredTickets(t, s, second.Add(-time.Microsecond).In(elsewhere), unlimited, 1)
 	wantTickets(t, s, all, 1, 2, 3, 4)
-	deleteExpiredTickets(t, s, second, unlimited, 1) // whose ExpiresAt is not after
+	deleteExpiredTickets(t, s, second, unlimited, 1) // expired, since its ExpiresAt is not after that
 	wantTickets(t, s, all, 2, 3, 4)
 	consume(t, s, all[3], second)
 	if err := s.DeleteTickets(t.Context(), all[2].Subject); err != nil {
 		t.Fatal(err)
 	}
-	deleteExpiredTickets(t, s, second.Add(time.Minute), unlimited, 0) // they are gone already
+	deleteExpiredTickets(t, s, second.Add(time.Minute), unlimited, 0) // already deleted
 	wantTickets(t, s, all, 4)
 	put(t, s, all[2], all[3])
 	deleteExpiredTickets(t, s, second.Add(time.Hour), unlimited, 3)
@@ -101,12 +101,12 @@ func testTicketCancelledContext(t *testing.T, s authkit.TicketStore) {
 	}
 }
 
-// testTicketCancelledInTheMiddle cancels changes of several tickets later and later: none of it
-// is there afterwards, or the whole.
+// testTicketCancelledInTheMiddle cancels changes of several tickets later and
+// later during them. They must have no effect or the whole effect.
 func testTicketCancelledInTheMiddle(t *testing.T, s authkit.TicketStore) {
 	for number, change := range []struct {
 		name        string
-		none, whole [3]bool // which of the tickets a, b and c are there
+		none, whole [3]bool // which of the tickets a, b and c exist
 		make        func(ctx context.Context, a, c authkit.Ticket) error
 	}{
 		{"PutTicket", [3]bool{true, true, false}, [3]bool{false, true, true}, func(ctx context.Context, _, c authkit.Ticket) error {
@@ -137,7 +137,8 @@ func testTicketCancelledInTheMiddle(t *testing.T, s authkit.TicketStore) {
 	}
 }
 
-// testAttemptsAreCountedFirst lets 64 goroutines guess at tickets that allow five attempts.
+// testAttemptsAreCountedFirst lets 64 goroutines guess at tickets that allow
+// five attempts.
 func testAttemptsAreCountedFirst(t *testing.T, s authkit.TicketStore) {
 	const most = 5
 	for n := range accounts {
@@ -171,7 +172,7 @@ func testAttemptsAreCountedFirst(t *testing.T, s authkit.TicketStore) {
 func testOneConsumerWins(t *testing.T, s authkit.TicketStore) {
 	for n := range accounts {
 		k := newTicket(n)
-		k.MaxAttempts = n % 2 // or none, which does not matter
+		k.MaxAttempts = n % 2 // the number does not matter
 		put(t, s, k)
 		wins := race(t, func(int) (bool, error) {
 			return wonUnless(authkit.ErrTicketNotFound, s.ConsumeTicket(t.Context(), k.Kind, k.ID, start))
@@ -182,8 +183,8 @@ func testOneConsumerWins(t *testing.T, s authkit.TicketStore) {
 	}
 }
 
-// testOnePutWins lets all goroutines store a ticket with one ID, each for a subject that has a
-// ticket already: only the winner voids one.
+// testOnePutWins lets all goroutines store a ticket with one ID, each for a
+// subject that already has a ticket. Only the winner may void one.
 func testOnePutWins(t *testing.T, s authkit.TicketStore) {
 	for i := range racers {
 		put(t, s, newTicket(i))
@@ -217,8 +218,8 @@ func testOnePutWins(t *testing.T, s authkit.TicketStore) {
 	}
 }
 
-// testOneOfASubjectStays lets all goroutines store tickets of one kind and subject. Each voids
-// the older ones, so exactly one is left.
+// testOneOfASubjectStays lets all goroutines store tickets of one kind and
+// subject. Each voids the older ones, so exactly one must remain.
 func testOneOfASubjectStays(t *testing.T, s authkit.TicketStore) {
 	other := newTicket(9999)
 	other.Kind, other.Subject = "email", "ada"

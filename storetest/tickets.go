@@ -12,9 +12,10 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// TestTicketStore tests an implementation of [authkit.TicketStore] against the contract in
-// that interface's comment. The function open returns an empty store that no other test uses;
-// it may register a cleanup. The subtests run in parallel, some of them with 64 goroutines.
+// TestTicketStore tests an implementation of [authkit.TicketStore] against the
+// contract in the comment of that interface. The function open returns an empty
+// store for one test. It may register a cleanup. The subtests run in parallel,
+// some of them with 64 goroutines.
 func TestTicketStore(t *testing.T, open func(t *testing.T) authkit.TicketStore) {
 	for name, test := range map[string]func(*testing.T, authkit.TicketStore){
 		"PutAndAttempt":           testPutAndAttempt,
@@ -49,11 +50,11 @@ func TestTicketStore(t *testing.T, open func(t *testing.T) authkit.TicketStore) 
 	}
 }
 
-// manyAttempts is more than a test makes.
+// manyAttempts is more than any test makes.
 const manyAttempts = 1_000_000
 
-// newTicket returns a ticket that differs from others of other numbers in all it has. It has
-// as many attempts as a test needs.
+// newTicket returns a ticket in which every field depends on n. It has enough
+// attempts for every test.
 func newTicket(n int) authkit.Ticket {
 	at := start.Add(time.Duration(n) * time.Second)
 	return authkit.Ticket{
@@ -72,7 +73,8 @@ func put(t *testing.T, s authkit.TicketStore, tickets ...authkit.Ticket) {
 	}
 }
 
-// attempt counts an attempt and checks the ticket that it returns. The ticket counts with it.
+// attempt counts an attempt and checks the returned ticket. It also updates
+// want.
 func attempt(t *testing.T, s authkit.TicketStore, want *authkit.Ticket) {
 	t.Helper()
 	want.Attempts++
@@ -83,7 +85,7 @@ func attempt(t *testing.T, s authkit.TicketStore, want *authkit.Ticket) {
 	sameTicket(t, got, *want)
 }
 
-// sameTicket takes a nil Body for an empty one.
+// sameTicket treats a nil Body like an empty one.
 func sameTicket(t *testing.T, got, want authkit.Ticket) {
 	t.Helper()
 	if got.Kind != want.Kind || got.ID != want.ID || got.Subject != want.Subject || got.Hash != want.Hash || !bytes.Equal(got.Body, want.Body) ||
@@ -98,7 +100,7 @@ func showTicket(k *authkit.Ticket) string {
 		k.Kind, k.ID, k.Subject, k.Hash, k.Body, k.Attempts, k.MaxAttempts, k.CreatedAt, k.ExpiresAt)
 }
 
-// hasTicket reports whether a ticket is there, by counting an attempt at it.
+// hasTicket reports whether a ticket exists, by counting an attempt at it.
 func hasTicket(t *testing.T, s authkit.TicketStore, k authkit.Ticket) bool {
 	t.Helper()
 	_, err := s.AttemptTicket(t.Context(), k.Kind, k.ID, k.ExpiresAt.Add(-time.Microsecond))
@@ -109,7 +111,7 @@ func hasTicket(t *testing.T, s authkit.TicketStore, k authkit.Ticket) bool {
 	return there
 }
 
-// wantTickets checks which of all the tickets are there: those of the numbers.
+// wantTickets checks that of all tickets exactly those with the numbers exist.
 func wantTickets(t *testing.T, s authkit.TicketStore, all []authkit.Ticket, numbers ...int) {
 	t.Helper()
 	want := make(map[int]bool)
@@ -133,7 +135,7 @@ func consume(t *testing.T, s authkit.TicketStore, k authkit.Ticket, at time.Time
 func testPutAndAttempt(t *testing.T, s authkit.TicketStore) {
 	plain, full, bare := newTicket(1), newTicket(2), newTicket(3)
 	for i := range full.Hash {
-		full.Hash[i] = byte(i * 255 / 31) // a zero in front, 255 at the end
+		full.Hash[i] = byte(i * 255 / 31) // starts with a zero and ends with 255
 	}
 	full.Attempts, full.MaxAttempts = 3, 7
 	bare.Hash, bare.Body, bare.Subject = [32]byte{}, nil, ""
@@ -163,14 +165,14 @@ func testTicketNotFound(t *testing.T, s authkit.TicketStore) {
 			t.Fatalf("DeleteTickets(%q): %v", subject, err)
 		}
 	}
-	attempt(t, s, &there) // the first that is counted
+	attempt(t, s, &there) // the first that counts
 }
 
 func testTicketIDIsUnique(t *testing.T, s authkit.TicketStore) {
 	first, other := newTicket(1), newTicket(2)
 	put(t, s, first, other)
 	second := newTicket(3)
-	second.ID, second.Subject = first.ID, other.Subject // which it voids, if it is stored
+	second.ID, second.Subject = first.ID, other.Subject // would be voided if it were stored
 	if err := s.PutTicket(t.Context(), second); err == nil || errors.Is(err, authkit.ErrTicketNotFound) {
 		t.Fatalf("a second ticket with an ID: got error %v", err)
 	}
@@ -194,7 +196,7 @@ func testKindsAreSeparate(t *testing.T, s authkit.TicketStore) {
 	for i := range all {
 		attempt(t, s, &all[i])
 	}
-	for i := range all { // and none of another kind
+	for i := range all { // none under another kind
 		consume(t, s, all[i], start)
 		wantError(t, s.ConsumeTicket(t.Context(), all[i].Kind, all[i].ID, start), authkit.ErrTicketNotFound)
 		for n := range all[i+1:] {
@@ -284,7 +286,7 @@ func testTicketExpires(t *testing.T, s authkit.TicketStore) {
 			sameTicket(t, got, authkit.Ticket{})
 			wantError(t, s.ConsumeTicket(t.Context(), k.Kind, k.ID, late), authkit.ErrTicketNotFound)
 		}
-		attempt(t, s, &k) // in time, and nothing was counted
+		attempt(t, s, &k) // in time, and no earlier attempt counted
 		consume(t, s, k, ends.Add(-time.Microsecond).In(elsewhere))
 	}
 }
@@ -302,7 +304,7 @@ func testAttemptsRunOut(t *testing.T, s authkit.TicketStore) {
 			wantError(t, err, authkit.ErrTicketNotFound)
 			sameTicket(t, got, authkit.Ticket{})
 		}
-		consume(t, s, k, start) // which does not ask for attempts
+		consume(t, s, k, start) // the number of attempts does not matter
 	}
 	used := newTicket(10)
 	used.Attempts, used.MaxAttempts = 4, 5
@@ -323,7 +325,7 @@ func testConsumeOnce(t *testing.T, s authkit.TicketStore) {
 	_, err := s.AttemptTicket(t.Context(), a.Kind, a.ID, start)
 	wantError(t, err, authkit.ErrTicketNotFound)
 	attempt(t, s, &b)
-	consume(t, s, b, start) // without an attempt, it could be as well
+	consume(t, s, b, start) // works without an attempt too
 	c := newTicket(3)
 	put(t, s, c)
 	consume(t, s, c, start)
@@ -351,7 +353,8 @@ func testPutVoidsOlder(t *testing.T, s authkit.TicketStore) {
 	put(t, s, all[8])
 	wantTickets(t, s, all, 2, 3, 4, 6, 7, 8)
 	wantError(t, s.ConsumeTicket(t.Context(), "login", all[5].ID, start), authkit.ErrTicketNotFound)
-	// The ID of a ticket that was voided is free. A ticket without attempts is voided, too.
+	// The ID of a voided ticket is free. A ticket without attempts is voided
+	// too.
 	out := ticket(9, "login", "ada")
 	out.MaxAttempts = 0
 	put(t, s, all[5], out, all[8])

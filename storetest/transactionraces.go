@@ -13,7 +13,8 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// testErrorsLeaveItUsable makes every call that can fail with a sentinel, goes on, and commits.
+// testErrorsLeaveItUsable makes every call that can fail with a sentinel,
+// continues, and commits.
 func testErrorsLeaveItUsable(t *testing.T, s TransactorStore) {
 	w := newWorld(t, s, 0)
 	admin := newAdmin(50)
@@ -71,7 +72,8 @@ func testKeepsValues(t *testing.T, s TransactorStore) {
 	}
 }
 
-// testCancelledTransaction cancels a transaction before it, within it, and at its end.
+// testCancelledTransaction cancels a transaction before it, within it, and at
+// its end.
 func testCancelledTransaction(t *testing.T, s TransactorStore) {
 	w := newWorld(t, s, 0)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -118,15 +120,15 @@ func testCancelledTransaction(t *testing.T, s TransactorStore) {
 		done.Wait()
 		_, missing := s.UserByID(t.Context(), w.bob.ID)
 		if err == nil || missing == nil {
-			w.changed(t, s) // wholly, which an error does not rule out
+			w.changed(t, s) // completely, even though there was an error
 		} else {
 			w.unchanged(t, s)
 		}
 	}
 }
 
-// testWriterOutside changes an account outside of a transaction that changes it, too, while
-// that runs, and commits or rolls back. Neither change is lost, nor comes back.
+// testWriterOutside changes an account outside a transaction that changes it
+// too and commits or rolls back. Neither change may be lost, or come back.
 func testWriterOutside(t *testing.T, s TransactorStore) {
 	for round := range accounts {
 		u := newUser(round)
@@ -169,8 +171,8 @@ func testWriterOutside(t *testing.T, s TransactorStore) {
 	}
 }
 
-// testRotationOutside rotates a session while transactions revoke it, and are rolled back. No
-// rotation that succeeded is lost.
+// testRotationOutside rotates a session while transactions revoke it and are
+// rolled back. No successful rotation may be lost.
 func testRotationOutside(t *testing.T, s TransactorStore) {
 	x := newSession("user-1", 1)
 	id := x.ID
@@ -181,7 +183,7 @@ func testRotationOutside(t *testing.T, s TransactorStore) {
 		for n := 0; n == 0 || !over.Load(); n++ {
 			r := newRotation(&x, fmt.Sprint("rotation ", n), time.Minute)
 			got, rotated, err := s.RotateSession(t.Context(), id, r)
-			if err != nil { // it failed cleanly, and has no effect
+			if err != nil { // failed without an effect
 				if errors.Is(err, authkit.ErrSessionNotFound) {
 					t.Errorf("rotation %d: a session that was never revoked is gone", n)
 					return
@@ -192,7 +194,7 @@ func testRotationOutside(t *testing.T, s TransactorStore) {
 				t.Errorf("rotation %d: rotated %v, got %s, want %s", n, rotated, show(&got), show(&x))
 				return
 			}
-			runtime.Gosched() // in a store that never waits, the transactions get their turns
+			runtime.Gosched() // gives the transactions a turn if the store never blocks
 		}
 	})
 	for round := range accounts {
@@ -222,8 +224,8 @@ func testRotationOutside(t *testing.T, s TransactorStore) {
 	wantRevocations(t, s, time.Time{})
 }
 
-// testAttemptsOutside counts attempts outside, while transactions consume the ticket and are
-// rolled back. No attempt is forgotten.
+// testAttemptsOutside counts attempts while transactions consume the ticket and
+// are rolled back. No attempt may be lost.
 func testAttemptsOutside(t *testing.T, s TransactorStore) {
 	k := newTicket(1)
 	put(t, s, k)
@@ -264,8 +266,9 @@ func testAttemptsOutside(t *testing.T, s TransactorStore) {
 	attempt(t, s, &k)
 }
 
-// testNoLostUpdate lets goroutines count up, each step in a transaction that reads the account
-// and changes the version that it has read. Every third step is rolled back.
+// testNoLostUpdate lets goroutines increment a number. Each step is a
+// transaction that reads the account and updates the version that it read.
+// Every third step is rolled back.
 func testNoLostUpdate(t *testing.T, s TransactorStore) {
 	u := newUser(1)
 	u.FullName = "0"
@@ -291,7 +294,7 @@ func testNoLostUpdate(t *testing.T, s TransactorStore) {
 				return err
 			})
 			switch {
-			case errors.Is(err, authkit.ErrConflict): // another one came first: read again
+			case errors.Is(err, authkit.ErrConflict): // another one was first; read again
 			case undo && errors.Is(err, errOfTest), !undo && err == nil:
 				step++
 			default:
@@ -315,8 +318,8 @@ func testNoLostUpdate(t *testing.T, s TransactorStore) {
 	same(t, find(t, s, u.ID), u)
 }
 
-// testNoHalfIsLeft lets goroutines change all three stores in transactions, half of which are
-// rolled back, and looks that each is there as a whole or not at all.
+// testNoHalfIsLeft lets goroutines change all three stores in transactions.
+// Half of them are rolled back. Each must have its whole effect or none.
 func testNoHalfIsLeft(t *testing.T, s TransactorStore) {
 	const workers, rounds = 8, 4
 	var worlds [workers * rounds]*world
@@ -353,7 +356,8 @@ func testNoHalfIsLeft(t *testing.T, s TransactorStore) {
 	}
 }
 
-// testAnotherStore calls a store with the context of a transaction of another one.
+// testAnotherStore calls a store with the context of a transaction of another
+// store.
 func testAnotherStore(t *testing.T, s, other TransactorStore) {
 	w, x := newWorld(t, s, 0), newWorld(t, other, 0)
 	err := s.InTx(t.Context(), func(ctx context.Context) error {

@@ -10,8 +10,8 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// A TransactorStore is a store as [TestTransactor] tests it. If the parts of a store are
-// values of their own, embed them in a struct:
+// A TransactorStore is a store for [TestTransactor]. If the parts of a store
+// are separate values, embed them in a struct:
 //
 //	struct {
 //		authkit.UserStore
@@ -26,10 +26,10 @@ type TransactorStore interface {
 	authkit.Transactor
 }
 
-// TestTransactor tests an implementation of [authkit.Transactor] against the contract in that
-// interface's comment. The function open returns an empty store that no other test uses; it
-// may register a cleanup. Some subtests call it twice. They run in parallel, and use a store
-// from several goroutines at once.
+// TestTransactor tests an implementation of [authkit.Transactor] against the
+// contract in the comment of that interface. The function open returns an empty
+// store for one test. It may register a cleanup. Some subtests call it twice.
+// They run in parallel, and use a store from several goroutines at once.
 func TestTransactor(t *testing.T, open func(t *testing.T) TransactorStore) {
 	for name, test := range map[string]func(*testing.T, TransactorStore){
 		"Commit":                testCommit,
@@ -62,7 +62,7 @@ func TestTransactor(t *testing.T, open func(t *testing.T) TransactorStore) {
 // errOfTest is an error of the function that runs in a transaction.
 var errOfTest = errors.New("storetest: an error of the caller")
 
-// inTx runs f in a transaction that has to be committed.
+// inTx runs f in a transaction that must commit.
 func inTx(t *testing.T, s authkit.Transactor, f func(ctx context.Context) error) {
 	t.Helper()
 	if err := s.InTx(t.Context(), f); err != nil {
@@ -70,29 +70,29 @@ func inTx(t *testing.T, s authkit.Transactor, f func(ctx context.Context) error)
 	}
 }
 
-// A world has records of all three stores that the tests of transactions change: of each,
-// one that is there before and one that is not.
+// A world has the records of all three stores that the tests of transactions
+// change: one of each that exists before, and one that does not.
 type world struct {
 	ada, bob      authkit.StoredUser
 	first, second authkit.StoredSession
 	link, code    authkit.Ticket
 }
 
-// newWorld returns a world, of which ada, first and link are there.
+// newWorld returns a world and creates ada, first and link.
 func newWorld(t *testing.T, s TransactorStore, n int) *world {
 	t.Helper()
 	w := &world{
 		ada: newUser(2 * n), bob: newUser(2*n + 1), link: newTicket(2 * n), code: newTicket(2*n + 1),
 		first: newSession(newUser(2*n).ID, 2*n), second: newSession(newUser(2*n).ID, 2*n+1),
 	}
-	w.code.Subject = w.link.Subject // which it voids
+	w.code.Subject = w.link.Subject // code voids link
 	create(t, s, w.ada)
 	begin(t, s, w.first)
 	put(t, s, w.link)
 	return w
 }
 
-// change changes all of the three stores.
+// change changes all three stores.
 func (w *world) change(ctx context.Context, s TransactorStore) error {
 	_, err := s.UpdateUser(ctx, w.ada.ID, authkit.UserUpdate{Email: new("new of " + w.ada.ID), Disabled: new(true)}, start)
 	if err == nil {
@@ -129,8 +129,8 @@ func (w *world) changed(t *testing.T, s TransactorStore) {
 	attempt(t, s, &w.code)
 }
 
-// unchanged checks that change has had no effect, and that nothing of it is in the way of
-// another one.
+// unchanged checks that change has had no effect, and does not block another
+// change.
 func (w *world) unchanged(t *testing.T, s TransactorStore) {
 	t.Helper()
 	same(t, find(t, s, w.ada.ID), w.ada)
@@ -163,7 +163,7 @@ func testCommit(t *testing.T, s TransactorStore) {
 	inTx(t, s, func(context.Context) error { return nil })
 }
 
-// An errorType is an error that is not compared, but found.
+// An errorType is an error to find with errors.As.
 type errorType struct{ number int }
 
 func (*errorType) Error() string { return "storetest: an error of a type" }
@@ -173,7 +173,7 @@ func testRollback(t *testing.T, s TransactorStore) {
 	for _, want := range []error{
 		errOfTest, &errorType{7}, authkit.ErrConflict, authkit.ErrUserNotFound, context.Canceled, fmt.Errorf("storetest: %w", authkit.ErrEmailTaken),
 	} {
-		for range 2 { // the first leaves nothing in the way
+		for range 2 { // the first must not block the second
 			got := s.InTx(t.Context(), func(ctx context.Context) error {
 				if err := w.change(ctx, s); err != nil {
 					t.Error(err)
@@ -190,7 +190,8 @@ func testRollback(t *testing.T, s TransactorStore) {
 	w.changed(t, s)
 }
 
-// testRollbackOfEveryMethod rolls back each change alone, and then all of them.
+// testRollbackOfEveryMethod rolls back each change separately, and then all
+// together.
 func testRollbackOfEveryMethod(t *testing.T, s TransactorStore) {
 	late := start.Add(1000 * time.Hour)
 	ada, admin := newUser(1), newAdmin(2)
@@ -277,7 +278,7 @@ func testRollbackOfEveryMethod(t *testing.T, s TransactorStore) {
 	}
 	roll("all", func(ctx context.Context) error {
 		for _, m := range methods {
-			if m.name == "ConsumeTicket" { // the calls that follow need the ticket
+			if m.name == "ConsumeTicket" { // the following calls need the ticket
 				continue
 			}
 			if err := m.call(ctx); err != nil {
@@ -286,7 +287,7 @@ func testRollbackOfEveryMethod(t *testing.T, s TransactorStore) {
 		}
 		return nil
 	})
-	// A clean-up finds the records that the transactions had removed.
+	// A clean-up finds the records that the transactions had deleted.
 	deleteExpired(t, s, late, late, unlimited, 4)
 	deleteExpiredTickets(t, s, late, unlimited, 3)
 	wantListed(t, s, ada.ID)
@@ -318,7 +319,7 @@ func testPanicRollsBack(t *testing.T, s TransactorStore) {
 func testNestedJoins(t *testing.T, s TransactorStore) {
 	w := newWorld(t, s, 0)
 	outside := newUser(100)
-	// nested changes all in the inner transaction, and reads on both sides.
+	// nested makes all changes in the inner transaction, and reads in both.
 	nested := func(outer error) func(ctx context.Context) error {
 		return func(ctx context.Context) error {
 			if err := s.CreateUser(ctx, outside); err != nil {
@@ -350,7 +351,8 @@ func testNestedJoins(t *testing.T, s TransactorStore) {
 	same(t, find(t, s, outside.ID), outside)
 }
 
-// testInnerFailureDooms lets an inner transaction fail, whose error the outer one hides.
+// testInnerFailureDooms lets an inner transaction fail. The outer one ignores
+// the error.
 func testInnerFailureDooms(t *testing.T, s TransactorStore) {
 	w := newWorld(t, s, 0)
 	for _, inner := range []struct {
@@ -449,8 +451,8 @@ func testSeesItsChanges(t *testing.T, s TransactorStore) {
 	w.changed(t, s)
 }
 
-// wantErrorIn is wantError for a function that may not stop the test: it runs in a
-// transaction.
+// wantErrorIn is wantError for a function that must not stop the test, because
+// it runs in a transaction.
 func wantErrorIn(t *testing.T, err, want error) {
 	t.Helper()
 	if !errors.Is(err, want) {

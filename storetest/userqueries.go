@@ -9,8 +9,9 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// queried are accounts that a query can confuse: their e-mails hold the characters that are
-// special in patterns, and their roles begin or end as others do.
+// queried returns accounts that a store may confuse: their e-mails contain the
+// special characters of patterns, and their roles are prefixes or suffixes of
+// others.
 func queried() []authkit.StoredUser {
 	var users []authkit.StoredUser
 	for i, x := range []struct {
@@ -39,7 +40,7 @@ func queried() []authkit.StoredUser {
 	return users
 }
 
-// queries are those that select differently from queried.
+// queries returns queries with different results on queried.
 func queries() []authkit.UserQuery {
 	var all []authkit.UserQuery
 	for _, prefix := range []string{
@@ -64,7 +65,7 @@ func queries() []authkit.UserQuery {
 	return all
 }
 
-// selected returns the accounts that a query selects, pages aside.
+// selected returns the accounts that a query selects, without pages.
 func selected(users []authkit.StoredUser, q authkit.UserQuery) []authkit.User {
 	var found []authkit.User
 	for _, u := range users {
@@ -105,7 +106,7 @@ func testCounts(t *testing.T, s authkit.UserStore) {
 	}
 	create(t, s, users...)
 	for i, q := range queries() {
-		// A count goes by neither.
+		// A count ignores both.
 		q.Limit, q.After = []int{0, 1, -1, 1000}[i%4], []string{"", "id-000005", "z"}[i%3]
 		if n, err := s.CountUsers(t.Context(), q); err != nil || n != len(selected(users, q)) {
 			t.Errorf("CountUsers with %s: got %d (%v), want %d", describe(q), n, err, len(selected(users, q)))
@@ -167,8 +168,8 @@ func testQueryPages(t *testing.T, s authkit.UserStore) {
 	}
 }
 
-// testUserKeepsTimes checks the times that a caller may leave out, in new accounts and in
-// changed ones.
+// testUserKeepsTimes checks the times that are optional, in new and in changed
+// accounts.
 func testUserKeepsTimes(t *testing.T, s authkit.UserStore) {
 	zero := newUser(0)
 	create(t, s, zero)

@@ -1,5 +1,5 @@
-// Package storetest holds the tests that make a store a store: one Test function per
-// store interface of authkit, for implementations to call from a test of theirs.
+// Package storetest tests implementations of the store interfaces of authkit.
+// It has one Test function per interface, to call from a test:
 //
 //	func TestUserStore(t *testing.T) {
 //		storetest.TestUserStore(t, func(t *testing.T) authkit.UserStore {
@@ -7,14 +7,15 @@
 //		})
 //	}
 //
-// A subtest has the name of the promise that it asks for: if NotFound or OneRotationWins
-// fails, that is what the store does not keep. The tests know of no backend. They pass all
-// times, which are not those of the clock, so a store must not let rows expire by a clock of
-// its own; they ask for no more than microseconds; and they create no session under the ID of
-// one that is gone. Every store is used by up to 64 goroutines at once.
+// Each subtest has the name of the rule that it tests, such as NotFound or
+// OneRotationWins. The tests know no backend. They pass all times, which are
+// not those of the clock, so a store must not let rows expire by its own clock.
+// The times have microsecond precision. No session is created under the ID of a
+// removed one. Every store is used by up to 64 goroutines at once.
 //
-// Run them with the race detector, and against the server that the program will use, not a
-// stand-in for it: most of what goes wrong in a store only goes wrong between two callers.
+// Run the tests with the race detector, and against the server that the program
+// will use, not a substitute. Most bugs in a store only appear between two
+// callers.
 package storetest
 
 import (
@@ -29,9 +30,9 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// TestUserStore tests an implementation of [authkit.UserStore] against the contract in
-// that interface's comment. The function open returns an empty store that no other
-// test uses; it may register a cleanup. The subtests run in parallel.
+// TestUserStore tests an implementation of [authkit.UserStore] against the
+// contract in the comment of that interface. The function open returns an empty
+// store for one test. It may register a cleanup. The subtests run in parallel.
 func TestUserStore(t *testing.T, open func(t *testing.T) authkit.UserStore) {
 	for name, test := range map[string]func(*testing.T, authkit.UserStore){
 		"CreateAndFind":          testCreateAndFind,
@@ -70,10 +71,11 @@ func TestUserStore(t *testing.T, open func(t *testing.T) authkit.UserStore) {
 	}
 }
 
-// start is the time of the first event in every test, as precise as a store must be.
+// start is the time of the first event in every test, with the precision that a
+// store must keep.
 var start = time.Date(2026, 1, 2, 3, 4, 5, 678901000, time.UTC)
 
-// newUser returns an account that differs from others in all that must differ.
+// newUser returns an account that differs from others in all unique fields.
 func newUser(n int) authkit.StoredUser {
 	return authkit.StoredUser{
 		User: authkit.User{
@@ -113,7 +115,8 @@ func find(t *testing.T, s authkit.UserStore, id string) authkit.StoredUser {
 	return byID
 }
 
-// update makes a change that has to succeed, and checks that the store returns it.
+// update makes a change that must succeed, and checks that the store returns
+// it.
 func update(t *testing.T, s authkit.UserStore, u *authkit.StoredUser, change authkit.UserUpdate, at time.Time) {
 	t.Helper()
 	u.UpdatedAt, u.Version = at, u.Version+1
@@ -271,7 +274,7 @@ func testPages(t *testing.T, s authkit.UserStore) {
 				got = append(got, u.ID)
 			}
 			after = page[len(page)-1].ID
-			if len(page) == limit && limit == 7 { // an account that goes moves no page
+			if len(page) == limit && limit == 7 { // a deleted account must not shift the pages
 				if err := s.DeleteUser(t.Context(), after, ""); err != nil {
 					t.Fatal(err)
 				}

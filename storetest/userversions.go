@@ -7,12 +7,12 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// testIfVersion changes an account under every precondition on its version. The test of an
-// update counts the versions.
+// testIfVersion changes an account under every precondition on its version. The
+// test of an update counts the versions.
 func testIfVersion(t *testing.T, s authkit.UserStore) {
 	u := newUser(1)
 	other := newUser(2)
-	other.Version = 41 // a new account has version 1 all the same
+	other.Version = 41 // a new account still has version 1
 	create(t, s, u, other)
 	other.Version = 1
 	at := start.Add(time.Hour)
@@ -34,7 +34,7 @@ func testIfVersion(t *testing.T, s authkit.UserStore) {
 		u.FullName += "+"
 		update(t, s, &u, authkit.UserUpdate{FullName: &u.FullName}, at.Add(time.Duration(round)*time.Second))
 	}
-	// An update that changes nothing counts as well.
+	// An update without changes counts too.
 	update(t, s, &u, authkit.UserUpdate{}, at)
 	update(t, s, &u, authkit.UserUpdate{IfVersion: u.Version, FullName: &u.FullName}, at)
 	same(t, find(t, s, other.ID), other)
@@ -58,8 +58,8 @@ var (
 	disable = authkit.UserUpdate{Disabled: new(true)}
 )
 
-// testKeepRole asks for an administrator that is left in a store where other accounts have
-// roles that look like it, and one is disabled.
+// testKeepRole requires a remaining administrator in a store where other
+// accounts have similar roles, and one is disabled.
 func testKeepRole(t *testing.T, s authkit.UserStore) {
 	admin, disabled, alike, plain := newAdmin(1), newAdmin(2), newUser(3), newUser(4)
 	disabled.Disabled, alike.Roles, plain.Roles = true, []string{"admin2", "Admin", "super_admin", "adm_n", "adm%"}, nil
@@ -78,7 +78,7 @@ func testKeepRole(t *testing.T, s authkit.UserStore) {
 	wantError(t, s.DeleteUser(t.Context(), admin.ID, "admin"), authkit.ErrLastAdmin)
 	same(t, find(t, s, admin.ID), admin)
 
-	// These leave the administrator.
+	// These keep the administrator.
 	admin.FullName = "Ada"
 	update(t, s, &admin, keepAdmin(authkit.UserUpdate{FullName: new("Ada")}), start)
 	admin.Roles = []string{"admin"}
@@ -91,7 +91,7 @@ func testKeepRole(t *testing.T, s authkit.UserStore) {
 	disabled.Roles = []string{"user"}
 	update(t, s, &disabled, keepAdmin(demote), start)
 
-	// With a second one, the first can go, in each of the ways.
+	// With a second one, the first can be removed, in each way.
 	plain.Roles = []string{"user", "admin"}
 	update(t, s, &plain, keepAdmin(authkit.UserUpdate{Roles: &plain.Roles}), start)
 	admin.Disabled = true
@@ -108,12 +108,14 @@ func testKeepRole(t *testing.T, s authkit.UserStore) {
 		t.Fatal(err)
 	}
 
-	// Without the precondition, or for another role, the last one goes as well.
+	// Without the precondition, or for another role, the last one can be
+	// removed too.
 	_, err := s.UpdateUser(t.Context(), plain.ID, authkit.UserUpdate{Disabled: new(true), KeepRole: "user"}, start)
 	wantError(t, err, authkit.ErrLastAdmin)
 	plain.Disabled = true
 	update(t, s, &plain, disable, start)
-	// Now there is none, and the precondition fails for every change that appoints none.
+	// Now there is none, and the precondition fails for every change that does
+	// not appoint one.
 	refused(&disabled, authkit.UserUpdate{})
 	wantError(t, s.DeleteUser(t.Context(), disabled.ID, "admin"), authkit.ErrLastAdmin)
 	same(t, find(t, s, disabled.ID), disabled)
@@ -124,8 +126,8 @@ func testKeepRole(t *testing.T, s authkit.UserStore) {
 	}
 }
 
-// testLastAdminStays lets two administrators remove each other, in every pair of ways, again
-// and again. Then all of many step down at once.
+// testLastAdminStays lets two administrators remove each other, in every pair
+// of ways, repeatedly. Then many administrators resign at once.
 func testLastAdminStays(t *testing.T, s authkit.UserStore) {
 	updating := func(change authkit.UserUpdate) func(id string) error {
 		return func(id string) error {

@@ -15,20 +15,22 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-const maxHops = 32 // of a forwarded address that are looked at
+const maxHops = 32 // addresses of X-Forwarded-For that are read
 
-// TrustProxies returns middleware that finds the address of a client behind proxies, and
-// passes it on with [authkit.WithClient]. Put it around every handler that needs addresses. A
-// proxy is recognized by the address that it connects from, which is in one of the networks
-// given, such as 10.0.0.0/8. It must append the address of its own peer to X-Forwarded-For.
+// TrustProxies returns middleware that determines the address of a client
+// behind proxies, and stores it with [authkit.WithClient]. Put it around every
+// handler that needs addresses. A connection comes from a proxy if its address
+// is in one of the networks, such as 10.0.0.0/8. The proxy must append the
+// address of its own peer to X-Forwarded-For.
 //
-// The header is only read on connections from a proxy, and from its end, where proxies add:
-// the first address that is not a proxy's is the client's. The entries before it come from
-// the client. If an entry is no address, the client's is the one after it.
+// The header is read only on connections from a proxy, and from its end, where
+// proxies append. The first address that is not a proxy's is the client's. The
+// entries before it come from the client. If an entry is not an address, the
+// entry after it is the client's.
 //
-// The error joins the problems of the networks: there are none, or one is so wide that
-// clients are in it (wider than /8, or than /16 of IPv6), which would let them choose their
-// address.
+// The error joins the problems of the networks. There must be at least one.
+// None may be wider than /8, or than /16 of IPv6: such a network contains
+// clients, who could then choose their address.
 func TrustProxies(networks ...netip.Prefix) (func(http.Handler) http.Handler, error) {
 	if len(networks) == 0 {
 		return nil, errors.New("throttle: no proxies to trust; name their networks, or leave TrustProxies out")
@@ -36,9 +38,10 @@ func TrustProxies(networks ...netip.Prefix) (func(http.Handler) http.Handler, er
 	return trustProxies(false, networks)
 }
 
-// TrustSocketProxies is like [TrustProxies], and also trusts the peer of a connection over a
-// Unix socket. Use it if the proxy connects over a socket that nothing else can open. The
-// networks are those of further proxies in front of that one, if there are any.
+// TrustSocketProxies is like [TrustProxies], and also trusts the peer of a
+// connection over a Unix socket. Use it if the proxy connects over a socket
+// that no other program can open. The networks are those of further proxies in
+// front of that one, if there are any.
 func TrustSocketProxies(networks ...netip.Prefix) (func(http.Handler) http.Handler, error) {
 	return trustProxies(true, networks)
 }
@@ -73,8 +76,8 @@ func trustProxies(sockets bool, networks []netip.Prefix) (func(http.Handler) htt
 	}, nil
 }
 
-// forwarded returns the address of the client of a proxy, or "" if the connection does not
-// come from one, or the proxy of a socket has not named the client.
+// forwarded returns the address of the client of a proxy. It returns "" if the
+// connection is not from a proxy, or if the proxy of a socket names no client.
 func forwarded(r *http.Request, sockets bool, trusted []netip.Prefix) string {
 	isProxy := func(addr netip.Addr) bool {
 		return slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(addr) })
@@ -105,9 +108,9 @@ func forwarded(r *http.Request, sockets bool, trusted []netip.Prefix) string {
 	return client.String()
 }
 
-// onSocket reports whether a request came over a Unix socket. RemoteAddr is then a path or
-// "@". It decides only for servers that do not report the local address, since middleware
-// may have put another text there.
+// onSocket reports whether a request came over a Unix socket. It uses
+// RemoteAddr, which is then a path or "@", only for servers that do not report
+// the local address, since middleware may have changed it.
 func onSocket(r *http.Request) bool {
 	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
 		return local.Network() == "unix"
@@ -115,8 +118,8 @@ func onSocket(r *http.Request) bool {
 	return strings.HasPrefix(r.RemoteAddr, "@") || strings.HasPrefix(r.RemoteAddr, "/")
 }
 
-// parseAddr reads an address, with a port or without. It returns IPv4 addresses as such, and
-// none with a zone.
+// parseAddr parses an address with or without a port. It unmaps IPv4 addresses
+// and removes zones.
 func parseAddr(s string) (netip.Addr, bool) {
 	addr, err := netip.ParseAddr(strings.Trim(s, "[]"))
 	if withPort, errPort := netip.ParseAddrPort(s); errPort == nil {
@@ -137,13 +140,13 @@ func Network(address string) (netip.Prefix, bool) {
 	return prefix, true
 }
 
-// Limit returns middleware that counts every request on the limit by address of an action, and
-// answers 429 past it. It panics if there is no limit for it. An action of the host's own
-// gets one in Config.Limits:
+// Limit returns middleware that counts every request against the limit by
+// address of an action, and responds with 429 beyond it. It panics if the
+// action has no limit. Config.Limits adds limits for actions of your program:
 //
 //	mux.Handle("POST /search", authkit.Public(), limits.Limit("search")(search))
 //
-// Answers carry RateLimit-Policy, and those that refuse RateLimit too
+// Responses have the header RateLimit-Policy. Refusals also have RateLimit
 // (draft-ietf-httpapi-ratelimit-headers-10).
 func (t *Throttle) Limit(action string) func(http.Handler) http.Handler {
 	limit := t.rules[action].address

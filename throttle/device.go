@@ -17,27 +17,28 @@ import (
 	"github.com/authkit-go/authkit/internal/writer"
 )
 
-// deviceCookie is the name of the cookie. Browsers hold its prefix to its promise: it was
-// set by this host, over HTTPS, and for this host alone.
+// deviceCookie is the name of the cookie. Browsers enforce its prefix: this
+// host set it, over HTTPS, and only this host receives it.
 const (
 	deviceCookie = "__Host-device"
 	deviceLife   = 90 * 24 * time.Hour
 	idBytes      = 16
-	maxAccounts  = 8 // that a browser remembers
+	maxAccounts  = 8 // per browser
 )
 
-// Device returns a handler that recognizes browsers, around the handler that logs in. A login
-// that succeeds gives the browser a cookie. With it, later logins of the browser to the same
-// account have their own counter for 90 days, so a stranger cannot lock the user out (LO-12).
-// It panics without a Config.Secret.
+// Device returns a handler that recognizes browsers. Put it around the handler
+// that logs in. A successful login gives the browser a cookie. With it, later
+// logins of the browser to the same account have their own counter for 90 days,
+// so a stranger cannot lock the user out (LO-12). Device panics without a
+// Config.Secret.
 //
 //	mux.Handle("POST /token", authkit.Public(), limits.Device(kit.TokenHandler()))
 //
-// The cookie is signed, bound to the account, Secure, HttpOnly, SameSite=Strict, and bound to
-// the host. It logs no one in. A thief gets only the few guesses that the browser has. A
-// cookie for another account, or one that was tampered with, is ignored. One browser
-// remembers the eight accounts that logged in last. A login that another site sends leaves
-// the cookie alone.
+// The cookie is signed, bound to the account and the host, Secure, HttpOnly and
+// SameSite=Strict. It does not log the user in. A thief gains only the few
+// guesses of that browser. A cookie for another account, or one that was
+// tampered with, is ignored. The cookie holds the eight accounts that logged in
+// last. A login that another site sends does not change the cookie.
 func (t *Throttle) Device(next http.Handler) http.Handler {
 	if t.cookies == nil {
 		panic("throttle: Device: no Config.Secret to sign the cookies with; set it")
@@ -54,19 +55,21 @@ func (t *Throttle) Device(next http.Handler) http.Handler {
 
 type deviceKey struct{}
 
-// A device is the browser of a request. It adds the new cookie to the answer, at the last moment.
+// A device is the browser of a request. It adds the new cookie just before the
+// header of the response is sent.
 type device struct {
 	writer    writer.Writer
-	cookie    string // as it came, or empty: signed entries with dots between
-	crossSite bool   // the browser has kept its cookie back
+	cookie    string // the request's cookie or empty: signed entries, separated by dots
+	crossSite bool   // whether the browser has withheld its cookie
 
 	mu     sync.Mutex // a handler may log in on another goroutine
 	issued string     // the new cookie, until it is set
 }
 
-// crossSite reports whether a request comes from another site: browsers then send no
-// SameSite=Strict cookie, and a new one would replace it. Without the header of newer
-// browsers, every other origin counts as another site.
+// crossSite reports whether a request comes from another site. Browsers then
+// send no SameSite=Strict cookie, and a new one would replace it. Without the
+// Sec-Fetch-Site header of newer browsers, every other origin counts as another
+// site.
 func crossSite(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "":
@@ -79,8 +82,8 @@ func crossSite(r *http.Request) bool {
 	return false
 }
 
-// device returns the ID of the browser that a context comes from, if it has logged in to the
-// account before, or "".
+// device returns the ID of the browser of ctx if it has logged in to the
+// account before. Otherwise it returns "".
 func (t *Throttle) device(ctx context.Context, account string) string {
 	d, _ := ctx.Value(deviceKey{}).(*device)
 	if d == nil {
@@ -90,8 +93,8 @@ func (t *Throttle) device(ctx context.Context, account string) string {
 	return id
 }
 
-// entry returns the ID of a browser in the entry of an account, and the other entries of a
-// cookie.
+// entry returns the browser ID in the entry of an account, and the other
+// entries of a cookie.
 func (t *Throttle) entry(cookie, account string) (id string, others []string) {
 	for _, text := range strings.SplitN(cookie, ".", maxAccounts+1) {
 		if len(others) == maxAccounts || len(text) != base64.RawURLEncoding.EncodedLen(idBytes+8+sha256.Size) {
@@ -120,8 +123,8 @@ func (t *Throttle) sign(head []byte, account string) []byte {
 	return mac.Sum(nil)
 }
 
-// remember gives the browser that a context comes from a cookie for an account, beside its
-// other accounts. A browser that is known keeps its ID, and with it its counter.
+// remember adds an account to the cookie of the browser of ctx. A known browser
+// keeps its ID, and so its counter.
 func (t *Throttle) remember(ctx context.Context, account string) {
 	d, _ := ctx.Value(deviceKey{}).(*device)
 	if d == nil || account == "" || d.crossSite {
@@ -154,5 +157,5 @@ func (d *device) set() {
 	d.issued = ""
 }
 
-// BeforeHeader implements writer.Hook: it is the last moment to set the cookie.
+// BeforeHeader implements writer.Hook. It sets the cookie.
 func (d *device) BeforeHeader(int) { d.set() }

@@ -15,15 +15,16 @@ import (
 const (
 	defaultMaxKeys = 1_370_000
 	ways           = 32          // records in a set
-	clockSlack     = time.Minute // by which clocks differ that were not set back
+	clockSlack     = time.Minute // the tolerated difference between clocks
 	fullWait       = time.Minute
 )
 
-// Memory is a [Store] in memory, for a single program, which forgets when it ends. Its memory is
-// bounded: 64 MiB for the 1,370,000 keys of [NewMemory](0), and little while there are few.
+// Memory is a [Store] in memory for a single program. It is empty at each
+// start. Its memory is bounded: 64 MiB for the 1,370,000 keys of
+// [NewMemory](0), and less while there are few.
 //
-// It is built like the cache of a processor. A key belongs to one of many sets, by a hash
-// that nobody can foresee, and a set that is full gives up what matters least in it.
+// It works like a set-associative cache. A seeded hash assigns each key to a
+// set, and a full set drops its least important record.
 type Memory struct {
 	mu   sync.Mutex
 	seed maphash.Seed
@@ -32,20 +33,21 @@ type Memory struct {
 
 var errFull = errors.New("throttle: the Memory is full of records that refuse attempts")
 
-// A record is 48 bytes without a pointer, so that the collector skips it. The fields from
-// since on are those of a counter.
+// A record has 48 bytes and no pointer, so the garbage collector skips it. The
+// fields from since on belong to counters.
 type record struct {
 	key    Key
-	at     int64 // a bucket's TAT, a counter's latest failure, or a pardon; in microseconds since 1970
-	expiry int64 // from then on it is as if it were not there
+	at     int64 // the TAT of a bucket, the latest failure of a counter, or a pardon, in microseconds since 1970
+	expiry int64 // the time from which the record no longer counts
 	since  int64
 	n      uint16
 	open   uint16
 	guess  uint16
-	keep   bool // never given up before it expires
+	keep   bool // whether it must not be dropped before it expires
 }
 
-// NewMemory returns a Memory for at most so many keys; zero means 1,370,000.
+// NewMemory returns a Memory for at most maxKeys keys. If maxKeys is zero or
+// negative, the limit is 1,370,000.
 func NewMemory(maxKeys int) *Memory {
 	if maxKeys <= 0 {
 		maxKeys = defaultMaxKeys
@@ -53,7 +55,7 @@ func NewMemory(maxKeys int) *Memory {
 	return &Memory{seed: maphash.MakeSeed(), sets: make([][]record, (maxKeys+ways-1)/ways)}
 }
 
-// set returns the set that a key belongs to.
+// set returns the set of a key.
 func (m *Memory) set(key Key) *[]record {
 	return &m.sets[maphash.Bytes(m.seed, key[:])%uint64(len(m.sets))]
 }
@@ -68,12 +70,12 @@ func (m *Memory) get(key Key, now int64) record {
 	return record{}
 }
 
-// put stores a record, in place of none of the keys to keep. It reports false and changes
-// nothing if there is no room. The function undo restores the set as it was, if all that was
-// stored since has been undone.
+// put stores a record, without replacing any of the keys in keep. If there is
+// no room, it returns false and changes nothing. The function undo restores the
+// set. Call it only after undoing all later puts.
 func (m *Memory) put(r record, now int64, keep ...Key) (undo func(), ok bool) {
 	set := m.set(r.key)
-	place := -1 // of the record that can be given up, and expires first
+	place := -1 // the index of the record that may be dropped and expires first
 	for i, old := range *set {
 		if old.key == r.key {
 			(*set)[i] = r
@@ -90,7 +92,7 @@ func (m *Memory) put(r record, now int64, keep ...Key) (undo func(), ok bool) {
 		return func() { (*set)[place] = old }, true
 	case full:
 		return nil, false
-	case len(*set) == cap(*set): // grow by eights: to double would leave much of it empty
+	case len(*set) == cap(*set): // grow by eights, since doubling would leave much of it empty
 		*set = append(make([]record, 0, len(*set)+ways/4), *set...)
 	}
 	*set = append(*set, r)
@@ -102,8 +104,8 @@ func (m *Memory) remove(key Key) {
 	*set = slices.DeleteFunc(*set, func(r record) bool { return r.key == key })
 }
 
-// counter returns the counter that an attempt is counted on, as it is at the time of the
-// attempt, and whether it is that of a source.
+// counter returns the counter for an attempt, as of the time of the attempt,
+// and whether it belongs to a source.
 func (m *Memory) counter(t *Take, now int64) (r record, source bool) {
 	key := t.Counter
 	if source = t.Source != (Key{}) && m.get(t.Source, now).key == t.Source; source {
@@ -121,8 +123,8 @@ func (m *Memory) counter(t *Take, now int64) (r record, source bool) {
 	return r, source
 }
 
-// putCounter stores a counter. Other than that of a source, it expires when its failures are
-// forgotten.
+// putCounter stores a counter. It expires when its failures have decayed,
+// except for that of a source.
 func (m *Memory) putCounter(t *Take, r record, source bool, now int64) (undo func(), ok bool) {
 	r.keep = source || int(r.n) > t.Curve.Free
 	if !source {
@@ -134,7 +136,8 @@ func (m *Memory) putCounter(t *Take, r record, source bool, now int64) (undo fun
 	return m.put(r, now)
 }
 
-// wait returns how long a counter with n failures, the latest one at the time given, refuses.
+// wait returns how long a counter with n failures still refuses, if the latest
+// failure was at the given time.
 func (c *Curve) wait(n int, at, now int64) time.Duration {
 	wait := c.Wait(n)
 	if n < c.Disable && wait > 0 {
@@ -175,7 +178,7 @@ func (m *Memory) Take(ctx context.Context, t Take) (Verdict, error) {
 		return v, nil
 	}
 	undo := func() {}
-	stored := make([]Key, 0, 4) // by this call, which must not give them up
+	stored := make([]Key, 0, 4) // by this call, which must not drop them
 	if t.Counter != (Key{}) {
 		c.n, c.open, c.at = c.n+1, c.open+1, max(c.at, now)
 		var ok bool
@@ -234,7 +237,7 @@ func (m *Memory) Settle(ctx context.Context, t Take, outcome authkit.AttemptOutc
 	return nil
 }
 
-// end ends an attempt of a counter that did not succeed.
+// end updates a counter for an attempt that did not succeed.
 func (r *record) end(failed bool, guess uint16) {
 	if r.open > 0 {
 		r.open--

@@ -1,5 +1,5 @@
-// Package throttle limits how fast passwords can be guessed, and locks no user out of their
-// own account. It implements [authkit.Throttle]:
+// Package throttle limits how fast passwords can be guessed, and locks no user
+// out of their own account. It implements [authkit.Throttle]:
 //
 //	limits, err := throttle.New(throttle.Config{Secret: secret})
 //	kit, err := authkit.New(authkit.Config{Throttle: limits, ...})
@@ -7,41 +7,45 @@
 //
 // # Failures
 //
-// Failures per address: 20 logins at once, and one more every 3 seconds. IPv6 addresses
-// count by /64, which is the network of one customer. Behind a proxy, [TrustProxies] finds
-// the address of the client. Clients without an IP address have no such limit.
+// Failures per address: 20 logins at once, and one more every 3 seconds. IPv6
+// addresses count by /64, which is the network of one customer. Behind a proxy,
+// [TrustProxies] finds the address of the client. Clients without an IP address
+// have no such limit.
 //
-// Consecutive failures per account, from any address: the first four are free, the fifth
-// blocks for 30 seconds, and each further one doubles the wait, up to an hour. While the
-// account is blocked, the right password is refused too. After a hundred failures it is
-// refused until the password is set anew; see [authkit.Kit.SetPassword]. n failures are
-// forgotten after n days. Names without an account have the same limits.
+// Consecutive failures per account, from any address: the first four are free,
+// the fifth blocks for 30 seconds, and each further one doubles the wait, up to
+// an hour. While the account is blocked, the right password is refused too.
+// After a hundred failures it is refused until the password is set anew; see
+// [authkit.Kit.SetPassword]. n failures are forgotten after n days. Names
+// without an account have the same limits.
 //
-// An attempt counts before its password is compared. It no longer counts against the account
-// if it did not reach the comparison. It still counts against the address. If an account
-// would be blocked only because of attempts that have not ended, Begin waits for them, for
-// up to 5 seconds.
+// An attempt counts before its password is compared. It no longer counts
+// against the account if it did not reach the comparison. It still counts
+// against the address. If an account would be blocked only because of attempts
+// that have not ended, Begin waits for them, for up to 5 seconds.
 //
 // # Known places
 //
-// A place of past success has its own counter, which a stranger cannot reach. Such a place is
-// the address of a login within the last 90 days, for the account that logged in. With
-// [Throttle.Device] it is also the browser, at any address; a known browser is also exempt
-// from the limit of its address. A success clears the counter of its place and no other, so
-// the logins of a user give an attacker no new guesses.
+// A place of past success has its own counter, which a stranger cannot reach.
+// Such a place is the address of a login within the last 90 days, for the
+// account that logged in. With [Throttle.Device] it is also the browser, at any
+// address; a known browser is also exempt from the limit of its address. A
+// success clears the counter of its place and no other, so the logins of a user
+// give an attacker no new guesses.
 //
-// At a known place, the same wrong password again is not a new failure: a device that keeps
-// sending an old password does not block its owner. The counter keeps 16 bits of a MAC of
-// the last wrong password for this, under a key derived from [Config].Secret. A copy of the
-// store without the secret reveals nothing about the password. With the secret, it excludes
-// all but one in 65,536 candidates, and never identifies the password.
+// At a known place, the same wrong password again is not a new failure: a
+// device that keeps sending an old password does not block its owner. The
+// counter keeps 16 bits of a MAC of the last wrong password for this, under a
+// key derived from [Config].Secret. A copy of the store without the secret
+// reveals nothing about the password. With the secret, it excludes all but one
+// in 65,536 candidates, and never identifies the password.
 //
 // # Stores
 //
-// A [Memory] is for one program, and loses its records when the program ends. Several
-// instances need a shared [Store], such as that of package redisstore. If the store fails,
-// each instance counts in its own memory for the time being, and calls OnEvent; see
-// [Config].FailClosed.
+// A [Memory] is for one program, and loses its records when the program ends.
+// Several instances need a shared [Store], such as that of package redisstore.
+// If the store fails, each instance counts in its own memory for the time
+// being, and calls OnEvent; see [Config].FailClosed.
 package throttle
 
 import (
@@ -65,38 +69,40 @@ import (
 
 const (
 	storeTimeout = time.Second
-	storeRest    = time.Second // for which a store that failed is not asked again
+	storeRest    = time.Second // the time for which a failed store is not called again
 	fallbackKeys = 100_000
 	minSecret    = 32
 	maxBurst     = 10_000
 	minEvery     = time.Millisecond
 	maxEvery     = 24 * time.Hour
 
-	openWait     = 5 * time.Second // for the attempts of an account that have not ended
+	openWait     = 5 * time.Second // the longest wait for attempts that have not ended
 	firstPause   = 10 * time.Millisecond
 	lastPause    = 250 * time.Millisecond
-	maxWaiting   = 256 // callers that wait for such attempts
+	maxWaiting   = 256 // callers that may wait for such attempts
 	waitOpenOver = time.Second
 )
 
-// Config configures a [Throttle]. Its zero value is good for a single instance without
-// [Throttle.Device].
+// Config configures a [Throttle]. Its zero value suits a single instance
+// without [Throttle.Device].
 type Config struct {
-	// Store keeps the counters; nil means a new [Memory].
+	// Store keeps the counters. If nil, it is a new [Memory].
 	Store Store
 
-	// Secret signs the cookies of [Throttle.Device], and blinds what is stored: 32 random
-	// bytes or more, used for nothing else, the same in every instance on one Store. Nil
-	// means that there are no such cookies.
+	// Secret signs the cookies of [Throttle.Device], and keys the digests in
+	// the store. It has 32 random bytes or more, which nothing else uses. All
+	// instances on one Store need the same Secret. If nil, there are no such
+	// cookies.
 	Secret []byte
 
-	// LimitUnaddressed counts all clients without an IP address, such as those of a Unix
-	// socket, as one address. By default they have no limit by address, since one of them
-	// could otherwise lock out the others. For a proxy that connects over a Unix socket,
-	// use [TrustSocketProxies] instead.
+	// LimitUnaddressed counts all clients without an IP address, such as those
+	// of a Unix socket, as one address. By default they have no limit by
+	// address, since one of them could otherwise lock out the others. For a
+	// proxy that connects over a Unix socket, use [TrustSocketProxies] instead.
 	LimitUnaddressed bool
 
-	// Limits are limits by address, in place of the default ones or for actions of the host's own:
+	// Limits replaces default limits by address, or adds those of actions of
+	// your program. The default limits are:
 	//
 	//	login, code   20 failures, and one every 3 s
 	//	refresh       600 failures, and one every 100 ms
@@ -105,26 +111,28 @@ type Config struct {
 	//	hash          10, and one every 6 s
 	Limits map[string]Limit
 
-	// InsecureNoAddressLimits leaves the limits by address out. Then one address can try a few
-	// passwords on every account there is.
+	// InsecureNoAddressLimits turns off the limits by address. One address can
+	// then try a few passwords on every account.
 	InsecureNoAddressLimits bool
 
-	// FailClosed refuses every attempt while Store fails, with 503. By default the instance
-	// then counts in its own memory: it limits what comes in meanwhile, but has none of what
-	// was counted before, and knows no address of past success.
+	// FailClosed refuses every attempt with 503 while Store fails. By default,
+	// the instance then counts in its own memory. It starts without the earlier
+	// counts, and without the known places.
 	FailClosed bool
 
-	// OnEvent is told when Store fails, at most once a second, and what [Throttle.Limit] refuses: give
-	// it the function of authkit.Config.OnEvent. Nil means authkit.LogEvents(slog.Default()).
+	// OnEvent is called if Store fails, at most once a second, and if
+	// [Throttle.Limit] refuses a request. Set it to the function of
+	// authkit.Config.OnEvent. If nil, it is authkit.LogEvents(slog.Default()).
 	OnEvent func(context.Context, authkit.Event)
 }
 
-// Format writes nothing of the configuration, which holds a secret.
+// Format implements fmt.Formatter. It prints a fixed text for every verb, so
+// that logging the configuration does not reveal the secret.
 func (Config) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("throttle.Config{[redacted]}")) }
 
-// A rule is what an action is limited by.
+// A rule holds the limits of an action.
 type rule struct {
-	address Limit   // a zero Burst: none
+	address Limit   // none if Burst is zero
 	account []Limit // at most two
 	counter bool
 }
@@ -145,19 +153,19 @@ func defaultRules() map[string]rule {
 // A Throttle is an [authkit.Throttle]. It is safe for concurrent use.
 type Throttle struct {
 	store      Store
-	fallback   *Memory // nil: none
+	fallback   *Memory // nil if FailClosed is set
 	rules      map[string]rule
 	noAddress  bool
-	noSockets  bool // clients without an address are not limited by address
+	noSockets  bool // whether clients without an address have no limit by address
 	keySecret  []byte
 	guessKey   []byte
 	waiting    chan struct{} // has an element for each caller that waits for open attempts
-	cookies    []byte        // the key of the cookies; nil: none
+	cookies    []byte        // the key of the cookies; nil if there are none
 	onEvent    func(context.Context, authkit.Event)
-	retryStore atomic.Int64 // when a store that failed is asked again, in nanoseconds since 1970
+	retryStore atomic.Int64 // the time after which a failed store is called again, in nanoseconds since 1970
 }
 
-// New returns a Throttle, or an error that joins every fault of cfg.
+// New returns a Throttle, or an error that joins all problems of cfg.
 func New(cfg Config) (*Throttle, error) {
 	var errs []error
 	fault := func(format string, args ...any) {
@@ -201,13 +209,13 @@ func New(cfg Config) (*Throttle, error) {
 	return t, nil
 }
 
-// derive makes one key of several from a secret.
+// derive returns a key derived from a secret, one for each purpose.
 func derive(purpose string, secret []byte) []byte {
 	sum := sha256.Sum256(append([]byte("authkit throttle "+purpose+"\x00"), secret...))
 	return sum[:]
 }
 
-// key returns the key of a record: a digest of its parts, each behind its length.
+// key returns the key of a record: a digest of its parts, each with its length.
 func (t *Throttle) key(kind, action string, parts ...string) Key {
 	buf := append(make([]byte, 0, 512), t.keySecret...)
 	for _, part := range append([]string{kind, action}, parts...) {
@@ -217,8 +225,8 @@ func (t *Throttle) key(kind, action string, parts ...string) Key {
 	return Key(sum[:16])
 }
 
-// digest returns the [Take].Guess of an attempt at a counter: 16 bits of a MAC that differs
-// from account to account and place to place, never 0.
+// digest returns the [Take].Guess of an attempt: 16 bits of a MAC that depends
+// on the account and the place. It is never 0, except without a guess.
 func (t *Throttle) digest(g authkit.Guess, counter Key) uint16 {
 	if g.IsZero() {
 		return 0
@@ -228,9 +236,9 @@ func (t *Throttle) digest(g authkit.Guess, counter Key) uint16 {
 	return cmp.Or(binary.BigEndian.Uint16(g.MAC(mac.Sum(nil))), 1)
 }
 
-// network returns the part of an address that is counted: an IPv4 address, or the /64 of an
-// IPv6 one. A text that is no address is the network "", which is none unless
-// [Config].LimitUnaddressed is set.
+// network returns the unit that the limit by address counts: an IPv4 address,
+// or the /64 of an IPv6 address. For other texts it is "", and ok is true only
+// if [Config].LimitUnaddressed is set.
 func (t *Throttle) network(address string) (network string, ok bool) {
 	prefix, ok := Network(address)
 	if !ok {
@@ -239,8 +247,8 @@ func (t *Throttle) network(address string) (network string, ok bool) {
 	return prefix.String(), true
 }
 
-// take returns the records that an attempt is counted on. The first bucket is that of the
-// address if byAddress is true.
+// take returns the records that an attempt is counted on. The first bucket is
+// that of the address if byAddress is true.
 func (t *Throttle) take(ctx context.Context, a authkit.Attempt) (take Take, byAddress bool, err error) {
 	r, ok := t.rules[a.Action]
 	if !ok {
@@ -278,20 +286,20 @@ func (t *Throttle) Begin(ctx context.Context, a authkit.Attempt) error {
 		case t.waiting <- struct{}{}:
 			v, err = t.wait(ctx, a, v)
 			<-t.waiting
-		default: // so many wait that this one is refused
+		default: // too many callers wait, so refuse this one
 		}
 	}
 	if err != nil || v == (Verdict{}) {
 		return err
 	}
 	refused := &authkit.ThrottledError{RetryAfter: max(v.Bucket, v.Counter), Account: v.Counter > v.Bucket}
-	if v.Open && v.Counter > v.Bucket { // it will soon be known
+	if v.Open && v.Counter > v.Bucket { // the decision is near
 		refused.RetryAfter = max(v.Bucket, waitOpenOver)
 	}
 	return refused
 }
 
-// try makes one attempt to begin.
+// try calls the store once.
 func (t *Throttle) try(ctx context.Context, a authkit.Attempt) (v Verdict, err error) {
 	take, _, err := t.take(ctx, a)
 	if err != nil {
@@ -304,8 +312,9 @@ func (t *Throttle) try(ctx context.Context, a authkit.Attempt) (v Verdict, err e
 	return v, err
 }
 
-// wait tries again while only open attempts are in the way. It counts its pauses and not the
-// time, so that a program that stood still does not give up.
+// wait retries while only open attempts are in the way. It adds up its pauses
+// instead of reading the clock, so that a program that was stopped does not
+// give up.
 func (t *Throttle) wait(ctx context.Context, a authkit.Attempt, v Verdict) (Verdict, error) {
 	var err error
 	pause := firstPause
@@ -321,8 +330,8 @@ func (t *Throttle) wait(ctx context.Context, a authkit.Attempt, v Verdict) (Verd
 	return v, err
 }
 
-// End implements [authkit.Throttle]. After a login it gives the browser its cookie; see
-// [Throttle.Device].
+// End implements [authkit.Throttle]. After a successful login it sets the
+// cookie of [Throttle.Device].
 func (t *Throttle) End(ctx context.Context, a authkit.Attempt, outcome authkit.AttemptOutcome) error {
 	if outcome == authkit.AttemptSucceeded && a.Action == authkit.ActionLogin {
 		t.remember(ctx, a.Account)
@@ -331,17 +340,18 @@ func (t *Throttle) End(ctx context.Context, a authkit.Attempt, outcome authkit.A
 	if err != nil {
 		return err
 	}
-	if outcome == authkit.AttemptUndecided && byAddress { // the address still pays
+	if outcome == authkit.AttemptUndecided && byAddress { // the attempt still counts for the address
 		take.Buckets = take.Buckets[1:]
 	}
 	return t.call(ctx, take, func(ctx context.Context, s Store) error { return s.Settle(ctx, take, outcome) })
 }
 
-// Clear implements [authkit.Throttle]. It lets an account log in again, from everywhere.
-// [authkit.Kit.SetPassword] calls it. An administrator's page can call it with
-// authkit.Attempt{Action: authkit.ActionLogin, Account: email}.
+// Clear implements [authkit.Throttle]. It lets the user of an account log in
+// again, from everywhere. [authkit.Kit.SetPassword] calls it. An administration
+// page can call it with authkit.Attempt{Action: authkit.ActionLogin, Account:
+// email}.
 func (t *Throttle) Clear(ctx context.Context, a authkit.Attempt) error {
-	ctx = context.WithValue(ctx, deviceKey{}, nil) // the counter is the account's, not that of a browser
+	ctx = context.WithValue(ctx, deviceKey{}, nil) // the counter of the account, not that of a browser
 	take, _, err := t.take(ctx, a)
 	if err != nil || take.Counter == (Key{}) {
 		return err
@@ -349,9 +359,9 @@ func (t *Throttle) Clear(ctx context.Context, a authkit.Attempt) error {
 	return t.call(ctx, take, func(ctx context.Context, s Store) error { return s.Clear(ctx, take) })
 }
 
-// call calls the store about an attempt that is counted anywhere, or the fallback while the
-// store fails. A client that hangs up does not stop the call (LO-07), and does not cause the
-// fallback.
+// call calls the store, or the fallback while the store fails. It does nothing
+// for an attempt without records. A client that hangs up does not stop the call
+// (LO-07), and does not cause the fallback.
 func (t *Throttle) call(ctx context.Context, take Take, do func(context.Context, Store) error) error {
 	if len(take.Buckets) == 0 && take.Counter == (Key{}) {
 		return nil
@@ -373,8 +383,8 @@ func (t *Throttle) call(ctx context.Context, take Take, do func(context.Context,
 	return do(context.WithoutCancel(ctx), t.fallback)
 }
 
-// Doctor returns the problems of the configuration, and those that the store reports if it
-// has this method too. Package doctor calls it.
+// Doctor returns the problems of the configuration, and those that the store
+// reports if it has this method too. Package doctor calls it.
 func (t *Throttle) Doctor(ctx context.Context) (found []authkit.Finding) {
 	find := func(code string, severity slog.Level, text, fix string) {
 		found = append(found, authkit.Finding{Code: code, Severity: severity, Text: text, Fix: fix})

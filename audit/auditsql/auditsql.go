@@ -1,5 +1,5 @@
-// Package auditsql keeps the security log of package audit in a table of a database that
-// package sqlstore has opened.
+// Package auditsql stores the security log of package audit in a table of a
+// database that package sqlstore has opened.
 //
 //	db, err := sqlstore.Open(pool, dialect, nil)
 //	...
@@ -30,13 +30,13 @@ var migrations embed.FS
 func Migrations() sqlstore.Migrations {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
-		files = embed.FS{} // the path is a constant
+		files = embed.FS{} // unreachable: the path is a constant
 	}
 	return sqlstore.Migrations{Package: "audit", Files: files}
 }
 
-// A Store is an [audit.Store] in a database. Several programs can write to one table, in
-// one chain. Each tenant of the database has a log.
+// A Store is an [audit.Store] in a database. Several programs can write to one
+// table, in one chain. Each tenant of the database has a log.
 type Store struct{ db *sqlstore.DB }
 
 var _ audit.Store = (*Store)(nil)
@@ -64,7 +64,7 @@ func (s *Store) AppendAudit(ctx context.Context, entries []audit.Entry) error {
 		return ctx.Err()
 	}
 	insert := `INSERT INTO {audit} (tenant, seq, actor_id, target_id, body) VALUES (?, ?, ?, ?, ?)`
-	if s.db.Dialect() != sqlstore.MySQL { // which has no such clause
+	if s.db.Dialect() != sqlstore.MySQL { // MySQL has no such clause
 		insert += ` ON CONFLICT DO NOTHING`
 	}
 	err := s.db.InTx(ctx, func(ctx context.Context) error {
@@ -83,7 +83,7 @@ func (s *Store) AppendAudit(ctx context.Context, entries []audit.Entry) error {
 	if err == nil || s.db.Dialect() != sqlstore.MySQL {
 		return err
 	}
-	// MySQL returns an error of its own for a key that exists.
+	// MySQL returns an error for a key that exists.
 	there, lookErr := s.AuditEntries(ctx, audit.Query{After: entries[0].Seq - 1, Before: entries[len(entries)-1].Seq + 1, Limit: 1})
 	if lookErr == nil && len(there) > 0 {
 		return audit.ErrConflict
@@ -162,7 +162,7 @@ func (s *Store) EraseAudit(ctx context.Context, userID string) (parts int, err e
 // erase erases a user from the entries that have the user in a column.
 func (s *Store) erase(ctx context.Context, userID, column string) (parts int, err error) {
 	mine := ` WHERE tenant = ? AND ` + column + ` = ?`
-	if _, err := s.db.Exec(ctx, `UPDATE {audit} SET version = version + 1`+mine, s.db.Tenant(), userID); err != nil { // locks them
+	if _, err := s.db.Exec(ctx, `UPDATE {audit} SET version = version + 1`+mine, s.db.Tenant(), userID); err != nil { // locks the rows
 		return 0, err
 	}
 	var entries []audit.Entry
@@ -192,8 +192,7 @@ func (s *Store) erase(ctx context.Context, userID, column string) (parts int, er
 	return parts, nil
 }
 
-// storable reports whether Postgres takes texts: neither a NUL nor bytes that are not
-// UTF-8.
+// storable reports whether Postgres can store texts: UTF-8 without NUL.
 func storable(texts ...string) bool {
 	for _, text := range texts {
 		if strings.IndexByte(text, 0) >= 0 || !utf8.ValidString(text) {

@@ -12,35 +12,41 @@ import (
 	"github.com/authkit-go/authkit/audit"
 )
 
-// A FileStore is a [audit.Store] in a file, of an entry in JSON to a line. One process writes to a
-// file; others can read it, and verify it with [ReadEntries].
+// A FileStore is an [audit.Store] in a file with one JSON entry per line. Only
+// one process may write to a file. Others can read it, and verify it with
+// [ReadEntries].
 //
-// An append is on the disk when it returns (fsync). What a process that was killed left of a
-// line is cut off when the file is next opened, and the chain goes on behind the last whole
-// one. A file that was replaced meanwhile is opened anew: whoever rotates it keeps the last
-// line, or the [audit.Head], for the next Verify, and lets no two programs write.
+// An append is on the disk when it returns (fsync). If a process was killed
+// while it wrote a line, the next Open removes the incomplete line, and the
+// chain continues behind the last complete one.
 //
-// Reading the newest entries is quick; what needs the whole file, such as a query for a user
-// who has none, takes about a second for 100,000 entries.
+// A file that was replaced is opened again. To rotate a file, keep its last
+// line, or the [audit.Head], for the next Verify, and let no two programs
+// write.
+//
+// Reading the newest entries is fast. A query that has to read the whole file,
+// such as one for a user without entries, takes about a second for 100,000
+// entries.
 type FileStore struct {
 	path string
 
 	mu   sync.Mutex
 	file *os.File
-	size int64    // of the whole lines
+	size int64    // of the complete lines
 	last uint64   // Seq of the last entry
 	buf  []byte   // for an append
-	hint position // where the last page ended
+	hint position // the end of the last page
 }
 
-// A position is where in the file the entry behind the one with the Seq begins.
+// A position is the offset in the file behind the entry with the Seq.
 type position struct {
 	seq uint64
 	at  int64
 }
 
-// Open opens the log in a file, or makes one that only its owner can read. It fails if
-// the last whole line is not an entry.
+// Open opens the log in a file. If the file does not exist, Open creates one
+// that only its owner can read. It returns an error if the last complete line
+// is not an entry.
 func Open(path string) (*FileStore, error) {
 	f := &FileStore{path: path}
 	if err := f.open(); err != nil {
@@ -91,7 +97,8 @@ func (f *FileStore) open() (err error) {
 	return nil
 }
 
-// syncDir makes a name in a directory survive a crash, where a system can do that.
+// syncDir makes a new name in a directory survive a crash, if the system
+// supports it.
 func syncDir(path string) {
 	if dir, err := os.Open(filepath.Dir(path)); err == nil {
 		_ = dir.Sync()
@@ -99,14 +106,14 @@ func syncDir(path string) {
 	}
 }
 
-// Close closes the file. The store is not to be used any more.
+// Close closes the file. Do not use the store afterwards.
 func (f *FileStore) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.file.Close()
 }
 
-// current opens the file anew if it is not as this store left it.
+// current opens the file again if its size or identity has changed.
 func (f *FileStore) current() error {
 	mine, err := f.file.Stat()
 	if err != nil {
@@ -141,7 +148,8 @@ func (f *FileStore) AppendAudit(ctx context.Context, entries []audit.Entry) (err
 		err = f.file.Sync()
 	}
 	if err != nil {
-		// If this fails too, the file has not the size it should have, and is opened anew.
+		// If this fails too, the size of the file is wrong, and the next call
+		// opens it again.
 		_ = f.file.Truncate(f.size)
 		return fmt.Errorf("trail: %w", err)
 	}
@@ -150,7 +158,7 @@ func (f *FileStore) AppendAudit(ctx context.Context, entries []audit.Entry) (err
 	return nil
 }
 
-// AuditEntries implements [audit.Store]. Lines that are not entries are passed over.
+// AuditEntries implements [audit.Store]. It skips lines that are not entries.
 func (f *FileStore) AuditEntries(ctx context.Context, q audit.Query) (found []audit.Entry, err error) {
 	if q.Limit <= 0 {
 		return nil, ctx.Err()
@@ -160,7 +168,7 @@ func (f *FileStore) AuditEntries(ctx context.Context, q audit.Query) (found []au
 	if f.hint.seq == q.After {
 		start = f.hint.at
 	}
-	file, err := os.Open(f.path) // what is there stays there, whatever Erase does
+	file, err := os.Open(f.path) // this file stays complete even if EraseAudit replaces it
 	f.mu.Unlock()
 	if err != nil {
 		return nil, fmt.Errorf("trail: %w", err)
@@ -205,15 +213,15 @@ func (f *FileStore) AuditEntries(ctx context.Context, q audit.Query) (found []au
 	return found, ctx.Err()
 }
 
-// EraseAudit implements [audit.Store]. It writes the whole file again, beside it, and puts it in
-// its place; appends wait.
+// EraseAudit implements [audit.Store]. It writes a new file next to the old one
+// and renames it. Appends wait.
 func (f *FileStore) EraseAudit(ctx context.Context, userID string) (parts int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.current(); err != nil {
 		return 0, err
 	}
-	next, err := os.CreateTemp(filepath.Dir(f.path), filepath.Base(f.path)+".*") // 0600
+	next, err := os.CreateTemp(filepath.Dir(f.path), filepath.Base(f.path)+".*") // with mode 0600
 	if err != nil {
 		return 0, fmt.Errorf("trail: %w", err)
 	}
@@ -235,8 +243,8 @@ func (f *FileStore) EraseAudit(ctx context.Context, userID string) (parts int, e
 	return parts, f.open()
 }
 
-// rewrite copies lines, without the personal data of a user. What is not an entry is copied
-// as it is: it is evidence.
+// rewrite copies lines without the personal data of a user. A line that is not
+// an entry is copied unchanged, as evidence.
 func rewrite(ctx context.Context, w io.Writer, r io.Reader, userID string) (parts int, err error) {
 	out := bufio.NewWriterSize(w, blockSize)
 	var buf []byte

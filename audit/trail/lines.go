@@ -15,22 +15,25 @@ import (
 )
 
 const (
-	maxLine   = 64 << 10 // bytes; the longest entry has about a tenth of that
+	maxLine   = 64 << 10 // bytes; about ten times the longest entry
 	blockSize = 64 << 10
 )
 
 var (
-	// ErrMalformed is what [ReadEntries] yields for a line that is not as a log writes it.
+	// ErrMalformed is yielded by [ReadEntries] for a line that is not an entry.
 	ErrMalformed = errors.New("trail: not an entry")
 
-	// ErrTorn is what [ReadEntries] yields at the end if the last line has none: a program
-	// that was killed has left it, or one is writing it. It is no entry.
+	// ErrTorn is yielded by [ReadEntries] at the end if the last line is
+	// incomplete: a killed program has left it, or a program is writing it.
 	ErrTorn = errors.New("trail: the last line is not whole")
 )
 
-// ReadEntries yields the entries of a file of a [FileStore], for [Verify]: ErrMalformed for
-// each line that is none, ErrTorn for a last line without an end, and the error of the reader,
-// which is the last.
+// ReadEntries yields the entries of a file of a [FileStore], for [Verify].
+//
+// The errors are:
+//   - ErrMalformed for each line that is not an entry,
+//   - ErrTorn if the last line is incomplete,
+//   - the error of the reader, after which it stops.
 func ReadEntries(r io.Reader) iter.Seq2[audit.Entry, error] {
 	return func(yield func(audit.Entry, error) bool) {
 		for line, err := range lines(r) {
@@ -48,15 +51,15 @@ func ReadEntries(r io.Reader) iter.Seq2[audit.Entry, error] {
 // appendLine appends the entry as a line of JSON.
 func appendLine(b []byte, e *audit.Entry) ([]byte, error) {
 	line, err := json.Marshal(e)
-	if err != nil { // a year beyond 9999
+	if err != nil { // for a year after 9999
 		return b, fmt.Errorf("trail: entry %d: %w", e.Seq, err)
 	}
 	return append(append(b, line...), '\n'), nil
 }
 
-// parseLine reads what appendLine wrote, without the end of the line. An entry has one
-// spelling: a line that says a thing twice, so that people and programs read it in two ways,
-// is none.
+// parseLine parses a line of appendLine, without the line end. An entry has one
+// encoding. A line with a duplicate member is refused, because different
+// readers would interpret it differently.
 func parseLine(line []byte) (audit.Entry, error) {
 	var e audit.Entry
 	if err := json.Unmarshal(line, &e); err != nil {
@@ -69,8 +72,9 @@ func parseLine(line []byte) (audit.Entry, error) {
 	return e, nil
 }
 
-// lines yields the lines of a text without their ends. One that is too long is cut; what it
-// was cut to is not an entry. The last one comes with ErrTorn if it has no end.
+// lines yields the lines of a text without their ends. A line that is too long
+// is truncated, so that it is not an entry. An incomplete last line comes with
+// ErrTorn.
 func lines(r io.Reader) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		in := bufio.NewReaderSize(r, maxLine)
@@ -95,11 +99,11 @@ func lines(r io.Reader) iter.Seq2[[]byte, error] {
 	}
 }
 
-// linesBackward yields the whole lines of a text of that size, the last one first, and where
-// each ends. It stops where it cannot read.
+// linesBackward yields the complete lines of the first size bytes, the last one
+// first, and the offset behind each. It stops at an error.
 func linesBackward(r io.ReaderAt, size int64) iter.Seq2[[]byte, int64] {
 	return func(yield func([]byte, int64) bool) {
-		var have []byte // from at on
+		var have []byte // the bytes from offset at on
 		at, whole := size, false
 		for {
 			if i := bytes.LastIndexByte(have, '\n'); i >= 0 {

@@ -1,11 +1,12 @@
-// Package trail keeps an audit log in a file, and verifies one, wherever it was kept.
+// Package trail stores an audit log in a file, and verifies logs of every
+// store.
 //
-// A file of a [FileStore] has an entry in JSON to a line:
+// A file of a [FileStore] has one JSON entry per line:
 //
 //	file, err := os.Open("/var/lib/service/audit.jsonl")
 //	report, err := trail.Verify(trail.ReadEntries(file), key, heads...)
 //
-// A table is verified with [audit.All] in place of ReadEntries.
+// To verify a table, use [audit.All] in place of ReadEntries.
 package trail
 
 import (
@@ -17,24 +18,24 @@ import (
 	"github.com/authkit-go/authkit/audit"
 )
 
-// The kinds of faults.
+// The kinds of a [Fault].
 const (
-	FaultMalformed = "malformed"    // the line is not an entry, or not as a log writes one
-	FaultAltered   = "altered"      // the entry is not the one that was written
-	FaultMissing   = "missing"      // entries before this one are gone; this one cannot be checked
-	FaultOrder     = "out of order" // the entry is in the wrong place, or there twice
-	FaultReplaced  = "replaced"     // the entry has another MAC than a head that was kept
-	FaultTruncated = "truncated"    // the log ends before a head that was kept
+	FaultMalformed = "malformed"    // the line is not an entry in the form that a log writes
+	FaultAltered   = "altered"      // the entry was changed
+	FaultMissing   = "missing"      // entries before this one are missing; this one cannot be checked
+	FaultOrder     = "out of order" // the entry is in the wrong place, or a duplicate
+	FaultReplaced  = "replaced"     // the MAC of the entry differs from that of a given head
+	FaultTruncated = "truncated"    // the log ends before a given head
 )
 
-// A Fault is a place where a log is not as it was written.
+// A Fault is a place where a log was tampered with or damaged.
 type Fault struct {
-	Position int    // of the entry, from 1: the number of the line in a file
-	Seq      uint64 // of the entry; 0 where there is none to be read
+	Position int    // of the entry, from 1; in a file, the line number
+	Seq      uint64 // of the entry; 0 if it cannot be read
 	Kind     string // such as FaultAltered
 }
 
-// String returns the fault in words.
+// String returns a description of the fault.
 func (f Fault) String() string {
 	if f.Seq == 0 {
 		return fmt.Sprintf("position %d: %s", f.Position, f.Kind)
@@ -42,34 +43,39 @@ func (f Fault) String() string {
 	return fmt.Sprintf("position %d, entry %d: %s", f.Position, f.Seq, f.Kind)
 }
 
-// maxFaults is how many faults a report lists.
+// maxFaults is the maximum number of faults in a report.
 const maxFaults = 100
 
-// A Report is what [Verify] found. Its numbers are those of an honest log only if there are no
+// A Report is the result of [Verify]. Trust its numbers only if it has no
 // faults.
 type Report struct {
-	Entries int        // that could be read
-	Head    audit.Head // of the log; keep it elsewhere, and give it to the next Verify
+	Entries int        // the number of entries that could be read
+	Head    audit.Head // of the log; keep it elsewhere, and pass it to the next Verify
 	Faults  []Fault    // the first 100, in order of position
-	Lost    uint64     // events that the log says it lost
-	Torn    bool       // the last line is not whole: the program was killed while it wrote, or is writing
+	Lost    uint64     // the number of events that the log reports as lost
+	Torn    bool       // whether the last line is incomplete: a program was killed while it wrote, or is writing
 
-	// Erased is how many parts of entries are erased, ErasedByLog how many the log says it
-	// did. If that is fewer, somebody else did the rest, or the program was killed between
-	// the one and the other.
+	// Erased is the number of erased parts of entries. ErasedByLog is the
+	// number that the log reports. If it is smaller, another party erased the
+	// rest, or the program was killed before it wrote the report.
 	Erased, ErasedByLog uint64
 }
 
-// ErrBroken is returned by [Verify] for a log that is not as it was written.
+// ErrBroken is returned by [Verify] for a log that was tampered with or
+// damaged.
 var ErrBroken = errors.New("trail: the log is not as it was written")
 
-// Verify reads a log from [ReadEntries] or [audit.All] and checks it with the key it was
-// written with. The error is ErrBroken if there is a fault, with the first one in its text, or
-// else what the reader yields. Either way the report says how far it came.
+// Verify reads a log from [ReadEntries] or [audit.All] and checks it with its
+// key. The report covers the entries up to the error.
 //
-// Heads are what was kept of the log elsewhere. Without one it cannot be seen that entries
-// were cut off at the end. A log of which the oldest entries were put away is verified with
-// the head that those had.
+// Pass heads of the log that were kept elsewhere. Without one, Verify cannot
+// detect that entries were cut off at the end. To verify a log whose oldest
+// entries were removed, pass the head of those.
+//
+// The errors are:
+//   - ErrBroken, with the first fault in its text, if there is a fault,
+//   - the error of the entries,
+//   - an error if two heads of one entry differ.
 func Verify(entries iter.Seq2[audit.Entry, error], key []byte, heads ...audit.Head) (Report, error) {
 	v := verifier{chain: audit.NewChain(key), heads: map[uint64][32]byte{0: {}}}
 	for _, h := range heads {
@@ -107,7 +113,7 @@ func Verify(entries iter.Seq2[audit.Entry, error], key []byte, heads ...audit.He
 
 type verifier struct {
 	chain  *audit.Chain
-	heads  map[uint64][32]byte // that of the empty log among them
+	heads  map[uint64][32]byte // includes the head of the empty log
 	report Report
 }
 
@@ -117,7 +123,8 @@ func (v *verifier) fault(position int, seq uint64, kind string) {
 	}
 }
 
-// entry checks the next entry. What follows a fault is checked against what is there.
+// entry checks the next entry. After a fault, it checks against the entries as
+// they are.
 func (v *verifier) entry(position int, e *audit.Entry) {
 	last, follows := v.report.Head, e.Seq == v.report.Head.Seq+1
 	if v.report.Entries == 0 {
