@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strconv"
@@ -182,6 +183,23 @@ type Problem struct {
 	Challenge  string `json:"-"` // WWW-Authenticate, if not empty
 	RetryAfter int    `json:"-"` // seconds, if not zero
 }
+
+// redactedProblem is a Problem without the methods that redact it.
+type redactedProblem Problem
+
+func (p Problem) redacted() redactedProblem {
+	if p.MFAToken != "" {
+		p.MFAToken = redacted
+	}
+	return redactedProblem(p)
+}
+
+// Format implements fmt.Formatter. It prints the problem without its MFAToken, for every
+// verb. Its JSON form, which is for the response, has the token.
+func (p Problem) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "%+v", p.redacted()) }
+
+// LogValue implements slog.LogValuer. It returns the problem without its MFAToken.
+func (p Problem) LogValue() slog.Value { return slog.AnyValue(p.redacted()) }
 
 // NewProblem returns the Problem of a status, with a detail for whoever reads it.
 func NewProblem(status int, detail string) Problem {
