@@ -80,12 +80,12 @@ type UserStore interface {
 	// one to its Version, and returns it as it then is. Otherwise it changes nothing and
 	// returns ErrUserNotFound, ErrEmailTaken, ErrConflict or ErrLastAdmin; see the
 	// preconditions of [UserUpdate]. Two updates with KeepRole never both succeed if that
-	// leaves no holder of the role.
+	// leaves no enabled and unlocked holder of the role.
 	UpdateUser(ctx context.Context, id string, change UserUpdate, at time.Time) (User, error)
 
 	// DeleteUser removes the account, or returns ErrUserNotFound. If keepRole is not
 	// empty, it returns ErrLastAdmin, and removes nothing, unless at least one enabled
-	// account has that role afterwards.
+	// account has that role afterwards, locked or not.
 	DeleteUser(ctx context.Context, id, keepRole string) error
 }
 

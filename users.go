@@ -291,14 +291,14 @@ func (k *Kit) changeSubject(ctx context.Context, old *User, change UserUpdate) (
 //
 // The errors are:
 //   - ErrConflict if the account has another address by now.
-//   - ErrForbidden as in [Kit.SetFullName].
+//   - ErrForbidden as in [Kit.DisableUser].
 //   - ErrInvalidEmail, ErrUserNotFound, ErrUnavailable, or the error of ctx.
 func (k *Kit) VerifyEmail(ctx context.Context, userID, email string) (User, error) {
 	email, err := NormalizeEmail(email)
 	if err != nil {
 		return User{}, err
 	}
-	if err := k.mayAct(ctx); err != nil {
+	if err := k.mayManage(ctx); err != nil {
 		return User{}, err
 	}
 	changed := false
@@ -315,23 +315,38 @@ func (k *Kit) VerifyEmail(ctx context.Context, userID, email string) (User, erro
 }
 
 // LockUser refuses logins and refreshes of an account until a time, with the answer for a
-// wrong password. Its sessions do not end. Locking the last administrator is allowed, since
-// a lock ends.
+// wrong password. Its sessions do not end.
 //
-// The errors are a *ValidationError for a time after the year 9999, ErrForbidden as in
-// [Kit.SetFullName], ErrUserNotFound and ErrUnavailable.
+// The errors are:
+//   - A *ValidationError for a time after the year 9999.
+//   - ErrLastAdmin if every other enabled account with [Config].AdminRole is locked.
+//   - ErrForbidden as in [Kit.DisableUser].
+//   - ErrUserNotFound, or ErrConflict if the account keeps changing.
+//   - ErrUnavailable, or the error of ctx.
 func (k *Kit) LockUser(ctx context.Context, userID string, until time.Time) (User, error) {
 	until = toMicroseconds(until)
 	if until.Year() < 1 || until.Year() > 9999 { // which JSON and databases do not take
 		return User{}, &ValidationError{[]FieldError{{"locked_until", "must be a time before the year 10000"}}}
 	}
-	return k.update(ctx, userID, UserUpdate{LockedUntil: &until}, EventUserLocked)
+	if err := k.mayManage(ctx); err != nil {
+		return User{}, err
+	}
+	return k.retry(ctx, userID, func(u *StoredUser) (User, error) {
+		change := UserUpdate{LockedUntil: &until, IfVersion: u.Version}
+		if until.After(u.LockedUntil) && until.After(now()) {
+			change.KeepRole = k.keeps(&u.User)
+		}
+		return k.update(ctx, userID, change, EventUserLocked)
+	})
 }
 
 // UnlockUser ends the lock of [Kit.LockUser]. It also clears the failed logins and codes of
-// second factors that [Config].Throttle has counted against the account. The errors are ErrForbidden as in
-// [Kit.SetFullName], ErrUserNotFound and ErrUnavailable.
+// second factors that [Config].Throttle has counted against the account. The errors are
+// ErrForbidden as in [Kit.DisableUser], ErrUserNotFound and ErrUnavailable.
 func (k *Kit) UnlockUser(ctx context.Context, userID string) (User, error) {
+	if err := k.mayManage(ctx); err != nil {
+		return User{}, err
+	}
 	u, err := k.update(ctx, userID, UserUpdate{LockedUntil: new(time.Time)}, EventUserUnlocked)
 	if err == nil {
 		k.pardon(ctx, u.Email, ActionLogin, ActionCode)
@@ -340,8 +355,11 @@ func (k *Kit) UnlockUser(ctx context.Context, userID string) (User, error) {
 }
 
 // EnableUser enables an account again. Its old sessions and tokens stay refused. The errors
-// are ErrForbidden as in [Kit.SetFullName], ErrUserNotFound and ErrUnavailable.
+// are ErrForbidden as in [Kit.DisableUser], ErrUserNotFound and ErrUnavailable.
 func (k *Kit) EnableUser(ctx context.Context, userID string) (User, error) {
+	if err := k.mayManage(ctx); err != nil {
+		return User{}, err
+	}
 	return k.update(ctx, userID, UserUpdate{Disabled: new(false)}, EventUserEnabled)
 }
 
@@ -349,12 +367,13 @@ func (k *Kit) EnableUser(ctx context.Context, userID string) (User, error) {
 // does not bring them back.
 //
 // The errors are:
-//   - ErrLastAdmin if no enabled account would have [Config].AdminRole any more.
-//   - ErrForbidden as in [Kit.SetFullName].
+//   - ErrLastAdmin if every other enabled account with [Config].AdminRole is locked, or if
+//     there is none.
+//   - ErrForbidden if the principal of ctx impersonates a user, or as in [Kit.SetFullName].
 //   - ErrUserNotFound, or ErrConflict if the account keeps changing.
 //   - ErrUnavailable as in [Kit.LogoutEverywhere], or the error of ctx.
 func (k *Kit) DisableUser(ctx context.Context, userID string) error {
-	if err := k.mayAct(ctx); err != nil {
+	if err := k.mayManage(ctx); err != nil {
 		return err
 	}
 	_, err := k.retry(ctx, userID, func(u *StoredUser) (User, error) {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/authkit-go/authkit"
@@ -252,7 +253,7 @@ func (db *DB) DeleteUser(ctx context.Context, id, keepRole string) error {
 		return db.run(ctx, do)
 	}
 	return db.atomic(ctx, sql.LevelReadCommitted, func(c conn) error {
-		if err := c.keepRole(ctx, id, keepRole, nil); err != nil {
+		if err := c.keepRole(ctx, id, keepRole, nil, time.Time{}); err != nil {
 			return err
 		}
 		return do(c)
