@@ -12,12 +12,26 @@ import (
 
 const minPasswordLength = 8 // code points
 
+// normalized returns the form of a password that is hashed and compared. Every exported
+// method that takes a password calls it once, and passes the result on.
+func (k *Kit) normalized(password string) string {
+	if k.normalize == nil || checkPasswordBytes(password, maxPasswordBytes) != nil {
+		return password
+	}
+	return k.normalize(password)
+}
+
 // HashPassword hashes a password with the primary scheme, one of at most
-// [PasswordConfig].MaxConcurrentHashes at a time. It checks the bytes of the password, but
-// neither its length nor [PasswordConfig].Check.
+// [PasswordConfig].MaxConcurrentHashes at a time. It applies [PasswordConfig].Normalize and
+// checks the bytes of the password, but neither its length nor [PasswordConfig].Check.
 //
 // The error is ErrPasswordTooLong, ErrPasswordInvalid, ErrOverloaded, or that of ctx.
 func (k *Kit) HashPassword(ctx context.Context, password string) (PasswordHash, error) {
+	return k.hash(ctx, k.normalized(password))
+}
+
+// hash is HashPassword of a normalized password.
+func (k *Kit) hash(ctx context.Context, password string) (PasswordHash, error) {
 	if err := checkPasswordBytes(password, maxPasswordBytes); err != nil {
 		return "", err
 	}
@@ -31,7 +45,7 @@ func (k *Kit) HashPassword(ctx context.Context, password string) (PasswordHash, 
 
 // hashChecked hashes a password that was checked. A scheme may still refuse it.
 func (k *Kit) hashChecked(ctx context.Context, password string) (PasswordHash, error) {
-	hash, err := k.HashPassword(ctx, password)
+	hash, err := k.hash(ctx, password)
 	if errors.Is(err, ErrPasswordTooLong) || errors.Is(err, ErrPasswordInvalid) {
 		err = &ValidationError{[]FieldError{{"password", ProblemFor(err).Detail}}}
 	}
@@ -187,11 +201,12 @@ func (k *Kit) rehash(ctx context.Context, u *StoredUser, fresh PasswordHash, err
 //   - A *ThrottledError if [Config].Throttle refuses the attempt.
 //   - ErrOverloaded, ErrUnavailable, or the error of ctx.
 func (k *Kit) VerifyPassword(ctx context.Context, userID, password string) error {
-	_, err := k.reverify(ctx, userID, password)
+	_, err := k.reverify(ctx, userID, k.normalized(password))
 	return err
 }
 
-// reverify is VerifyPassword that returns the account as it was verified.
+// reverify is VerifyPassword of a normalized password that returns the account as it was
+// verified.
 func (k *Kit) reverify(ctx context.Context, userID, password string) (StoredUser, error) {
 	u, err := k.stored(ctx, userID)
 	if err != nil {
@@ -235,11 +250,11 @@ func (k *Kit) ChangePassword(ctx context.Context, userID, old, password string) 
 	if err := k.mayProve(ctx, userID); err != nil {
 		return err
 	}
-	u, err := k.reverify(ctx, userID, old)
+	u, err := k.reverify(ctx, userID, k.normalized(old))
 	if err != nil {
 		return err
 	}
-	hash, err := k.hashNew(ctx, u.User, password)
+	hash, err := k.hashNew(ctx, u.User, k.normalized(password))
 	if err != nil {
 		return err
 	}
@@ -274,7 +289,7 @@ func (k *Kit) SetPassword(ctx context.Context, userID, password string) error {
 	if err := k.mayControl(ctx, &u.User); err != nil {
 		return err
 	}
-	hash, err := k.hashNew(ctx, u.User, password)
+	hash, err := k.hashNew(ctx, u.User, k.normalized(password))
 	if err != nil {
 		return err
 	}

@@ -38,6 +38,7 @@ func toMicroseconds(t time.Time) time.Time { return t.UTC().Truncate(time.Micros
 //   - ErrForbidden if the principal of ctx may not grant the roles.
 //   - ErrOverloaded, ErrUnavailable, or the error of ctx.
 func (k *Kit) CreateUser(ctx context.Context, u User, password string) (User, error) {
+	password = k.normalized(password)
 	u, err := k.checkNewUser(ctx, u, password)
 	if err != nil {
 		return User{}, err
@@ -83,7 +84,7 @@ func (k *Kit) newUser(ctx context.Context, u User, hash PasswordHash) (User, err
 // creates no account. Use it for forms that show errors early, or together with checks of
 // your own.
 func (k *Kit) CheckUser(ctx context.Context, u User, password string) error {
-	_, err := k.checkNewUser(ctx, u, password)
+	_, err := k.checkNewUser(ctx, u, k.normalized(password))
 	return err
 }
 
