@@ -268,6 +268,8 @@ func ProblemFor(err error) Problem {
 		status, detail = http.StatusForbidden, "The request comes from another origin"
 	case errors.Is(err, ErrForbidden):
 		status, detail, challenge = http.StatusForbidden, "Not enough permissions", challengeScope
+	case errors.Is(err, ErrUnstorable):
+		status, detail = http.StatusUnprocessableEntity, "The input holds a character that cannot be stored"
 	case errors.Is(err, ErrEmailTaken):
 		status, detail = http.StatusConflict, "The e-mail address is taken"
 	case errors.Is(err, ErrConflict):

@@ -15,6 +15,7 @@ import (
 const (
 	maxFullNameBytes = 256
 	emailRule        = "must be an e-mail address"
+	emailRuleASCII   = "must be an e-mail address in ASCII; write an international domain in its xn-- form"
 )
 
 // now is the time as stores keep it.
@@ -36,6 +37,7 @@ func toMicroseconds(t time.Time) time.Time { return t.UTC().Truncate(time.Micros
 //   - ErrEmailTaken if another account has the address. It reveals who has an account, so
 //     a page that is open to strangers answers it like success and sends mail.
 //   - ErrForbidden if the principal of ctx may not grant the roles.
+//   - ErrUnstorable if the database cannot hold the full name.
 //   - ErrOverloaded, ErrUnavailable, or the error of ctx.
 func (k *Kit) CreateUser(ctx context.Context, u User, password string) (User, error) {
 	password = k.normalized(password)
@@ -109,7 +111,7 @@ func (k *Kit) checkUser(u User) (User, []FieldError) {
 	var fields []FieldError
 	email, err := NormalizeEmail(u.Email)
 	if err != nil {
-		fields = append(fields, FieldError{"email", emailRule})
+		fields = append(fields, FieldError{"email", emailRuleOf(u.Email)})
 	}
 	u.Email = email
 	if rule := fullNameRule(u.FullName); rule != "" {
@@ -120,6 +122,14 @@ func (k *Kit) checkUser(u User) (User, []FieldError) {
 		fields = append(fields, FieldError{"roles", rule})
 	}
 	return u, fields
+}
+
+// emailRuleOf returns the rule that an invalid address breaks.
+func emailRuleOf(email string) string {
+	if strings.ContainsFunc(email, func(r rune) bool { return r > unicode.MaxASCII }) {
+		return emailRuleASCII
+	}
+	return emailRule
 }
 
 // fullNameRule returns the rule that a full name breaks, or "".
@@ -194,7 +204,7 @@ func (k *Kit) userError(ctx context.Context, err error) error {
 	if _, ok := errors.AsType[*hookError](err); ok {
 		return err
 	}
-	for _, known := range []error{ErrUserNotFound, ErrEmailTaken, ErrConflict, ErrLastAdmin} {
+	for _, known := range []error{ErrUserNotFound, ErrEmailTaken, ErrConflict, ErrLastAdmin, ErrUnstorable} {
 		if errors.Is(err, known) {
 			return err
 		}
@@ -218,7 +228,8 @@ func (k *Kit) update(ctx context.Context, userID string, change UserUpdate, kind
 // account, it returns ErrForbidden if another Kit or [Guard] authenticated the principal
 // of ctx; see [WithSystem].
 //
-// The errors are a *ValidationError, ErrForbidden, ErrUserNotFound and ErrUnavailable.
+// The errors are a *ValidationError, ErrUnstorable if the database cannot hold the name,
+// ErrForbidden, ErrUserNotFound and ErrUnavailable.
 func (k *Kit) SetFullName(ctx context.Context, userID, fullName string) (User, error) {
 	if rule := fullNameRule(fullName); rule != "" {
 		return User{}, &ValidationError{[]FieldError{{"full_name", rule}}}
@@ -241,9 +252,10 @@ func (k *Kit) SetFullName(ctx context.Context, userID, fullName string) (User, e
 //   - ErrConflict if the account is changed at the same time.
 //   - ErrUserNotFound, ErrUnavailable, or the error of ctx.
 func (k *Kit) SetEmail(ctx context.Context, userID, email string) (User, error) {
-	email, err := NormalizeEmail(email)
+	typed := email
+	email, err := NormalizeEmail(typed)
 	if err != nil {
-		return User{}, &ValidationError{[]FieldError{{"email", emailRule}}}
+		return User{}, &ValidationError{[]FieldError{{"email", emailRuleOf(typed)}}}
 	}
 	u, err := k.stored(ctx, userID)
 	if err != nil {
