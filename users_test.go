@@ -966,3 +966,22 @@ func TestImportUsersRefusesTheFuture(t *testing.T) {
 		require.NoError(t, err)
 	})
 }
+
+// An address outside ASCII is refused with the form in which it is accepted.
+func TestInternationalDomainMessage(t *testing.T) {
+	t.Parallel()
+	kit := newKit(t)
+	u := addUser(t, kit, "ann@xn--bcher-kva.example", password)
+	for address, want := range map[string]string{
+		"bob@bücher.example": "xn--",
+		"ann@localhost":      "must be an e-mail address",
+	} {
+		_, created := kit.CreateUser(t.Context(), authkit.User{Email: address}, password)
+		_, changed := kit.SetEmail(t.Context(), u.ID, address)
+		for _, err := range []error{created, changed, kit.CheckUser(t.Context(), authkit.User{Email: address}, password)} {
+			invalid, ok := errors.AsType[*authkit.ValidationError](err)
+			require.True(t, ok, address)
+			require.Contains(t, invalid.Fields[0].Message, want)
+		}
+	}
+}
