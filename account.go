@@ -15,6 +15,7 @@ import (
 const (
 	maxFullNameBytes = 256
 	emailRule        = "must be an e-mail address"
+	emailRuleASCII   = "must be an e-mail address in ASCII; write an international domain in its xn-- form"
 )
 
 // CreateUser creates an account with a password that its user chose. It takes Email,
@@ -31,8 +32,10 @@ const (
 //   - ErrEmailTaken if another account has the address. It reveals who has an account, so
 //     a page that is open to strangers answers it like success and sends mail.
 //   - ErrForbidden if the principal of ctx may not grant the roles.
+//   - ErrUnstorable if the database cannot hold the full name.
 //   - ErrOverloaded, ErrUnavailable, or the error of ctx.
 func (k *Kit) CreateUser(ctx context.Context, u User, password string) (User, error) {
+	password = k.normalized(password)
 	u, err := k.checkNewUser(ctx, u, password)
 	if err != nil {
 		return User{}, err
@@ -78,7 +81,7 @@ func (k *Kit) newUser(ctx context.Context, u User, hash PasswordHash) (User, err
 // creates no account. Use it for forms that show errors early, or together with checks of
 // your own.
 func (k *Kit) CheckUser(ctx context.Context, u User, password string) error {
-	_, err := k.checkNewUser(ctx, u, password)
+	_, err := k.checkNewUser(ctx, u, k.normalized(password))
 	return err
 }
 
@@ -103,7 +106,7 @@ func (k *Kit) checkUser(u User) (User, []FieldError) {
 	var fields []FieldError
 	email, err := NormalizeEmail(u.Email)
 	if err != nil {
-		fields = append(fields, FieldError{"email", emailRule})
+		fields = append(fields, FieldError{"email", emailRuleOf(u.Email)})
 	}
 	u.Email = email
 	if rule := fullNameRule(u.FullName); rule != "" {
@@ -114,6 +117,14 @@ func (k *Kit) checkUser(u User) (User, []FieldError) {
 		fields = append(fields, FieldError{"roles", rule})
 	}
 	return u, fields
+}
+
+// emailRuleOf returns the rule that an invalid address breaks.
+func emailRuleOf(email string) string {
+	if strings.ContainsFunc(email, func(r rune) bool { return r > unicode.MaxASCII }) {
+		return emailRuleASCII
+	}
+	return emailRule
 }
 
 // fullNameRule returns the rule that a full name breaks, or "".
@@ -188,7 +199,7 @@ func (k *Kit) userError(ctx context.Context, err error) error {
 	if _, ok := errors.AsType[*hookError](err); ok {
 		return err
 	}
-	for _, known := range []error{ErrUserNotFound, ErrEmailTaken, ErrConflict, ErrLastAdmin} {
+	for _, known := range []error{ErrUserNotFound, ErrEmailTaken, ErrConflict, ErrLastAdmin, ErrUnstorable} {
 		if errors.Is(err, known) {
 			return err
 		}
@@ -212,7 +223,8 @@ func (k *Kit) update(ctx context.Context, userID string, change UserUpdate, kind
 // account, it returns ErrForbidden if another Kit or [Guard] authenticated the principal
 // of ctx; see [WithSystem].
 //
-// The errors are a *ValidationError, ErrForbidden, ErrUserNotFound and ErrUnavailable.
+// The errors are a *ValidationError, ErrUnstorable if the database cannot hold the name,
+// ErrForbidden, ErrUserNotFound and ErrUnavailable.
 func (k *Kit) SetFullName(ctx context.Context, userID, fullName string) (User, error) {
 	if rule := fullNameRule(fullName); rule != "" {
 		return User{}, &ValidationError{[]FieldError{{"full_name", rule}}}
@@ -235,9 +247,10 @@ func (k *Kit) SetFullName(ctx context.Context, userID, fullName string) (User, e
 //   - ErrConflict if the account is changed at the same time.
 //   - ErrUserNotFound, ErrUnavailable, or the error of ctx.
 func (k *Kit) SetEmail(ctx context.Context, userID, email string) (User, error) {
-	email, err := NormalizeEmail(email)
+	typed := email
+	email, err := NormalizeEmail(typed)
 	if err != nil {
-		return User{}, &ValidationError{[]FieldError{{"email", emailRule}}}
+		return User{}, &ValidationError{[]FieldError{{"email", emailRuleOf(typed)}}}
 	}
 	u, err := k.stored(ctx, userID)
 	if err != nil {
@@ -286,14 +299,14 @@ func (k *Kit) changeSubject(ctx context.Context, old *User, change UserUpdate) (
 //
 // The errors are:
 //   - ErrConflict if the account has another address by now.
-//   - ErrForbidden as in [Kit.SetFullName].
+//   - ErrForbidden as in [Kit.DisableUser].
 //   - ErrInvalidEmail, ErrUserNotFound, ErrUnavailable, or the error of ctx.
 func (k *Kit) VerifyEmail(ctx context.Context, userID, email string) (User, error) {
 	email, err := NormalizeEmail(email)
 	if err != nil {
 		return User{}, err
 	}
-	if err := k.mayAct(ctx); err != nil {
+	if err := k.mayManage(ctx); err != nil {
 		return User{}, err
 	}
 	changed := false
@@ -310,23 +323,38 @@ func (k *Kit) VerifyEmail(ctx context.Context, userID, email string) (User, erro
 }
 
 // LockUser refuses logins and refreshes of an account until a time, with the answer for a
-// wrong password. Its sessions do not end. Locking the last administrator is allowed, since
-// a lock ends.
+// wrong password. Its sessions do not end.
 //
-// The errors are a *ValidationError for a time after the year 9999, ErrForbidden as in
-// [Kit.SetFullName], ErrUserNotFound and ErrUnavailable.
+// The errors are:
+//   - A *ValidationError for a time after the year 9999.
+//   - ErrLastAdmin if every other enabled account with [Config].AdminRole is locked.
+//   - ErrForbidden as in [Kit.DisableUser].
+//   - ErrUserNotFound, or ErrConflict if the account keeps changing.
+//   - ErrUnavailable, or the error of ctx.
 func (k *Kit) LockUser(ctx context.Context, userID string, until time.Time) (User, error) {
 	until = toMicroseconds(until)
 	if until.Year() < 1 || until.Year() > 9999 { // which JSON and databases do not take
 		return User{}, &ValidationError{[]FieldError{{"locked_until", "must be a time before the year 10000"}}}
 	}
-	return k.update(ctx, userID, UserUpdate{LockedUntil: &until}, EventUserLocked)
+	if err := k.mayManage(ctx); err != nil {
+		return User{}, err
+	}
+	return k.retry(ctx, userID, func(u *StoredUser) (User, error) {
+		change := UserUpdate{LockedUntil: &until, IfVersion: u.Version}
+		if until.After(u.LockedUntil) && until.After(now()) {
+			change.KeepRole = k.keeps(&u.User)
+		}
+		return k.update(ctx, userID, change, EventUserLocked)
+	})
 }
 
 // UnlockUser ends the lock of [Kit.LockUser]. It also clears the failed logins and codes of
-// second factors that [Config].Throttle has counted against the account. The errors are ErrForbidden as in
-// [Kit.SetFullName], ErrUserNotFound and ErrUnavailable.
+// second factors that [Config].Throttle has counted against the account. The errors are
+// ErrForbidden as in [Kit.DisableUser], ErrUserNotFound and ErrUnavailable.
 func (k *Kit) UnlockUser(ctx context.Context, userID string) (User, error) {
+	if err := k.mayManage(ctx); err != nil {
+		return User{}, err
+	}
 	u, err := k.update(ctx, userID, UserUpdate{LockedUntil: new(time.Time)}, EventUserUnlocked)
 	if err == nil {
 		k.pardon(ctx, u.Email, ActionLogin, ActionCode)
@@ -335,8 +363,11 @@ func (k *Kit) UnlockUser(ctx context.Context, userID string) (User, error) {
 }
 
 // EnableUser enables an account again. Its old sessions and tokens stay refused. The errors
-// are ErrForbidden as in [Kit.SetFullName], ErrUserNotFound and ErrUnavailable.
+// are ErrForbidden as in [Kit.DisableUser], ErrUserNotFound and ErrUnavailable.
 func (k *Kit) EnableUser(ctx context.Context, userID string) (User, error) {
+	if err := k.mayManage(ctx); err != nil {
+		return User{}, err
+	}
 	return k.update(ctx, userID, UserUpdate{Disabled: new(false)}, EventUserEnabled)
 }
 
@@ -344,12 +375,13 @@ func (k *Kit) EnableUser(ctx context.Context, userID string) (User, error) {
 // does not bring them back.
 //
 // The errors are:
-//   - ErrLastAdmin if no enabled account would have [Config].AdminRole any more.
-//   - ErrForbidden as in [Kit.SetFullName].
+//   - ErrLastAdmin if every other enabled account with [Config].AdminRole is locked, or if
+//     there is none.
+//   - ErrForbidden if the principal of ctx impersonates a user, or as in [Kit.SetFullName].
 //   - ErrUserNotFound, or ErrConflict if the account keeps changing.
 //   - ErrUnavailable as in [Kit.LogoutEverywhere], or the error of ctx.
 func (k *Kit) DisableUser(ctx context.Context, userID string) error {
-	if err := k.mayAct(ctx); err != nil {
+	if err := k.mayManage(ctx); err != nil {
 		return err
 	}
 	_, err := k.retry(ctx, userID, func(u *StoredUser) (User, error) {

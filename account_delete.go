@@ -13,12 +13,12 @@ import (
 //
 // The errors are:
 //   - ErrLastAdmin if no enabled account would have [Config].AdminRole any more.
-//   - ErrForbidden as in [Kit.SetFullName].
+//   - ErrForbidden as in [Kit.DisableUser].
 //   - ErrUserNotFound, or ErrConflict if the account keeps changing.
 //   - Any error of the UserData.
 //   - ErrUnavailable, or the error of ctx. Call DeleteUser again.
 func (k *Kit) DeleteUser(ctx context.Context, userID string) error {
-	if err := k.mayAct(ctx); err != nil {
+	if err := k.mayManage(ctx); err != nil {
 		return err
 	}
 	_, err := k.retry(ctx, userID, func(u *StoredUser) (User, error) {

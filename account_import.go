@@ -26,8 +26,12 @@ const (
 // The error is an *ImportError with the index of the row. It wraps one of the errors of
 // [Kit.CreateUser], ErrUnknownScheme or ErrMalformedHash. If several rows cannot be imported
 // by themselves, the error joins an *ImportError for each of the first ten. The error is
-// ErrForbidden, without an index, if the principal of ctx may not grant a role of a row.
+// ErrForbidden, without an index, if the principal of ctx may not grant a role of a row or
+// impersonates a user.
 func (k *Kit) ImportUsers(ctx context.Context, users []StoredUser) error {
+	if err := k.mayManage(ctx); err != nil {
+		return err
+	}
 	rows, ids, err := k.checkImport(ctx, users)
 	if err != nil {
 		return err

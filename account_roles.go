@@ -48,7 +48,7 @@ func (k *Kit) RemoveRole(ctx context.Context, userID, role string) (User, error)
 
 // changeRoles replaces the roles of an account by a function of them.
 func (k *Kit) changeRoles(ctx context.Context, userID string, change func([]string) []string) (User, error) {
-	if err := k.mayAct(ctx); err != nil {
+	if err := k.mayManage(ctx); err != nil {
 		return User{}, err
 	}
 	return k.retry(ctx, userID, func(u *StoredUser) (User, error) {
@@ -118,6 +118,18 @@ func (k *Kit) keeps(u *User) string {
 func (k *Kit) mayAct(ctx context.Context) error {
 	if c := fromContext(ctx); c != nil && c.guard != nil && c.guard != k.guard {
 		return k.forbid(ctx, "", ReasonMissingRole)
+	}
+	return nil
+}
+
+// mayManage returns ErrForbidden if the principal of ctx impersonates a user, or as mayAct
+// does. It protects whatever decides who can log in, or as what (AP-02).
+func (k *Kit) mayManage(ctx context.Context) error {
+	if err := k.mayAct(ctx); err != nil {
+		return err
+	}
+	if c := fromContext(ctx); c != nil && c.guard == k.guard && c.other != nil && c.other.ActorID != "" {
+		return k.forbid(ctx, c.user.ID, ReasonMissingRole)
 	}
 	return nil
 }

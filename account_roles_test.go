@@ -65,8 +65,8 @@ func TestWhoMayChangeAccounts(t *testing.T) {
 	require.NoError(t, err)
 
 	const (
-		everything = "set-admin add-editor add-support password-admin password-support password-plain reset-admin reset-support reset-plain email-admin email-support email-plain create-admin create-plain import-admin disable rename lock enable verify delete"
-		harmless   = "create-plain disable rename lock enable verify delete"
+		everything = "set-admin add-editor add-support remove-role password-admin password-support password-plain email-admin email-support email-plain create-admin create-plain import-admin import-plain disable rename lock unlock enable verify delete reset-admin reset-support reset-plain"
+		harmless   = "create-plain import-plain remove-role disable rename lock unlock enable verify delete"
 	)
 	for actor, allowed := range map[string]string{
 		"nobody":               everything,
@@ -78,8 +78,8 @@ func TestWhoMayChangeAccounts(t *testing.T) {
 		"key of admin":         harmless + " set-admin add-editor add-support create-admin import-admin",
 		"limited key of admin": harmless,
 		"limited service":      harmless,
-		"admin as plain":       harmless, // impersonation
-		"plain as admin":       harmless,
+		"admin as plain":       "create-plain rename", // impersonation
+		"plain as admin":       "create-plain rename",
 		"admin elsewhere":      "",
 		"a guard's admin":      "",
 	} {
@@ -147,13 +147,18 @@ func TestWhoMayChangeAccounts(t *testing.T) {
 				"import-admin": func() error {
 					return kit.ImportUsers(ctx, []authkit.StoredUser{{User: authkit.User{Email: "made@example.com", Roles: []string{"admin"}}}})
 				},
-				"disable": func() error { return kit.DisableUser(ctx, id("plain")) },
-				"enable":  func() error { _, err := kit.EnableUser(ctx, id("plain")); return err },
-				"rename":  func() error { _, err := kit.SetFullName(ctx, id("plain"), "Plain"); return err },
+				"import-plain": func() error {
+					return kit.ImportUsers(ctx, []authkit.StoredUser{{User: authkit.User{Email: "made@example.com"}}})
+				},
+				"remove-role": func() error { _, err := kit.RemoveRole(ctx, id("support"), "support"); return err },
+				"disable":     func() error { return kit.DisableUser(ctx, id("plain")) },
+				"enable":      func() error { _, err := kit.EnableUser(ctx, id("plain")); return err },
+				"rename":      func() error { _, err := kit.SetFullName(ctx, id("plain"), "Plain"); return err },
 				"lock": func() error {
-					_, err := kit.UnlockUser(ctx, id("plain"))
+					_, err := kit.LockUser(ctx, id("plain"), time.Now().Add(time.Hour))
 					return err
 				},
+				"unlock": func() error { _, err := kit.UnlockUser(ctx, id("plain")); return err },
 				"verify": func() error { _, err := kit.VerifyEmail(ctx, id("plain"), "plain@example.com"); return err },
 				"delete": func() error { return kit.DeleteUser(ctx, id("plain")) },
 			}
@@ -349,12 +354,31 @@ func TestLastAdminStays(t *testing.T) {
 				require.ErrorIs(t, err, authkit.ErrLastAdmin)
 				require.ErrorIs(t, kit.DisableUser(ctx, last.ID), authkit.ErrLastAdmin)
 				require.ErrorIs(t, kit.DeleteUser(ctx, last.ID), authkit.ErrLastAdmin)
+				for _, until := range []time.Time{time.Now().Add(time.Hour), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)} {
+					_, err = kit.LockUser(ctx, last.ID, until)
+					require.ErrorIs(t, err, authkit.ErrLastAdmin)
+				}
 			}
 			got, err := kit.User(t.Context(), last.ID)
 			require.NoError(t, err)
 			require.Equal(t, last, got)
 
 			_, err = kit.EnableUser(t.Context(), off.ID)
+			require.NoError(t, err)
+			// A locked administrator is none that stays.
+			_, err = kit.LockUser(t.Context(), off.ID, time.Now().Add(time.Hour))
+			require.NoError(t, err)
+			_, err = kit.LockUser(t.Context(), off.ID, time.Now().Add(time.Minute))
+			require.NoError(t, err, "a shorter lock")
+			_, err = kit.LockUser(t.Context(), last.ID, time.Now().Add(time.Hour))
+			require.ErrorIs(t, err, authkit.ErrLastAdmin)
+			_, err = kit.LockUser(t.Context(), last.ID, time.Now().Add(-time.Hour))
+			require.NoError(t, err, "a lock that is over")
+			_, err = kit.SetRoles(t.Context(), last.ID)
+			require.ErrorIs(t, err, authkit.ErrLastAdmin)
+			require.ErrorIs(t, kit.DisableUser(t.Context(), last.ID), authkit.ErrLastAdmin)
+			require.ErrorIs(t, kit.DeleteUser(t.Context(), last.ID), authkit.ErrLastAdmin)
+			_, err = kit.UnlockUser(t.Context(), off.ID)
 			require.NoError(t, err)
 			require.NoError(t, kit.DeleteUser(t.Context(), last.ID))
 			require.ErrorIs(t, kit.DeleteUser(t.Context(), off.ID), authkit.ErrLastAdmin)
@@ -381,7 +405,11 @@ func TestAdminsRemoveEachOther(t *testing.T) {
 			return err
 		},
 		"disable": func(kit *authkit.Kit, ctx context.Context, id string) error { return kit.DisableUser(ctx, id) },
-		"delete":  func(kit *authkit.Kit, ctx context.Context, id string) error { return kit.DeleteUser(ctx, id) },
+		"lock": func(kit *authkit.Kit, ctx context.Context, id string) error {
+			_, err := kit.LockUser(ctx, id, time.Now().Add(time.Hour))
+			return err
+		},
+		"delete": func(kit *authkit.Kit, ctx context.Context, id string) error { return kit.DeleteUser(ctx, id) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -401,9 +429,10 @@ func TestAdminsRemoveEachOther(t *testing.T) {
 				wg.Wait()
 				require.True(t, (errs[0] == nil) != (errs[1] == nil), "%v", errs)
 				require.ErrorIs(t, errors.Join(errs[:]...), authkit.ErrLastAdmin)
-				n, err := kit.CountUsers(t.Context(), authkit.UserQuery{Role: "admin", Disabled: new(false)})
+				admins, err := kit.Users(t.Context(), authkit.UserQuery{Role: "admin", Disabled: new(false)})
 				require.NoError(t, err)
-				require.Equal(t, 1, n)
+				admins = slices.DeleteFunc(admins, func(u authkit.User) bool { return !u.LockedUntil.IsZero() })
+				require.Len(t, admins, 1)
 			}
 		})
 	}

@@ -24,8 +24,11 @@ type Authenticator interface {
 	// a token with two dots, which is an access token of the guard, and for one without the
 	// prefix of its own tokens, so that others can authenticate it.
 	//
-	// Refused credentials are events. No throttle counts them, and [Config].StoreTimeout
-	// does not limit the call: use secrets that cannot be guessed, and a deadline.
+	// Refused credentials are events. No throttle counts them: use secrets that cannot be
+	// guessed. An authenticator of secrets that can be guessed, such as passwords, checks them
+	// with [Kit.VerifyPassword] and returns its *ThrottledError, which is answered with 429.
+	//
+	// [Config].StoreTimeout does not limit the call: set a deadline.
 	Authenticate(r *http.Request) (Credential, error)
 
 	// Challenge returns the WWW-Authenticate value for requests without credentials, such
@@ -75,7 +78,11 @@ type Credential struct {
 	ExpiresAt time.Time
 
 	SessionID string // of a credential that belongs to a session
-	ActorID   string // the user who acts as UserID: impersonation
+
+	// ActorID is the user who acts as UserID, who is impersonated. Such a credential changes
+	// the full name of accounts and creates accounts without roles. It changes no password,
+	// address or role, and deletes, disables and locks no account.
+	ActorID string
 
 	account *StoredUser // of UserID, if it was read along with the credential
 }
@@ -117,7 +124,7 @@ func (g *Guard) authenticate(r *http.Request) (*Credential, error) {
 			continue
 		case found != nil:
 			return nil, errTwoCredentials
-		case err == errCrossOrigin || errors.Is(err, ErrUnavailable):
+		case err == errCrossOrigin || errors.Is(err, ErrUnavailable) || isThrottled(err):
 			return nil, err
 		case errors.Is(err, ErrInvalidToken):
 			return nil, asRefusal(err)

@@ -51,6 +51,35 @@ func withAuthenticators(all ...authkit.Authenticator) func(*authkit.Config) {
 	return func(c *authkit.Config) { c.Authenticators = all }
 }
 
+// An authenticator of passwords is throttled by VerifyPassword, and the guard says so.
+func TestAuthenticatorThrottled(t *testing.T) {
+	t.Parallel()
+	var events recorder
+	fake := &fakeAuthenticator{header: "X-Fake"}
+	throttle := &refusingThrottle{}
+	kit, _, user := newSessionKit(t, events.listen, withAuthenticators(fake), func(c *authkit.Config) { c.Throttle = throttle })
+	fake.answers = map[string]func() (authkit.Credential, error){
+		"guess": func() (authkit.Credential, error) {
+			return authkit.Credential{}, kit.VerifyPassword(context.Background(), user.ID, "a wrong guess")
+		},
+	}
+	w := do(kit.Authenticate(whoami), "GET", "/", "X-Fake", "guess")
+	problem(t, w, http.StatusTooManyRequests, "Too many attempts; try again later")
+	require.Equal(t, "90", w.Header().Get("Retry-After"))
+	require.Equal(t, authkit.EventTokenRefused, events.last().Kind)
+	require.Equal(t, authkit.ReasonThrottled, events.last().Reason)
+	for _, e := range events.all() {
+		require.NotEqual(t, authkit.EventStoreFailure, e.Kind)
+	}
+}
+
+// refusingThrottle is a Throttle that refuses every attempt.
+type refusingThrottle struct{ authkit.Throttle }
+
+func (refusingThrottle) Begin(context.Context, authkit.Attempt) error {
+	return &authkit.ThrottledError{RetryAfter: 90 * time.Second}
+}
+
 // The guard takes a principal from a credential and the account.
 func TestAuthenticator(t *testing.T) {
 	t.Parallel()

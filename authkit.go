@@ -102,6 +102,17 @@ type PasswordConfig struct {
 	// factor.
 	MinLength int
 
+	// Normalize, if not nil, returns the form of a password that is hashed and compared, such
+	// as norm.NFC.String of golang.org/x/text, so that a password typed on another device is
+	// the same bytes. It is called once for every password, when it is set and when it is
+	// verified, before all other rules. A password over 1,024 bytes, or with a NUL or bytes
+	// that are not UTF-8, is refused without it. If nil, passwords are compared byte by byte.
+	//
+	// The result must not change: hashes of the old form no longer verify. So set it before
+	// the first account is created. Imported hashes were made of another form, unless the
+	// system that made them did the same. It must be safe for concurrent use.
+	Normalize func(password string) string
+
 	// Check, if not nil, checks every new password that meets the other rules, for
 	// example against a list of known passwords. It returns ErrPasswordRefused for a
 	// password that must not be used. Another error fails the operation, so Check decides
@@ -163,6 +174,7 @@ type Kit struct {
 	emailSubject   bool
 	verifiedOnly   bool
 	minPassword    int
+	normalize      func(string) string // nil: passwords stay as they are
 	check          func(context.Context, string, User) error
 	extraClaims    func(context.Context, User) (any, error)
 	onEvent        func(context.Context, Event)
@@ -184,7 +196,7 @@ func New(cfg Config) (*Kit, error) {
 		factors: slices.Clone(cfg.SecondFactors), userData: slices.Clone(cfg.UserData),
 		emailSubject: cfg.EmailSubject, verifiedOnly: cfg.RequireVerifiedEmail,
 		minPassword: cmp.Or(cfg.Passwords.MinLength, minPasswordLength), adminRole: cmp.Or(cfg.AdminRole, defaultAdminRole),
-		check: cfg.Passwords.Check, extraClaims: cfg.ExtraClaims, onEvent: listeners(cfg.Logger, cfg.OnEvent, fault),
+		normalize: cfg.Passwords.Normalize, check: cfg.Passwords.Check, extraClaims: cfg.ExtraClaims, onEvent: listeners(cfg.Logger, cfg.OnEvent, fault),
 	}
 	users, tickets := k.bindStores(cfg, fault)
 	if k.hasher == nil {

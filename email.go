@@ -9,13 +9,17 @@ import (
 var ErrInvalidEmail = errors.New("authkit: invalid e-mail address")
 
 // NormalizeEmail returns the one form of an e-mail address in which it is stored,
-// looked up and unique: ASCII letters in lower case, and nothing else changed. It
-// returns ErrInvalidEmail for what is not a plain address: outer space, a display
-// name, a quoted local part, an address literal, a domain without a dot, or
-// anything outside ASCII (an international domain is given in its xn-- form).
-// Letters that only look alike are therefore never taken for each other.
+// looked up and unique: ASCII letters in lower case, and nothing else changed. It is
+// idempotent.
 //
-// It is idempotent.
+// The local part may have dots in a row or at its end, against RFC 5322, since Japanese
+// carriers have issued such addresses. A mailer must quote such a local part.
+//
+// It returns ErrInvalidEmail for every other text that is not a plain address: outer
+// space, a display name, a quoted local part, a leading dot, an address literal, or a domain
+// without a dot, such as localhost. It returns it for anything outside ASCII too, so letters
+// that look alike are never taken for each other. Give an international domain in its xn--
+// form, which idna.Lookup.ToASCII of golang.org/x/net returns.
 func NormalizeEmail(s string) (string, error) {
 	local, domain, ok := strings.Cut(s, "@")
 	if !ok || len(local) > 64 || len(s) > 254 || !validLocalPart(local) || !validDomain(domain) {
@@ -28,16 +32,15 @@ func isAlnum(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }
 
-// validLocalPart takes the dot-atom of RFC 5322 section 3.2.3.
+// validLocalPart takes the letters of a dot-atom of RFC 5322 section 3.2.3, with dots
+// anywhere but in front.
 func validLocalPart(s string) bool {
-	for atom := range strings.SplitSeq(s, ".") {
-		if atom == "" {
+	if s == "" || s[0] == '.' {
+		return false
+	}
+	for i := range len(s) {
+		if !isAlnum(s[i]) && strings.IndexByte(".!#$%&'*+-/=?^_`{|}~", s[i]) < 0 {
 			return false
-		}
-		for i := range len(atom) {
-			if !isAlnum(atom[i]) && strings.IndexByte("!#$%&'*+-/=?^_`{|}~", atom[i]) < 0 {
-				return false
-			}
 		}
 	}
 	return true

@@ -173,3 +173,28 @@ func TestHookErrors(t *testing.T) {
 		problem(t, do(authkit.ProblemFor(err), "GET", "/"), status, "")
 	}
 }
+
+// The token of a pending login is in the JSON of a response, and in nothing that is printed.
+func TestPendingTokensAreRedacted(t *testing.T) {
+	t.Parallel()
+	const secret = "akm_a-secret-token"
+	p := authkit.ProblemFor(&authkit.ChallengeError{Token: secret, Methods: []string{"otp"}})
+	form := authkit.LoginForm{Username: "ann", MFAToken: secret, MFAMethods: []string{"otp"}}
+	var log bytes.Buffer
+	for _, handler := range []slog.Handler{slog.NewTextHandler(&log, nil), slog.NewJSONHandler(&log, nil)} {
+		slog.New(handler).Info("x", "problem", p, "pointer", &p, "form", form)
+	}
+	require.NotContains(t, log.String(), secret)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		for _, value := range []any{p, &p, form, &form, []authkit.Problem{p}} {
+			text := fmt.Sprintf(verb, value)
+			require.NotContains(t, text, secret)
+			require.NotContains(t, text, fmt.Sprintf("%x", secret))
+			require.Contains(t, text, "otp")
+		}
+	}
+	body, err := json.Marshal(p)
+	require.NoError(t, err)
+	require.Contains(t, string(body), secret)
+	require.NotContains(t, fmt.Sprint(authkit.NewProblem(404, "x")), "redacted")
+}

@@ -30,7 +30,7 @@ const (
 	pbkdf2OfAdmin = "$pbkdf2-sha256$1000$AAECAwQFBgcICQoLDA0ODw$tzK2P1lIsJv8KKWG6Jtvk9M0R3D5mmsyRop6.rUhjTk"
 )
 
-var djangoOfAdmin = djangoHash("admin123", "django salt", 1000)
+var djangoOfAdmin = djangoHash("admin123", "a salt of django", 1000)
 var argon2OfAdmin = argon2Hash("admin123", "0123456789abcdef", 1, 8, 1, 32)
 
 // djangoHash is what Django's PBKDF2PasswordHasher stores.

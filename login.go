@@ -65,7 +65,8 @@ type login struct {
 // end of that second.
 func (k *Kit) Login(ctx context.Context, email, password string) (Token, error) {
 	email, _ = NormalizeEmail(email) // empty if it is none: no account has that
-	const tries = 2                  // a concurrent rehash is no reason to refuse a login
+	password = k.normalized(password)
+	const tries = 2 // a concurrent rehash is no reason to refuse a login
 	return k.logIn(ctx, Attempt{Action: ActionLogin, Account: email, Guess: NewGuess(password)}, tries, func(ctx context.Context, t *trial, l *login) (err error) {
 		l.user, err = k.checkPassword(ctx, t, email, password)
 		l.proof = Proof{UserID: l.user.ID, Methods: []string{MethodPassword}, Version: l.user.Version}

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -35,6 +37,22 @@ type LoginForm struct {
 	// instead of the password. Send Remember along too, in a hidden field "remember".
 	MFAToken   string
 	MFAMethods []string
+}
+
+// Format implements fmt.Formatter. It prints the form without its MFAToken, for every verb.
+func (l LoginForm) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "%+v", l.redacted()) }
+
+// LogValue implements slog.LogValuer. It returns the form without its MFAToken.
+func (l LoginForm) LogValue() slog.Value { return slog.AnyValue(l.redacted()) }
+
+// redactedForm is a LoginForm without the methods that redact it.
+type redactedForm LoginForm
+
+func (l LoginForm) redacted() redactedForm {
+	if l.MFAToken != "" {
+		l.MFAToken = redacted
+	}
+	return redactedForm(l)
 }
 
 // loginParams are the fields of a login form that must not be in the URL. The field "return"

@@ -205,7 +205,7 @@ func (s *MemoryStore) UpdateUser(ctx context.Context, id string, change UserUpda
 	if u.Email != old.Email && s.byEmail.latest(u.Email) != nil {
 		return User{}, ErrEmailTaken
 	}
-	if change.KeepRole != "" && !u.holds(change.KeepRole) && !s.held(change.KeepRole, id) {
+	if change.KeepRole != "" && (!u.holds(change.KeepRole) || u.LockedUntil.After(at)) && !s.held(change.KeepRole, id, at) {
 		return User{}, ErrLastAdmin
 	}
 	s.replace(old, &u, h.tx)
@@ -215,10 +215,16 @@ func (s *MemoryStore) UpdateUser(ctx context.Context, id string, change UserUpda
 // holds reports whether an account is enabled and has a role.
 func (u *User) holds(role string) bool { return !u.Disabled && slices.Contains(u.Roles, role) }
 
-// held reports whether another account holds a role. s.mu is held.
-func (s *MemoryStore) held(role, otherThan string) bool {
-	return slices.ContainsFunc(s.order, func(u *StoredUser) bool { return u.ID != otherThan && u.holds(role) })
+// held reports whether another account holds a role and is not locked after a time. s.mu is
+// held.
+func (s *MemoryStore) held(role, otherThan string, at time.Time) bool {
+	return slices.ContainsFunc(s.order, func(u *StoredUser) bool {
+		return u.ID != otherThan && u.holds(role) && !u.LockedUntil.After(at)
+	})
 }
+
+// forever is after every lock.
+var forever = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // DeleteUser implements [UserStore].
 func (s *MemoryStore) DeleteUser(ctx context.Context, id, keepRole string) error {
@@ -231,7 +237,7 @@ func (s *MemoryStore) DeleteUser(ctx context.Context, id, keepRole string) error
 	if u == nil {
 		return ErrUserNotFound
 	}
-	if keepRole != "" && !s.held(keepRole, id) {
+	if keepRole != "" && !s.held(keepRole, id, forever) {
 		return ErrLastAdmin
 	}
 	s.replace(u, nil, h.tx)

@@ -399,6 +399,9 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, err error, c *req
 	case !broken && errors.Is(err, ErrUserDisabled):
 		e.Reason = ReasonDisabled
 		g.onEvent(ctx, e)
+	case !broken && isThrottled(err):
+		e.Reason = ReasonThrottled
+		g.onEvent(ctx, e)
 	case !hasLeft(ctx) && (err != errNoKeys || g.saysNoKeys()):
 		g.onEvent(ctx, Event{Kind: EventStoreFailure, Reason: ReasonStore, Err: err})
 	}

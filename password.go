@@ -13,12 +13,26 @@ import (
 
 const minPasswordLength = 8 // code points
 
+// normalized returns the form of a password that is hashed and compared. Every exported
+// method that takes a password calls it once, and passes the result on.
+func (k *Kit) normalized(password string) string {
+	if k.normalize == nil || checkPasswordBytes(password, maxPasswordBytes) != nil {
+		return password
+	}
+	return k.normalize(password)
+}
+
 // HashPassword hashes a password with the primary scheme, one of at most
-// [PasswordConfig].MaxConcurrentHashes at a time. It checks the bytes of the password, but
-// neither its length nor [PasswordConfig].Check.
+// [PasswordConfig].MaxConcurrentHashes at a time. It applies [PasswordConfig].Normalize and
+// checks the bytes of the password, but neither its length nor [PasswordConfig].Check.
 //
 // The error is ErrPasswordTooLong, ErrPasswordInvalid, ErrOverloaded, or that of ctx.
 func (k *Kit) HashPassword(ctx context.Context, password string) (PasswordHash, error) {
+	return k.hash(ctx, k.normalized(password))
+}
+
+// hash is HashPassword of a normalized password.
+func (k *Kit) hash(ctx context.Context, password string) (PasswordHash, error) {
 	if err := checkPasswordBytes(password, maxPasswordBytes); err != nil {
 		return "", err
 	}
@@ -50,6 +64,7 @@ func (*preparedPassword) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(red
 // The errors are a *ValidationError if the password is against the rules, any error of
 // [PasswordConfig].Check, ErrOverloaded, and that of ctx.
 func (k *Kit) PreparePassword(ctx context.Context, u User, password string) (context.Context, error) {
+	password = k.normalized(password)
 	hash, err := k.hashNew(ctx, u, password)
 	if err != nil {
 		return nil, err
@@ -70,7 +85,7 @@ func (k *Kit) hashChecked(ctx context.Context, password string) (PasswordHash, e
 	if hash := k.prepared(ctx, password); hash != "" {
 		return hash, nil
 	}
-	hash, err := k.HashPassword(ctx, password)
+	hash, err := k.hash(ctx, password)
 	if errors.Is(err, ErrPasswordTooLong) || errors.Is(err, ErrPasswordInvalid) {
 		err = &ValidationError{[]FieldError{{"password", ProblemFor(err).Detail}}}
 	}
@@ -236,11 +251,12 @@ func (k *Kit) rehash(ctx context.Context, u *StoredUser, fresh PasswordHash, err
 //   - A *ThrottledError if [Config].Throttle refuses the attempt.
 //   - ErrOverloaded, ErrUnavailable, or the error of ctx.
 func (k *Kit) VerifyPassword(ctx context.Context, userID, password string) error {
-	_, err := k.reverify(ctx, userID, password)
+	_, err := k.reverify(ctx, userID, k.normalized(password))
 	return err
 }
 
-// reverify is VerifyPassword that returns the account as it was verified.
+// reverify is VerifyPassword of a normalized password that returns the account as it was
+// verified.
 func (k *Kit) reverify(ctx context.Context, userID, password string) (StoredUser, error) {
 	u, err := k.stored(ctx, userID)
 	if err != nil {
@@ -284,11 +300,11 @@ func (k *Kit) ChangePassword(ctx context.Context, userID, old, password string) 
 	if err := k.mayProve(ctx, userID); err != nil {
 		return err
 	}
-	u, err := k.reverify(ctx, userID, old)
+	u, err := k.reverify(ctx, userID, k.normalized(old))
 	if err != nil {
 		return err
 	}
-	hash, err := k.hashNew(ctx, u.User, password)
+	hash, err := k.hashNew(ctx, u.User, k.normalized(password))
 	if err != nil {
 		return err
 	}
@@ -323,7 +339,7 @@ func (k *Kit) SetPassword(ctx context.Context, userID, password string) error {
 	if err := k.mayControl(ctx, &u.User); err != nil {
 		return err
 	}
-	hash, err := k.hashNew(ctx, u.User, password)
+	hash, err := k.hashNew(ctx, u.User, k.normalized(password))
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strconv"
@@ -31,6 +33,23 @@ type Problem struct {
 	Challenge  string `json:"-"` // WWW-Authenticate, if not empty
 	RetryAfter int    `json:"-"` // seconds, if not zero
 }
+
+// redactedProblem is a Problem without the methods that redact it.
+type redactedProblem Problem
+
+func (p Problem) redacted() redactedProblem {
+	if p.MFAToken != "" {
+		p.MFAToken = redacted
+	}
+	return redactedProblem(p)
+}
+
+// Format implements fmt.Formatter. It prints the problem without its MFAToken, for every
+// verb. Its JSON form, which is for the response, has the token.
+func (p Problem) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "%+v", p.redacted()) }
+
+// LogValue implements slog.LogValuer. It returns the problem without its MFAToken.
+func (p Problem) LogValue() slog.Value { return slog.AnyValue(p.redacted()) }
 
 // codeMFARequired is the error code of a [ChallengeError].
 const codeMFARequired = "mfa_required"
@@ -102,6 +121,8 @@ func ProblemFor(err error) Problem {
 		status, detail = http.StatusForbidden, "The request comes from another origin"
 	case errors.Is(err, ErrForbidden):
 		status, detail, challenge = http.StatusForbidden, "Not enough permissions", challengeScope
+	case errors.Is(err, ErrUnstorable):
+		status, detail = http.StatusUnprocessableEntity, "The input holds a character that cannot be stored"
 	case errors.Is(err, ErrEmailTaken):
 		status, detail = http.StatusConflict, "The e-mail address is taken"
 	case errors.Is(err, ErrConflict):

@@ -27,7 +27,7 @@ var (
 // Refresh exchanges a refresh token for an access token and the next refresh token. Each
 // refresh token is good for one exchange, of which one caller is the winner. Whoever
 // presents it again gets the same successor within [SessionConfig].Grace, if that has not
-// been used itself. Whoever does so later, or presents an older one, shows that two parties
+// been used itself; see also [SessionConfig].KeepSuccessor. Whoever does so later, or presents an older one, shows that two parties
 // hold tokens of one session: it is ended, for both (RFC 9700 section 4.14.2).
 //
 // The account is read again: its roles are in the new token, and the session ends if the
@@ -199,8 +199,10 @@ func (k *Kit) mayRefresh(ctx context.Context, s *Session, u *StoredUser) error {
 // successor returns what a token is answered with that is not the current one: the token
 // that replaced it, in the grace, or else the session ends.
 func (k *Kit) successor(ctx context.Context, s *StoredSession, presented refresh.Token) (refresh.Token, error) {
+	// The direct parent is the token before the current one, so the successor was not used.
 	// A clock that is behind by more than the grace does not make it longer.
-	if len(s.Successor) > 0 && s.ParentHash == presented.Hash() && k.sessions.grace > 0 && now().Sub(s.RotatedAt).Abs() <= k.sessions.grace {
+	inGrace := k.sessions.keepSuccessor || k.sessions.grace > 0 && now().Sub(s.RotatedAt).Abs() <= k.sessions.grace
+	if len(s.Successor) > 0 && s.ParentHash == presented.Hash() && inGrace {
 		next, err := presented.Open(s.Successor)
 		if err != nil || next.Hash() != s.TokenHash {
 			return refresh.Token{}, fmt.Errorf("authkit: the successor of a refresh token is not as it was stored: %w", cmp.Or(err, refresh.ErrSealed))

@@ -238,10 +238,16 @@ func (p PBKDF2SHA256) Verify(password string, hash PasswordHash) error {
 	if err != nil {
 		return err
 	}
-	return verifyWith(password, maxPasswordBytes, func(password string) bool {
+	var failed error
+	err = verifyWith(password, maxPasswordBytes, func(password string) bool {
 		got, err := pbkdf2.Key(sha256.New, password, salt, rounds, sha256.Size)
+		failed = err
 		return err == nil && subtle.ConstantTimeCompare(got, sum) == 1
 	})
+	if failed != nil { // in FIPS 140-only mode, a salt of less than 16 bytes
+		return fmt.Errorf("authkit: pbkdf2: %w", failed)
+	}
+	return err
 }
 
 // NeedsRehash implements [Hasher].

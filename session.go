@@ -43,6 +43,16 @@ type SessionConfig struct {
 	// longer than the difference between the clocks of instances.
 	Grace time.Duration
 
+	// KeepSuccessor extends Grace until the successor is used: a refresh token that was
+	// exchanged returns the same successor again, however late, until that one has been
+	// exchanged itself or the session ends. It keeps clients logged in that lose the answer
+	// to a refresh and come back after minutes or days, such as a phone in a tunnel.
+	//
+	// The price is that theft shows later. A thief and the user who take turns get each
+	// other's tokens and share the session. It ends when one of them presents a token that is
+	// two or more exchanges old. If false, that is so within Grace only.
+	KeepSuccessor bool
+
 	// Cookies turns on session cookies, for pages that are rendered on the server, for
 	// EventSource and for WebSocket. If nil, they are off, and no cookie authenticates a
 	// request.
@@ -60,6 +70,7 @@ var errNoSessions = errors.New("authkit: sessions are off; set Config.Sessions.S
 type sessions struct {
 	store                 SessionStore
 	idle, absolute, grace time.Duration
+	keepSuccessor         bool
 	perUser               int
 	cookies               *cookies // nil: off
 }
@@ -78,6 +89,8 @@ func newSessions(cfg SessionConfig, timeout, accessLife time.Duration, fault fun
 		absolute: cmp.Or(cfg.Absolute, defaultAbsolute),
 		grace:    max(0, cmp.Or(cfg.Grace, defaultGrace)),
 		perUser:  cmp.Or(cfg.PerUser, defaultPerUser),
+
+		keepSuccessor: cfg.KeepSuccessor,
 	}
 	if isEmptyMemory(cfg.Store) {
 		fault("Sessions.Store", errors.New("an empty MemoryStore; make it with NewMemoryStore"))
@@ -93,6 +106,9 @@ func newSessions(cfg SessionConfig, timeout, accessLife time.Duration, fault fun
 	}
 	if s.grace > 0 && s.grace <= timeout {
 		fault("Sessions.Grace", fmt.Errorf("%v, which is over when a store has taken the %v of StoreTimeout; use a longer one, or a shorter StoreTimeout", s.grace, timeout))
+	}
+	if cfg.KeepSuccessor && cfg.Grace < 0 {
+		fault("Sessions.KeepSuccessor", errors.New("set along with a negative Grace, which returns no successor again; set one of the two"))
 	}
 	if s.grace > maxGrace {
 		fault("Sessions.Grace", fmt.Errorf("%v; use up to %v, 0 for %v, or a negative value for none", s.grace, maxGrace, defaultGrace))

@@ -170,6 +170,75 @@ func TestRefreshGraceAndReuse(t *testing.T) {
 	}
 }
 
+// RF-04: with KeepSuccessor the direct parent gets its successor until that is used, however
+// late; reuse and the end of the session stay as they are.
+func TestKeepSuccessor(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	for name, tc := range map[string]struct {
+		keep    bool
+		wait    time.Duration
+		between func(t *testing.T, kit *authkit.Kit, second authkit.Token) // before the first token comes again
+		kind    authkit.EventKind                                          // empty: the same successor
+		reason  authkit.Reason
+	}{
+		"after minutes":             {true, 20 * time.Minute, nil, "", ""},
+		"after days":                {true, 7*day - time.Microsecond, nil, "", ""},
+		"after minutes, by default": {false, 20 * time.Minute, nil, authkit.EventTokenReuse, authkit.ReasonReused},
+		"after the successor was used": {true, 20 * time.Minute, func(t *testing.T, kit *authkit.Kit, second authkit.Token) {
+			renew(t, kit, second)
+		}, authkit.EventTokenReuse, authkit.ReasonReused},
+		"at once after the successor was used": {true, 0, func(t *testing.T, kit *authkit.Kit, second authkit.Token) {
+			renew(t, kit, second)
+		}, authkit.EventTokenReuse, authkit.ReasonReused},
+		"after the session expired": {true, 7 * day, nil, authkit.EventRefreshFailure, authkit.ReasonExpired},
+		"after a logout": {true, time.Minute, func(t *testing.T, kit *authkit.Kit, second authkit.Token) {
+			require.NoError(t, kit.Logout(t.Context(), second.User.ID, sessionID(t, second)))
+		}, authkit.EventRefreshFailure, authkit.ReasonRevoked},
+		"after a cut-off": {true, time.Minute, func(t *testing.T, kit *authkit.Kit, second authkit.Token) {
+			require.NoError(t, kit.SetPassword(t.Context(), second.User.ID, "another long password"))
+		}, authkit.EventRefreshFailure, authkit.ReasonRevoked},
+		"of a disabled account": {true, time.Minute, func(t *testing.T, kit *authkit.Kit, second authkit.Token) {
+			require.NoError(t, kit.DisableUser(t.Context(), second.User.ID))
+		}, authkit.EventRefreshFailure, authkit.ReasonRevoked},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var events recorder
+				kit, _, _ := newSessionKit(t, events.listen, func(c *authkit.Config) { c.Sessions.KeepSuccessor = tc.keep })
+				first := begin(t, kit)
+				second := renew(t, kit, first) // the answer is lost
+				time.Sleep(tc.wait)
+				if tc.between != nil {
+					tc.between(t, kit, second)
+				}
+				if tc.kind != "" {
+					requireRefused(t, kit, &events, first, tc.kind, tc.reason)
+					requireRefused(t, kit, &events, second, authkit.EventRefreshFailure, or(tc.reason, authkit.ReasonReused, authkit.ReasonRevoked))
+					return
+				}
+				for range 3 {
+					again := renew(t, kit, first)
+					require.Equal(t, second.RefreshToken, again.RefreshToken, "the family forked")
+					require.Equal(t, http.StatusOK, access(t, kit, again))
+				}
+				third := renew(t, kit, second)
+				requireRefused(t, kit, &events, first, authkit.EventTokenReuse, authkit.ReasonReused)
+				requireRefused(t, kit, &events, third, authkit.EventRefreshFailure, authkit.ReasonRevoked)
+			})
+		})
+	}
+}
+
+// or returns the replacement for one reason, and others as they are.
+func or(reason, from, to authkit.Reason) authkit.Reason {
+	if reason == from {
+		return to
+	}
+	return reason
+}
+
 // RF-02: a session lasts 7 days without a refresh and 30 days with, and the last access
 // token is no exception.
 func TestSessionLifetimes(t *testing.T) {
@@ -720,6 +789,7 @@ func TestSessionConfigFaults(t *testing.T) {
 		"grace":               {func(c *authkit.Config) { c.Sessions.Grace = time.Hour }, "Config.Sessions.Grace"},
 		"grace over a minute": {func(c *authkit.Config) { c.Sessions.Grace = time.Minute + 1 }, "Config.Sessions.Grace"},
 		"per user":            {func(c *authkit.Config) { c.Sessions.PerUser = 51 }, "Config.Sessions.PerUser"},
+		"no grace to keep":    {func(c *authkit.Config) { c.Sessions.Grace, c.Sessions.KeepSuccessor = -1, true }, "Config.Sessions.KeepSuccessor"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -152,6 +152,7 @@ func (s Settings) attrs() []slog.Attr {
 			slog.Duration("Sessions.Idle", s.Sessions.Idle),
 			slog.Duration("Sessions.Absolute", s.Sessions.Absolute),
 			slog.Duration("Sessions.Grace", s.Sessions.Grace),
+			slog.Bool("Sessions.KeepSuccessor", s.Sessions.KeepSuccessor),
 			slog.Int("Sessions.PerUser", s.Sessions.PerUser),
 			slog.Bool("Sessions.Cookies", s.Sessions.Cookies != nil))
 	}
@@ -176,6 +177,7 @@ func (s Settings) attrs() []slog.Attr {
 		slog.Duration("StoreTimeout", s.StoreTimeout),
 		slog.String("Passwords.Hasher", s.HasherName),
 		slog.Int("Passwords.MinLength", s.Passwords.MinLength),
+		slog.Bool("Passwords.Normalize", s.Passwords.Normalize != nil),
 		slog.Bool("Passwords.Check", s.Passwords.Check != nil),
 		slog.Int("Passwords.MaxConcurrentHashes", s.Passwords.MaxConcurrentHashes),
 		slog.String("Roles", describeRoles(s.Roles)),

@@ -24,6 +24,11 @@ var (
 	// the role [Config].AdminRole.
 	ErrLastAdmin = errors.New("authkit: the last administrator stays")
 
+	// ErrUnstorable is returned by a [UserStore] for a value that its database cannot hold,
+	// such as a letter outside the character set of the connection. Another try would fail
+	// too, so it is answered with 422 and not with 503.
+	ErrUnstorable = errors.New("authkit: the database cannot hold a value")
+
 	// ErrSessionNotFound is returned by a [SessionStore] for a session that it does not
 	// have, and by [Kit.Logout].
 	ErrSessionNotFound = errors.New("authkit: session not found")
@@ -52,8 +57,9 @@ var (
 //   - Arguments and results share no memory with the stored accounts.
 //   - Times come from the caller; a store has no clock. It keeps them to the
 //     microsecond or better. Zero times come back as zero.
-//   - The errors named below are matched with errors.Is. Every other error means that
-//     the store failed; requests are then answered with 503.
+//   - The errors named below are matched with errors.Is. CreateUser and UpdateUser return
+//     ErrUnstorable for a value that the backend cannot hold, and change nothing then.
+//     Every other error means that the store failed; requests are then answered with 503.
 //   - A cancelled context ends a call early with an error, and without an effect
 //     or with the whole effect. A Kit gives every call a deadline; see
 //     [Config].StoreTimeout.
@@ -82,12 +88,12 @@ type UserStore interface {
 	// one to its Version, and returns it as it then is. Otherwise it changes nothing and
 	// returns ErrUserNotFound, ErrEmailTaken, ErrConflict or ErrLastAdmin; see the
 	// preconditions of [UserUpdate]. Two updates with KeepRole never both succeed if that
-	// leaves no holder of the role.
+	// leaves no enabled and unlocked holder of the role.
 	UpdateUser(ctx context.Context, id string, change UserUpdate, at time.Time) (User, error)
 
 	// DeleteUser removes the account, or returns ErrUserNotFound. If keepRole is not
 	// empty, it returns ErrLastAdmin, and removes nothing, unless at least one enabled
-	// account has that role afterwards.
+	// account has that role afterwards, locked or not.
 	DeleteUser(ctx context.Context, id, keepRole string) error
 }
 

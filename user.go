@@ -74,7 +74,8 @@ type UserUpdate struct {
 	IfVersion int64
 
 	// KeepRole is a precondition: the update fails with ErrLastAdmin unless at least one
-	// enabled account of the store has this role afterwards. Empty means no precondition.
+	// enabled account of the store has this role afterwards and is not locked: its
+	// LockedUntil is not after the time of the update. Empty means no precondition.
 	KeepRole string
 }
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -79,15 +81,18 @@ func (db *DB) run(ctx context.Context, do func(conn) error) error {
 }
 
 // retry calls do until it does not report that its error is transient, five
-// times at most.
+// times at most. A locked SQLite is tried for five seconds, since a connection
+// without a busy timeout does not wait for the lock itself.
 func retry(ctx context.Context, do func() (transient bool, err error)) error {
+	const tries, patience = 5, 5 * time.Second
+	begun := time.Now()
 	for try := 1; ; try++ {
 		transient, err := do()
-		if err == nil || try == 5 || !transient {
+		if err == nil || !transient || try >= tries && (!isLocked(err) || time.Since(begun) > patience) {
 			return err
 		}
 		select {
-		case <-time.After(time.Duration(try) * rand.N(20*time.Millisecond)):
+		case <-time.After(time.Duration(min(try, tries)) * rand.N(20*time.Millisecond)):
 		case <-ctx.Done():
 			return err
 		}
@@ -107,15 +112,22 @@ func isTransient(err error) bool {
 	}](err); ok { // pgx, lib/pq
 		return state.SQLState() == "40001" || state.SQLState() == "40P01"
 	}
+	if isLocked(err) {
+		return true
+	}
+	text := err.Error()
+	return strings.Contains(text, "Error 1213") || strings.Contains(text, "Error 1205") // go-sql-driver
+}
+
+// isLocked reports whether an error means that another connection has locked an SQLite file.
+func isLocked(err error) bool {
 	if code, ok := errors.AsType[interface {
 		error
 		Code() int
 	}](err); ok { // modernc.org/sqlite: SQLITE_BUSY and SQLITE_LOCKED, and their extended codes
 		return code.Code()&0xff == 5 || code.Code()&0xff == 6
 	}
-	text := err.Error()
-	return strings.Contains(text, "Error 1213") || strings.Contains(text, "Error 1205") || // go-sql-driver
-		strings.Contains(text, "database is locked") || strings.Contains(text, "database table is locked")
+	return strings.Contains(err.Error(), "database is locked") || strings.Contains(err.Error(), "database table is locked")
 }
 
 // A storeError is the error of a database.
@@ -129,10 +141,39 @@ func failure(err error) error {
 	if err == nil || isRefusal(err) {
 		return err
 	}
+	if isUnstorable(err) {
+		return fmt.Errorf("sqlstore: %w: %w", authkit.ErrUnstorable, err)
+	}
 	if _, ok := err.(*storeError); ok {
 		return err
 	}
 	return &storeError{err}
+}
+
+// unstorableMySQL are the errors of MySQL and MariaDB for a number that is out of range, a
+// text of another character set in an expression, a text that its character set does not have,
+// one that is too long, and one that cannot be converted.
+var unstorableMySQL = []string{"Error 1264", "Error 1267", "Error 1300", "Error 1366", "Error 1406", "Error 3854"}
+
+// isUnstorable reports whether an error means that the database cannot hold a value. Drivers
+// are not imported; see isTransient.
+func isUnstorable(err error) bool {
+	if state, ok := errors.AsType[interface {
+		error
+		SQLState() string
+	}](err); ok { // too long, out of range, invalid bytes, and a letter that the encoding does not have
+		return slices.Contains([]string{"22001", "22003", "22021", "22P05"}, state.SQLState())
+	}
+	if code, ok := errors.AsType[interface {
+		error
+		Code() int
+	}](err); ok { // SQLITE_TOOBIG
+		return code.Code()&0xff == 18
+	}
+	text := err.Error()
+	return slices.ContainsFunc(unstorableMySQL, func(code string) bool {
+		return strings.Contains(text, code+" (") || strings.Contains(text, code+":")
+	})
 }
 
 // isRefusal reports whether an error is one that the contracts of the stores
@@ -140,7 +181,7 @@ func failure(err error) error {
 func isRefusal(err error) bool {
 	for _, refusal := range []error{
 		authkit.ErrUserNotFound, authkit.ErrEmailTaken, authkit.ErrConflict, authkit.ErrLastAdmin,
-		authkit.ErrSessionNotFound, authkit.ErrTicketNotFound,
+		authkit.ErrSessionNotFound, authkit.ErrTicketNotFound, authkit.ErrUnstorable,
 	} {
 		if errors.Is(err, refusal) {
 			return true

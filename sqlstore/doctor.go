@@ -203,10 +203,21 @@ func (db *DB) checkSQLite(ctx context.Context) (found []authkit.Finding, err err
 	return found, err
 }
 
-// checkPostgres detects a pooler in transaction mode: two connections have one
-// backend.
+// checkPostgres checks the encoding of the database. It also detects a pooler in
+// transaction mode: two connections have one backend.
 func (db *DB) checkPostgres(ctx context.Context) (found []authkit.Finding, err error) {
 	err = db.onTwo(ctx, func(one, two *sql.Conn) error {
+		encoding, err := ask[string](ctx, one, `SELECT current_setting('server_encoding')`)
+		if err != nil {
+			return err
+		}
+		if encoding != "UTF8" {
+			found = append(found, authkit.Finding{
+				Code: "character_set", Severity: slog.LevelWarn,
+				Text: fmt.Sprintf("the database has the encoding %q, which cannot hold all texts", encoding),
+				Fix:  "move the tables to a database with ENCODING 'UTF8'",
+			})
+		}
 		if two == nil {
 			return nil
 		}

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/authkit-go/authkit"
 )
@@ -101,10 +103,25 @@ func (db *DB) CreateSession(ctx context.Context, x authkit.StoredSession, limit 
 	if !storable(x.ID, x.UserID, x.Device, x.Address) || !storable(x.Methods...) {
 		return failure(errSessionText)
 	}
-	if db.d == Postgres {
-		return db.inTurn(ctx, x.UserID, func(c conn) (bool, error) { return c.createInTurn(ctx, &x, limit) })
+	err := db.newSession(ctx, &x, limit)
+	if errors.Is(err, authkit.ErrUnstorable) && !isASCII(x.Device) {
+		// Clients choose their User-Agent. One that the database cannot hold must not fail a login.
+		x.Device = strings.Map(func(r rune) rune {
+			if r >= utf8.RuneSelf {
+				return '?'
+			}
+			return r
+		}, x.Device)
+		err = db.newSession(ctx, &x, limit)
 	}
-	return db.atomic(ctx, sql.LevelDefault, func(c conn) error { return c.createSession(ctx, &x, limit) })
+	return err
+}
+
+func (db *DB) newSession(ctx context.Context, x *authkit.StoredSession, limit int) error {
+	if db.d == Postgres {
+		return db.inTurn(ctx, x.UserID, func(c conn) (bool, error) { return c.createInTurn(ctx, x, limit) })
+	}
+	return db.atomic(ctx, sql.LevelDefault, func(c conn) error { return c.createSession(ctx, x, limit) })
 }
 
 // createSession creates a session and revokes those over the limit.

@@ -83,7 +83,8 @@ type Options struct {
 // use, by any number of programs on one database.
 //
 // After a deadlock, and other errors that mean the same, a DB tries again, five
-// times at most. It does not within a transaction of your program.
+// times at most, and for five seconds if an SQLite file is locked. It does not
+// within a transaction of your program.
 type DB struct {
 	pool   *sql.DB
 	d      Dialect
@@ -161,6 +162,11 @@ func validName(name string) bool {
 	return name != "" && len(name) <= 32 && !strings.ContainsFunc(name, func(r rune) bool {
 		return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '_')
 	})
+}
+
+// isASCII reports whether every database can hold a text, whatever its character set.
+func isASCII(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool { return r >= utf8.RuneSelf })
 }
 
 // storable reports whether texts can be in a database: Postgres takes neither a

@@ -6,8 +6,10 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/authkit-go/authkit"
@@ -16,7 +18,7 @@ import (
 // errUserID and errUserText are for accounts that cannot be stored.
 var (
 	errUserID   = errors.New("the user ID is empty or exists")
-	errUserText = errors.New("a text of the account has a NUL in it or is not UTF-8")
+	errUserText = fmt.Errorf("sqlstore: %w: a text of the account has a NUL in it or is not UTF-8", authkit.ErrUnstorable)
 )
 
 const (
@@ -102,11 +104,13 @@ func (db *DB) CreateUser(ctx context.Context, u authkit.StoredUser) error {
 		return failure(err)
 	}
 	err = db.run(ctx, func(c conn) error {
-		n, err := c.exec(ctx, `INSERT INTO {users} (tenant, `+userColumns+`) VALUES `+userValues+c.d.unlessThere(), args...)
-		if err == nil && n == 0 {
-			return errUserID
-		}
-		return err
+		return c.guarded(ctx, !isASCII(u.FullName), func() error {
+			n, err := c.exec(ctx, `INSERT INTO {users} (tenant, `+userColumns+`) VALUES `+userValues+c.d.unlessThere(), args...)
+			if err == nil && n == 0 {
+				return errUserID
+			}
+			return err
+		})
 	})
 	if err != nil {
 		return db.emailTaken(ctx, u.Email, u.ID, err)
@@ -255,7 +259,7 @@ func (db *DB) DeleteUser(ctx context.Context, id, keepRole string) error {
 		return db.run(ctx, do)
 	}
 	return db.atomic(ctx, sql.LevelReadCommitted, func(c conn) error {
-		if err := c.keepRole(ctx, id, keepRole, nil); err != nil {
+		if err := c.keepRole(ctx, id, keepRole, nil, time.Time{}); err != nil {
 			return err
 		}
 		return do(c)

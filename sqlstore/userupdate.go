@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -72,7 +73,7 @@ func (db *DB) UpdateUser(ctx context.Context, id string, change authkit.UserUpda
 		err = db.run(ctx, do)
 	} else {
 		err = db.atomic(ctx, sql.LevelReadCommitted, func(c conn) error {
-			if err := c.keepRole(ctx, id, change.KeepRole, &change); err != nil {
+			if err := c.keepRole(ctx, id, change.KeepRole, &change, at); err != nil {
 				return err
 			}
 			return do(c)
@@ -101,7 +102,7 @@ func (c conn) updateUser(ctx context.Context, id string, change *authkit.UserUpd
 	if change.IfVersion != 0 {
 		query, args = query+` AND version = ?`, append(args, change.IfVersion)
 	}
-	err = c.guarded(ctx, up.email.Valid, func() error {
+	err = c.guarded(ctx, up.email.Valid || !isASCII(up.name.String), func() error {
 		return c.queryRow(ctx, authkit.ErrUserNotFound, scanUser(&u), query+` RETURNING `+userColumns, args...)
 	})
 	if change.IfVersion != 0 && errors.Is(err, authkit.ErrUserNotFound) {
@@ -167,13 +168,18 @@ func apply(u *authkit.StoredUser, change *authkit.UserUpdate, at time.Time) {
 }
 
 // keepRole locks the role against other changes that keep it, and returns
-// ErrLastAdmin if no account would hold it after a change to the one given. A
-// nil change deletes it.
-func (c conn) keepRole(ctx context.Context, id, role string, change *authkit.UserUpdate) error {
+// ErrLastAdmin if no account would hold it after a change to the one given,
+// unlocked at the time of the change. A nil change deletes the account. Then a
+// locked holder is enough.
+func (c conn) keepRole(ctx context.Context, id, role string, change *authkit.UserUpdate, at time.Time) error {
 	if err := c.lockOwner(ctx, roleLock); err != nil {
 		return err
 	}
-	held, err := c.heldByOther(ctx, id, role)
+	unlocked := micros(at)
+	if change == nil {
+		unlocked = math.MaxInt64
+	}
+	held, err := c.heldByOther(ctx, id, role, unlocked)
 	if err != nil || held {
 		return err
 	}
@@ -188,7 +194,7 @@ func (c conn) keepRole(ctx context.Context, id, role string, change *authkit.Use
 		return authkit.ErrConflict
 	}
 	apply(&u, change, u.UpdatedAt)
-	if u.Disabled || !slices.Contains(u.Roles, role) {
+	if u.Disabled || u.LockedUntil.After(at) || !slices.Contains(u.Roles, role) {
 		return authkit.ErrLastAdmin
 	}
 	return nil
@@ -202,13 +208,13 @@ const roleLock = ""
 var errStop = errors.New("enough")
 
 // heldByOther reports whether an enabled account other than the one given has a
-// role.
-func (c conn) heldByOther(ctx context.Context, id, role string) (held bool, err error) {
+// role, and is not locked after a time.
+func (c conn) heldByOther(ctx context.Context, id, role string, unlocked int64) (held bool, err error) {
 	if !storable(role) {
 		return false, nil
 	}
 	where, args := c.hasRole(role)
-	query := `SELECT roles FROM {users} WHERE tenant = ? AND id <> ? AND disabled = ? AND ` + where + ` ORDER BY id LIMIT 100` // some may be broken
+	query := `SELECT roles FROM {users} WHERE tenant = ? AND id <> ? AND disabled = ? AND locked_until <= ? AND ` + where + ` ORDER BY id LIMIT 100` // some may be broken
 	if c.d == MySQL && c.t.inHost {
 		query += c.d.forUpdate() // the program's transaction may have an old view
 	}
@@ -221,7 +227,7 @@ func (c conn) heldByOther(ctx context.Context, id, role string) (held bool, err 
 			return errStop
 		}
 		return nil
-	}, query, append([]any{c.opts.Tenant, id, false}, args...)...)
+	}, query, append([]any{c.opts.Tenant, id, false, unlocked}, args...)...)
 	if errors.Is(err, errStop) {
 		err = nil
 	}

@@ -264,6 +264,22 @@ var userMutants = map[string]struct {
 			return m.UpdateUser(ctx, id, c, at)
 		}
 	}},
+	"locked administrators count": {"KeepRole", func(b *brokenUsers, m *authkit.MemoryStore) {
+		b.update = func(ctx context.Context, id string, c authkit.UserUpdate, at time.Time) (authkit.User, error) {
+			if c.KeepRole != "" && !lastAdmin(ctx, m, id) {
+				c.KeepRole = ""
+			}
+			return m.UpdateUser(ctx, id, c, at)
+		}
+	}},
+	"a lock is no loss": {"KeepRole", func(b *brokenUsers, m *authkit.MemoryStore) {
+		b.update = func(ctx context.Context, id string, c authkit.UserUpdate, at time.Time) (authkit.User, error) {
+			if c.LockedUntil != nil {
+				c.KeepRole = ""
+			}
+			return m.UpdateUser(ctx, id, c, at)
+		}
+	}},
 	"keeps whom it finds before the change": {"KeepRole", func(b *brokenUsers, m *authkit.MemoryStore) {
 		b.update = func(ctx context.Context, id string, c authkit.UserUpdate, at time.Time) (authkit.User, error) {
 			if c.KeepRole != "" && lastAdmin(ctx, m, id) {

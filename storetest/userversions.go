@@ -91,6 +91,22 @@ func testKeepRole(t *testing.T, s authkit.UserStore) {
 	disabled.Roles = []string{"user"}
 	update(t, s, &disabled, keepAdmin(demote), start)
 
+	// A locked administrator is none until the end of the lock.
+	at := start.Add(time.Hour)
+	refused(&admin, authkit.UserUpdate{LockedUntil: new(at.Add(time.Microsecond))})
+	plain.Roles, plain.LockedUntil = []string{"admin"}, at.Add(time.Microsecond)
+	update(t, s, &plain, authkit.UserUpdate{Roles: &plain.Roles, LockedUntil: &plain.LockedUntil}, start)
+	refused(&admin, demote)
+	refused(&admin, disable)
+	refused(&admin, authkit.UserUpdate{LockedUntil: new(at.Add(time.Hour))})
+	plain.LockedUntil = at
+	update(t, s, &plain, authkit.UserUpdate{LockedUntil: &plain.LockedUntil}, start)
+	admin.LockedUntil = at.Add(time.Hour)
+	update(t, s, &admin, keepAdmin(authkit.UserUpdate{LockedUntil: &admin.LockedUntil}), at)
+	admin.LockedUntil, plain.LockedUntil, plain.Roles = time.Time{}, time.Time{}, []string{"user"}
+	update(t, s, &admin, authkit.UserUpdate{LockedUntil: new(time.Time)}, start)
+	update(t, s, &plain, authkit.UserUpdate{Roles: &plain.Roles, LockedUntil: new(time.Time)}, start)
+
 	// With a second one, the first can be removed, in each way.
 	plain.Roles = []string{"user", "admin"}
 	update(t, s, &plain, keepAdmin(authkit.UserUpdate{Roles: &plain.Roles}), start)

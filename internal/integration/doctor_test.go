@@ -92,6 +92,8 @@ func TestDoctorConnections(t *testing.T) {
 		"memory for one connection": {databases[0], memory, 1, ""},
 		"MariaDB, as parsed":        {databases[2], maria, 8, ""},
 		"MariaDB in another set":    {databases[2], strings.Replace(maria, "utf8mb4", "latin1", 1), 8, "character_set"},
+		"MariaDB in three bytes":    {databases[2], strings.Replace(maria, "utf8mb4", "utf8", 1), 8, "character_set"},
+		"Postgres in Latin 1":       {databases[1], createLatin1(t), 8, "character_set"},
 		"MariaDB that cuts texts":   {databases[2], maria + "&sql_mode=%27%27", 8, "sql_mode"},
 	} {
 		t.Run(name, func(t *testing.T) {
