@@ -24,12 +24,13 @@ const (
 	stormLength = 3 * time.Second
 	stormRounds = 3
 	stormWarmUp = 300 * time.Millisecond
-	// A client that is told to come back later waits this long: far less than the Retry-After it was given.
+	// The wait of a client after a 503, far shorter than its Retry-After.
 	stormPause = 100 * time.Millisecond
 )
 
-// storm measures what 64 clients that log in again and again do to the guarded requests of somebody else, over real
-// connections: with the library's gate before the password hashes, and with a login handler that has none.
+// storm measures how 64 clients that log in repeatedly affect the guarded
+// requests of another client, over real connections: with the library's gate
+// for hashes, and with a login handler without one.
 func storm(name string, env env) (harness.Section, error) {
 	hash, err := bcrypt.GenerateFromPassword([]byte(loginPassword), 12)
 	if err != nil {
@@ -97,7 +98,8 @@ func gatedServer(keys peers.Keys, hash []byte) (http.Handler, error) {
 	return mux, nil
 }
 
-// openServer is what one writes around golang-jwt: a guard, and a login handler that hashes as requests come in.
+// openServer is a server around golang-jwt, as commonly written: a guard, and a
+// login handler that hashes without a limit.
 func openServer(keys peers.Keys, hash []byte) (http.Handler, error) {
 	guards, err := peers.Guards(keys)
 	if err != nil {
@@ -119,7 +121,8 @@ func openServer(keys peers.Keys, hash []byte) (http.Handler, error) {
 	return mux, nil
 }
 
-// stormSide is one server under the storm, and what happened to it. Times are nanoseconds.
+// A stormSide is one server under the storm, with its results. Times are
+// nanoseconds.
 type stormSide struct {
 	Name            string  `json:"name"`
 	Idle            float64 `json:"idle_ns"`
@@ -141,7 +144,7 @@ func (s *stormSide) conclude() {
 	s.Storm99, s.Answered = harness.Quantile(s.busys, 0.99), len(s.busys)
 }
 
-// round measures an idle spell and a storm on a server of their own.
+// round measures an idle period and a storm on a new server.
 func (s *stormSide) round(token string) error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -173,7 +176,8 @@ func (s *stormSide) round(token string) error {
 	return err
 }
 
-// request sends guarded requests one after the other for d and returns how long each took.
+// request sends guarded requests one after the other for d and returns how long
+// each took.
 func request(url, token string, d time.Duration) ([]float64, error) {
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
@@ -200,7 +204,7 @@ func request(url, token string, d time.Duration) ([]float64, error) {
 	return took, nil
 }
 
-// logIn logs in again and again until ctx ends, and counts the answers.
+// logIn logs in repeatedly until ctx is done, and counts the responses.
 func (s *stormSide) logIn(ctx context.Context, client *http.Client, target string) {
 	form := url.Values{"username": {loginEmail}, "password": {loginPassword}}.Encode()
 	for ctx.Err() == nil {

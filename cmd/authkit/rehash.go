@@ -68,7 +68,8 @@ func rehashReport(ctx context.Context, c *call) error {
 	return nil
 }
 
-// kindsOf looks up the hashes of a page, several at a time. That of an account that is gone is empty.
+// kindsOf looks up the hashes of a page, several at a time. That of an account
+// that is gone is empty.
 func kindsOf(ctx context.Context, store authkit.UserStore, hasher authkit.Hasher, page []authkit.User) ([]kindOfHash, error) {
 	kinds, errs := make([]kindOfHash, len(page)), make([]error, workers)
 	var group sync.WaitGroup

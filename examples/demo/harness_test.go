@@ -67,7 +67,7 @@ func startService(t testing.TB, cfg config) (url string, service *server) {
 	service, err := newServer(t.Context(), cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, service.store.close()) })
-	t.Cleanup(beside(service.run))
+	t.Cleanup(runInBackground(service.run))
 	return startHandler(t, service.handler(), cfg.log), service
 }
 

@@ -1,14 +1,14 @@
-// Demo is a complete service on authkit: login, sessions that are refreshed and ended,
-// guarded routes, roles, accounts that an administrator creates, and a documentation
-// that can be tried out.
+// Demo is a complete service on authkit: login, sessions with refresh and
+// logout, guarded routes, roles, accounts that an administrator creates, and
+// interactive API documentation.
 //
 //	go run ./examples/demo
 //
-// It keeps everything in memory and starts with two accounts, which it prints. What
-// a service of your own would do otherwise: it has no /generate-hash/, no accounts
-// that everybody knows, TLS in front of it, and a store that outlives it.
+// By default it keeps everything in memory and starts with two accounts, which
+// it prints. A service of your own needs no /generate-hash/ and no well-known
+// accounts, but TLS in front of it, and a persistent store.
 //
-// server.go is where to start reading.
+// Start reading at server.go.
 package main
 
 import (
@@ -32,7 +32,7 @@ import (
 const (
 	exitOK     = 0
 	exitFailed = 1 // while starting or serving
-	exitUsage  = 2 // flags, environment, or files that they name
+	exitUsage  = 2 // a problem of flags, environment, or their files
 
 	drainTime = 10 * time.Second
 )
@@ -41,7 +41,7 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is the program, but for the exit.
+// run is main without the exit.
 func run(args []string, stdout, stderr io.Writer) int {
 	dotenv, err := readDotenv(".env")
 	if err != nil {
@@ -96,8 +96,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "demo:", err)
 		return exitFailed
 	}
-	defer stopMetrics() // when the audit log has ended, too
-	defer beside(service.run)()
+	defer stopMetrics() // after the audit log has ended
+	defer runInBackground(service.run)()
 	if err := serve(ctx, newHTTPServer(service.handler(), cfg.log), listener, cfg.log); err != nil {
 		fmt.Fprintln(stderr, "demo:", err)
 		return exitFailed
@@ -105,14 +105,14 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
-// beside starts a task that runs until its context ends, and returns what ends it and
-// waits for it. What goes wrong meanwhile, the task reports by itself.
-func beside(task func(context.Context) error) (stop func()) {
+// runInBackground starts a task. The function that it returns cancels the
+// context of the task and waits for its end. The task reports its own errors.
+func runInBackground(task func(context.Context) error) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = task(ctx) // the context's error
+		_ = task(ctx) // only the error of the context
 	}()
 	return func() {
 		cancel()
@@ -120,15 +120,15 @@ func beside(task func(context.Context) error) (stop func()) {
 	}
 }
 
-// newHTTPServer returns the server of a handler, with limits.
+// newHTTPServer returns a server for a handler, with limits.
 func newHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
 	server := harden.Server("", handler)
 	server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelWarn)
 	return server
 }
 
-// serve serves until ctx ends, and then finishes the requests that are under way, if
-// they take no longer than drainTime.
+// serve serves until ctx is done. Then it finishes the requests in progress,
+// for at most drainTime.
 func serve(ctx context.Context, server *http.Server, listener net.Listener, log *slog.Logger) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()

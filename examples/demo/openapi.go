@@ -6,14 +6,14 @@ import (
 	"net/http"
 )
 
-// The description of the whole interface, written by hand. A test holds it to
-// the routes, and the answers of every other test to it.
+// The description of the whole interface, written by hand. A test compares it
+// with the routes, and other tests compare their responses with it.
 //
 //go:embed openapi.json
 var openAPI []byte
 
-// openAPIDocument returns the document as this server serves it: with the names
-// of its role table filled in, and without /generate-hash/ where that is off.
+// openAPIDocument returns the document for this server: with the names of its
+// role table, and without /generate-hash/ if that is off.
 func openAPIDocument(roles []string, generateHash bool) ([]byte, error) {
 	var document map[string]any
 	if err := json.Unmarshal(openAPI, &document); err != nil {
@@ -27,7 +27,7 @@ func openAPIDocument(roles []string, generateHash bool) ([]byte, error) {
 }
 
 // member walks down objects by name. The document is part of the program, so a
-// name that is not there is a mistake of ours and panics at start.
+// missing name is a bug and panics at start.
 func member(object map[string]any, names ...string) map[string]any {
 	for _, name := range names {
 		object = object[name].(map[string]any)
@@ -35,10 +35,10 @@ func member(object map[string]any, names ...string) map[string]any {
 	return object
 }
 
-// serveBytes answers with a fixed body of one type.
+// serveBytes returns a handler that responds with a fixed body.
 func serveBytes(contentType string, body []byte) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", contentType)
-		_, _ = w.Write(body) // a client that is gone cannot be told
+		_, _ = w.Write(body) // an error means that the client is gone
 	}
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/authkit-go/authkit/audit"
 )
 
-// roleTable is every role of the service. None grants a permission: the demo's routes
-// ask for roles. One line adds another.
+// roleTable returns every role of the service. None grants a permission,
+// because the routes of the demo require roles. One line adds another role.
 func roleTable() map[string][]string {
 	return map[string][]string{
 		"admin":     {},
@@ -27,7 +27,7 @@ func roleTable() map[string][]string {
 	}
 }
 
-// How long a login lasts: without a refresh, and however often it is refreshed.
+// The life of a login: without a refresh, and in total.
 const (
 	sessionIdle     = 7 * 24 * time.Hour
 	sessionAbsolute = 30 * 24 * time.Hour
@@ -41,12 +41,12 @@ type server struct {
 	monitor *monitor
 	mux     *authkit.Mux
 	log     *slog.Logger
-	wrap    func(http.Handler) http.Handler // what belongs around all of it
+	wrap    func(http.Handler) http.Handler // the middleware for all routes
 
-	clients func(http.Handler) http.Handler // finds the client behind proxies
+	clients func(http.Handler) http.Handler // determines the address of clients behind proxies
 }
 
-// newServer opens the storage and sets the service up on it.
+// newServer opens the storage and sets up the service.
 func newServer(ctx context.Context, cfg config) (*server, error) {
 	store, err := openStorage(ctx, cfg)
 	if err != nil {
@@ -59,11 +59,13 @@ func newServer(ctx context.Context, cfg config) (*server, error) {
 	return s, nil
 }
 
-// anyLife is the maximum life of a token: a century. The documented system limits none, and its tokens
-// are accepted here. A service of your own keeps the default of one hour.
+// anyLife is the maximum life of a token: a century. The documented system has
+// no limit, and the demo accepts its tokens. A service of your own should keep
+// the default of one hour.
 const anyLife = 100 * 365 * 24 * time.Hour
 
-// newServerOn sets authkit up, fills the store, and registers every route with its policy.
+// newServerOn sets up authkit, fills the store, and registers every route with
+// its policy.
 func newServerOn(ctx context.Context, cfg config, store *storage) (*server, error) {
 	hasher := cfg.hasher
 	if hasher == nil {
@@ -77,7 +79,7 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	if err != nil {
 		return nil, err
 	}
-	limits, err := newThrottle(cfg, store.attempts, each(authkit.LogEvents(cfg.log), auditLog.OnEvent, monitor.OnEvent))
+	limits, err := newThrottle(cfg, store.attempts, fanOut(authkit.LogEvents(cfg.log), auditLog.OnEvent, monitor.OnEvent))
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +94,7 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 		Sessions:     authkit.SessionConfig{Store: store.sessions, Idle: sessionIdle, Absolute: sessionAbsolute},
 		Passwords:    authkit.PasswordConfig{Hasher: hasher},
 		Roles:        roleTable(),
-		EmailSubject: true, // the tokens name the e-mail, as the clients expect
+		EmailSubject: true, // the subject is the e-mail, as clients expect
 		OnEvent:      []func(context.Context, authkit.Event){auditLog.OnEvent, monitor.OnEvent},
 		Logger:       cfg.log,
 	}
@@ -115,7 +117,7 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	mux := kit.NewMux()
 	s := &server{kit: kit, store: store, audit: auditLog, monitor: monitor, mux: mux, log: cfg.log, wrap: wrap, clients: limited.all}
 
-	for _, slash := range []string{"", "/{$}"} { // every path, with its trailing slash and without
+	for _, slash := range []string{"", "/{$}"} { // every path with and without its trailing slash
 		mux.Handle("POST /token"+slash, authkit.Public(), limited.login(kit.TokenHandler()))
 		mux.Handle("POST /logout"+slash, authkit.Authenticated(), kit.LogoutHandler())
 		mux.HandleFunc("GET /users/me"+slash, authkit.Authenticated(), s.me)
@@ -142,32 +144,31 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	return s, registerPages(mux, document, cfg.redocFile)
 }
 
-// run does what goes on beside the server, until ctx ends: it deletes what has expired, and
-// writes the audit log.
+// run deletes expired rows and writes the audit log until ctx is done.
 func (s *server) run(ctx context.Context) error {
 	var both sync.WaitGroup
 	both.Go(func() { _ = s.kit.Run(ctx) })
-	both.Go(func() { _ = s.audit.Run(ctx) }) // until all is written
+	both.Go(func() { _ = s.audit.Run(ctx) }) // until all entries are written
 	both.Wait()
 	return ctx.Err()
 }
 
-// handler returns the service as it is served.
+// handler returns the service with all middleware.
 func (s *server) handler() http.Handler { return s.wrap(s.clients(s.mux)) }
 
-// writeJSON answers with a value.
+// writeJSON responds with a JSON value.
 func writeJSON(w http.ResponseWriter, status int, value any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(value) // a client that is gone cannot be told
+	_ = json.NewEncoder(w).Encode(value) // an error means that the client is gone
 }
 
-// refuse answers with the faults of single fields.
+// refuse responds with the problems of single fields.
 func refuse(w http.ResponseWriter, r *http.Request, faults []authkit.FieldError) {
 	authkit.ProblemFor(&authkit.ValidationError{Fields: faults}).ServeHTTP(w, r)
 }
 
-// health answers whoever watches over the server.
+// health responds to health checks.
 func (s *server) health(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 }

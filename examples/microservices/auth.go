@@ -21,8 +21,8 @@ const (
 type authService struct {
 	kit  *authkit.Kit
 	ring *authkit.KeyRing
-	now  authkit.Key // signs
-	next authkit.Key // will sign; published, so that the others know it by then
+	now  authkit.Key // signs now
+	next authkit.Key // signs later; published now, so that the other services have it by then
 }
 
 func newAuthService(ctx context.Context) (*authService, error) {
@@ -48,7 +48,7 @@ func newAuthService(ctx context.Context) (*authService, error) {
 			AccessTokenProfile: true, // RFC 9068: typ is at+jwt
 			ClientID:           "walk-through",
 		},
-		Logger: slog.New(slog.DiscardHandler), // the walk-through says what happens
+		Logger: slog.New(slog.DiscardHandler), // the walk-through prints the events
 	})
 	if err != nil {
 		return nil, err
@@ -69,5 +69,5 @@ func (s *authService) handler() http.Handler {
 	return mux
 }
 
-// rotate lets the next key sign. The old one stays, for the tokens that it signed.
+// rotate lets the next key sign. The old key still verifies its tokens.
 func (s *authService) rotate() error { return s.ring.Replace(s.next, s.now) }
