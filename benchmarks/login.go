@@ -14,7 +14,7 @@ const (
 	loginPassword = "correct horse battery staple"
 )
 
-// login measures a whole login beside the one hash in it that anybody must pay for.
+// login measures a whole login, and the one hash that it must compute.
 func login(name string, env env) (harness.Section, error) {
 	hash, err := bcrypt.GenerateFromPassword([]byte(loginPassword), 12)
 	if err != nil {

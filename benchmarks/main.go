@@ -1,5 +1,7 @@
-// Command benchmarks measures authkit beside its peers: the same work, in one process, in interleaved rounds. It prints
-// one Markdown table per group of contenders and a summary that judges authkit by the best peer, or by the bare work.
+// Command benchmarks measures authkit and its peers: the same work, in one
+// process, in interleaved rounds. It prints one Markdown table per group of
+// contenders, and a summary that compares authkit with the best peer, or with
+// the bare work.
 //
 //	GOWORK=off go run .                       # everything, a few minutes
 //	GOWORK=off go run . -only 'verify|guard'  # some groups
@@ -24,13 +26,14 @@ import (
 	"github.com/authkit-go/authkit/benchmarks/internal/peers"
 )
 
-// A bench is one group, built when its turn comes so that no group pays for another's memory.
+// A bench is one group. It is built at its turn, so that no group is affected
+// by another's memory.
 type bench struct {
 	name string
 	run  func(name string, env env) (harness.Section, error)
 }
 
-// env is what every group needs.
+// An env holds the inputs of every group.
 type env struct {
 	keys peers.Keys
 	cfg  harness.Config

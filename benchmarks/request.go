@@ -17,7 +17,8 @@ const (
 	shortJunk = "authkit Kit, 20 bytes of junk"
 )
 
-// guarded measures the way of a good request through a guard to a handler that answers the subject.
+// guarded measures a valid request from a guard to a handler that responds with
+// the subject.
 func guarded(parallel bool) func(string, env) (harness.Section, error) {
 	return func(name string, env env) (harness.Section, error) {
 		guards, err := peers.Guards(env.keys)
@@ -31,7 +32,8 @@ func guarded(parallel bool) func(string, env) (harness.Section, error) {
 	}
 }
 
-// guardedLookUp measures the same with the user looked up in memory, by every contender.
+// guardedLookUp measures the same, with the user looked up in memory by every
+// contender.
 func guardedLookUp(parallel bool) func(string, env) (harness.Section, error) {
 	return func(name string, env env) (harness.Section, error) {
 		guards, err := peers.LookingUpGuards(env.keys)
@@ -58,8 +60,8 @@ func guardGroup(name string, guards []peers.Guard, parallel bool, checks []harne
 	return g
 }
 
-// refusals measures requests that no guard may let through. What a megabyte of header may cost is judged by what a
-// request without any costs.
+// refusals measures requests that every guard must refuse. The limit for a
+// megabyte of header is relative to a request without a token.
 func refusals() []bench {
 	all := []bench{
 		{"refuse a request: no token", refuse(
@@ -114,13 +116,14 @@ func refuse(value func(peers.Guard) string, checks ...harness.Check) func(string
 	}
 }
 
-// largeToken returns something of about n bytes that is well-formed in every part but the signature.
+// largeToken returns a token of about n bytes that is well-formed except for
+// its signature.
 func largeToken(n int) string {
 	payload := `{"sub":"` + strings.Repeat("a", n*3/4) + `"}`
 	return "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9." + base64.RawURLEncoding.EncodeToString([]byte(payload)) + "." + strings.Repeat("A", 43)
 }
 
-// requestTo sends the same request to a guard again and again, with a writer that is used again too.
+// requestTo sends the same request to a guard repeatedly, with a reused writer.
 func requestTo(guard peers.Guard, name, value string, want int) harness.Contender {
 	return harness.Contender{Name: name, Kind: guard.Kind, New: func() func() error {
 		w := &writer{header: http.Header{}}
@@ -139,7 +142,8 @@ func requestTo(guard peers.Guard, name, value string, want int) harness.Contende
 	}}
 }
 
-// writer is an http.ResponseWriter that keeps the status and the length of the answer only.
+// A writer is an http.ResponseWriter that keeps only the status and the length
+// of the response.
 type writer struct {
 	header  http.Header
 	status  int

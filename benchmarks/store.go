@@ -12,12 +12,14 @@ import (
 	"github.com/authkit-go/authkit/benchmarks/internal/peers"
 )
 
-// activeUsers is how many accounts are looked up again and again: those that use a service at the moment.
+// activeUsers is the number of accounts that are looked up repeatedly: those
+// that currently use the service.
 const activeUsers = 1_000
 
-// lookUp measures the memory store at a thousand users and at a million. What the store itself adds with its size shows
-// where a thousand of them are active, in both: that is judged. With each of a million users as likely as any other the
-// processor's caches decide, and a plain map with the same access shows how much.
+// lookUp measures the memory store with a thousand users and with a million.
+// With a thousand active users in both, the difference is due to the store, and
+// is judged. With a million equally likely users, the processor's caches
+// dominate, and a plain map with the same access shows by how much.
 func lookUp(name string, env env) (harness.Section, error) {
 	g := harness.Group{Name: name, Large: true, Work: "Find one user: of a thousand that are active, or of all."}
 	for _, size := range []struct {
@@ -66,8 +68,9 @@ func lookUp(name string, env env) (harness.Section, error) {
 type population struct {
 	store *authkit.MemoryStore
 	plain map[string]*authkit.User
-	// ids and emails are the keys in random order, each list cut out of one long string: reading the next key is
-	// sequential, as the key of a request is at hand in the cache, and what a look-up waits for is its own.
+	// ids and emails are the keys in random order, cut out of one long string
+	// each. Reading the next key is therefore sequential, like the key of a
+	// request in the cache. Only the look-up itself has to wait for memory.
 	ids, emails []string
 }
 

@@ -26,17 +26,18 @@ const (
 	stormLength = 5 * time.Second
 	stormRounds = 3
 	stormWarmUp = 300 * time.Millisecond
-	// A client that is told to come back later waits this long: far less than the Retry-After it was given.
+	// The wait of a client after a 503, far shorter than its Retry-After.
 	stormPause = 100 * time.Millisecond
 	// The guarded requests come at this interval: back to back they would take a core from the hashes, and be measured
 	// together with what they do to themselves.
 	stormEvery = 5 * time.Millisecond
 )
 
-// storm measures what 64 clients that log in again and again do to the guarded requests of another client, over real
-// connections, and how many of them log in: with the library's gate before the password hashes, with and without a
-// processor of the scheduler to spare, and with a login handler that has no gate. Bare bcrypt is the most logins that
-// the machine has to give.
+// storm measures how 64 clients that log in repeatedly affect the guarded
+// requests of another client, over real connections, and how many of them log
+// in: with the library's gate for hashes, with and without a spare processor of
+// the scheduler, and with a login handler without a gate. Bare bcrypt gives the
+// most logins that the machine can do.
 func storm(name string, env env) (harness.Section, error) {
 	hash, err := bcrypt.GenerateFromPassword([]byte(loginPassword), 12)
 	if err != nil {
@@ -138,7 +139,8 @@ func gatedServer(keys peers.Keys, hash []byte) (http.Handler, error) {
 	return mux, nil
 }
 
-// openServer is what one writes around golang-jwt: a guard, and a login handler that hashes as requests come in.
+// openServer is a server around golang-jwt, as commonly written: a guard, and a
+// login handler that hashes without a limit.
 func openServer(keys peers.Keys, hash []byte) (http.Handler, error) {
 	guards, err := peers.Guards(keys)
 	if err != nil {
@@ -160,7 +162,8 @@ func openServer(keys peers.Keys, hash []byte) (http.Handler, error) {
 	return mux, nil
 }
 
-// stormSide is one server under the storm, and what happened to it. Times are nanoseconds.
+// A stormSide is one server under the storm, with its results. Times are
+// nanoseconds.
 type stormSide struct {
 	Name            string  `json:"name"`
 	Rate            float64 `json:"logins_per_second"`
@@ -191,7 +194,7 @@ func (s *stormSide) conclude() {
 	}
 }
 
-// round measures an idle spell and a storm on a server of their own.
+// round measures an idle period and a storm on a new server.
 func (s *stormSide) round(token string) error {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(s.procs))
 	if s.handler == nil {
@@ -239,7 +242,8 @@ func (s *stormSide) loggedIn() int {
 	return s.LoggedIn
 }
 
-// request sends a guarded request every stormEvery for d and returns how long each took.
+// request sends a guarded request every stormEvery for d and returns how long
+// each took.
 func request(url, token string, d time.Duration) ([]float64, error) {
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
@@ -267,7 +271,7 @@ func request(url, token string, d time.Duration) ([]float64, error) {
 	return took, nil
 }
 
-// logIn logs in again and again until ctx ends, and counts the answers.
+// logIn logs in repeatedly until ctx is done, and counts the responses.
 func (s *stormSide) logIn(ctx context.Context, client *http.Client, target string) {
 	form := url.Values{"username": {loginEmail}, "password": {loginPassword}}.Encode()
 	for ctx.Err() == nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/authkit-go/authkit/benchmarks/internal/peers"
 )
 
-// issue measures the making of a token from claims whose times are the present's.
+// issue measures issuing a token from claims with current times.
 func issue(name string, env env) (harness.Section, error) {
 	codecs, err := peers.Codecs(peers.HS256, env.keys)
 	if err != nil {
@@ -27,7 +27,7 @@ func issue(name string, env env) (harness.Section, error) {
 	return measure(g, env)
 }
 
-// verify measures the way from a good token to its subject and roles.
+// verify measures a valid token from its text to its subject and roles.
 func verify(name string, env env) (harness.Section, error) {
 	codecs, tokens, err := codecsAndTokens(peers.HS256, env)
 	if err != nil {
@@ -41,7 +41,8 @@ func verify(name string, env env) (harness.Section, error) {
 	return measure(g, env)
 }
 
-// asymmetric measures the same for alg, beside the standard library's check of the signature alone.
+// asymmetric measures the same for alg, beside the standard library's check of
+// the signature alone.
 func asymmetric(alg string, most float64) func(string, env) (harness.Section, error) {
 	return func(name string, env env) (harness.Section, error) {
 		codecs, tokens, err := codecsAndTokens(alg, env)
@@ -125,7 +126,8 @@ func verifiers(codecs []peers.Codec, token string) []harness.Contender {
 	return list
 }
 
-// againstPeers judges ours by the best peer as documented, and tells the ratio to the best by any means.
+// againstPeers compares ours with the best peer as documented, and reports the
+// ratio to the best in any form.
 func againstPeers(what, ours string, most, allocs float64) []harness.Check {
 	return []harness.Check{
 		{What: what, Ours: ours, Max: most, MaxAllocs: allocs},

@@ -1,5 +1,6 @@
-// Command loopback serves one small route over HTTP, behind one of the guards that are measured or behind none, for a
-// load generator on the same machine. It prints a line with the address and the header to send, separated by a tab.
+// Command loopback serves one small route over HTTP, behind one of the measured
+// guards or none, for a load generator on the same machine. It prints a line
+// with the address and the header to send, separated by a tab.
 //
 //	go run ./loopback -guard authkit
 package main

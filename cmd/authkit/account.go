@@ -146,8 +146,8 @@ func askDeletion(in io.Reader, out io.Writer, users []authkit.User) error {
 	return nil
 }
 
-// forUsers runs a change on each of the named accounts, after it has found all of them and
-// confirm, if not nil, has returned nil.
+// forUsers runs a change on each of the named accounts, after it has found all
+// of them and confirm, if not nil, has returned nil.
 func forUsers(ctx context.Context, c *call, confirm func([]authkit.User) error, do func(ctx context.Context, op *operation, id string) error) error {
 	c.sessionFlags()
 	c.auditFlags()

@@ -66,7 +66,8 @@ func (c *call) databaseFlags() {
 	c.flags.StringVar(&c.prefix, "table-prefix", "", "what the names of the tables begin with, as in sqlstore.Options (default authkit_)")
 }
 
-// sessionFlags are for commands on sessions, which may be elsewhere than the accounts.
+// sessionFlags are for commands on sessions, which may be elsewhere than the
+// accounts.
 func (c *call) sessionFlags() {
 	c.databaseFlags()
 	c.flags.StringVar(&c.redis, "redis", "", "where sessions are if not in the database: redis://… or rediss://…; better in REDIS_URL")
@@ -117,7 +118,8 @@ func (c *call) hasher() (authkit.Hasher, error) {
 	return nil, usagef("-scheme %q; use bcrypt, argon2id or pbkdf2-sha256", printable(c.scheme))
 }
 
-// kit returns a Kit on stores. No service accepts its tokens: its secret is random.
+// kit returns a Kit on stores. No service accepts its tokens: its secret is
+// random.
 func (c *call) kit(cfg authkit.Config) (*authkit.Kit, error) {
 	var err error
 	if cfg.Passwords.Hasher, err = c.hasher(); err != nil {
@@ -144,7 +146,8 @@ type operation struct {
 	log   *audit.Log // nil: none
 }
 
-// operation opens the database. The context that it returns names the actor and the client.
+// operation opens the database. The context that it returns names the actor and
+// the client.
 func (c *call) operation(ctx context.Context) (context.Context, *operation, error) {
 	store, err := c.open(ctx)
 	if err != nil {
@@ -172,8 +175,8 @@ func (c *call) operation(ctx context.Context) (context.Context, *operation, erro
 	return authkit.WithClient(authkit.WithSystem(ctx, actor), authkit.ClientInfo{Device: agent}), op, nil
 }
 
-// openLog returns the audit log in the database. It returns an error for a log that was written
-// with another key: no key would verify all of it then.
+// openLog returns the audit log in the database. It returns an error for a log
+// that was written with another key: no key would verify all of it then.
 func openLog(ctx context.Context, store audit.Store, keyFile string) (*audit.Log, error) {
 	key, err := readSecretFile(keyFile)
 	if err != nil {
@@ -197,8 +200,8 @@ func openLog(ctx context.Context, store audit.Store, keyFile string) (*audit.Log
 	return log, nil
 }
 
-// done writes the events of the operation to the audit log. It returns err, joined with an
-// error of the log.
+// done writes the events of the operation to the audit log. It returns err,
+// joined with an error of the log.
 func (op *operation) done(ctx context.Context, err error) error {
 	if op.log == nil {
 		return err

@@ -14,8 +14,9 @@ import (
 	"github.com/authkit-go/authkit/doctor"
 )
 
-// seenFromOutside are the codes of problems that show in the stores. Other codes depend on the
-// authkit.Config of the service, which the command does not have.
+// seenFromOutside are the codes of problems that show in the stores. Other
+// codes depend on the authkit.Config of the service, which the command does not
+// have.
 var seenFromOutside = []string{
 	"unavailable", "pending_migrations", "clock_skew",
 	"unreadable_hashes", "hashes_due", "expired_sessions", "one_address", "unknown_roles",
@@ -79,7 +80,8 @@ func examine(ctx context.Context, c *call) error {
 	return nil
 }
 
-// examineKey checks the signing key, and puts it into the configuration if it is usable.
+// examineKey checks the signing key, and puts it into the configuration if it
+// is usable.
 func (c *call) examineKey(file string, cfg *authkit.Config) (found []authkit.Finding, err error) {
 	key := authkit.Key{Algorithm: authkit.HS256, Secret: []byte(c.env("SECRET_KEY"))}
 	switch {

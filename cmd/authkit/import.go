@@ -138,8 +138,8 @@ func (r *rows) locate(err error, from int) error {
 	return fmt.Errorf("line %d: %w%s", r.lines[from+failed.Row], failed.Err, hint)
 }
 
-// readRows reads the lines. It reports errors of several lines at once, without the values in
-// them. It skips a byte order mark.
+// readRows reads the lines. It reports errors of several lines at once, without
+// the values in them. It skips a byte order mark.
 func readRows(r io.Reader) (*rows, error) {
 	all := new(rows)
 	var errs []error

@@ -13,8 +13,9 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// members are the members of a line of an import. Each reads a value into an account. A
-// member may be null, which is like an absent one. No error holds a value: it may be secret.
+// members are the members of a line of an import. Each reads a value into an
+// account. A member may be null, which is like an absent one. No error holds a
+// value: it may be secret.
 var members = map[string]func(u *authkit.StoredUser, value json.RawMessage) error{
 	"id":            func(u *authkit.StoredUser, v json.RawMessage) error { return readID(&u.ID, v) },
 	"email":         func(u *authkit.StoredUser, v json.RawMessage) error { return readText(&u.Email, v) },
@@ -104,8 +105,8 @@ func readBool(to *bool, value json.RawMessage) error {
 	return nil
 }
 
-// readHash takes what Django writes for an account without a usable password, which begins
-// with "!", as no password.
+// readHash takes what Django writes for an account without a usable password,
+// which begins with "!", as no password.
 func readHash(to *authkit.PasswordHash, value json.RawMessage) error {
 	var text string
 	if err := readText(&text, value); err != nil {
@@ -117,7 +118,8 @@ func readHash(to *authkit.PasswordHash, value json.RawMessage) error {
 	return nil
 }
 
-// readTime takes the forms of RFC 3339 and of databases. A time without a zone is in UTC.
+// readTime takes the forms of RFC 3339 and of databases. A time without a zone
+// is in UTC.
 func readTime(to *time.Time, value json.RawMessage) error {
 	var text string
 	if readText(&text, value) == nil {

@@ -18,8 +18,8 @@ import (
 	"github.com/authkit-go/authkit/jwks"
 )
 
-// tokenLife is how long a token can be good after its key was replaced: the longest life, and the
-// leeway on both sides.
+// tokenLife is how long a token can be good after its key was replaced: the
+// longest life, and the leeway on both sides.
 const tokenLife = time.Hour + 2*time.Minute
 
 func hashPassword(ctx context.Context, c *call) error {
@@ -46,8 +46,8 @@ func hashPassword(ctx context.Context, c *call) error {
 	return err
 }
 
-// rotateKey writes a new key into the file, and the old one into a file beside it. Of an asymmetric
-// one that is the public half.
+// rotateKey writes a new key into the file, and the old one into a file beside
+// it. Of an asymmetric one that is the public half.
 func rotateKey(_ context.Context, c *call) error {
 	alg := c.flags.String("alg", "", "`algorithm`, such as EdDSA, ES256, RS256 or HS256 (default that of the old key, or EdDSA)")
 	force := c.flags.Bool("force", false, "rotate though tokens of the key before the old one may still be good")
@@ -115,8 +115,8 @@ func readKey(file string) (authkit.Key, error) {
 	return key, nil
 }
 
-// writeKey writes a key for its owner alone: in PEM, or a secret as a JSON Web Key. The file is whole
-// at any time.
+// writeKey writes a key for its owner alone: in PEM, or a secret as a JSON Web
+// Key. The file is whole at any time.
 func writeKey(file string, key authkit.Key) error {
 	var text []byte
 	var err error

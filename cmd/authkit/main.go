@@ -1,7 +1,7 @@
-// Authkit is the command-line tool for operators of a service that uses package authkit. It
-// manages accounts and sessions, rotates keys, reads the audit log, and finds problems. It
-// works on the database of the service while the service runs. See README.md in the
-// directory above, or run
+// Authkit is the command-line tool for operators of a service that uses package
+// authkit. It manages accounts and sessions, rotates keys, reads the audit log,
+// and finds problems. It works on the database of the service while the service
+// runs. See README.md in the directory above, or run
 //
 //	authkit help
 package main
@@ -149,9 +149,9 @@ func usage(w io.Writer) {
 		"The exit code is 0, or 1 where something failed or was found, or 2 for a wrong command line.\n")
 }
 
-// parse parses the command line and returns its arguments. Flags may stand between them. All
-// words after "--" are arguments. It checks the number of arguments; if most is negative,
-// any number is fine.
+// parse parses the command line and returns its arguments. Flags may stand
+// between them. All words after "--" are arguments. It checks the number of
+// arguments; if most is negative, any number is fine.
 func (c *call) parse(least, most int) ([]string, error) {
 	args, behind := c.args, []string(nil)
 	if i := slices.Index(args, "--"); i >= 0 {

@@ -26,8 +26,8 @@ import (
 // maxConns is the maximum number of connections to the database.
 const maxConns = 8
 
-// open opens the database, whose schema has to be up to date. Without an audit log it need
-// not have the tables of one.
+// open opens the database, whose schema has to be up to date. Without an audit
+// log it need not have the tables of one.
 func (c *call) open(ctx context.Context) (*sqlstore.DB, error) {
 	store, err := c.connect(ctx, false)
 	if err != nil {
@@ -47,7 +47,8 @@ func (c *call) open(ctx context.Context) (*sqlstore.DB, error) {
 	return store, nil
 }
 
-// connect opens the database. A file that is not there is made only if that is meant.
+// connect opens the database. A file that is not there is made only if that is
+// meant.
 func (c *call) connect(ctx context.Context, create bool) (*sqlstore.DB, error) {
 	address := cmp.Or(c.address, c.env("DATABASE_URL"))
 	if address == "" {
@@ -80,8 +81,8 @@ func (c *call) connect(ctx context.Context, create bool) (*sqlstore.DB, error) {
 	return store, nil
 }
 
-// sessions returns where sessions are: in Redis, if an address is given to a command that asks for
-// one, or else with the accounts.
+// sessions returns where sessions are: in Redis, if an address is given to a
+// command that asks for one, or else with the accounts.
 func (c *call) sessions(ctx context.Context, store *sqlstore.DB) (authkit.SessionStore, error) {
 	if c.flags.Lookup("redis") == nil {
 		return store, nil
@@ -114,7 +115,8 @@ type quiet struct{}
 
 func (quiet) Printf(context.Context, string, ...any) {}
 
-// checkFile looks for the file of a database. One that it makes is for its owner alone.
+// checkFile looks for the file of a database. One that it makes is for its
+// owner alone.
 func checkFile(file string, create bool) error {
 	_, err := os.Stat(file)
 	if !errors.Is(err, fs.ErrNotExist) {

@@ -84,8 +84,8 @@ func cell(v any) string {
 	return printable(fmt.Sprint(v))
 }
 
-// printable returns a text that moves no cursor: what others chose, such as the name of a device,
-// is shown on a terminal.
+// printable returns a text that moves no cursor: what others chose, such as the
+// name of a device, is shown on a terminal.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) && r != utf8.RuneError {
@@ -101,7 +101,8 @@ func isTerminal(stream any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// A progress shows how far a long command is: a bar on a terminal, or a line every few seconds.
+// A progress shows how far a long command is: a bar on a terminal, or a line
+// every few seconds.
 type progress struct {
 	w     io.Writer
 	bar   bool

@@ -13,8 +13,8 @@ import (
 
 const maxSecret = 4096 // bytes of a password or a key, as it is read
 
-// password asks for a password on a terminal, twice if it is a new one, without showing it; or
-// reads it from standard input.
+// password asks for a password on a terminal, twice if it is a new one, without
+// showing it; or reads it from standard input.
 func (c *call) password(ctx context.Context) (string, error) {
 	if !isTerminal(c.stdin) {
 		text, err := io.ReadAll(io.LimitReader(c.stdin, maxSecret+1))
@@ -51,7 +51,8 @@ func onePassword(text []byte) (string, error) {
 	return string(text), nil
 }
 
-// ask asks for a secret on the terminal. Whoever interrupts it gets the terminal back as it was.
+// ask asks for a secret on the terminal. Whoever interrupts it gets the
+// terminal back as it was.
 func (c *call) ask(ctx context.Context, prompt string) (string, error) {
 	fd := int(c.stdin.(*os.File).Fd())
 	before, err := term.GetState(fd)

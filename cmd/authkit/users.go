@@ -110,7 +110,8 @@ func listUsers(ctx context.Context, c *call) error {
 	})
 }
 
-// eachPage calls do with the accounts that q selects, page by page, until it returns false.
+// eachPage calls do with the accounts that q selects, page by page, until it
+// returns false.
 func eachPage(ctx context.Context, store authkit.UserStore, q authkit.UserQuery, do func([]authkit.User) (bool, error)) error {
 	q.Limit = pageSize
 	for {

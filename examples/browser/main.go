@@ -1,9 +1,11 @@
-// Command browser is a page that stays logged in: its refresh token is in a cookie that no
-// script can read, and its access token in the memory of the page.
+// Command browser is a page that stays logged in: its refresh token is in a
+// cookie that no script can read, and its access token in the memory of the
+// page.
 //
 //	go run ./examples/browser
 //
-// Browsers take Secure cookies from loopback addresses without HTTPS, so it works as it is.
+// Browsers take Secure cookies from loopback addresses without HTTPS, so it
+// works as it is.
 package main
 
 import (
@@ -64,7 +66,8 @@ func newHandler(ctx context.Context) (http.Handler, error) {
 	return mux, nil
 }
 
-// file serves a file of the page, which loads nothing from elsewhere and is in no frame.
+// file serves a file of the page, which loads nothing from elsewhere and is in
+// no frame.
 func file(name, contentType string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()

@@ -14,7 +14,8 @@ import (
 	"syscall"
 )
 
-// build compiles the demo, and returns the program and what removes it.
+// build compiles the demo. It returns the program and a function that removes
+// it.
 func build(ctx context.Context) (binary string, remove func(), err error) {
 	dir, err := os.MkdirTemp("", "authkit-cluster-")
 	if err != nil {
@@ -29,11 +30,11 @@ func build(ctx context.Context) (binary string, remove func(), err error) {
 	return binary, func() { _ = os.RemoveAll(dir) }, nil
 }
 
-// An instance is a demo that runs.
+// An instance is a running demo.
 type instance struct {
 	url     string
 	command *exec.Cmd
-	log     bytes.Buffer // read once it has ended
+	log     bytes.Buffer // read after it has ended
 	done    chan struct{}
 }
 
@@ -42,7 +43,7 @@ var address = regexp.MustCompile(`https?://[0-9.:\[\]a-f]+`)
 // start starts an instance on a free port, and waits until it listens.
 func start(ctx context.Context, binary string, env []string) (*instance, error) {
 	i := &instance{command: exec.CommandContext(ctx, binary, "-addr", "127.0.0.1:0"), done: make(chan struct{})}
-	i.command.Cancel = func() error { return i.command.Process.Signal(syscall.SIGTERM) } // it finishes what is under way
+	i.command.Cancel = func() error { return i.command.Process.Signal(syscall.SIGTERM) } // SIGTERM, so that it finishes its requests
 	i.command.Dir, i.command.Env, i.command.Stderr = filepath.Dir(binary), append(os.Environ(), env...), &i.log
 	stdout, err := i.command.StdoutPipe()
 	if err != nil {
@@ -69,13 +70,13 @@ func start(ctx context.Context, binary string, env []string) (*instance, error) 
 
 func (i *instance) pid() int { return i.command.Process.Pid }
 
-// stop lets the instance finish what is under way.
+// stop lets the instance finish its requests.
 func (i *instance) stop() {
 	_ = i.command.Process.Signal(syscall.SIGTERM)
 	<-i.done
 }
 
-// kill ends the instance as a crash does.
+// kill ends the instance like a crash.
 func (i *instance) kill() {
 	_ = i.command.Process.Kill()
 	<-i.done

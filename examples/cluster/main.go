@@ -1,12 +1,14 @@
-// Command cluster runs three instances of the demo on one Postgres and one Redis, and a small
-// proxy in front that hands requests out in turn. It shows that any request may go to any
-// instance, that they count guesses together, and what becomes of the rest when one is killed, and
-// then serves until it is interrupted.
+// Command cluster runs three instances of the demo on one Postgres and one
+// Redis, and a small proxy that distributes requests in turn. It shows that any
+// request may go to any instance, that the instances count guesses together,
+// and that the others continue when one is killed. Then it serves until it is
+// interrupted.
 //
 //	go run ./examples/cluster
 //
-// Postgres and Redis have to be up; -db and -redis say where. With -db sqlite:FILE -redis ""
-// it does without either: the instances then share a file, and each counts guesses by itself.
+// Postgres and Redis must be running. The flags -db and -redis set their
+// addresses. With -db sqlite:FILE -redis "" neither is needed: the instances
+// share a file, and each counts guesses separately.
 package main
 
 import (
@@ -21,11 +23,11 @@ import (
 	"syscall"
 )
 
-// options are what the flags say.
+// options are the values of the flags.
 type options struct {
 	addr, db, redis string
 	once            bool
-	cost            string // of bcrypt; tests have less time
+	cost            string // of bcrypt; lower in tests
 }
 
 func main() {
@@ -44,7 +46,7 @@ func main() {
 	}
 }
 
-// run starts everything, walks through, and ends everything.
+// run starts the instances, shows the steps, and stops the instances.
 func run(ctx context.Context, out io.Writer, o options) error {
 	fmt.Fprintln(out, "building the demo ...")
 	binary, remove, err := build(ctx)
@@ -52,7 +54,7 @@ func run(ctx context.Context, out io.Writer, o options) error {
 		return err
 	}
 	defer remove()
-	// One secret for all of them: a token of one is good on the others.
+	// The secret is shared, so each instance accepts the tokens of the others.
 	env := []string{"SECRET_KEY=" + rand.Text() + rand.Text(), "DATABASE_URL=" + o.db, "REDIS_URL=" + o.redis, "BCRYPT_COST=" + o.cost}
 	instances := make([]*instance, 3)
 	for i := range instances {

@@ -14,8 +14,9 @@ import (
 	"github.com/authkit-go/authkit/harden"
 )
 
-// A balancer sends each request to the next instance, and on to the one after it if nobody
-// listens there: then nothing was sent yet, so nothing can happen twice.
+// A balancer sends each request to the next instance. If that does not listen,
+// it sends the request to the one after it. This is safe, because nothing was
+// sent yet.
 type balancer struct {
 	targets []*url.URL
 	next    atomic.Uint64
@@ -27,7 +28,7 @@ func (b *balancer) RoundTrip(r *http.Request) (*http.Response, error) {
 	var body []byte
 	if r.Body != nil {
 		var err error
-		if body, err = io.ReadAll(r.Body); err != nil { // small: harden bounds it
+		if body, err = io.ReadAll(r.Body); err != nil { // harden bounds its size
 			return nil, err
 		}
 		_ = r.Body.Close()
@@ -50,7 +51,7 @@ func (b *balancer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, err
 }
 
-// serveProxy serves the proxy, and returns its URL and what stops it.
+// serveProxy serves the proxy. It returns the URL and a function that stops it.
 func serveProxy(addr string, instances []*instance) (string, func(), error) {
 	b := &balancer{via: http.DefaultTransport.(*http.Transport).Clone()}
 	for _, i := range instances {
@@ -67,7 +68,7 @@ func serveProxy(addr string, instances []*instance) (string, func(), error) {
 			r.SetXForwarded()
 		},
 		Transport: b,
-		ErrorLog:  quiet, // the walk-through counts what fails
+		ErrorLog:  quiet, // the walk-through counts the failures
 	}
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {

@@ -14,17 +14,17 @@ import (
 	"time"
 )
 
-// A walker is a client that shows what it does. It knows the instances, as no client of a
-// real cluster would.
+// A walker is a client that prints its requests. Unlike a real client, it has
+// the addresses of the instances.
 type walker struct {
 	out       io.Writer
 	instances []*instance
 	proxy     string
-	oneLimit  bool // the instances count attempts together
+	oneLimit  bool // whether the instances count attempts together
 	step      int
 }
 
-// tokens is the answer to a login or a refresh.
+// tokens is the response to a login or a refresh.
 type tokens struct {
 	Access  string `json:"access_token"`
 	Refresh string `json:"refresh_token"`
@@ -35,7 +35,7 @@ func (w *walker) say(format string, args ...any) {
 	fmt.Fprintf(w.out, "%d. "+format+"\n", append([]any{w.step}, args...)...)
 }
 
-// through walks through it all. An answer that is not the expected one is an error.
+// through runs all steps. It returns an error for an unexpected response.
 func (w *walker) through(ctx context.Context) error {
 	a, b, c := w.instances[0].url, w.instances[1].url, w.instances[2].url
 	w.say("log in on A")
@@ -71,8 +71,8 @@ func (w *walker) through(ctx context.Context) error {
 	return w.killB(ctx)
 }
 
-// guess guesses the password of an account on all instances, until it is refused on each, and the
-// right one too.
+// guess guesses the password of an account on all instances, until each
+// refuses. Then the right password must be refused too.
 func (w *walker) guess(ctx context.Context) error {
 	w.say("guess another account's password five times, on A, B and C: they count together")
 	for i := range 5 {
@@ -116,7 +116,7 @@ func (w *walker) refreshOnBoth(ctx context.Context, a, b, refresh string) (token
 	return got[0], nil
 }
 
-// killB kills an instance while clients are at work through the proxy.
+// killB kills an instance while clients send requests through the proxy.
 func (w *walker) killB(ctx context.Context) error {
 	const clients, before, after = 8, time.Second, 2 * time.Second
 	t, err := w.token(ctx, w.proxy, url.Values{"username": {"user@example.com"}, "password": {"user123"}}, 200)
@@ -157,7 +157,8 @@ func (w *walker) killB(ctx context.Context) error {
 	return w.expect(ctx, "GET", w.proxy+"/users/me/", t.Access, 200)
 }
 
-// token asks an instance for tokens, shows it, and looks at the status.
+// token requests tokens from an instance, prints the request, and checks the
+// status.
 func (w *walker) token(ctx context.Context, at string, form url.Values, want int) (tokens, error) {
 	answer, t, err := send(ctx, at, form)
 	if err != nil {
@@ -170,7 +171,7 @@ func (w *walker) token(ctx context.Context, at string, form url.Values, want int
 	return t, nil
 }
 
-// expect sends a request with a token, shows it, and looks at the status.
+// expect sends a request with a token, prints it, and checks the status.
 func (w *walker) expect(ctx context.Context, method, url, token string, want int) error {
 	status, err := get(ctx, method, url, token)
 	if err != nil {
@@ -183,7 +184,7 @@ func (w *walker) expect(ctx context.Context, method, url, token string, want int
 	return nil
 }
 
-// send asks for tokens. The answer's body has been read.
+// send requests tokens. It has read the body of the response.
 func send(ctx context.Context, at string, form url.Values) (answer *http.Response, t tokens, err error) {
 	r, err := http.NewRequestWithContext(ctx, "POST", at+"/token", strings.NewReader(form.Encode()))
 	if err != nil {

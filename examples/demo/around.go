@@ -13,8 +13,8 @@ import (
 	"github.com/rs/cors"
 )
 
-// around returns what belongs around every route: headers, request IDs, a log line, an
-// answer where a handler panics, and CORS if it is switched on.
+// around returns the middleware for all routes: headers, request IDs, logging,
+// panic recovery, and CORS if it is enabled.
 func around(cfg config) (func(http.Handler) http.Handler, error) {
 	opts := harden.Options{Logger: cfg.log}
 	if cfg.hsts {
@@ -25,20 +25,20 @@ func around(cfg config) (func(http.Handler) http.Handler, error) {
 		return wrap, err
 	}
 	allow := cors.New(cors.Options{
-		AllowedOrigins: cfg.corsOrigins, // exact ones: see parseOrigins
+		AllowedOrigins: cfg.corsOrigins, // exact origins only; see parseOrigins
 		AllowedMethods: []string{http.MethodGet, http.MethodPost, http.MethodDelete},
 		AllowedHeaders: []string{"Authorization", "Content-Type"},
 		ExposedHeaders: []string{"Link", "Location", "Retry-After", "WWW-Authenticate", "X-Request-ID"},
 		MaxAge:         600, // seconds
-		// AllowCredentials stays off: tokens come in a header, and no page of another origin
-		// may use a cookie of this one.
+		// AllowCredentials stays off: tokens are sent in a header, and no page
+		// of another origin may use a cookie of this one.
 	})
 	return func(next http.Handler) http.Handler { return wrap(allow.Handler(next)) }, nil
 }
 
-// parseOrigins reads a comma-separated list of origins. Of what github.com/rs/cors takes,
-// it refuses everything that is not one exact origin: wildcards, "null", http for a host that
-// is not this machine.
+// parseOrigins parses a comma-separated list of exact origins. It refuses the
+// other forms that github.com/rs/cors accepts: wildcards, "null", and http for
+// another host than this machine.
 func parseOrigins(list string) ([]string, error) {
 	var origins []string
 	for origin := range strings.SplitSeq(list, ",") {
@@ -63,7 +63,7 @@ func loopback(host string) bool {
 	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
-// tls returns how to serve https, or nil where there is no certificate.
+// tls returns the TLS configuration, or nil without a certificate.
 func (c config) tls() (*tls.Config, error) {
 	if c.certFile == "" {
 		return nil, nil

@@ -9,12 +9,12 @@ import (
 	"github.com/authkit-go/authkit/audit"
 )
 
-// openAudit returns the security log: in the database if there is one, or else the newest ten
-// thousand entries in memory.
+// openAudit returns the security log. It is in the database if there is one.
+// Otherwise the newest ten thousand entries are in memory.
 //
-// The key must not change while entries are kept. A program of your own keeps one beside the
-// secret of the tokens. The demo derives it from that secret. If the secret is random, it ends
-// with the process, and so does the log.
+// The key must not change while entries are kept. In your program, store it
+// with the secret of the tokens. The demo derives it from that secret. If the
+// secret is random, it is lost when the process ends, and so is the log.
 func openAudit(cfg config, store *storage) (*audit.Log, error) {
 	key, err := hkdf.Key(sha256.New, cfg.secret, nil, "authkit demo audit log", 32)
 	if err != nil {
@@ -27,8 +27,8 @@ func openAudit(cfg config, store *storage) (*audit.Log, error) {
 	return audit.New(entries, audit.Options{Key: key, Logger: cfg.log})
 }
 
-// each returns a listener that calls several listeners.
-func each(listeners ...func(context.Context, authkit.Event)) func(context.Context, authkit.Event) {
+// fanOut returns a listener that calls several listeners.
+func fanOut(listeners ...func(context.Context, authkit.Event)) func(context.Context, authkit.Event) {
 	return func(ctx context.Context, e authkit.Event) {
 		for _, listener := range listeners {
 			listener(ctx, e)

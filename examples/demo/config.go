@@ -22,32 +22,32 @@ import (
 	"github.com/authkit-go/authkit/sqlstore"
 )
 
-// A config is what the flags and the environment say, checked.
+// A config holds the checked values of the flags and the environment.
 type config struct {
 	addr         string
 	secret       []byte
-	randomSecret bool // made at start, for want of SECRET_KEY
+	randomSecret bool // whether it was generated because SECRET_KEY is not set
 	cost         int
 	usersFile    string
 	generateHash bool
 	redocFile    string
-	certFile     string // with keyFile: serve https
+	certFile     string // with keyFile, for https
 	keyFile      string
 	hsts         bool
-	db           string         // an address that parseDatabase reads
-	redis        string         // empty: none
+	db           string         // an address for openSQL, or inMemory
+	redis        string         // none if empty
 	corsOrigins  []string       // other origins whose pages may call this service
-	metricsAddr  string         // a second one, for /metrics alone; empty: none
-	baseURL      string         // of the links in mails; empty: the address of the server
-	smtp         string         // the server for mails; empty: they go to the log
+	metricsAddr  string         // an address only for /metrics; none if empty
+	baseURL      string         // of the links in mails; the address of the server if empty
+	smtp         string         // the server for mails; they go to the log if empty
 	throttle     string         // on, accounts or off
-	proxies      []netip.Prefix // whose word is taken for where a client is
-	proxySocket  bool           // and that of the peer of a Unix socket
+	proxies      []netip.Prefix // the proxies whose X-Forwarded-For is trusted
+	proxySocket  bool           // whether the peer of a Unix socket is such a proxy
 	printOnly    bool
 
 	log *slog.Logger
 
-	// Tests hash at a lower cost than anybody should, and bring accounts that fit.
+	// Tests use a lower cost than is safe, and accounts with matching hashes.
 	hasher   authkit.Hasher
 	mailer   account.Mailer
 	accounts []authkit.StoredUser
@@ -60,8 +60,8 @@ const (
 	maxCost        = 14
 )
 
-// environment returns a look-up of settings: in the environment of the process, and
-// failing that in a .env file.
+// environment returns a function that looks settings up in the environment of
+// the process, and then in a .env file.
 func environment(dotenv map[string]string) func(name string) (value string, ok bool) {
 	return func(name string) (string, bool) {
 		if value, ok := os.LookupEnv(name); ok {
@@ -72,9 +72,9 @@ func environment(dotenv map[string]string) func(name string) (value string, ok b
 	}
 }
 
-// loadConfig reads flags, whose defaults come from the environment, and prints their
-// usage to help if they ask for it. An empty setting counts as none, but for an empty
-// secret, which is rather a deployment gone wrong.
+// loadConfig parses flags, whose defaults come from the environment. It prints
+// the usage to help if requested. An empty setting counts as unset, except for
+// the secret, where it indicates a broken deployment.
 func loadConfig(args []string, lookup func(string) (string, bool), help io.Writer) (config, error) {
 	env := func(name, otherwise string) string {
 		value, _ := lookup(name)
@@ -193,7 +193,7 @@ func (c config) print(w io.Writer) {
 	}
 }
 
-// masked returns an address without the password in it.
+// masked returns an address without its password.
 func masked(address string) string {
 	if scheme, rest, ok := strings.Cut(address, "://"); ok {
 		if at := strings.LastIndex(rest, "@"); at >= 0 {

@@ -12,11 +12,11 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// maxJSONBody bounds the bodies that this service decodes itself.
+// maxJSONBody is the maximum size of JSON bodies.
 const maxJSONBody = 64 << 10
 
-// createUser makes an account. By the time it runs, the route's policy has let an
-// administrator in, and nothing of the body has been read.
+// createUser creates an account. The policy of the route has admitted an
+// administrator, and the body is still unread.
 func (s *server) createUser(w http.ResponseWriter, r *http.Request) {
 	body, problem := readJSON(w, r)
 	if problem != nil {
@@ -47,7 +47,8 @@ type userCreate struct {
 	roles                     []string
 }
 
-// readUserCreate takes the body apart; what is wrong with its form adds up in o.faults.
+// readUserCreate reads the members of the body. It appends the problems of
+// their form to o.faults.
 func readUserCreate(o *object) userCreate {
 	input := userCreate{
 		email:    o.text("email"),
@@ -59,8 +60,8 @@ func readUserCreate(o *object) userCreate {
 	return input
 }
 
-// create makes the account, if there are no faults so far. If there are, it adds those
-// that authkit finds, so that one answer names every field.
+// create creates the account if there are no faults yet. Otherwise it adds the
+// problems that authkit finds, so that one response names every field.
 func (s *server) create(ctx context.Context, input userCreate, faults []authkit.FieldError) (authkit.User, error) {
 	user := authkit.User{Email: input.email, FullName: input.fullName, Roles: input.roles}
 	if faults == nil {
@@ -82,9 +83,10 @@ func (s *server) create(ctx context.Context, input userCreate, faults []authkit.
 	return authkit.User{}, &authkit.ValidationError{Fields: faults}
 }
 
-// readJSON reads a body of one JSON text, or returns the answer to what is wrong with
-// it. The content type matters beyond decoding: a form on somebody else's page can send
-// any other one here from a visitor's browser, but not this.
+// readJSON reads a body with one JSON text, or returns the response to an
+// invalid body. It requires the content type of JSON, because a form on a page
+// of another site can send other types from a visitor's browser, but not this
+// one.
 func readJSON(w http.ResponseWriter, r *http.Request) ([]byte, *authkit.Problem) {
 	answer := func(p authkit.Problem) ([]byte, *authkit.Problem) { return nil, &p }
 	if !isJSON(r.Header.Values("Content-Type")) {
@@ -103,7 +105,8 @@ func readJSON(w http.ResponseWriter, r *http.Request) ([]byte, *authkit.Problem)
 	return body, nil
 }
 
-// isJSON reports whether the values of a Content-Type header are the one of JSON.
+// isJSON reports whether the values of a Content-Type header are exactly that
+// of JSON.
 func isJSON(contentType []string) bool {
 	if len(contentType) != 1 {
 		return false

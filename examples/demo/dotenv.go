@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// readDotenv reads the assignments of a .env file: one NAME=value a line, an
-// optional "export" before it, quotes around the value if it needs them, and
-// comments on lines of their own. A byte order mark at the beginning is skipped. A file that
-// is not there is an empty one.
-// Errors name the line and never show it, for it may hold the secret.
+// readDotenv reads the assignments of a .env file. Each line has the form
+// NAME=value, with an optional "export" before it and optional quotes around
+// the value. Comments have separate lines. A byte order mark at the start is
+// skipped. A missing file counts as empty. Errors give the line number but not
+// the line, which may contain the secret.
 func readDotenv(path string) (map[string]string, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {

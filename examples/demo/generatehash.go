@@ -8,9 +8,9 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// hashPassword answers with the hash of the password in the query. The interface that
-// the demo documents has it; a service of your own should not: whatever is in a URL
-// ends up in logs, and anybody may keep the server hashing.
+// hashPassword responds with the hash of the password in the query. The
+// documented interface of the demo has this route. Your service should not:
+// URLs end up in logs, and any client can keep the server hashing.
 func (s *server) hashPassword(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	query, err := url.ParseQuery(r.URL.RawQuery)

@@ -7,13 +7,13 @@ import (
 	"text/template"
 )
 
-// What the demo says of itself at start. The passwords in it are documentation:
-// the program knows the accounts by their hashes alone.
+// The text that the demo prints at start. Its passwords are documentation: the
+// program has only the hashes of the accounts.
 //
 //go:embed greeting.txt
 var greeting string
 
-// greet prints where the server listens and what to try.
+// greet prints the address of the server and suggested requests.
 func greet(w io.Writer, cfg config, addr net.Addr) error {
 	tmpl, err := template.New("greeting").Parse(greeting)
 	if err != nil {

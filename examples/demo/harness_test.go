@@ -67,7 +67,7 @@ func startService(t testing.TB, cfg config) (url string, service *server) {
 	service, err := newServer(t.Context(), cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, service.store.close()) })
-	stop := beside(service.run)
+	stop := runInBackground(service.run)
 	t.Cleanup(func() { require.NoError(t, stop()) })
 	return startHandler(t, service.handler(), cfg.log), service
 }

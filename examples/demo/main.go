@@ -1,14 +1,14 @@
-// Demo is a complete service on authkit: login, sessions that are refreshed and ended,
-// guarded routes, roles, accounts that an administrator creates, and a documentation
-// that can be tried out.
+// Demo is a complete service on authkit: login, sessions with refresh and
+// logout, guarded routes, roles, accounts that an administrator creates, and
+// interactive API documentation.
 //
 //	go run ./examples/demo
 //
-// It keeps everything in memory and starts with two accounts, which it prints. What
-// a service of your own would do otherwise: it has no /generate-hash/, no accounts
-// that everybody knows, TLS in front of it, and a store that outlives it.
+// By default it keeps everything in memory and starts with two accounts, which
+// it prints. A service of your own needs no /generate-hash/ and no well-known
+// accounts, but TLS in front of it, and a persistent store.
 //
-// server.go is where to start reading.
+// Start reading at server.go.
 package main
 
 import (
@@ -34,8 +34,8 @@ import (
 
 const (
 	exitOK     = 0
-	exitFailed = 1 // while starting or serving, or the audit log is incomplete
-	exitUsage  = 2 // flags, environment, or files that they name
+	exitFailed = 1 // while starting or serving, or if the audit log is incomplete
+	exitUsage  = 2 // a problem of flags, environment, or their files
 
 	drainTime = 10 * time.Second
 )
@@ -55,7 +55,7 @@ func useAllCores() {
 	}
 }
 
-// run is the program, but for the exit.
+// run is main without the exit.
 func run(args []string, stdout, stderr io.Writer) (code int) {
 	dotenv, err := readDotenv(".env")
 	if err != nil {
@@ -115,7 +115,7 @@ func run(args []string, stdout, stderr io.Writer) (code int) {
 	}
 	defer stopMetrics() // when the audit log has ended, too
 	code = exitOK
-	stopService := beside(service.run)
+	stopService := runInBackground(service.run)
 	if err := serve(ctx, newHTTPServer(service.handler(), cfg.log), listener, cfg.log); err != nil {
 		fmt.Fprintln(stderr, "demo:", err)
 		code = exitFailed
@@ -127,7 +127,7 @@ func run(args []string, stdout, stderr io.Writer) (code int) {
 	return code
 }
 
-// network returns the network and the address that a server listens on.
+// network returns the network and the address to listen on.
 func network(addr string) (network, address string) {
 	if path, ok := strings.CutPrefix(addr, unixPrefix); ok {
 		return "unix", path
@@ -135,9 +135,9 @@ func network(addr string) (network, address string) {
 	return "tcp", addr
 }
 
-// beside starts a task that runs until its context ends. The function that it returns ends
+// runInBackground starts a task that runs until its context ends. The function that it returns ends
 // the task, waits for it, and returns its error.
-func beside(task func(context.Context) error) (stop func() error) {
+func runInBackground(task func(context.Context) error) (stop func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- task(ctx) }()
@@ -147,15 +147,15 @@ func beside(task func(context.Context) error) (stop func() error) {
 	}
 }
 
-// newHTTPServer returns the server of a handler, with limits.
+// newHTTPServer returns a server for a handler, with limits.
 func newHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
 	server := harden.Server("", handler)
 	server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelWarn)
 	return server
 }
 
-// serve serves until ctx ends, and then finishes the requests that are under way, if
-// they take no longer than drainTime.
+// serve serves until ctx is done. Then it finishes the requests in progress,
+// for at most drainTime.
 func serve(ctx context.Context, server *http.Server, listener net.Listener, log *slog.Logger) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()

@@ -116,7 +116,7 @@ func TestServerLimits(t *testing.T) {
 func TestBeside(t *testing.T) {
 	t.Parallel()
 	started, ended := make(chan struct{}), false
-	stop := beside(func(ctx context.Context) error {
+	stop := runInBackground(func(ctx context.Context) error {
 		close(started)
 		<-ctx.Done()
 		ended = true

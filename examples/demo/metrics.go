@@ -15,7 +15,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric"
 )
 
-// A monitor is what Prometheus is told; monitoring/ has alerts and a dashboard for it.
+// A monitor provides the metrics for Prometheus. The directory monitoring has
+// alerts and a dashboard for them.
 type monitor struct {
 	*authotel.Telemetry
 	registry *prometheus.Registry
@@ -35,12 +36,12 @@ func newMonitor() (*monitor, error) {
 	return &monitor{telemetry, registry}, nil
 }
 
-// handler serves the metrics, to whoever gets to it.
+// handler serves the metrics without authentication.
 func (m *monitor) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 }
 
-// serveMetrics serves /metrics to this machine, where a Prometheus or its agent is that has no
+// serveMetrics serves /metrics on this machine, for a Prometheus without a
 // token, until stop is called. Without -metrics-addr it does nothing.
 func serveMetrics(cfg config, m *monitor) (stop func(), err error) {
 	if cfg.metricsAddr == "" {
@@ -53,7 +54,7 @@ func serveMetrics(cfg config, m *monitor) (stop func(), err error) {
 	cfg.log.Info("metrics are served", "url", "http://"+listener.Addr().String()+"/metrics")
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", m.handler())
-	end := beside(func(ctx context.Context) error {
+	end := runInBackground(func(ctx context.Context) error {
 		err := serve(ctx, newHTTPServer(mux, cfg.log), listener, cfg.log)
 		if err != nil {
 			cfg.log.Error("metrics are not served any more", "err", err)
@@ -63,8 +64,8 @@ func serveMetrics(cfg config, m *monitor) (stop func(), err error) {
 	return func() { _ = end() }, nil
 }
 
-// checkMetricsAddr refuses an address that other machines can reach: nobody is asked for a
-// token there.
+// checkMetricsAddr refuses an address that other machines can reach, because
+// the metrics there need no token.
 func checkMetricsAddr(addr string) error {
 	if addr == "" {
 		return nil

@@ -8,19 +8,18 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// An object is a JSON object whose members are taken out one by one, each with the
-// type that it must have. What is wrong with them adds up in faults, one entry a
-// member.
+// An object is a JSON object whose members are read one by one, each with its
+// required type. Problems are appended to faults, one entry per member.
 //
-// It takes the place of a struct with tags because encoding/json is more lenient
-// there than a contract can be: it matches names in any case, and passes over null.
+// It replaces a struct with tags, because encoding/json is too lenient for a
+// contract: it ignores the case of names, and accepts null.
 type object struct {
 	members map[string]json.RawMessage
 	faults  []authkit.FieldError
 }
 
-// readObject reads a JSON text that [checkJSON] has accepted. It reports false if the
-// text is not an object.
+// readObject reads a JSON text that [checkJSON] has accepted. It reports false
+// if the text is not an object.
 func readObject(text []byte) (*object, bool) {
 	o := new(object)
 	err := json.Unmarshal(text, &o.members)
@@ -31,8 +30,8 @@ func (o *object) fault(name, message string) {
 	o.faults = append(o.faults, authkit.FieldError{Field: name, Message: message})
 }
 
-// take decodes a member into value. It reports whether the member was there, and
-// whether it fitted.
+// take decodes a member into value. It reports whether the member was present,
+// and whether it had the right type.
 func (o *object) take(name string, value any, must string) (there, fits bool) {
 	text, there := o.members[name]
 	delete(o.members, name)
@@ -46,7 +45,7 @@ func (o *object) take(name string, value any, must string) (there, fits bool) {
 	return true, true
 }
 
-// text takes a string that must be there and hold something.
+// text reads a required string that must not be empty.
 func (o *object) text(name string) string {
 	var value string
 	switch there, fits := o.take(name, &value, "must be a string"); {
@@ -58,7 +57,7 @@ func (o *object) text(name string) string {
 	return value
 }
 
-// texts takes a list of strings, or what to assume if it is not there.
+// texts reads a list of strings. If it is absent, texts returns otherwise.
 func (o *object) texts(name string, otherwise []string) []string {
 	const must = "must be a list of strings"
 	var values []*string // with nil for null
@@ -76,14 +75,14 @@ func (o *object) texts(name string, otherwise []string) []string {
 	return texts
 }
 
-// boolean takes true or false, and false if it is not there.
+// boolean reads a boolean. If it is absent, boolean returns false.
 func (o *object) boolean(name string) bool {
 	var value bool
 	o.take(name, &value, "must be true or false")
 	return value
 }
 
-// rest takes whatever is left: members that nobody asked for.
+// rest reports the members that were not read.
 func (o *object) rest() {
 	for _, name := range slices.Sorted(maps.Keys(o.members)) {
 		o.fault(name, "is not a field that can be set here")

@@ -170,7 +170,7 @@ func TestUnwrittenAuditLog(t *testing.T) {
 		cfg := testConfig(t)
 		service, err := newServerOn(t.Context(), cfg, &storage{users: memory, sessions: memory, audit: brokenAudit{audit.NewMemoryStore(0)}})
 		require.NoError(t, err)
-		stop := beside(service.run)
+		stop := runInBackground(service.run)
 		synctest.Wait()
 		for range 3 {
 			_, err = service.kit.Login(t.Context(), "user@example.com", userPassword)

@@ -11,9 +11,9 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// demoAccounts returns the two accounts that greeting.txt documents. They are older than the
-// server, since a token from before its account is refused: tokens of an earlier run with
-// the same secret stay valid.
+// demoAccounts returns the two accounts of greeting.txt. Their creation time is
+// in the past, because a token that is older than its account is refused.
+// Tokens of an earlier run with the same secret therefore stay valid.
 func demoAccounts() []authkit.StoredUser {
 	created := time.Date(2024, time.January, 1, 0, 0, 0, 0, time.UTC)
 	return []authkit.StoredUser{
@@ -28,8 +28,8 @@ func demoAccounts() []authkit.StoredUser {
 	}
 }
 
-// seed imports accounts into an empty store: those of the file of -users, or the two of the
-// demo.
+// seed imports accounts into an empty store: those of the -users file, or the
+// two accounts of the demo.
 func seed(ctx context.Context, kit *authkit.Kit, cfg config) error {
 	existing, err := kit.Users(ctx, authkit.UserQuery{Limit: 1})
 	if err != nil || len(existing) > 0 {
@@ -45,8 +45,8 @@ func seed(ctx context.Context, kit *authkit.Kit, cfg config) error {
 	return kit.ImportUsers(ctx, accounts)
 }
 
-// importFile stores the accounts of a file: all of them, or none and an error that
-// names the first row at fault.
+// importFile stores all accounts of a file, or none. The error names the first
+// invalid row.
 func importFile(ctx context.Context, kit *authkit.Kit, path string) error {
 	text, err := os.ReadFile(path)
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 	"github.com/authkit-go/authkit/examples/demo/internal/apidocs"
 )
 
-// roleTable is every role of the service. None grants a permission: the demo's routes
-// ask for roles. One line adds another.
+// roleTable returns every role of the service. None grants a permission,
+// because the routes of the demo require roles. One line adds another role.
 func roleTable() map[string][]string {
 	return map[string][]string{
 		"admin":     {},
@@ -30,7 +30,7 @@ func roleTable() map[string][]string {
 	}
 }
 
-// How long a login lasts: without a refresh, and however often it is refreshed.
+// The life of a login: without a refresh, and in total.
 const (
 	sessionIdle     = 7 * 24 * time.Hour
 	sessionAbsolute = 30 * 24 * time.Hour
@@ -50,13 +50,13 @@ type server struct {
 	monitor *monitor
 	mux     *authkit.Mux
 	log     *slog.Logger
-	wrap    func(http.Handler) http.Handler // what belongs around all of it
+	wrap    func(http.Handler) http.Handler // the middleware for all routes
 
-	clients func(http.Handler) http.Handler // finds the client behind proxies
+	clients func(http.Handler) http.Handler // determines the address of clients behind proxies
 	ready   *readiness
 }
 
-// newServer opens the storage and sets the service up on it.
+// newServer opens the storage and sets up the service.
 func newServer(ctx context.Context, cfg config) (*server, error) {
 	store, err := openStorage(ctx, cfg)
 	if err != nil {
@@ -69,11 +69,13 @@ func newServer(ctx context.Context, cfg config) (*server, error) {
 	return s, nil
 }
 
-// anyLife is the maximum life of a token: a century. The documented system limits none, and its tokens
-// are accepted here. A service of your own keeps the default of one hour.
+// anyLife is the maximum life of a token: a century. The documented system has
+// no limit, and the demo accepts its tokens. A service of your own should keep
+// the default of one hour.
 const anyLife = 100 * 365 * 24 * time.Hour
 
-// newServerOn sets authkit up, fills the store, and registers every route with its policy.
+// newServerOn sets up authkit, fills the store, and registers every route with
+// its policy.
 func newServerOn(ctx context.Context, cfg config, store *storage) (*server, error) {
 	hasher := cfg.hasher
 	if hasher == nil {
@@ -87,7 +89,7 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	if err != nil {
 		return nil, err
 	}
-	limits, err := newThrottle(cfg, store.attempts, each(authkit.LogEvents(cfg.log), auditLog.OnEvent, monitor.OnEvent))
+	limits, err := newThrottle(cfg, store.attempts, fanOut(authkit.LogEvents(cfg.log), auditLog.OnEvent, monitor.OnEvent))
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +105,7 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 		Sessions:     authkit.SessionConfig{Store: store.sessions, Idle: sessionIdle, Absolute: sessionAbsolute},
 		Passwords:    authkit.PasswordConfig{Hasher: hasher},
 		Roles:        roleTable(),
-		EmailSubject: true, // the tokens name the e-mail, as the clients expect
+		EmailSubject: true, // the subject is the e-mail, as clients expect
 		OnEvent:      []func(context.Context, authkit.Event){auditLog.OnEvent, monitor.OnEvent},
 		Logger:       cfg.log,
 	}
@@ -130,7 +132,7 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	mux := kit.NewMux()
 	s := &server{kit: kit, store: store, audit: auditLog, account: accounts, monitor: monitor, mux: mux, log: cfg.log, wrap: wrap, clients: limited.all, ready: &readiness{store: store}}
 
-	for _, slash := range []string{"", "/{$}"} { // every path, with its trailing slash and without
+	for _, slash := range []string{"", "/{$}"} { // every path with and without its trailing slash
 		mux.Handle("POST /token"+slash, authkit.Public(), limited.login(kit.TokenHandler()))
 		mux.Handle("POST /logout"+slash, authkit.Authenticated(), kit.LogoutHandler())
 		mux.HandleFunc("GET /users/me"+slash, authkit.Authenticated(), s.me)
@@ -179,23 +181,23 @@ func (s *server) run(ctx context.Context) error {
 	return err
 }
 
-// handler returns the service as it is served.
+// handler returns the service with all middleware.
 func (s *server) handler() http.Handler { return s.wrap(s.clients(s.mux)) }
 
-// writeJSON answers with a value.
+// writeJSON responds with a JSON value.
 func writeJSON(w http.ResponseWriter, status int, value any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(value) // a client that is gone cannot be told
+	_ = json.NewEncoder(w).Encode(value) // an error means that the client is gone
 }
 
-// refuse answers with the faults of single fields.
+// refuse responds with the problems of single fields.
 func refuse(w http.ResponseWriter, r *http.Request, faults []authkit.FieldError) {
 	authkit.ProblemFor(&authkit.ValidationError{Fields: faults}).ServeHTTP(w, r)
 }
 
-// health answers that the process is alive, even if the stores are not: to restart it would
-// not help them.
+// health reports that the process is alive, even if the stores are not. A
+// restart would not help the stores.
 func (s *server) health(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 }

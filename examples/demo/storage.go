@@ -22,16 +22,16 @@ import (
 	_ "modernc.org/sqlite"
 )
 
-// inMemory is the database that dies with the process.
+// inMemory is the address of a database that ends with the process.
 const inMemory = "memory:"
 
-// A storage is where accounts, sessions and the counts of attempts are.
+// A storage holds accounts, sessions and the counts of attempts.
 type storage struct {
 	users    authkit.UserStore
 	sessions authkit.SessionStore
-	audit    audit.Store    // nil: in memory
-	attempts throttle.Store // nil: in memory
-	outbox   account.Store  // nil: in memory
+	audit    audit.Store    // nil for memory
+	attempts throttle.Store // nil for memory
+	outbox   account.Store  // nil for memory
 	closers  []func() error
 }
 
@@ -44,7 +44,7 @@ func (s *storage) close() error {
 	return errors.Join(errs...)
 }
 
-// openStorage opens what -db and -redis name, and brings the schema up to date.
+// openStorage opens the databases of -db and -redis, and updates the schema.
 func openStorage(ctx context.Context, cfg config) (*storage, error) {
 	s := new(storage)
 	if cfg.db == "" || cfg.db == inMemory {
@@ -69,7 +69,7 @@ func (s *storage) openSQL(ctx context.Context, address string, log *slog.Logger)
 	}
 	db, err := sql.Open(driver, dsn)
 	if err != nil {
-		return errors.New("-db: the address cannot be read; see -help") // it may hold a password
+		return errors.New("-db: the address cannot be read; see -help") // without the address, which may contain a password
 	}
 	s.closers = append(s.closers, db.Close)
 	db.SetMaxOpenConns(10)
@@ -111,7 +111,7 @@ func (s *storage) openRedis(ctx context.Context, address string, log *slog.Logge
 	if err != nil {
 		return err
 	}
-	if err := sessions.Check(ctx); err != nil { // which asks for all that attempts.Check does
+	if err := sessions.Check(ctx); err != nil { // includes the checks of attempts.Check
 		log.Warn("Redis may lose sessions", "err", err)
 	}
 	s.sessions, s.attempts = sessions, attempts

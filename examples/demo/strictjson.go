@@ -8,19 +8,18 @@ import (
 	"unicode/utf8"
 )
 
-// maxJSONDepth is far more than the demo's bodies need and far less than it
-// takes to make a decoder sweat.
+// maxJSONDepth is far deeper than the bodies of the demo, and far less than a
+// decoder can handle.
 const maxJSONDepth = 32
 
-// errNotJSON is what [checkJSON] says of every body it refuses. It names no
-// cause: the sender of a body built to be read two ways learns nothing from it.
+// errNotJSON is returned by [checkJSON] for every refused body. It gives no
+// cause, so that an attacker learns nothing about ambiguous bodies.
 var errNotJSON = errors.New("not one well-formed JSON text")
 
-// checkJSON reports whether body is exactly one JSON text that any two readers
-// understand alike. It refuses what encoding/json quietly mends or lets
-// through: text that is not UTF-8, escapes that are half a surrogate pair,
-// names given twice, nesting past [maxJSONDepth], and text after the value.
-// What it accepts can be decoded with encoding/json without surprise.
+// checkJSON reports whether body is exactly one JSON text that all parsers read
+// alike. It refuses input that encoding/json replaces or accepts silently: text
+// that is not UTF-8, escaped halves of surrogate pairs, duplicate names,
+// nesting deeper than [maxJSONDepth], and text after the value.
 func checkJSON(body []byte) error {
 	if !utf8.Valid(body) || !json.Valid(body) || hasLoneSurrogate(body) {
 		return errNotJSON
@@ -28,16 +27,16 @@ func checkJSON(body []byte) error {
 	return checkNames(body)
 }
 
-// checkNames walks the tokens of a valid JSON text and refuses objects that
-// name a member twice, and nesting that is too deep.
+// checkNames walks the tokens of a valid JSON text. It refuses duplicate names
+// and nesting that is too deep.
 func checkNames(body []byte) error {
 	type level struct {
 		names   map[string]bool // nil in an array
-		wantKey bool            // the next string is a name, not a value
+		wantKey bool            // whether the next string is a name
 	}
 	var open []level
 	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.UseNumber() // 1e999 is well-formed; whether it fits is the reader's business
+	dec.UseNumber() // 1e999 is well-formed; its reader checks the range
 	for {
 		token, err := dec.Token()
 		if err == io.EOF {

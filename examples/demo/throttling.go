@@ -14,15 +14,15 @@ import (
 	"github.com/authkit-go/authkit/throttle"
 )
 
-// What -throttle takes.
+// The values of -throttle.
 const (
 	throttleOn       = "on"
-	throttleAccounts = "accounts" // without the limits by address: for tests that come from one
+	throttleAccounts = "accounts" // without the limits by address, for tests from one address
 	throttleOff      = "off"
 )
 
-// newThrottle returns the limits of the service, or nil if they are switched off. Instances on one Redis
-// share them, as they do the secret.
+// newThrottle returns the throttle of the service, or nil if it is off.
+// Instances on one Redis share its counts and the secret.
 func newThrottle(cfg config, store throttle.Store, listen func(context.Context, authkit.Event)) (*throttle.Throttle, error) {
 	if cfg.throttle == throttleOff {
 		return nil, nil
@@ -40,7 +40,7 @@ func newThrottle(cfg config, store throttle.Store, listen func(context.Context, 
 	})
 }
 
-// throttled is what newServer puts around single routes, and around all of them.
+// throttled holds the middleware for single routes, and for all of them.
 type throttled struct {
 	login, hash, all func(http.Handler) http.Handler
 }

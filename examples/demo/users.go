@@ -14,8 +14,8 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// A userView is a user as clients see it. What authkit.User holds beyond it, such
-// as the ID, stays inside.
+// A userView is a user in responses. Other fields of authkit.User, such as the
+// ID, are not exposed.
 type userView struct {
 	Email    string   `json:"email"`
 	FullName string   `json:"full_name"`
@@ -27,13 +27,14 @@ func accountOf(u authkit.User) userView {
 	return userView{Email: u.Email, FullName: u.FullName, Roles: append([]string{}, u.Roles...), Disabled: u.Disabled}
 }
 
-// me answers with the account behind the token.
+// me responds with the account of the token.
 func (s *server) me(w http.ResponseWriter, r *http.Request) {
-	user, _ := authkit.UserFrom(r.Context()) // the route's policy saw to it
+	user, _ := authkit.UserFrom(r.Context()) // the policy of the route guarantees a user
 	writeJSON(w, http.StatusOK, accountOf(user))
 }
 
-// items answers with what the account owns: in the demo, the same for everybody.
+// items responds with the items of the account: in the demo, the same for all
+// users.
 func (s *server) items(w http.ResponseWriter, r *http.Request) {
 	type item struct {
 		ItemID string `json:"item_id"`
@@ -46,11 +47,11 @@ func (s *server) items(w http.ResponseWriter, r *http.Request) {
 const (
 	maxPage     = 1000
 	defaultPage = 100
-	maxCursor   = 255 // bytes; an ID has far less
+	maxCursor   = 255 // bytes; an ID is much shorter
 )
 
-// listUsers answers with all accounts, or with a page of them if the query asks for
-// one.
+// listUsers responds with all accounts, or with a page if the query has its
+// parameters.
 func (s *server) listUsers(w http.ResponseWriter, r *http.Request) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -90,7 +91,7 @@ func (s *server) listUsers(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, accounts)
 }
 
-// readPage reads what a query says about paging.
+// readPage parses the parameters of a page.
 func readPage(query url.Values) (limit int, after string, faults []authkit.FieldError) {
 	fault := func(field, message string) {
 		faults = append(faults, authkit.FieldError{Field: field, Message: message})
@@ -112,7 +113,7 @@ func readPage(query url.Values) (limit int, after string, faults []authkit.Field
 	return limit, after, faults
 }
 
-// validCursor reports whether a text may be handed to a store as an ID.
+// validCursor reports whether a text may be passed to a store as an ID.
 func validCursor(s string) bool {
 	if len(s) > maxCursor || !utf8.ValidString(s) {
 		return false
@@ -125,7 +126,7 @@ func validCursor(s string) bool {
 	return true
 }
 
-// streamUsers answers with all accounts, and holds a page of them at a time.
+// streamUsers responds with all accounts. It holds one page of them at a time.
 func (s *server) streamUsers(w http.ResponseWriter, r *http.Request) {
 	page, err := s.usersAfter(r.Context(), "", maxPage)
 	if err != nil {

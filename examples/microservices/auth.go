@@ -27,8 +27,8 @@ type authService struct {
 	kit    *authkit.Kit
 	limits *throttle.Throttle
 	ring   *authkit.KeyRing
-	now    authkit.Key // signs
-	next   authkit.Key // will sign; published, so that the others know it by then
+	now    authkit.Key // signs now
+	next   authkit.Key // signs later; published now, so that the other services have it by then
 }
 
 func newAuthService(ctx context.Context) (*authService, error) {
@@ -61,7 +61,7 @@ func newAuthService(ctx context.Context) (*authService, error) {
 			ClientID:           "walk-through",
 		},
 		Throttle: s.limits,
-		Logger:   slog.New(slog.DiscardHandler), // the walk-through says what happens
+		Logger:   slog.New(slog.DiscardHandler), // the walk-through prints the events
 	})
 	if err != nil {
 		return nil, err
@@ -82,5 +82,5 @@ func (s *authService) handler() http.Handler {
 	return mux
 }
 
-// rotate lets the next key sign. The old one stays, for the tokens that it signed.
+// rotate lets the next key sign. The old key still verifies its tokens.
 func (s *authService) rotate() error { return s.ring.Replace(s.next, s.now) }

@@ -1,11 +1,11 @@
-// Command microservices runs three services in one program, each on a port of its own: one
-// that logs users in, and two that only verify tokens. It shows what passes between them,
-// step by step, and then serves until it is interrupted.
+// Command microservices runs three services in one program, each on its own
+// port. One logs users in, and two only verify tokens. It prints each step of
+// their communication. Then it serves until it is interrupted.
 //
 //	go run ./examples/microservices
 //
-// The two share no secret and no store with the first: they fetch its public keys, and follow
-// its list of revocations.
+// The two share no secret and no store with the first. They fetch its public
+// keys, and follow its list of revocations.
 package main
 
 import (
@@ -34,7 +34,7 @@ func main() {
 	}
 }
 
-// run starts the services at the three addresses, and walks through.
+// run starts the services at the three addresses and runs the steps.
 func run(ctx context.Context, out io.Writer, authAddr, ordersAddr, invoicesAddr string, once bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -78,7 +78,7 @@ func run(ctx context.Context, out io.Writer, authAddr, ordersAddr, invoicesAddr 
 	return nil
 }
 
-// serve serves a handler, and returns its URL and what stops it.
+// serve serves a handler. It returns the URL and a function that stops it.
 func serve(addr string, h http.Handler) (url string, stop func(), err error) {
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {

@@ -12,15 +12,15 @@ import (
 	"github.com/authkit-go/authkit/revocation"
 )
 
-// pollInterval is how long a logout takes to get here.
+// pollInterval is the longest delay of a logout.
 const pollInterval = time.Second
 
-// newResourceService returns a service that has no store: it knows where the keys and the
-// revocations are, and lets in tokens with a role.
+// newResourceService returns a service without a store. It fetches the keys and
+// the revocations, and admits tokens with a role.
 func newResourceService(ctx context.Context, authURL, name, role string) (http.Handler, error) {
 	keys, err := jwks.NewRemote(jwks.RemoteConfig{
 		URL:          authURL + "/.well-known/jwks.json",
-		InsecureHTTP: true, // loopback; a real one is https
+		InsecureHTTP: true, // loopback; use https elsewhere
 	})
 	if err != nil {
 		return nil, err
@@ -45,7 +45,7 @@ func newResourceService(ctx context.Context, authURL, name, role string) (http.H
 	if err != nil {
 		return nil, err
 	}
-	// From here on nothing waits for the auth service: not the start, and no request.
+	// From here on, neither the start nor a request waits for the auth service.
 	if err := follower.Poll(ctx); err != nil {
 		return nil, err
 	}

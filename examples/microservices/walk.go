@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A walker is a client that shows what it does.
+// A walker is a client that prints its requests.
 type walker struct {
 	out      io.Writer
 	auth     *authService
@@ -22,7 +22,7 @@ type walker struct {
 	step                            int
 }
 
-// through walks through it all. An answer that is not the expected one is an error.
+// through runs all steps. It returns an error for an unexpected response.
 func (w *walker) through(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{w.login, w.use, w.rotate, w.logout, w.outlive} {
 		if err := step(ctx); err != nil {
@@ -124,7 +124,7 @@ func (w *walker) tokens(ctx context.Context, form url.Values) error {
 	return nil
 }
 
-// expect sends a request with the token, shows it, and looks at the status.
+// expect sends a request with the token, prints it, and checks the status.
 func (w *walker) expect(ctx context.Context, method, url string, want int) error {
 	status, err := w.send(ctx, method, url, nil)
 	if err != nil {

@@ -12,11 +12,12 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// A guard checks a request once, when it comes in. Kit.Watch checks a stream again and again: it
-// ends with its session, after a logout, a change of the password, or the end of the account.
+// A guard checks a request once, when it comes in. Kit.Watch checks a stream
+// again and again: it ends with its session, after a logout, a change of the
+// password, or the end of the account.
 
-// sessionEnded reports whether a stream ended since its session did. If a store fails, the
-// stream ends too, and the browser connects again.
+// sessionEnded reports whether a stream ended since its session did. If a store
+// fails, the stream ends too, and the browser connects again.
 func sessionEnded(ctx context.Context) bool {
 	err := context.Cause(ctx)
 	return errors.Is(err, authkit.ErrInvalidToken) || errors.Is(err, authkit.ErrUserDisabled)
@@ -31,7 +32,8 @@ func (s *site) events(w http.ResponseWriter, r *http.Request) {
 	tick := time.NewTicker(s.every)
 	defer tick.Stop()
 	send := func(text string) error {
-		// The server limits how long a response takes. A stream has that time for each event.
+		// The server limits how long a response takes. A stream has that time
+		// for each event.
 		err := errors.Join(rc.SetReadDeadline(time.Time{}), rc.SetWriteDeadline(time.Now().Add(s.every+10*time.Second)))
 		if err == nil {
 			_, err = fmt.Fprint(w, text, "\n\n")
@@ -53,8 +55,8 @@ func (s *site) events(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// echo sends every message of a WebSocket back. The guard has refused other origins before;
-// Accept does so again.
+// echo sends every message of a WebSocket back. The guard has refused other
+// origins before; Accept does so again.
 func (s *site) echo(w http.ResponseWriter, r *http.Request) {
 	conn, err := websocket.Accept(w, r, nil)
 	if err != nil {

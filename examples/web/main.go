@@ -1,10 +1,11 @@
-// Command web is a small site with session cookies: pages rendered on the server, a stream of
-// events, and a WebSocket.
+// Command web is a small site with session cookies: pages rendered on the
+// server, a stream of events, and a WebSocket.
 //
 //	go run ./examples/web
 //
-// The pages work without JavaScript, except for the live parts. Browsers take Secure cookies
-// from loopback addresses without HTTPS, so the program runs as it is.
+// The pages work without JavaScript, except for the live parts. Browsers take
+// Secure cookies from loopback addresses without HTTPS, so the program runs as
+// it is.
 package main
 
 import (
@@ -55,7 +56,8 @@ type site struct {
 	every time.Duration // between two checks of a stream
 }
 
-// newHandler returns the site with one account. If hasher is nil, it is the default one.
+// newHandler returns the site with one account. If hasher is nil, it is the
+// default one.
 func newHandler(ctx context.Context, hasher authkit.Hasher, every time.Duration) (http.Handler, error) {
 	store := authkit.NewMemoryStore()
 	kit, err := authkit.New(authkit.Config{

@@ -16,7 +16,8 @@ var files embed.FS
 
 var pages = template.Must(template.ParseFS(files, "pages/*.html"))
 
-// render writes a page. It renders the whole page first, so that an error is no half page.
+// render writes a page. It renders the whole page first, so that an error is no
+// half page.
 func render(w http.ResponseWriter, r *http.Request, status int, name string, data any) {
 	var page bytes.Buffer
 	if err := pages.ExecuteTemplate(&page, name, data); err != nil {

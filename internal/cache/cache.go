@@ -1,4 +1,4 @@
-// Package cache remembers a bounded number of values under long secret keys.
+// Package cache stores a bounded number of values under long secret keys.
 package cache
 
 import (
@@ -8,9 +8,8 @@ import (
 
 const maxShards = 16
 
-// A Cache holds values by the SHA-256 of a key, so that the keys themselves, which
-// are credentials, are not kept in memory, and no two keys can be taken for each
-// other. It is safe for concurrent use.
+// A Cache stores values under the SHA-256 of their keys. The keys are
+// credentials, so they are not kept in memory. It is safe for concurrent use.
 type Cache[V any] struct {
 	shards   []shard[V]
 	perShard int
@@ -32,11 +31,11 @@ func New[V any](size int) *Cache[V] {
 }
 
 func digest(key string) [sha256.Size]byte {
-	var stack [1024]byte // most keys: no copy on the heap
+	var stack [1024]byte // avoids an allocation for most keys
 	return sha256.Sum256(append(stack[:0], key...))
 }
 
-// Get returns the value that was put under key, if it is still there.
+// Get returns the value under key, if it is present.
 func (c *Cache[V]) Get(key string) (V, bool) {
 	d := digest(key)
 	s := &c.shards[int(d[0])%len(c.shards)]
@@ -46,8 +45,8 @@ func (c *Cache[V]) Get(key string) (V, bool) {
 	return v, ok
 }
 
-// Put remembers a value, and forgets an arbitrary other one if the cache is full:
-// whoever can fill it cannot choose what goes.
+// Put stores a value. If the cache is full, it removes an arbitrary other one,
+// so that an attacker who fills the cache cannot choose which.
 func (c *Cache[V]) Put(key string, v V) {
 	d := digest(key)
 	s := &c.shards[int(d[0])%len(c.shards)]

@@ -11,33 +11,34 @@ import (
 )
 
 var (
-	// ErrNotObject is returned by [Append] when the extra claims are not a JSON
-	// object, or one in which a name occurs twice.
+	// ErrNotObject is returned by [Append] if the extra claims are not a JSON
+	// object, or if a name occurs twice in it.
 	ErrNotObject = errors.New("claims: the extra claims are not a JSON object")
 
 	// ErrNotUTF8 is returned by [Append] for a text that is not UTF-8.
 	ErrNotUTF8 = errors.New("claims: a text that is not UTF-8")
 
-	// ErrReserved is returned by [Append] when the extra claims hold a name that
-	// the library sets itself.
+	// ErrReserved is returned by [Append] if the extra claims contain a name
+	// that the library sets.
 	ErrReserved = errors.New("claims: the extra claims hold a reserved name")
 )
 
-// reserved are the names that the library keeps for itself: those of Set and others of
-// RFC 7519, RFC 7800, RFC 8693 and OpenID Connect that verifiers give a meaning (FR-15).
+// reserved are the names of the library: those of Set, and others of RFC 7519,
+// RFC 7800, RFC 8693 and OpenID Connect that have a meaning for verifiers
+// (FR-15).
 var reserved = []string{
 	"sub", "uid", "jti", "iss", "aud", "roles", "iat", "exp", "nbf", "sid", "client_id",
 	"auth_time", "amr", "acr", "azp", "act", "may_act", "cnf", "scope", "tenant",
 }
 
-// isReserved reports whether a name is reserved, or could be taken for one that is:
-// encoding/json on the other side does not look at case.
+// isReserved reports whether a name is reserved, in any case, because
+// encoding/json ignores case when it decodes.
 func isReserved(name string) bool {
 	return slices.ContainsFunc(reserved, func(r string) bool { return strings.EqualFold(r, name) })
 }
 
-// Append appends the payload for s to dst, with the members of the JSON object
-// extra, if any, behind the known claims.
+// Append appends the payload for s to dst. The members of the JSON object
+// extra, if any, follow the known claims.
 func Append(dst []byte, s *Set, extra []byte) ([]byte, error) {
 	dst = append(dst, '{')
 	dst = appendText(dst, "sub", s.Subject)
@@ -82,7 +83,8 @@ func Append(dst []byte, s *Set, extra []byte) ([]byte, error) {
 	return append(dst, '}'), nil
 }
 
-// notUTF8 is a byte that no UTF-8 has. It stands for a text that is not UTF-8.
+// notUTF8 is a byte that never occurs in UTF-8. It marks a text that is not
+// UTF-8.
 const notUTF8 = 0xff
 
 func appendName(dst []byte, name string) []byte {
@@ -121,7 +123,7 @@ func appendItems(dst []byte, items []string) []byte {
 	return append(dst, ']')
 }
 
-// MethodsText is the reverse of [MethodsOf].
+// MethodsText is the inverse of [MethodsOf].
 func MethodsText(methods []string) string {
 	if len(methods) == 0 {
 		return ""

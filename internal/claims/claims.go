@@ -1,10 +1,11 @@
-// Package claims reads and writes the payload of an access token.
+// Package claims parses and encodes the payload of an access token.
 //
-// Parse accepts one language in two ways. The scan takes the form that
-// well-behaved issuers write (no white space, no escapes, each name once) in one
-// pass without allocating; whatever it does not take goes to encoding/json, held
-// to exact names, names that occur once, and finite dates. What the scan accepts,
-// encoding/json accepts with the same result: a fuzz test holds the two together.
+// Parse has two implementations of one language. The scanner reads the form
+// that well-behaved issuers write (no white space, no escapes, each name once)
+// in one pass without allocations. It passes every other payload to
+// encoding/json, with exact names, unique names and finite dates enforced. For
+// every payload that the scanner accepts, encoding/json has the same result. A
+// fuzz test checks this.
 package claims
 
 import (
@@ -17,11 +18,13 @@ import (
 	"unicode/utf8"
 )
 
-// MaxDate is the exclusive bound on dates, in seconds since 1970: the year 5138.
+// MaxDate is the exclusive upper bound of dates, in seconds since 1970: the
+// year 5138.
 const MaxDate = 100_000_000_000
 
-// A Set is the claims that the library knows. Dates are in seconds since 1970;
-// zero means that the claim is absent. Strings may share the payload's memory.
+// A Set holds the claims that the library knows. Dates are in seconds since
+// 1970; zero means that the claim is absent. Strings may share the memory of
+// the payload.
 type Set struct {
 	Subject, UserID, ID, Issuer    string
 	SessionID, ClientID, Tenant    string
@@ -29,17 +32,17 @@ type Set struct {
 	IssuedAt, ExpiresAt, NotBefore int64
 	AuthTime                       int64
 
-	// Methods is the "amr" claim as it stands in the payload, a JSON array of strings; see
-	// [MethodsOf]. Few look at it, so that it is not decoded for everyone.
+	// Methods is the "amr" claim in its encoded form, a JSON array of strings;
+	// see [MethodsOf]. It is decoded on demand, because few callers need it.
 	Methods string
 }
 
-// ErrInvalid is returned by [Parse] for anything that is not a well-formed
-// payload. It is fixed: nothing of the payload is in it.
+// ErrInvalid is returned by [Parse] for a malformed payload. Its text is fixed
+// and contains no part of the payload.
 var ErrInvalid = errors.New("claims: malformed payload")
 
-// Parse reads a payload. Who does not look at the roles can have them checked and left
-// out.
+// Parse parses a payload. If roles is false, it checks the roles but does not
+// return them.
 func Parse(payload string, roles bool) (Set, error) {
 	s, ok := scan(payload, roles)
 	if ok {
@@ -106,7 +109,7 @@ func nameOf(s string) name {
 	return 0
 }
 
-// text returns where a claim that is a string is kept, or nil.
+// text returns a pointer to the string field of a claim, or nil.
 func (s *Set) text(n name) *string {
 	switch n {
 	case nameSub:
@@ -127,7 +130,7 @@ func (s *Set) text(n name) *string {
 	return nil
 }
 
-// date returns where a claim that is a date is kept, or nil.
+// date returns a pointer to the date field of a claim, or nil.
 func (s *Set) date(n name) *int64 {
 	switch n {
 	case nameIat:
@@ -142,7 +145,7 @@ func (s *Set) date(n name) *int64 {
 	return nil
 }
 
-// decode is the strict reader over encoding/json.
+// decode is the strict parser on top of encoding/json.
 func decode(payload string) (Set, error) {
 	var s Set
 	members, err := Members(payload)
@@ -157,13 +160,13 @@ func decode(payload string) (Set, error) {
 		case string(m.Value) == "null" && n != nameSub && n != nameExp: // the claim is absent
 		case n == nameRoles:
 			s.Roles, ok = stringList(m.Value)
-		case n == nameAMR: // of another form it says nothing
+		case n == nameAMR: // another form counts as absent
 			if _, list := stringList(m.Value); list {
 				s.Methods = string(m.Value)
 			}
 		case n == nameAuthTime:
 			s.AuthTime, _ = dateValue(m.Value)
-		case n == nameNbf && isZero(m.Value): // since 1970, as if it were absent
+		case n == nameNbf && isZero(m.Value): // zero counts as absent
 		case n == nameAud:
 			if one, isOne := stringValue(m.Value); isOne {
 				s.Audience = []string{one}
@@ -199,10 +202,11 @@ type Member struct {
 	Value json.RawMessage
 }
 
-// Members reads a JSON object and returns its members in order. A name that occurs
-// twice, text that is not UTF-8 and anything after the object are errors:
-// encoding/json would let the last one win, mend the text, and ignore the rest. (An
-// escaped half of a surrogate pair reads as U+FFFD, as it does there.)
+// Members returns the members of a JSON object in order. It returns an error
+// for duplicate names, text that is not UTF-8, and data after the object.
+// encoding/json would use the last duplicate, replace the invalid text, and
+// ignore the rest. An escaped half of a surrogate pair becomes U+FFFD, as in
+// encoding/json.
 func Members(object string) ([]Member, error) {
 	if !utf8.ValidString(object) || !json.Valid([]byte(object)) {
 		return nil, ErrInvalid
@@ -268,9 +272,9 @@ func isZero(raw json.RawMessage) bool {
 	return err == nil && f == 0
 }
 
-// dateValue reads a NumericDate (RFC 7519 section 2), dropping the fraction. It
-// refuses what is not a JSON number between 0 and MaxDate: a quoted number, 1e300
-// and 0 have each passed for "never expires" somewhere.
+// dateValue parses a NumericDate (RFC 7519 section 2) and drops the fraction.
+// It accepts only JSON numbers from 1 to below MaxDate: other libraries have
+// treated a quoted number, 1e300 or 0 as "never expires".
 func dateValue(raw json.RawMessage) (int64, bool) {
 	if raw[0] < '0' || raw[0] > '9' {
 		return 0, false

@@ -1,11 +1,11 @@
 package claims
 
-// maxUnknown bounds the names outside [Set] that the scan keeps track of; a
+// maxUnknown is the maximum number of names outside [Set] for the scanner. A
 // payload with more goes to encoding/json.
 const maxUnknown = 8
 
-// scanner walks a payload. Its methods report whether they found what they look
-// for; after a false the position means nothing and the scan is over.
+// A scanner walks a payload. Its methods report whether they found the expected
+// syntax. After false, the position is undefined and the scan ends.
 type scanner struct {
 	p   string
 	pos int
@@ -19,8 +19,8 @@ func (s *scanner) byte(c byte) bool {
 	return false
 }
 
-// plain marks the bytes that stand for themselves inside a JSON string: ASCII
-// without controls, the quotation mark and the backslash.
+// plain marks the bytes that need no escape inside a JSON string: ASCII without
+// controls, the quotation mark and the backslash.
 var plain = func() (t [256]bool) {
 	for c := 0x20; c < 0x80; c++ {
 		t[c] = c != '"' && c != '\\'
@@ -41,8 +41,7 @@ func (s *scanner) text() (string, bool) {
 	return text, s.byte('"')
 }
 
-// integer reads a positive integer of at most 15 digits, and looks that it ends
-// there.
+// integer reads a positive integer of at most 15 digits that ends there.
 func (s *scanner) integer() (int64, bool) {
 	var n int64
 	start := s.pos
@@ -61,13 +60,13 @@ func (s *scanner) integer() (int64, bool) {
 	return n, s.p[s.pos] == ',' || s.p[s.pos] == '}'
 }
 
-// list reads an array of strings, such as text reads. Unless it is to be kept, the result
+// list reads an array of strings without escapes. If keep is false, the result
 // is nil.
 func (s *scanner) list(keep bool) ([]string, bool) {
 	if !s.byte('[') {
 		return nil, false
 	}
-	var few [8]string // most lists: then the only allocation is of the right size
+	var few [8]string // enough for most lists, so that the result is the only allocation
 	items := few[:0]
 	for !s.byte(']') {
 		if len(items) > 0 && !s.byte(',') {
@@ -113,7 +112,7 @@ func (s *scanner) word(w string) bool {
 	return true
 }
 
-// scan is the quick reader; see the package comment.
+// scan is the fast parser; see the package comment.
 func scan(payload string, roles bool) (Set, bool) {
 	var (
 		set     Set

@@ -1,4 +1,4 @@
-// Package embedcheck holds no code: its test does what a user does. It serves the root module as a
-// release, requires it from a program outside the repository, and sees what the program pulls in,
-// that it builds, and that its guarded routes are guarded.
+// Package embedcheck has no code. Its test serves the root module as a release
+// and requires it from a program outside the repository. The test checks the
+// modules of the program, its build, and its guarded routes.
 package embedcheck

@@ -1,4 +1,4 @@
-// Package entropy guesses how hard a secret is to guess.
+// Package entropy estimates the entropy of a secret.
 package entropy
 
 import (
@@ -7,9 +7,10 @@ import (
 	"strings"
 )
 
-// Bits returns about how many random bits may be in a secret: at most as many as its letters
-// have room for, and fewer where they repeat, run on like an alphabet, or look like words. It
-// is a guess from above. Nobody can tell a random text from one that was published.
+// Bits returns an upper estimate of the random bits in a secret. The estimate
+// is limited by the length and the alphabet. It is lower for repetitions,
+// sequences and words. It cannot detect that a random-looking text was
+// published.
 func Bits(secret []byte) float64 {
 	if len(secret) == 0 {
 		return 0
@@ -17,14 +18,15 @@ func Bits(secret []byte) float64 {
 	secret = secret[:period(secret)]
 	per := min(shannon(secret), alphabet(secret))
 	if words(secret) {
-		per = min(per, 1.5) // of English text
+		per = min(per, 1.5) // as in English text
 	}
 	return per * float64(len(secret)-runs(secret))
 }
 
-// period returns the length of the shortest text that the secret is a repetition of.
+// period returns the length of the shortest text of which the secret is a
+// repetition.
 func period(s []byte) int {
-	border := make([]int, len(s)) // of each prefix: the longest that it both begins and ends with
+	border := make([]int, len(s)) // for each prefix, the length of its longest border
 	for i := 1; i < len(s); i++ {
 		n := border[i-1]
 		for n > 0 && s[i] != s[n] {
@@ -38,8 +40,8 @@ func period(s []byte) int {
 	return len(s) - border[len(s)-1]
 }
 
-// runs returns how many bytes go on as the two before them did, as in "1234" and "aaaa", beyond
-// what happens by chance.
+// runs returns how many bytes continue the step of the two bytes before them,
+// as in "1234" and "aaaa", minus the number expected by chance.
 func runs(s []byte) int {
 	n := 0
 	for i := 2; i < len(s); i++ {
@@ -50,8 +52,8 @@ func runs(s []byte) int {
 	return max(0, n-len(s)/8)
 }
 
-// shannon returns the bits of a byte by how often each occurs. A short text does not have room
-// for all that could occur, which is made up for (Miller and Madow, 1955).
+// shannon returns the bits per byte from the frequencies of bytes, with the
+// correction of Miller and Madow (1955) for short texts.
 func shannon(s []byte) float64 {
 	var counts [256]int
 	for _, c := range s {
@@ -68,7 +70,8 @@ func shannon(s []byte) float64 {
 	return bits + (kinds-1)/(2*float64(len(s))*math.Ln2)
 }
 
-// alphabet returns the bits of a byte by the alphabet that the text seems to be in.
+// alphabet returns the bits per byte for the smallest alphabet that contains
+// the text.
 func alphabet(s []byte) float64 {
 	const digits, upper, lower = "0123456789", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz"
 	within := func(letters string) bool {
@@ -88,14 +91,15 @@ func alphabet(s []byte) float64 {
 	return 8
 }
 
-// pairs are the pairs of letters that English text has most of.
+// pairs are the most frequent pairs of letters in English text.
 const pairs = "th he in er an re nd on en at ou ed ha to or it is hi es ng ar se st le al te nt ve ti me " +
 	"ea co ro ra ri io ic ll as de ne si li ta ma om us ur et ec ch ss ke pa sw wo rd"
 
-// words reports whether the letters of a text follow each other as in words. Of pairs of one
-// case nearly half are among the 57 most usual in text, and one in twelve in random letters:
-// each pair is evidence for the one or the other, and this much comes by chance in one of
-// 400,000 random texts (e^-13).
+// words reports whether the letters of a text follow each other as in words.
+// Nearly half of the pairs in text are among these 57, but only one in twelve
+// in random letters. The function adds up the evidence of each pair of letters
+// of one case. The threshold e^-13 means one false positive in 400,000 random
+// texts.
 func words(s []byte) bool {
 	evidence := 0.0
 	for i := 1; i < len(s); i++ {

@@ -17,8 +17,8 @@ import (
 // keyPrefix begins every key, so that scanners for leaked secrets recognize it.
 const keyPrefix = "ak_"
 
-// APIKeys is an [authkit.Authenticator] for API keys: "Authorization: Bearer ak_..." or
-// "X-API-Key: ak_...". The zero value is ready for use.
+// APIKeys is an [authkit.Authenticator] for API keys: "Authorization: Bearer
+// ak_..." or "X-API-Key: ak_...". The zero value is ready for use.
 type APIKeys struct {
 	mu   sync.Mutex
 	byID map[string]apiKey
@@ -31,8 +31,8 @@ type apiKey struct {
 	expiresAt time.Time // zero: never
 }
 
-// Create stores a key of an account, limited to scopes, and returns its text. A life of zero
-// means no expiry.
+// Create stores a key of an account, limited to scopes, and returns its text. A
+// life of zero means no expiry.
 func (k *APIKeys) Create(owner string, life time.Duration, scopes ...string) (text string) {
 	secret := strings.ToLower(rand.Text() + rand.Text())
 	random := make([]byte, 8)

@@ -20,8 +20,8 @@ const (
 type EmailLogin struct {
 	Kit *authkit.Kit
 
-	// Mail sends a code. It must queue the mail and return at once: the time would reveal
-	// whether there is an account.
+	// Mail sends a code. It must queue the mail and return at once: the time
+	// would reveal whether there is an account.
 	Mail func(ctx context.Context, to, code string)
 }
 
@@ -31,8 +31,9 @@ type pending struct {
 	Version int64  `json:"version,omitempty"`
 }
 
-// Request sends a code to an address, if it has an account. Either way it does the same work
-// and returns a handle, which the client sends along with the code.
+// Request sends a code to an address, if it has an account. Either way it does
+// the same work and returns a handle, which the client sends along with the
+// code.
 func (l *EmailLogin) Request(ctx context.Context, email string) (handle string, err error) {
 	email, err = authkit.NormalizeEmail(email)
 	if err != nil {
@@ -56,8 +57,9 @@ func (l *EmailLogin) Request(ctx context.Context, email string) (handle string, 
 	return ticket.ID, nil
 }
 
-// Login logs in the user who received the code of a request. The errors are those of
-// [authkit.Kit.LoginWith], and ErrInvalidTicket for a code that is wrong, used or expired.
+// Login logs in the user who received the code of a request. The errors are
+// those of [authkit.Kit.LoginWith], and ErrInvalidTicket for a code that is
+// wrong, used or expired.
 func (l *EmailLogin) Login(ctx context.Context, email, handle, code string) (authkit.Token, error) {
 	email, err := authkit.NormalizeEmail(email)
 	if err != nil {

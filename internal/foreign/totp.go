@@ -21,9 +21,9 @@ const (
 	totpSecret = 20 // bytes
 )
 
-// A TOTP is an [authkit.SecondFactor] and [authkit.UserData] for one-time codes of RFC 6238.
-// The zero value is ready for use. A feature for production encrypts the secrets, and enrolls
-// users only after a right code.
+// A TOTP is an [authkit.SecondFactor] and [authkit.UserData] for one-time codes
+// of RFC 6238. The zero value is ready for use. A feature for production
+// encrypts the secrets, and enrolls users only after a right code.
 type TOTP struct {
 	mu     sync.Mutex
 	byUser map[string]*totp

@@ -1,4 +1,4 @@
-// Package gate bounds how many pieces of expensive work run at once, and how many
+// Package gate bounds how many expensive operations run at once, and how many
 // callers may wait for their turn.
 package gate
 
@@ -9,19 +9,19 @@ import (
 	"time"
 )
 
-// ErrFull is returned by [Gate.Enter] when as many callers wait as may.
+// ErrFull is returned by [Gate.Enter] if the queue is full.
 var ErrFull = errors.New("gate: too many callers are waiting")
 
-// A Gate lets a fixed number of callers in at a time. It is safe for concurrent
+// A Gate admits a fixed number of callers at a time. It is safe for concurrent
 // use.
 type Gate struct {
-	inside  chan struct{} // holds a value per caller inside
-	present chan struct{} // holds a value per caller inside or waiting
+	inside  chan struct{} // one element per caller inside
+	present chan struct{} // one element per caller inside or waiting
 	entered atomic.Uint64
 	waited  atomic.Int64 // nanoseconds
 }
 
-// New returns a Gate for running callers inside and waiting behind them.
+// New returns a Gate that admits running callers and lets waiting callers wait.
 func New(running, waiting int) *Gate {
 	return &Gate{
 		inside:  make(chan struct{}, running),
@@ -32,23 +32,24 @@ func New(running, waiting int) *Gate {
 // Size returns how many callers may be inside.
 func (g *Gate) Size() int { return cap(g.inside) }
 
-// Stats are how a gate is doing.
+// Stats are the counts of a Gate.
 type Stats struct {
-	Inside, Waiting int           // callers, now
-	Entered         uint64        // callers, since New
-	Waited          time.Duration // by those who entered, in all
+	Inside, Waiting int           // current number of callers
+	Entered         uint64        // number of callers admitted since New
+	Waited          time.Duration // total wait of the admitted callers
 }
 
-// Stats returns how the gate is doing.
+// Stats returns the counts of the gate.
 func (g *Gate) Stats() Stats {
 	s := Stats{Inside: len(g.inside), Entered: g.entered.Load(), Waited: time.Duration(g.waited.Load())}
 	s.Waiting = max(0, len(g.present)-s.Inside)
 	return s
 }
 
-// Enter waits for a place and returns the function that gives it back, which must
-// be called exactly once. It fails with ErrFull at once when the queue is full,
-// and with the context's error when ctx ends first.
+// Enter waits for a place. It returns the function that releases the place,
+// which must be called exactly once. The errors are:
+//   - ErrFull, at once, if the queue is full,
+//   - the error of ctx, if ctx is done first.
 func (g *Gate) Enter(ctx context.Context) (leave func(), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

@@ -1,7 +1,9 @@
-// Package integration holds the tests that talk to real databases: SQLite in a file, Postgres,
-// MariaDB. It is a module of its own, so that no driver is in the go.mod of the library.
+// Package integration tests authkit on real databases: SQLite in a file,
+// Postgres and MariaDB. It is a separate module, so that no driver is in the
+// go.mod of the library.
 //
-// The servers are looked for where AUTHKIT_TEST_POSTGRES and AUTHKIT_TEST_MARIADB say, and else
-// on this machine, at their usual ports and without a password. One that is not there is
-// skipped; with CI=true it fails.
+// AUTHKIT_TEST_POSTGRES and AUTHKIT_TEST_MARIADB are the addresses of the
+// servers. By default the tests use servers on this machine, with the usual
+// ports and no password. If a server is missing, its tests are skipped, or fail
+// if CI=true.
 package integration

@@ -1,5 +1,5 @@
-// Package layout holds no code: its tests are the rules of the tree. They say which package may
-// import which, what may be exported, how large things may grow, and how the modules hang
-// together. A rule that stands in the way is argued about in docs/design.md, not edited to make a
-// build pass.
+// Package layout has no code. Its tests are the rules of the tree: permitted
+// imports and exports, sizes, the relation of the modules, and the language of
+// comments and pages. To change a rule, argue for it in docs/design.md. Do not
+// edit a rule to make a build pass.
 package layout

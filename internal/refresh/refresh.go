@@ -1,14 +1,14 @@
-// Package refresh makes refresh tokens, and reads them.
+// Package refresh generates and parses refresh tokens.
 //
 // A token is a prefix and the base64 of three parts:
 //
 //	handle (16 bytes)   the same in every token of a session
-//	secret (32 bytes)   new in each
-//	check   (4 bytes)   so that a token that was damaged is told from one that was used
+//	secret (32 bytes)   new in each token
+//	check   (4 bytes)   a checksum, to distinguish a damaged token from a used one
 //
-// The ID of the session is a hash of the handle. It is no secret, and whoever knows it
-// cannot make a token that names the session: so a token with the right handle and a
-// secret that is not the current one was once a genuine one.
+// The ID of the session is a hash of the handle. It is not secret, and it does
+// not suffice to forge a token with that handle. A token with the right handle
+// and an old secret was therefore once genuine.
 package refresh
 
 import (
@@ -23,7 +23,7 @@ import (
 	"strings"
 )
 
-// Prefix is what every token begins with, so that a scanner finds one that has leaked.
+// Prefix starts every token, so that scanners for leaked secrets recognize it.
 const Prefix = "akr_"
 
 const (
@@ -33,16 +33,17 @@ const (
 	tokenLen  = handleLen + secretLen + checkLen
 )
 
-// Len is how long the text of a token is.
+// Len is the length of the text of a token.
 const Len = len(Prefix) + (tokenLen*8+5)/6
 
-// A Token is a refresh token. It can be compared.
+// A Token is a refresh token. It is comparable.
 type Token struct {
 	handle [handleLen]byte
 	secret [secretLen]byte
 }
 
-// New returns a token of a new session: 128 and 256 random bits.
+// New returns a token of a new session, with a random handle of 128 bits and a
+// random secret of 256 bits.
 func New() Token {
 	var t Token
 	_, _ = rand.Read(t.handle[:]) // never fails
@@ -61,27 +62,27 @@ func (t Token) SessionID() string {
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
-// Hash returns what a store keeps of the token.
+// Hash returns the hash of the token for the store.
 func (t Token) Hash() [32]byte {
 	return sha256.Sum256(append([]byte("authkit refresh token\x00"), t.bytes()...))
 }
 
 func (t Token) bytes() []byte { return append(t.handle[:], t.secret[:]...) }
 
-// Text returns the token as its owner gets it. There is no String, so that nothing
-// writes it by accident.
+// Text returns the token for its owner. There is no String method, so that no
+// code prints a token by accident.
 func (t Token) Text() string {
 	b := t.bytes()
 	check := sha256.Sum256(b)
 	return Prefix + base64.RawURLEncoding.EncodeToString(append(b, check[:checkLen]...))
 }
 
-// Format writes nothing of the token.
+// Format implements fmt.Formatter. It prints a fixed text for every verb.
 func (Token) Format(f fmt.State, _ rune) {
 	_, _ = f.Write([]byte("refresh.Token{[redacted]}"))
 }
 
-// Parse reads the text of a token. It takes just what Text writes.
+// Parse parses the text of a token. It accepts only texts of Text.
 func Parse(text string) (Token, bool) {
 	if len(text) != Len || !strings.HasPrefix(text, Prefix) {
 		return Token{}, false
@@ -89,7 +90,7 @@ func Parse(text string) (Token, bool) {
 	var b [tokenLen + 3]byte
 	n, err := base64.RawURLEncoding.Strict().Decode(b[:], []byte(text[len(Prefix):]))
 	if err != nil || n != tokenLen {
-		return Token{}, false // a line end within, too
+		return Token{}, false // also for a line end in the text
 	}
 	var t Token
 	copy(t.handle[:], b[:])
@@ -101,23 +102,24 @@ func Parse(text string) (Token, bool) {
 	return t, true
 }
 
-// The prefixes of session cookies: one that ends with the browser, and one that is kept.
+// The prefixes of session cookies: one for cookies that end with the browser,
+// and one for cookies that the browser keeps.
 const (
 	CookiePrefix     = "aks_"
 	KeptCookiePrefix = "akp_"
 )
 
-// CookieText returns the token as a session cookie holds it. It is no refresh token: Parse
-// refuses it, and its hash is another one.
+// CookieText returns the token as the value of a session cookie. It is not a
+// refresh token: Parse refuses it, and its hash differs.
 func (t Token) CookieText(kept bool) string { return cookiePrefix(kept) + t.Text()[len(Prefix):] }
 
-// CookieHash returns the hash that a store keeps of the token of a session cookie.
+// CookieHash returns the hash of the token of a session cookie for the store.
 func (t Token) CookieHash(kept bool) [32]byte {
 	return sha256.Sum256(append([]byte("authkit session cookie "+cookiePrefix(kept)+"\x00"), t.bytes()...))
 }
 
-// ParseCookie reads the token of a session cookie. It takes exactly the texts that CookieText
-// writes.
+// ParseCookie parses the value of a session cookie. It accepts only texts of
+// CookieText.
 func ParseCookie(text string) (t Token, kept, ok bool) {
 	kept = strings.HasPrefix(text, KeptCookiePrefix)
 	rest, ok := strings.CutPrefix(text, cookiePrefix(kept))
@@ -135,11 +137,12 @@ func cookiePrefix(kept bool) string {
 	return CookiePrefix
 }
 
-// ErrSealed is returned by [Token.Open] for what was not sealed under the token.
+// ErrSealed is returned by [Token.Open] for data that was not sealed under the
+// token.
 var ErrSealed = errors.New("refresh: not sealed under this token")
 
-// Seal encrypts next, a token of the same session, under t: whoever holds t can open
-// it, and nobody else, so a copy of the store holds no token.
+// Seal encrypts next, a token of the same session, under t. Only a holder of t
+// can open it, so a copy of the store contains no token.
 func (t Token) Seal(next Token) []byte { return t.aead().Seal(nil, nil, next.secret[:], t.handle[:]) }
 
 // Open returns the token that was sealed under t.
@@ -153,16 +156,16 @@ func (t Token) Open(sealed []byte) (Token, error) {
 	return next, nil
 }
 
-// aead returns AES-256-GCM under a key derived from the token. Each nonce is random, since
-// two callers may seal under the same token at once.
+// aead returns AES-256-GCM under a key derived from the token. Each nonce is
+// random, since two callers may seal under the same token at once.
 func (t Token) aead() cipher.AEAD {
 	key, err := hkdf.Key(sha256.New, t.bytes(), nil, "authkit refresh successor", 32)
 	if err != nil {
-		panic(err) // only for a key of over 8,160 bytes
+		panic(err) // only for a key of more than 8,160 bytes
 	}
 	block, err := aes.NewCipher(key)
 	if err != nil {
-		panic(err) // only for another length
+		panic(err) // only for another key length
 	}
 	aead, err := cipher.NewGCMWithRandomNonce(block)
 	if err != nil {

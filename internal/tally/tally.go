@@ -1,4 +1,4 @@
-// Package tally counts what many goroutines do at once, without their waiting for each other.
+// Package tally counts events of many goroutines without contention.
 package tally
 
 import (
@@ -6,15 +6,15 @@ import (
 	"sync/atomic"
 )
 
-// cells is how many parts a count has: with fewer, processors take a cache line from each
-// other at every request.
+// cells is the number of parts of a count. With fewer, processors would contend
+// for cache lines at every request.
 const cells = 16
 
 // A Tally is a count. Its zero value is ready for use, and it must not be copied.
 type Tally struct {
 	cells [cells]struct {
 		n atomic.Uint64
-		_ [56]byte // a cache line each
+		_ [56]byte // one cache line each
 	}
 }
 

@@ -6,9 +6,9 @@ import (
 	"net/http"
 )
 
-// The views of a [Writer] are named by the interfaces that they add: f is http.Flusher, h is
-// http.Hijacker, and c is http.CloseNotifier. Each is one pointer, so that it becomes an
-// interface value without an allocation.
+// The views of a [Writer] are named by the interfaces that they add: f is
+// http.Flusher, h is http.Hijacker, and c is http.CloseNotifier. Each is one
+// pointer, so that it becomes an interface value without an allocation.
 type (
 	f   struct{ *Writer }
 	h   struct{ *Writer }

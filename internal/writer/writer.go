@@ -1,7 +1,9 @@
-// Package writer wraps an http.ResponseWriter without hiding its optional interfaces.
+// Package writer wraps an http.ResponseWriter without hiding its optional
+// interfaces.
 //
-// A handler behind middleware asserts http.Flusher for server-sent events and http.Hijacker
-// for WebSockets. A wrapper that only embeds http.ResponseWriter has neither.
+// A handler behind middleware asserts http.Flusher for server-sent events and
+// http.Hijacker for WebSockets. A wrapper that only embeds http.ResponseWriter
+// has neither.
 package writer
 
 import (
@@ -11,26 +13,28 @@ import (
 
 // A Hook is called by a [Writer].
 type Hook interface {
-	// BeforeHeader is called with the status before each call that sends a header or
-	// body. The status is http.StatusOK if that call sends a header without naming one,
-	// and http.StatusSwitchingProtocols after the connection has been hijacked.
+	// BeforeHeader is called with the status before each call that sends a
+	// header or body. The status is http.StatusOK if that call sends a header
+	// without naming one, and http.StatusSwitchingProtocols after the
+	// connection has been hijacked.
 	BeforeHeader(status int)
 }
 
-// A Writer is a wrapper around an http.ResponseWriter. Embed one in the state of a request,
-// so that wrapping needs no allocation, and call Wrap.
+// A Writer is a wrapper around an http.ResponseWriter. Embed one in the state
+// of a request, so that wrapping needs no allocation, and call Wrap.
 //
-// A Writer implements the interfaces for which a fallback has the same effect: io.ReaderFrom,
-// io.StringWriter and http.Pusher. Wrap adds http.Flusher, http.Hijacker and
-// http.CloseNotifier if the wrapped writer has them, and an http.ResponseController finds
-// everything else by Unwrap.
+// A Writer implements the interfaces for which a fallback has the same effect:
+// io.ReaderFrom, io.StringWriter and http.Pusher. Wrap adds http.Flusher,
+// http.Hijacker and http.CloseNotifier if the wrapped writer has them, and an
+// http.ResponseController finds everything else by Unwrap.
 type Writer struct {
 	to   http.ResponseWriter
 	hook Hook
 }
 
-// Wrap sets the writer and the hook of w. It returns a view of w that implements exactly
-// those of http.Flusher, http.Hijacker and http.CloseNotifier that the writer implements.
+// Wrap sets the writer and the hook of w. It returns a view of w that
+// implements exactly those of http.Flusher, http.Hijacker and
+// http.CloseNotifier that the writer implements.
 func (w *Writer) Wrap(to http.ResponseWriter, hook Hook) http.ResponseWriter {
 	w.to, w.hook = to, hook
 	_, flushes := to.(http.Flusher)
@@ -56,7 +60,7 @@ func (w *Writer) Wrap(to http.ResponseWriter, hook Hook) http.ResponseWriter {
 	return w
 }
 
-// Unwrap is for http.ResponseController.
+// Unwrap returns the wrapped writer, for http.ResponseController.
 func (w *Writer) Unwrap() http.ResponseWriter { return w.to }
 
 // Header implements http.ResponseWriter.
@@ -89,8 +93,8 @@ func (w *Writer) ReadFrom(src io.Reader) (int64, error) {
 	return io.Copy(struct{ io.Writer }{w.to}, src)
 }
 
-// FlushError is what http.ResponseController calls. It returns http.ErrNotSupported if no
-// writer below can flush.
+// FlushError flushes for http.ResponseController. It returns
+// http.ErrNotSupported if no wrapped writer can flush.
 func (w *Writer) FlushError() error {
 	if !canFlush(w.to) {
 		return http.ErrNotSupported

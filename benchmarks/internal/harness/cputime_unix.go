@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// cpuTime returns the processor time that the process has used, the garbage collector's included.
+// cpuTime returns the processor time that the process has used, the garbage
+// collector's included.
 func cpuTime() (time.Duration, error) {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

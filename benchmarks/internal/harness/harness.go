@@ -1,8 +1,9 @@
-// Package harness measures contenders side by side in one process.
+// Package harness measures contenders in turn in one process.
 //
-// Absolute times on a shared machine wander by tens of percent within minutes, so every contender of a group takes one
-// short turn per round, the order is rotated from round to round, and what counts is the ratio of two medians over the
-// rounds of one run.
+// Absolute times on a shared machine vary by tens of percent within minutes.
+// Every contender of a group therefore takes one short turn per round, and the
+// order rotates from round to round. The result is the ratio of two medians
+// over the rounds of one run.
 package harness
 
 import (
@@ -16,44 +17,46 @@ import (
 	"github.com/authkit-go/authkit/benchmarks/internal/peers"
 )
 
-// A Contender does one group's work in its own way.
+// A Contender is one implementation of the work of a group.
 type Contender struct {
 	Name string
 	Kind peers.Kind
 	Note string // shown under the table
-	// New returns the operation that is measured. It is called once per goroutine.
+	// New returns the operation that is measured. It is called once per
+	// goroutine.
 	New func() func() error
 }
 
 // A Group is a set of contenders that do the same work.
 type Group struct {
 	Name       string
-	Work       string // one sentence: what an operation is
+	Work       string // one sentence that describes an operation
 	Contenders []Contender
 	Checks     []Check
 	Parallel   bool // run each turn on GOMAXPROCS goroutines at once
-	Once       bool // one operation per turn, for operations that take a good part of a second
-	Large      bool // the contenders hold so much memory that no garbage is collected between turns
+	Once       bool // one operation per turn, for operations of a large part of a second
+	Large      bool // no garbage collection between turns, because the contenders hold much memory
 }
 
-// A Check judges one contender of a group by another.
+// A Check compares one contender of a group with another.
 type Check struct {
 	What    string  // for the summary; the group's name if empty
-	Ours    string  // name of the contender that is judged
-	Against string  // name of the contender it is judged by, AnyPeer, or the fastest peer as documented if empty
-	Max     float64 // the greatest ratio, or zero to tell it without judging
-	// MaxAllocs bounds the allocations per operation: a number of them, AsAgainst, or zero for no bound.
+	Ours    string  // the name of the judged contender
+	Against string  // the name of the reference, or AnyPeer; if empty, the fastest peer as documented
+	Max     float64 // the maximum ratio; if zero, the ratio is only reported
+	// MaxAllocs is the maximum number of allocations per operation, or
+	// AsAgainst. If zero, there is no limit.
 	MaxAllocs float64
 }
 
-// AnyPeer, as what is judged against, is the fastest of the peers and of their tuned forms. The check is left out where
-// that is a peer as documented.
+// AnyPeer is the reference that is the fastest of the peers and their tuned
+// forms. The check is omitted if that is a peer as documented.
 const AnyPeer = "any peer"
 
-// AsAgainst, as a bound of allocations, asks for no more than the contender judged by.
+// AsAgainst is the limit of allocations that is the number of the reference.
 const AsAgainst = -1
 
-// Config says how long to measure.
+// Config configures the measurement.
 type Config struct {
 	Rounds   int
 	Time     time.Duration // per contender and round
@@ -61,7 +64,8 @@ type Config struct {
 	Progress func(format string, args ...any)
 }
 
-// Measured is what the rounds say about one contender. Times are nanoseconds per operation.
+// Measured is the result of the rounds for one contender. Times are nanoseconds
+// per operation.
 type Measured struct {
 	Name   string     `json:"name"`
 	Kind   peers.Kind `json:"kind"`
@@ -72,7 +76,8 @@ type Measured struct {
 	Bytes  float64    `json:"bytes_per_op"`
 }
 
-// spread returns half the distance between the quartiles of the rounds, relative to the median: the measure of doubt.
+// spread returns half the distance between the quartiles of the rounds,
+// relative to the median. It measures the uncertainty.
 func (m Measured) spread() float64 {
 	if len(m.Rounds) < 4 {
 		return 0
@@ -101,7 +106,7 @@ func Run(g Group, cfg Config) ([]Measured, error) {
 		cfg.Progress("%s: round %d of %d", g.Name, round+1, cfg.Rounds)
 		for i := range turns {
 			if !g.Large {
-				runtime.GC() // the predecessor's garbage: each pays for its own
+				runtime.GC() // of the previous contender
 			}
 			at := (i + round) % len(turns)
 			if err := turns[at].take(cfg.CPU); err != nil {
@@ -121,7 +126,7 @@ func Run(g Group, cfg Config) ([]Measured, error) {
 	return out, nil
 }
 
-// turn is one contender's state between its turns.
+// A turn is the state of one contender between its turns.
 type turn struct {
 	ops               []func() error
 	n                 int // operations per goroutine and turn
@@ -188,7 +193,8 @@ func (t *turn) run() (time.Duration, error) {
 	return took, nil
 }
 
-// runCPU is run by the process's clock of processor time, which stands still while other processes have the cores.
+// runCPU is run with the process's clock of processor time, which does not
+// advance while other processes have the cores.
 func (t *turn) runCPU() (time.Duration, error) {
 	start, err := cpuTime()
 	if err != nil {
@@ -213,7 +219,8 @@ func repeat(op func() error, n int) error {
 // Median returns the middle of values, or NaN if there is none.
 func Median(values []float64) float64 { return Quantile(values, 0.5) }
 
-// Quantile returns the value below which the fraction q of values lies, between neighbours by proportion.
+// Quantile returns the value below which the fraction q of values lies, between
+// neighbours by proportion.
 func Quantile(values []float64, q float64) float64 {
 	if len(values) == 0 {
 		return math.NaN()

@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-// A Section is a group's part of the report: a table and what the summary says of it.
+// A Section is the part of the report for a group: its table and its lines of
+// the summary.
 type Section struct {
 	Name     string     `json:"name"`
 	Work     string     `json:"work"`
@@ -19,10 +20,11 @@ type Section struct {
 	Notes    []string   `json:"notes,omitempty"`
 	Measured []Measured `json:"measured,omitempty"`
 	Verdicts []Verdict  `json:"verdicts,omitempty"`
-	Details  any        `json:"details,omitempty"` // what a group has to tell beyond times per operation
+	Details  any        `json:"details,omitempty"` // results of a group other than times per operation
 }
 
-// NewSection tabulates what was measured, fastest first. The ratio column is relative to the group's first contender.
+// NewSection tabulates the results, fastest first. Ratios are relative to the
+// first contender of the group.
 func NewSection(g Group, measured []Measured) (Section, error) {
 	verdicts, err := Judge(g, measured)
 	if err != nil {

@@ -15,8 +15,8 @@ type Verdict struct {
 	Against   string  `json:"against"`
 	AgainstNs float64 `json:"against_ns"`
 	Ratio     float64 `json:"ratio"`
-	Spread    float64 `json:"spread"`              // the larger one of the two
-	Max       float64 `json:"max_ratio,omitempty"` // zero: told, not judged
+	Spread    float64 `json:"spread"`              // the larger of the two
+	Max       float64 `json:"max_ratio,omitempty"` // if zero, only reported
 	Allocs    float64 `json:"allocs_per_op"`       // negative: not counted
 	MaxAllocs float64 `json:"max_allocs_per_op,omitempty"`
 	Met       bool    `json:"met"`
@@ -50,7 +50,7 @@ func Judge(g Group, measured []Measured) ([]Verdict, error) {
 			return nil, err
 		}
 		if c.Against == AnyPeer && against.Kind == peers.Peer {
-			continue // said already
+			continue // reported above
 		}
 		v := Verdict{
 			What: c.What, Ours: ours.Name, OursNs: ours.Median, Against: against.Name, AgainstNs: against.Median,

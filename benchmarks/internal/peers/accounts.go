@@ -2,7 +2,7 @@ package peers
 
 import "sync"
 
-// accounts is the user table that goes with a guard written by hand: a map behind a lock.
+// accounts is the user table of a hand-written guard: a map with a lock.
 type accounts struct {
 	mu   sync.RWMutex
 	byID map[string]account
@@ -21,7 +21,8 @@ func newAccounts() *accounts {
 	}}
 }
 
-// check returns a verification that also finds the account, refuses a disabled one, and takes the roles from it.
+// check returns a verification that also finds the account, refuses a disabled
+// one, and uses its roles.
 func (a *accounts) check(verify func(string) (Identity, error)) func(string) (Identity, error) {
 	return func(token string) (Identity, error) {
 		id, err := verify(token)

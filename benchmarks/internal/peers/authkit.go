@@ -47,7 +47,7 @@ func authkitCodecs(alg string, keys Keys) ([]Codec, error) {
 		VerifyString: authkitVerify(verifier),
 	}}
 	if alg == HS256 {
-		return codecs, nil // the cache pays for asymmetric keys only, and takes no other
+		return codecs, nil // the cache is for asymmetric keys only
 	}
 	cfg.CacheSize = 1024
 	cached, err := authkit.NewTokenVerifier(cfg)
@@ -70,8 +70,8 @@ func authkitVerify(v *authkit.TokenVerifier) func(string) (Identity, error) {
 	}
 }
 
-// NewKit returns a kit on the keys' secret whose memory store holds the subjects of the tokens. Events go nowhere, as
-// no peer logs a refusal either.
+// NewKit returns a Kit with the secret of keys, whose memory store holds the
+// subjects of the tokens. Events are dropped, since no peer logs a refusal.
 func NewKit(keys Keys) (*authkit.Kit, error) {
 	store := authkit.NewMemoryStore()
 	born := time.Now().Add(-24 * time.Hour)

@@ -13,8 +13,9 @@ import (
 	"strings"
 )
 
-// Bare returns the standard library's verification of token's signature and nothing else: the signing input and the
-// decoded signature are at hand, in the form the package likes best.
+// Bare returns only the standard library's verification of the token's
+// signature. The signing input and the decoded signature are prepared in the
+// form that the package prefers.
 func Bare(alg string, keys Keys, token string) (func() error, error) {
 	dot := strings.LastIndexByte(token, '.')
 	input := []byte(token[:dot])

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// plainClaims is what a program writes for itself when its library takes any claims.
+// plainClaims are the claims of a program whose library accepts any claims.
 type plainClaims struct {
 	Subject  string   `json:"sub"`
 	UserID   string   `json:"uid"`
@@ -22,7 +22,8 @@ func newPlainClaims(c Claims) *plainClaims {
 	}
 }
 
-// identityOfJSON decodes the payload of a token whose signature was verified, and checks its expiry.
+// identityOfJSON decodes the payload of a token whose signature was verified,
+// and checks its expiry.
 func identityOfJSON(payload []byte) (Identity, error) {
 	var c plainClaims
 	if err := json.Unmarshal(payload, &c); err != nil {
@@ -34,7 +35,8 @@ func identityOfJSON(payload []byte) (Identity, error) {
 	return Identity{Subject: c.Subject, Roles: c.Roles}, nil
 }
 
-// identityOfMap reads the subject and the roles out of claims that a library keeps in a map.
+// identityOfMap reads the subject and the roles out of claims that a library
+// keeps in a map.
 func identityOfMap(claims map[string]any) (Identity, error) {
 	sub, ok := claims["sub"].(string)
 	if !ok {

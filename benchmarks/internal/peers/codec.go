@@ -1,21 +1,23 @@
 package peers
 
-// A Codec is one library's way to issue and to verify a token.
+// A Codec issues and verifies tokens with one library.
 //
-// Libraries differ in what they take and give, text or bytes. A codec offers the form its library is native to, so that
-// nobody pays for a conversion that its own interface does not ask for.
+// Some libraries use text and others bytes. A codec uses the native form of its
+// library, so that no contender pays for a conversion that its interface does
+// not need.
 type Codec struct {
 	Name string
 	Kind Kind
 	Note string // shown under the table
 
-	SignString   func(Claims) (string, error) // one of the two, or neither if the library does not issue
+	SignString   func(Claims) (string, error) // one of the two, or neither if the library issues no tokens
 	SignBytes    func(Claims) ([]byte, error)
 	VerifyString func(string) (Identity, error) // one of the two
 	VerifyBytes  func([]byte) (Identity, error)
 }
 
-// Signer returns a function that issues one token from the claims that next yields, in the library's native form.
+// Signer returns a function that issues one token from the claims of next, in
+// the library's native form.
 func (c Codec) Signer(next func() Claims) func() error {
 	switch {
 	case c.SignString != nil:
@@ -35,7 +37,8 @@ func (c Codec) Sign(claims Claims) (string, error) {
 	return string(b), err
 }
 
-// Verifier returns a function that verifies token, given in the library's native form.
+// Verifier returns a function that verifies token, in the library's native
+// form.
 func (c Codec) Verifier(token string) func() (Identity, error) {
 	if c.VerifyString != nil {
 		return func() (Identity, error) { return c.VerifyString(token) }
@@ -44,7 +47,7 @@ func (c Codec) Verifier(token string) func() (Identity, error) {
 	return func() (Identity, error) { return c.VerifyBytes(b) }
 }
 
-// Verify verifies a token that arrived as text, as every token of a request does.
+// Verify verifies a token that is text, like the token of a request.
 func (c Codec) Verify(token string) (Identity, error) {
 	if c.VerifyString != nil {
 		return c.VerifyString(token)

@@ -49,8 +49,9 @@ func cristalhqCodecs(alg string, keys Keys) ([]Codec, error) {
 			return Identity{Subject: c.Subject, Roles: c.Roles}, nil
 		},
 	}
-	// Builder and parser take any claims. Without the library's RegisteredClaims, with plain integers for the times, it
-	// is at its fastest, and all that it checks is the signature.
+	// Builder and parser accept any claims. Without the library's
+	// RegisteredClaims, and with plain integers for the times, it is fastest,
+	// but checks only the signature.
 	plain := Codec{
 		Name: "cristalhq, own claims",
 		Kind: Tuned,

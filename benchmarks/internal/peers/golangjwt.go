@@ -38,8 +38,9 @@ func golangJWTCodecs(alg string, keys Keys) ([]Codec, error) {
 		}
 		return Identity{Subject: c.Subject, Roles: c.Roles}, nil
 	}
-	// Claims in a map, as most tutorials and middlewares have them. It is a little faster to verify: the library's types
-	// for dates and audiences decode themselves one by one.
+	// Claims in a map, as in most tutorials and middleware. Verification is
+	// slightly faster: the library's types for dates and audiences are decoded
+	// separately.
 	inMap := Codec{
 		Name: "golang-jwt, MapClaims",
 		Kind: Peer,

@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// A Guard is one library's way to let only admins reach a handler: an http.Handler that reads the token from the
-// request, verifies it, checks the role and calls a handler that reads the subject from the context and answers it.
+// A Guard is an http.Handler of one library that admits only administrators. It
+// reads the token from the request, verifies it and checks the role. Its inner
+// handler reads the subject from the context and responds with it.
 type Guard struct {
 	Name    string
 	Slug    string // its name on a command line
@@ -17,12 +18,13 @@ type Guard struct {
 	Note    string // shown under the table
 	Handler http.Handler
 	Tokens  Tokens
-	// Header and Prefix are where the guard looks for the token: Authorization and "Bearer " but for one peer.
+	// Header and Prefix locate the token: Authorization and "Bearer ", except
+	// for one peer.
 	Header, Prefix string
 }
 
-// Request returns a request whose credential is value, or that has none if value is empty. Only the guard's prefix
-// stands between value and the wire.
+// Request returns a request with value as its credential, or without one if
+// value is empty. The caller adds the prefix.
 func (g Guard) Request(value string) *http.Request {
 	r, err := http.NewRequest(http.MethodGet, "http://localhost/hello", nil)
 	if err != nil {
@@ -55,7 +57,7 @@ func Guards(keys Keys) ([]Guard, error) {
 	return withDefaults(all, keys)
 }
 
-// withDefaults gives the guards that said nothing else the common header and the common tokens.
+// withDefaults sets the common header and tokens of guards that have none.
 func withDefaults(guards []Guard, keys Keys) ([]Guard, error) {
 	tokens, err := NewTokens(HS256, keys, nil)
 	if err != nil {
@@ -73,18 +75,20 @@ func withDefaults(guards []Guard, keys Keys) ([]Guard, error) {
 	return guards, nil
 }
 
-// Unguarded returns the handler that stands behind every guard, with nobody in front.
+// Unguarded returns the inner handler without a guard.
 func Unguarded() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, Subject) })
 }
 
-// handGuards puts the middleware that one writes in an afternoon around each library that brings none.
+// handGuards puts hand-written middleware around each library without
+// middleware.
 func handGuards(keys Keys) ([]Guard, error) {
 	return guardsByHand(keys, func(verify func(string) (Identity, error)) func(string) (Identity, error) { return verify })
 }
 
-// LookingUpGuards returns the contenders that also look the user up in memory on every request: authkit, and guards
-// written by hand around each library. The roles that count are the account's.
+// LookingUpGuards returns the contenders that also look the user up in memory
+// on every request: authkit, and hand-written guards around each library. They
+// use the roles of the account.
 func LookingUpGuards(keys Keys) ([]Guard, error) {
 	kits, err := kitGuards(keys)
 	if err != nil {

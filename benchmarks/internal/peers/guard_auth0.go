@@ -19,7 +19,8 @@ type auth0Claims struct {
 
 func (*auth0Claims) Validate(context.Context) error { return nil }
 
-// auth0Guards is go-jwt-middleware with custom claims. It insists on an issuer and an audience: its token has them too.
+// auth0Guards uses go-jwt-middleware with custom claims. It requires an issuer
+// and an audience, so its token has them too.
 func auth0Guards(keys Keys) ([]Guard, error) {
 	v, err := validator.New(
 		validator.WithKeyFunc(func(context.Context) (any, error) { return keys.Secret, nil }),

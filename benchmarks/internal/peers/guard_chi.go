@@ -9,8 +9,9 @@ import (
 	"github.com/go-chi/jwtauth/v5"
 )
 
-// chiGuards is jwtauth on a chi router: Verify from the header only, then Authenticator. FromContext turns the whole
-// token into a map at every call, so the handler checks the role and reads the subject from one such map.
+// chiGuards uses jwtauth on a chi router: Verify from the header only, then
+// Authenticator. FromContext turns the whole token into a map at every call, so
+// the handler checks the role and reads the subject from one such map.
 func chiGuards(keys Keys) ([]Guard, error) {
 	auth := jwtauth.New("HS256", keys.Secret, nil)
 	router := chi.NewRouter()

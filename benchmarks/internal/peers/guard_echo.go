@@ -9,13 +9,15 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// echoGuards is echo-jwt as its documentation shows it, with claims in a map. Claims in a struct are slower.
+// echoGuards uses echo-jwt as documented, with claims in a map. Claims in a
+// struct are slower.
 func echoGuards(keys Keys) ([]Guard, error) {
 	guard, err := echojwt.Config{SigningKey: keys.Secret}.ToMiddleware()
 	if err != nil {
 		return nil, err
 	}
-	// The handler gets the claims as a map: the middleware behind the guard makes the Go value, once.
+	// The handler gets the claims as a map: the middleware behind the guard
+	// makes the Go value, once.
 	admins := func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			token, ok := c.Get("user").(*jwt.Token)

@@ -9,8 +9,9 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// ginGuards is gin-jwt on a gin engine without its logger and recovery. The identity handler makes the Go value, the
-// authorizer checks the role, as the documentation shows.
+// ginGuards is gin-jwt on a gin engine without its logger and recovery. The
+// identity handler makes the Go value, the authorizer checks the role, as the
+// documentation shows.
 func ginGuards(keys Keys) ([]Guard, error) {
 	gin.SetMode(gin.ReleaseMode)
 	mw, err := ginjwt.New(&ginjwt.GinJWTMiddleware{

@@ -10,7 +10,8 @@ import (
 
 type pascaldekloeKey struct{}
 
-// pascaldekloeGuards uses the library's own http.Handler: a key register with a reusable HMAC, claims in the context.
+// pascaldekloeGuards uses the library's own http.Handler: a key register with a
+// reusable HMAC, claims in the context.
 func pascaldekloeGuards(keys Keys) ([]Guard, error) {
 	reused, err := jwt.NewHMAC(jwt.HS256, keys.Secret)
 	if err != nil {

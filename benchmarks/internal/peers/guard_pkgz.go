@@ -10,13 +10,15 @@ import (
 	"github.com/go-pkgz/auth/v2/token"
 )
 
-// pkgzProvider satisfies the middleware's question whether the user's provider is still allowed.
+// A pkgzProvider satisfies the middleware's check that the user's provider is
+// still allowed.
 type pkgzProvider struct{ provider.Provider }
 
 func (pkgzProvider) Name() string { return "dev" }
 
-// pkgzGuards is go-pkgz/auth's RBAC middleware. The library keeps the user in a claim of its own, with one role, and
-// reads the bare token from the X-JWT header.
+// pkgzGuards uses go-pkgz/auth's RBAC middleware. The library keeps the user in
+// a special claim, with one role, and reads the bare token from the X-JWT
+// header.
 func pkgzGuards(keys Keys) ([]Guard, error) {
 	service := token.NewService(token.Opts{
 		SecretReader: token.SecretFunc(func(string) (string, error) { return string(keys.Secret), nil }),

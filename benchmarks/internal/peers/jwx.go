@@ -12,7 +12,8 @@ func jwxCodecs(alg string, keys Keys) ([]Codec, error) {
 	method, _ := jwa.LookupSignatureAlgorithm(alg)
 	private, public := keys.private(alg), keys.public(alg)
 	signKey, verifyKey := jwt.WithKey(method, private), jwt.WithKey(method, public)
-	// Decodes the private claim straight into its type, for the whole process; cheaper than the option per call.
+	// Decodes the private claim straight into its type, for the whole process;
+	// cheaper than the option per call.
 	jwt.RegisterCustomField("roles", []string(nil))
 	tokens := Codec{
 		Name: "jwx",
@@ -47,7 +48,8 @@ func jwxCodecs(alg string, keys Keys) ([]Codec, error) {
 			return id, nil
 		},
 	}
-	// The documentation's advice to those who need speed: handle the JWS, decode into a struct of your own.
+	// The documentation's advice for speed: handle the JWS, and decode into
+	// your own struct.
 	jwsKey := jws.WithKey(method, private)
 	plain := Codec{
 		Name: "jwx, plain struct",

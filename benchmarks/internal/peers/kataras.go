@@ -19,7 +19,8 @@ func katarasCodecs(alg string, keys Keys) ([]Codec, error) {
 					Subject: c.Subject, ID: c.ID, IssuedAt: c.IssuedAt.Unix(), Expiry: c.ExpiresAt.Unix(),
 				})
 			},
-			// Verify decodes and checks the standard claims; Claims decodes the rest.
+			// Verify decodes and checks the standard claims; Claims decodes the
+			// rest.
 			VerifyBytes: func(token []byte) (Identity, error) {
 				t, err := jwt.Verify(method, public, token)
 				if err != nil {

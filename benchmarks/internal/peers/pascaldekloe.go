@@ -38,7 +38,8 @@ func pascaldekloeCodecs(alg string, keys Keys) ([]Codec, error) {
 				Registered: jwt.Registered{
 					Subject: c.Subject,
 					ID:      c.ID,
-					// Whole seconds, as the documentation advises: a fraction costs more and some readers choke on it.
+					// Whole seconds, as the documentation advises: a fraction
+					// costs more and some readers choke on it.
 					Issued:  jwt.NewNumericTime(c.IssuedAt.Truncate(time.Second)),
 					Expires: jwt.NewNumericTime(c.ExpiresAt.Truncate(time.Second)),
 				},

@@ -24,7 +24,8 @@ type Keys struct {
 	RSA     *rsa.PrivateKey
 }
 
-// NewKeys makes a fresh key for every algorithm: 32 bytes, P-256, Ed25519, RSA 2048.
+// NewKeys makes a fresh key for every algorithm: 32 bytes, P-256, Ed25519, RSA
+// 2048.
 func NewKeys() (Keys, error) {
 	k := Keys{Secret: make([]byte, 32)}
 	if _, err := rand.Read(k.Secret); err != nil {
@@ -68,12 +69,14 @@ func (k Keys) public(alg string) any {
 	}
 }
 
-// Tokens holds one good token, the two that every contender must refuse, and one of somebody who is no admin.
+// Tokens holds a valid token, two that every contender must refuse, and one of
+// a user without the role.
 type Tokens struct {
 	Good, BadSignature, Expired, NoAdmin string
 }
 
-// wire is the payload of a token. A peer that insists on more than the six claims gets it in Issuer, Audience, User.
+// wire is the payload of a token. A peer that requires more than the six claims
+// gets it in Issuer, Audience, User.
 type wire struct {
 	Subject  string    `json:"sub"`
 	UserID   string    `json:"uid,omitempty"`
@@ -92,11 +95,12 @@ type wireUser struct {
 	Role string `json:"role"`
 }
 
-// NewTokens signs the tokens for alg by hand, so that no contender reads its own dialect. more, if not nil, adds what
-// one peer insists on.
+// NewTokens signs the tokens for alg by hand, so that no contender reads its
+// own dialect. The function more, if not nil, adds the requirements of one
+// peer.
 func NewTokens(alg string, keys Keys, more func(*wire)) (Tokens, error) {
-	// Issued a minute ago: one peer rounds the present to whole seconds and would find a younger token to be from
-	// the future.
+	// Issued a minute ago: one peer rounds the current time to whole seconds
+	// and would refuse a younger token as issued in the future.
 	issued := time.Now().Add(-time.Minute)
 	sign := func(subject string, roles []string, expires time.Time) (string, error) {
 		w := wire{
@@ -124,7 +128,8 @@ func NewTokens(alg string, keys Keys, more func(*wire)) (Tokens, error) {
 	return t, nil
 }
 
-// spoil changes one character in the middle of the signature, so that it still decodes.
+// spoil changes one character in the middle of the signature, so that it still
+// decodes.
 func spoil(token string) string {
 	at := (strings.LastIndexByte(token, '.') + len(token)) / 2
 	c := byte('A')

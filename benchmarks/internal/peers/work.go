@@ -1,9 +1,11 @@
-// Package peers puts the same work before authkit and the libraries it is measured against.
+// Package peers gives the same work to authkit and the libraries that it is
+// compared with.
 //
-// The work is one token (sub, uid, jti, roles, iat, exp): issue it; verify its signature and its expiry and yield the
-// subject and the roles as Go values; guard a request with it, check a role, and let a handler read the subject from
-// the context. Each library is written as its documentation tells, with the fastest settings it documents; a comment
-// stands where a choice was made.
+// The work is one token (sub, uid, jti, roles, iat, exp): issue it; verify its
+// signature and its expiry, and return the subject and the roles as Go values;
+// guard a request with it, check a role, and let a handler read the subject
+// from the context. Each library is used as documented, with its fastest
+// documented settings. Comments explain the choices.
 package peers
 
 import (
@@ -11,10 +13,10 @@ import (
 	"time"
 )
 
-// What every contender must find in the good token, and the role that its guard asks for.
+// The subject and role of the valid token.
 const (
 	Subject  = "0199b1d2-7c3e-7a41-8f00-5d2c6e1b9a07"
-	Stranger = "0199b1d2-7c3e-7a41-8f00-5d2c6e1b9a08" // has no such role
+	Stranger = "0199b1d2-7c3e-7a41-8f00-5d2c6e1b9a08" // has another role
 	TokenID  = "0199b1d3-04aa-7b02-9a11-6f0d3c2e8b55"
 	Role     = "admin"
 )
@@ -27,17 +29,18 @@ const (
 	RS256 = "RS256"
 )
 
-// A Kind says what part a contender plays in a table.
+// A Kind is the part of a contender in a table.
 type Kind string
 
 const (
 	Ours  Kind = "ours"  // authkit
-	Peer  Kind = "peer"  // another library as documented: the best of these is what authkit is judged by
-	Tuned Kind = "tuned" // another library with part of its work taken over by the program: told, not judged by
-	Floor Kind = "floor" // bare work, for scale
+	Peer  Kind = "peer"  // another library as documented: authkit is judged by the best of these
+	Tuned Kind = "tuned" // another library, with part of its work done by the program: only reported
+	Floor Kind = "floor" // the bare work, for scale
 )
 
-// Claims is what a token says. Every contender issues and reads all of it.
+// Claims are the claims of a token. Every contender issues and reads all of
+// them.
 type Claims struct {
 	Subject, UserID, ID string
 	Roles               []string
@@ -56,7 +59,7 @@ func NewClaims(now time.Time) Claims {
 	}
 }
 
-// Identity is what a contender must yield for a verified token.
+// An Identity is the result of verifying a token.
 type Identity struct {
 	Subject string
 	Roles   []string
@@ -67,7 +70,8 @@ var (
 	errInvalid = errors.New("invalid token")
 )
 
-// Modules returns the module paths of the peers, for a report that names their versions.
+// Modules returns the module paths of the peers, for a report that names their
+// versions.
 func Modules() []string {
 	return []string{
 		"github.com/golang-jwt/jwt/v5",

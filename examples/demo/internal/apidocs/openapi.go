@@ -7,14 +7,14 @@ import (
 	"net/http"
 )
 
-// The description of the whole interface, written by hand. A test holds it to
-// the routes, and the answers of every other test to it.
+// The description of the whole interface, written by hand. A test compares it
+// with the routes, and other tests compare their responses with it.
 //
 //go:embed openapi.json
 var openAPI []byte
 
-// Document returns the document as this server serves it: with the names
-// of its role table filled in, and without /generate-hash/ where that is off.
+// Document returns the document for this server: with the names of its role
+// table, and without /generate-hash/ if that is off.
 func Document(roles []string, generateHash bool) ([]byte, error) {
 	var document map[string]any
 	if err := json.Unmarshal(openAPI, &document); err != nil {
@@ -28,7 +28,7 @@ func Document(roles []string, generateHash bool) ([]byte, error) {
 }
 
 // member walks down objects by name. The document is part of the program, so a
-// name that is not there is a mistake of ours and panics at start.
+// missing name is a bug and panics at start.
 func member(object map[string]any, names ...string) map[string]any {
 	for _, name := range names {
 		object = object[name].(map[string]any)
@@ -36,10 +36,10 @@ func member(object map[string]any, names ...string) map[string]any {
 	return object
 }
 
-// serveBytes answers with a fixed body of one type.
+// serveBytes returns a handler that responds with a fixed body.
 func serveBytes(contentType string, body []byte) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", contentType)
-		_, _ = w.Write(body) // a client that is gone cannot be told
+		_, _ = w.Write(body) // an error means that the client is gone
 	}
 }

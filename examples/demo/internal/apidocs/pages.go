@@ -11,9 +11,10 @@ import (
 	"github.com/swaggest/swgui/v5emb"
 )
 
-// The pages for people: /docs is Swagger UI, from a module that embeds it, and
-// /redoc a reference that needs no script and that ReDoc takes over. Neither
-// holds an inline script, so that their Content-Security-Policy can forbid them.
+// The pages for people: /docs is Swagger UI, from a module that embeds it.
+// /redoc is a reference that needs no script and that ReDoc replaces when it
+// loads. Neither has an inline script, so that their Content-Security-Policy
+// can forbid them.
 var (
 	//go:embed web/docs.html
 	docsPage []byte
@@ -30,34 +31,34 @@ var (
 const (
 	javaScript = "text/javascript; charset=utf-8"
 
-	// onlyOurs is the policy of both pages, but for scripts and styles.
+	// onlyOurs is the common policy of both pages, without scripts and styles.
 	onlyOurs = "default-src 'none'; connect-src 'self'; img-src 'self' data:; " +
 		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
 	docsPolicy = onlyOurs + "script-src 'self'; style-src 'self'"
 
-	// redocStyles lets ReDoc's bundle make style elements that are empty, to be
-	// filled by script, and the one whose text it brings along, of its scroll bar.
+	// redocStyles allows the style elements of ReDoc's bundle: empty ones,
+	// which a script fills, and the one with the fixed text for its scroll bar.
 	redocStyles = "style-src 'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' " +
 		"'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='; "
 
-	// RedocAddress is the address of ReDoc's bundle as its publisher built it. A
-	// browser runs it only if it has exactly the bytes of redocIntegrity.
+	// RedocAddress is the address of the bundle of ReDoc as published. A browser
+	// runs it only if it has exactly the bytes of redocIntegrity.
 	RedocAddress   = "https://cdn.jsdelivr.net/npm/redoc@2.5.4/bundles/redoc.standalone.js"
 	redocIntegrity = "sha384-w447zOpYfw/1Tv/5AK9NfHTlQIqE3RVR6KY62jCyy9zNDgO64cMwGGP1Fj0zJVf5"
 )
 
-// A bundle is where a page finds a script of somebody else's.
+// A bundle is the address of a script from another publisher.
 type bundle struct {
 	Address   string
-	Integrity string // empty for one that this server serves itself
+	Integrity string // empty if this server serves the script
 }
 
-// Register adds the pages, the document they show, and their parts. The
-// file of -redoc-js, if given, takes the place of the copy on the CDN.
+// Register adds the pages, the document, and their parts. If redocFile is set,
+// it replaces the copy on the CDN.
 func Register(mux *authkit.Mux, document []byte, redocFile string) error {
 	get := func(path string, h http.Handler) {
 		mux.HandleFunc("GET "+path, authkit.Public(), func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Cache-Control", "max-age=600") // there is nothing of anybody's in it
+			w.Header().Set("Cache-Control", "max-age=600") // the pages are the same for all users
 			h.ServeHTTP(w, r)
 		})
 	}
@@ -92,7 +93,7 @@ func Register(mux *authkit.Mux, document []byte, redocFile string) error {
 	return nil
 }
 
-// referencePage renders /redoc, once and for all.
+// referencePage renders /redoc once.
 func referencePage(document []byte, redoc bundle) (http.Handler, error) {
 	tmpl, err := template.New("redoc").
 		Funcs(template.FuncMap{"prose": prose, "phrase": phrase, "json": prettyJSON}).
@@ -119,7 +120,7 @@ func referencePage(document []byte, redoc bundle) (http.Handler, error) {
 	return page(policy, html.Bytes()), nil
 }
 
-// page serves a page under a Content-Security-Policy.
+// page returns a handler for a page with a Content-Security-Policy.
 func page(policy string, html []byte) http.HandlerFunc {
 	body := serveBytes("text/html; charset=utf-8", html)
 	return func(w http.ResponseWriter, r *http.Request) {

@@ -11,9 +11,8 @@ import (
 	"strings"
 )
 
-// A reference is the OpenAPI document arranged for reading: what
-// web/reference.html shows. It knows as much of OpenAPI as the demo's document
-// uses.
+// A reference is the OpenAPI document arranged for web/reference.html. It
+// supports the parts of OpenAPI that the document uses.
 type reference struct {
 	Title, Description, Version string
 	Login                       string // how to log in
@@ -31,7 +30,7 @@ type namedSchema struct {
 	*schema
 }
 
-// The rest is OpenAPI's own vocabulary, with what the page needs filled in.
+// The other types follow OpenAPI, with additional fields for the page.
 type (
 	document struct {
 		Info struct{ Title, Description, Version string }
@@ -95,8 +94,8 @@ type (
 	}
 )
 
-// newReference arranges an OpenAPI document: operations by tag in the document's
-// order of tags, and within a tag by path.
+// newReference arranges an OpenAPI document: operations by tag, in the order of
+// the tags, and within a tag by path.
 func newReference(openAPI []byte) (reference, error) {
 	var doc document
 	if err := json.Unmarshal(openAPI, &doc); err != nil {
@@ -115,7 +114,7 @@ func newReference(openAPI []byte) (reference, error) {
 	return ref, nil
 }
 
-// operations returns the operations of a tag, sorted, their responses resolved.
+// operations returns the operations of a tag, sorted, with resolved responses.
 func (d *document) operations(tag string) []operation {
 	var ops []operation
 	for path, item := range d.Paths {
@@ -138,11 +137,11 @@ func (d *document) operations(tag string) []operation {
 	return ops
 }
 
-// Guarded reports whether the operation wants a token.
+// Guarded reports whether the operation requires a token.
 func (o operation) Guarded() bool { return len(o.Security) > 0 }
 
-// Name returns the name of the component that the schema refers to, itself or
-// through its items, or "".
+// Name returns the name of the component that the schema or its items refer to,
+// or "".
 func (s *schema) Name() string {
 	if s.Items != nil {
 		return s.Items.Name()
@@ -150,7 +149,8 @@ func (s *schema) Name() string {
 	return strings.TrimPrefix(s.Ref, "#/components/schemas/")
 }
 
-// Kind returns the type in words: "string (email)", "array of string".
+// Kind returns the type in words, such as "string (email)" or "array of
+// string".
 func (s *schema) Kind() string {
 	switch {
 	case s.Ref != "":
@@ -163,7 +163,8 @@ func (s *schema) Kind() string {
 	return s.Type
 }
 
-// Rules returns what else the schema asks of a value: "1 to 1000", "one of a, b".
+// Rules returns the other constraints of the schema, such as "1 to 1000" or
+// "one of a, b".
 func (s *schema) Rules() []string {
 	var rules []string
 	add := func(format string, args ...any) { rules = append(rules, fmt.Sprintf(format, args...)) }
@@ -198,15 +199,15 @@ func (s *schema) Rules() []string {
 	return rules
 }
 
-// A field is a property of a schema, as a row of a table.
+// A field is a property of a schema, for a row of a table.
 type field struct {
 	Name     string
 	Required bool
 	*schema
 }
 
-// Fields returns the properties of the schema, the required ones first, each
-// followed by those of the objects within it.
+// Fields returns the properties of the schema, the required ones first.
+// Properties of nested objects follow their object.
 func (s *schema) Fields() []field {
 	names := slices.Clone(s.Required)
 	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
@@ -228,8 +229,8 @@ func (s *schema) Fields() []field {
 	return fields
 }
 
-// Inline returns the fields of an object, or of an array of them, that is written
-// out where it is used and not a component of its own.
+// Inline returns the fields of an object, or of an array of objects, that is
+// defined inline and not as a component.
 func (s *schema) Inline() []field {
 	if s.Items != nil {
 		return s.Items.Fields()
@@ -242,8 +243,8 @@ var (
 	boldMarks = regexp.MustCompile(`\*\*([^*]+)\*\*`)
 )
 
-// phrase renders the little Markdown that the document's descriptions use: code
-// and bold. Everything else is escaped.
+// phrase renders the Markdown of the descriptions, which is only code and bold.
+// It escapes all other text.
 func phrase(text string) template.HTML {
 	html := template.HTMLEscapeString(text)
 	html = codeMarks.ReplaceAllString(html, "<code>$1</code>")
