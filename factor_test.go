@@ -146,6 +146,7 @@ func TestThrottledChallengeEnds(t *testing.T) {
 	require.ErrorAs(t, err, &limited)
 	require.Zero(t, factor.asked)
 	require.Equal(t, authkit.EventLoginThrottled, events.last().Kind)
+	require.NotContains(t, events.kinds(), authkit.EventStoreFailure)
 	throttled.code = nil
 	_, err = kit.AnswerChallenge(t.Context(), pending.Token, "otp", "1")
 	require.ErrorIs(t, err, authkit.ErrInvalidCredentials)

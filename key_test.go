@@ -129,6 +129,7 @@ func TestKeyFaults(t *testing.T) {
 		{"RSA of 2047 bits", authkit.Key{Algorithm: authkit.PS256, Public: modulus(2047, 65537)}, "an RSA key of 2047 bits"},
 		{"RSA of 8193 bits", authkit.Key{Algorithm: authkit.RS256, Public: modulus(8193, 65537)}, "an RSA key of 8193 bits"},
 		{"RSA with an even exponent", authkit.Key{Algorithm: authkit.RS256, Public: modulus(2048, 65538)}, "exponent 65538"},
+		{"RSA with an exponent over 2^31", authkit.Key{Algorithm: authkit.RS256, Public: modulus(2048, math.MaxInt32+2)}, "exponent 2147483649"},
 		{"RSA with exponent 1", authkit.Key{Algorithm: authkit.RS256, Public: modulus(2048, 1)}, "exponent 1"},
 		{"RSA with exponent 0", authkit.Key{Algorithm: authkit.RS256, Public: modulus(2048, 0)}, "exponent 0"},
 		{"RSA with a negative exponent", authkit.Key{Algorithm: authkit.RS256, Public: modulus(2048, -3)}, "exponent -3"},

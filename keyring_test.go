@@ -441,6 +441,7 @@ func TestKeyRingReplacesTheSameKey(t *testing.T) {
 	_, err = ring.Sign("x", []byte("payload"))
 	require.Error(t, err)
 
+	require.NoError(t, ring.Replace(key))
 	key.Algorithm = authkit.PS256
 	require.NoError(t, ring.Replace(key))
 	require.Equal(t, authkit.PS256, ring.PublicKeys()[0].Algorithm)
