@@ -655,3 +655,33 @@ func TestAccountsFailAtEachCall(t *testing.T) {
 		}
 	}
 }
+
+// RF-08, RF-09: an address that is the subject of tokens changes only with the revocation of the
+// old tokens.
+func TestSetEmailFailsClosed(t *testing.T) {
+	t.Parallel()
+	for name, users := range map[string]authkit.UserStore{"one store": nil, "two stores": authkit.NewMemoryStore()} {
+		var events recorder
+		store := &faultyStore{MemoryStore: authkit.NewMemoryStore()}
+		kit := newKit(t, events.listen, store.listen, func(c *authkit.Config) {
+			if c.EmailSubject = true; users != nil {
+				c.Users = users
+			}
+		})
+		u := addUser(t, kit, email, password)
+		addUser(t, kit, "taken@example.com", password)
+		events.reset()
+		_, err := kit.SetEmail(t.Context(), u.ID, "taken@example.com")
+		require.ErrorIs(t, err, authkit.ErrEmailTaken, name)
+		require.Empty(t, events.all(), name)
+		store.down(false, "RevokeSessions")
+		changed, err := kit.SetEmail(t.Context(), u.ID, "new@example.com")
+		require.ErrorIs(t, err, authkit.ErrUnavailable, name)
+		require.Zero(t, changed, name)
+		require.Equal(t, []authkit.EventKind{authkit.EventStoreFailure}, events.kinds(), name)
+		store.before = nil
+		after, err := kit.User(t.Context(), u.ID)
+		require.NoError(t, err)
+		require.Equal(t, u, after, name)
+	}
+}

@@ -301,6 +301,46 @@ func TestCheckPassword(t *testing.T) {
 	require.NoError(t, err, "HashPassword applies no rule of choice")
 }
 
+// RG-14: an account without a password is checked as one with a password is.
+func TestCreateUserWithoutPasswordChecks(t *testing.T) {
+	t.Parallel()
+	kit := newKit(t)
+	for field, u := range map[string]authkit.User{
+		"email":     {Email: "no address"},
+		"full_name": {Email: "ada@example.com", FullName: "a\nb"},
+		"roles":     {Email: "ada@example.com", Roles: []string{"No Role"}},
+	} {
+		_, err := kit.CreateUserWithoutPassword(t.Context(), u)
+		var invalid *authkit.ValidationError
+		require.ErrorAs(t, err, &invalid, field)
+		require.Equal(t, field, invalid.Fields[0].Field)
+	}
+	n, err := kit.CountUsers(t.Context(), authkit.UserQuery{})
+	require.NoError(t, err)
+	require.Zero(t, n)
+}
+
+// unlisted is a store that cannot list.
+type unlisted struct{ authkit.UserStore }
+
+func (unlisted) ListUsers(context.Context, authkit.UserQuery) ([]authkit.User, error) {
+	return nil, errCrash
+}
+
+func (unlisted) CountUsers(context.Context, authkit.UserQuery) (int, error) { return 0, errCrash }
+
+// ST-02: a list of a store that fails is not an empty one.
+func TestUsersStoreFails(t *testing.T) {
+	t.Parallel()
+	var events recorder
+	kit := newKit(t, events.listen, func(c *authkit.Config) { c.Users = unlisted{authkit.NewMemoryStore()} })
+	_, err := kit.Users(t.Context(), authkit.UserQuery{})
+	require.ErrorIs(t, err, authkit.ErrUnavailable)
+	_, err = kit.CountUsers(t.Context(), authkit.UserQuery{})
+	require.ErrorIs(t, err, authkit.ErrUnavailable)
+	require.Equal(t, []authkit.EventKind{authkit.EventStoreFailure, authkit.EventStoreFailure}, events.kinds())
+}
+
 func TestCreateUserStoreFails(t *testing.T) {
 	t.Parallel()
 	cause := errors.New("dial tcp 10.0.0.1:5432: connection refused")

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"math/big"
@@ -120,6 +121,18 @@ func TestVerifyLargeSet(t *testing.T) {
 			tokRefused(t, verifier, tokSign(t, keys[i], fmt.Sprintf(form, "key 7"), tokPayload))
 		}
 	}
+	// A header that names all keys gets sixteen tries.
+	var named []string
+	for _, k := range keys {
+		named = append(named, k.ID)
+	}
+	all, err := json.Marshal(named)
+	require.NoError(t, err)
+	greedy := func(i int) string {
+		return tokSign(t, keys[i], fmt.Sprintf(`{"x":%s,"alg":"HS256","kid":%q}`, all, keys[i].ID), tokPayload)
+	}
+	tokAccepted(t, verifier, greedy(15))
+	tokRefused(t, verifier, greedy(16))
 	tokAccepted(t, verifier, tokSign(t, keys[0], `{ "alg":"HS256"}`, tokPayload))
 	tokRefused(t, verifier, tokSign(t, keys[99], `{ "alg":"HS256"}`, tokPayload))
 }

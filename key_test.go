@@ -129,6 +129,7 @@ func TestKeyFaults(t *testing.T) {
 		{"RSA of 2047 bits", authkit.Key{Algorithm: authkit.PS256, Public: modulus(2047, 65537)}, "an RSA key of 2047 bits"},
 		{"RSA of 8193 bits", authkit.Key{Algorithm: authkit.RS256, Public: modulus(8193, 65537)}, "an RSA key of 8193 bits"},
 		{"RSA with an even exponent", authkit.Key{Algorithm: authkit.RS256, Public: modulus(2048, 65538)}, "exponent 65538"},
+		{"RSA with an exponent over 2^31", authkit.Key{Algorithm: authkit.RS256, Public: modulus(2048, math.MaxInt32+2)}, "exponent 2147483649"},
 		{"RSA with exponent 1", authkit.Key{Algorithm: authkit.RS256, Public: modulus(2048, 1)}, "exponent 1"},
 		{"RSA with exponent 0", authkit.Key{Algorithm: authkit.RS256, Public: modulus(2048, 0)}, "exponent 0"},
 		{"RSA with a negative exponent", authkit.Key{Algorithm: authkit.RS256, Public: modulus(2048, -3)}, "exponent -3"},
@@ -159,6 +160,19 @@ func TestKeyFaults(t *testing.T) {
 	}
 }
 
+// The largest RSA keys and exponents that are read.
+func TestKeyRSALimits(t *testing.T) {
+	t.Parallel()
+	for _, key := range []struct {
+		bits uint
+		e    int
+	}{{2048, 65537}, {8192, 65537}, {2048, 3}, {2048, math.MaxInt32}} {
+		n := new(big.Int).Lsh(big.NewInt(1), key.bits-1)
+		_, _, err := tokConstruct(t, authkit.Key{Algorithm: authkit.RS256, Public: &rsa.PublicKey{N: n.Add(n, big.NewInt(1)), E: key.e}})
+		require.NoError(t, err, "%+v", key)
+	}
+}
+
 // A key with a hole in it is refused like any other, and does not take the program down.
 func TestKeyFaultsDoNotPanic(t *testing.T) {
 	t.Parallel()
@@ -167,18 +181,26 @@ func TestKeyFaultsDoNotPanic(t *testing.T) {
 	ec := good[authkit.ES256].Private.(*ecdsa.PrivateKey)
 	ed := good[authkit.EdDSA].Private.(ed25519.PrivateKey)
 	for name, key := range map[string]authkit.Key{
-		"nil *rsa.PrivateKey":                   {Algorithm: authkit.RS256, Private: (*rsa.PrivateKey)(nil)},
-		"nil *rsa.PrivateKey for PS256":         {Algorithm: authkit.PS256, Private: (*rsa.PrivateKey)(nil)},
-		"nil *ecdsa.PrivateKey":                 {Algorithm: authkit.ES256, Private: (*ecdsa.PrivateKey)(nil)},
-		"nil ed25519.PrivateKey":                {Algorithm: authkit.EdDSA, Private: ed25519.PrivateKey(nil)},
-		"ed25519.PrivateKey of 31 bytes":        {Algorithm: authkit.EdDSA, Private: ed[:31]},
-		"zero rsa.PrivateKey and Public":        {Algorithm: authkit.RS256, Private: &rsa.PrivateKey{}, Public: r.Public()},
-		"rsa.PrivateKey and nil Public":         {Algorithm: authkit.RS256, Private: r, Public: (*rsa.PublicKey)(nil)},
-		"rsa.PrivateKey and zero Public":        {Algorithm: authkit.RS256, Private: r, Public: &rsa.PublicKey{}},
-		"ecdsa.PrivateKey and nil Public":       {Algorithm: authkit.ES256, Private: ec, Public: (*ecdsa.PublicKey)(nil)},
-		"ecdsa.PrivateKey and zero Public":      {Algorithm: authkit.ES256, Private: ec, Public: &ecdsa.PublicKey{}},
-		"ecdsa.PublicKey without a point":       {Algorithm: authkit.ES256, Public: &ecdsa.PublicKey{Curve: elliptic.P256()}},
-		"zero ecdsa.PrivateKey on P-256":        {Algorithm: authkit.ES256, Private: &ecdsa.PrivateKey{PublicKey: ecdsa.PublicKey{Curve: elliptic.P256()}}},
+		"nil *rsa.PrivateKey":              {Algorithm: authkit.RS256, Private: (*rsa.PrivateKey)(nil)},
+		"nil *rsa.PrivateKey for PS256":    {Algorithm: authkit.PS256, Private: (*rsa.PrivateKey)(nil)},
+		"nil *ecdsa.PrivateKey":            {Algorithm: authkit.ES256, Private: (*ecdsa.PrivateKey)(nil)},
+		"nil ed25519.PrivateKey":           {Algorithm: authkit.EdDSA, Private: ed25519.PrivateKey(nil)},
+		"ed25519.PrivateKey of 31 bytes":   {Algorithm: authkit.EdDSA, Private: ed[:31]},
+		"zero rsa.PrivateKey and Public":   {Algorithm: authkit.RS256, Private: &rsa.PrivateKey{}, Public: r.Public()},
+		"rsa.PrivateKey and nil Public":    {Algorithm: authkit.RS256, Private: r, Public: (*rsa.PublicKey)(nil)},
+		"rsa.PrivateKey and zero Public":   {Algorithm: authkit.RS256, Private: r, Public: &rsa.PublicKey{}},
+		"ecdsa.PrivateKey and nil Public":  {Algorithm: authkit.ES256, Private: ec, Public: (*ecdsa.PublicKey)(nil)},
+		"ecdsa.PrivateKey and zero Public": {Algorithm: authkit.ES256, Private: ec, Public: &ecdsa.PublicKey{}},
+		"ecdsa.PublicKey without a point":  {Algorithm: authkit.ES256, Public: &ecdsa.PublicKey{Curve: elliptic.P256()}},
+		"zero ecdsa.PrivateKey on P-256":   {Algorithm: authkit.ES256, Private: &ecdsa.PrivateKey{PublicKey: ecdsa.PublicKey{Curve: elliptic.P256()}}},
+		//lint:ignore SA1019 the key has to be a wrong one
+		"ecdsa.PublicKey with an x": {Algorithm: authkit.ES256, Public: &ecdsa.PublicKey{Curve: elliptic.P256(), X: ec.X}},
+		//lint:ignore SA1019 the key has to be a wrong one
+		"ecdsa.PublicKey with a y": {Algorithm: authkit.ES256, Public: &ecdsa.PublicKey{Curve: elliptic.P256(), Y: ec.Y}},
+		//lint:ignore SA1019 the key has to be a wrong one
+		"ecdsa.PrivateKey of the order of the curve": {Algorithm: authkit.ES256, Private: &ecdsa.PrivateKey{PublicKey: ec.PublicKey, D: elliptic.P256().Params().N}},
+		//lint:ignore SA1019 the key has to be a wrong one
+		"ecdsa.PrivateKey without a point":      {Algorithm: authkit.ES256, Private: &ecdsa.PrivateKey{PublicKey: ecdsa.PublicKey{Curve: elliptic.P256()}, D: ec.D}},
 		"nil ed25519.PrivateKey and Public":     {Algorithm: authkit.EdDSA, Private: ed25519.PrivateKey(nil), Public: ed.Public()},
 		"nil *ecdsa.PrivateKey for the wrong":   {Algorithm: authkit.RS256, Private: (*ecdsa.PrivateKey)(nil)},
 		"ecdsa.PrivateKey and Public, no point": {Algorithm: authkit.ES256, Private: ec, Public: &ecdsa.PublicKey{Curve: elliptic.P256()}},

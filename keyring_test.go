@@ -425,3 +425,39 @@ func TestSecretRotates(t *testing.T) {
 	named.ID = "old"
 	require.ErrorIs(t, verify(before, next, named), authkit.ErrInvalidToken)
 }
+
+// TK-16: the same key with another ID, algorithm or half takes the place of the old one.
+func TestKeyRingReplacesTheSameKey(t *testing.T) {
+	t.Parallel()
+	key := authkit.Key{ID: "a", Algorithm: authkit.RS256, Private: tokRSA()[0]}
+	public := authkit.Key{ID: "a", Algorithm: authkit.RS256, Public: key.Private.Public()}
+	ring := ringOf(t, public)
+	_, err := ring.Sign("x", []byte("payload"))
+	require.Error(t, err)
+	require.NoError(t, ring.Replace(key))
+	_, err = ring.Sign("x", []byte("payload"))
+	require.NoError(t, err)
+	require.NoError(t, ring.Replace(public))
+	_, err = ring.Sign("x", []byte("payload"))
+	require.Error(t, err)
+
+	require.NoError(t, ring.Replace(key))
+	key.Algorithm = authkit.PS256
+	require.NoError(t, ring.Replace(key))
+	require.Equal(t, authkit.PS256, ring.PublicKeys()[0].Algorithm)
+	key.ID = "b"
+	require.NoError(t, ring.Replace(key))
+	require.Equal(t, "b", ring.PublicKeys()[0].ID)
+}
+
+// A type has 127 characters at most, and any that is visible.
+func TestKeyRingStatementTypes(t *testing.T) {
+	t.Parallel()
+	ring := ringOf(t, ringKey(authkit.EdDSA, "a"))
+	for _, typ := range []string{strings.Repeat("x", 127), "~!"} {
+		jws, err := ring.Sign(typ, []byte("payload"))
+		require.NoError(t, err)
+		_, err = ring.Open(typ, jws, 1000)
+		require.NoError(t, err)
+	}
+}

@@ -367,3 +367,29 @@ func TestKeyRingSourceHangs(t *testing.T) {
 		})
 	}
 }
+
+// MW-07: before its first keys a guard is unavailable, and nobody is refused for it.
+func TestGuardBeforeTheFirstKeys(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		key := ringKey(authkit.EdDSA, "a")
+		source := &keySource{err: errCrash}
+		guard := newGuard(t, func(c *authkit.GuardConfig) {
+			c.Tokens = authkit.TokenConfig{Ring: authkit.NewKeyRingFrom(source, source.fail)}
+		})
+		token := tokIssue(t, tokIssuer(t, key), authkit.Claims{Subject: "u"})
+		ask := func() int { return do(guard.Authenticate(whoami), "GET", "/", "Authorization", "Bearer "+token).Code }
+		require.Equal(t, 503, ask())
+		synctest.Wait()
+		require.Equal(t, 503, ask())
+		source.set(nil, key)
+		time.Sleep(30 * time.Second)
+		ask() // starts a fetch
+		synctest.Wait()
+		require.Equal(t, 200, ask())
+
+		// A ring without a source has no keys to wait for.
+		guard = newGuard(t, func(c *authkit.GuardConfig) { c.Tokens = authkit.TokenConfig{Ring: new(authkit.KeyRing)} })
+		require.Equal(t, 401, ask())
+	})
+}

@@ -140,12 +140,14 @@ func TestThrottledChallengeEnds(t *testing.T) {
 	factor := &fakeFactor{method: "otp", right: "1"}
 	kit, _, _ := newFactorKit(t, []*fakeFactor{factor}, throttled.listen, events.listen)
 	pending := challenge(t, kit)
+	require.Equal(t, authkit.EventLoginChallenge, events.last().Kind, "AU-01: a right password alone is no login")
 	throttled.code = &authkit.ThrottledError{RetryAfter: time.Minute, Account: true}
 	_, err := kit.AnswerChallenge(t.Context(), pending.Token, "otp", "1")
 	var limited *authkit.ThrottledError
 	require.ErrorAs(t, err, &limited)
 	require.Zero(t, factor.asked)
 	require.Equal(t, authkit.EventLoginThrottled, events.last().Kind)
+	require.NotContains(t, events.kinds(), authkit.EventStoreFailure)
 	throttled.code = nil
 	_, err = kit.AnswerChallenge(t.Context(), pending.Token, "otp", "1")
 	require.ErrorIs(t, err, authkit.ErrInvalidCredentials)

@@ -1092,3 +1092,40 @@ func TestLoginTokenConfig(t *testing.T) {
 	require.Equal(t, "https://id.example.com", claims.Issuer)
 	require.Equal(t, []string{"api"}, claims.Audience)
 }
+
+// A token that cannot be made leaves no session behind, and a refresh then takes nothing from
+// the client.
+func TestTokenTooLargeForASession(t *testing.T) {
+	t.Parallel()
+	size := 1
+	kit, _, user := newSessionKit(t, func(c *authkit.Config) {
+		c.ExtraClaims = func(context.Context, authkit.User) (any, error) {
+			return map[string]any{"x": strings.Repeat("x", size)}, nil
+		}
+	})
+	token := begin(t, kit)
+	size = 8192
+	none, err := kit.Login(t.Context(), email, password)
+	require.ErrorContains(t, err, "over the 8192")
+	require.Zero(t, none)
+	none, err = kit.Refresh(t.Context(), token.RefreshToken)
+	require.ErrorContains(t, err, "over the 8192")
+	require.Zero(t, none)
+	list, err := kit.Sessions(t.Context(), user.ID)
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	size = 1
+	renew(t, kit, token)
+}
+
+// RF-09: a cut-off that is far ahead, of a machine whose clock is wrong, lets nobody in.
+func TestLoginBeforeTheCutOff(t *testing.T) {
+	t.Parallel()
+	kit, store, user := newSessionKit(t)
+	_, err := store.UpdateUser(t.Context(), user.ID, authkit.UserUpdate{ValidFrom: new(time.Now().Add(time.Hour))}, time.Now())
+	require.NoError(t, err)
+	token, err := kit.Login(t.Context(), email, password)
+	require.ErrorIs(t, err, authkit.ErrUnavailable)
+	require.ErrorContains(t, err, "are the clocks right?")
+	require.Zero(t, token)
+}

@@ -147,6 +147,26 @@ func TestLoginWithAuthTimeOf1970(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// A store that finds another account than the one asked for, or one along with an error, logs
+// nobody in, and no event names that account.
+func TestLoginWithAnotherAccount(t *testing.T) {
+	t.Parallel()
+	var events recorder
+	users := newHookStore()
+	kit := newKit(t, users.listen, events.listen)
+	u := addUser(t, kit, email, password)
+	found, err := users.UserStore.UserByID(t.Context(), u.ID)
+	require.NoError(t, err)
+	prove, _ := proves(authkit.Proof{UserID: "another", Methods: []string{"hwk"}}, nil)
+	for want, cause := range map[error]error{authkit.ErrInvalidCredentials: nil, authkit.ErrUnavailable: errCrash} {
+		users.byID = func(context.Context, string) (authkit.StoredUser, error) { return found, cause }
+		token, err := kit.LoginWith(t.Context(), authkit.Attempt{Action: authkit.ActionLogin}, prove)
+		require.ErrorIs(t, err, want)
+		require.Zero(t, token)
+		require.Empty(t, events.last().UserID)
+	}
+}
+
 // A throttled attempt proves nothing.
 func TestLoginWithThrottled(t *testing.T) {
 	t.Parallel()

@@ -787,6 +787,7 @@ func TestSessionConfigFaults(t *testing.T) {
 		"absolute":            {func(c *authkit.Config) { c.Sessions.Absolute = 401 * 24 * time.Hour }, "Config.Sessions.Absolute"},
 		"negative absolute":   {func(c *authkit.Config) { c.Sessions.Absolute = -1 }, "Config.Sessions.Absolute"},
 		"grace":               {func(c *authkit.Config) { c.Sessions.Grace = time.Hour }, "Config.Sessions.Grace"},
+		"grace of a timeout":  {func(c *authkit.Config) { c.Sessions.Grace, c.StoreTimeout = 10*time.Second, 10*time.Second }, "Config.Sessions.Grace: 10s, which is over"},
 		"grace over a minute": {func(c *authkit.Config) { c.Sessions.Grace = time.Minute + 1 }, "Config.Sessions.Grace"},
 		"per user":            {func(c *authkit.Config) { c.Sessions.PerUser = 51 }, "Config.Sessions.PerUser"},
 		"no grace to keep":    {func(c *authkit.Config) { c.Sessions.Grace, c.Sessions.KeepSuccessor = -1, true }, "Config.Sessions.KeepSuccessor"},

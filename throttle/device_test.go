@@ -185,15 +185,16 @@ func TestDeviceSurvivesACrossSiteLogin(t *testing.T) {
 		header []string
 		sets   bool
 	}{
-		"cross-site":            {[]string{"Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example"}, false},
-		"an older browser":      {[]string{"Origin", "https://evil.example"}, false},
-		"an opaque origin":      {[]string{"Origin", "null"}, false},
-		"the site":              {[]string{"Sec-Fetch-Site", "same-origin", "Origin", "https://auth.example.com"}, true},
-		"a page of the site":    {[]string{"Sec-Fetch-Site", "same-site", "Origin", "https://app.example.com"}, true},
-		"the site, older":       {[]string{"Origin", "https://auth.example.com"}, true},
-		"a program":             {nil, true},
-		"the address bar":       {[]string{"Sec-Fetch-Site", "none"}, true},
-		"cross-site, no origin": {[]string{"Sec-Fetch-Site", "cross-site"}, false},
+		"cross-site":             {[]string{"Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example"}, false},
+		"an older browser":       {[]string{"Origin", "https://evil.example"}, false},
+		"an origin that is none": {[]string{"Origin", "http://[::1"}, false},
+		"an opaque origin":       {[]string{"Origin", "null"}, false},
+		"the site":               {[]string{"Sec-Fetch-Site", "same-origin", "Origin", "https://auth.example.com"}, true},
+		"a page of the site":     {[]string{"Sec-Fetch-Site", "same-site", "Origin", "https://app.example.com"}, true},
+		"the site, older":        {[]string{"Origin", "https://auth.example.com"}, true},
+		"a program":              {nil, true},
+		"the address bar":        {[]string{"Sec-Fetch-Site", "none"}, true},
+		"cross-site, no origin":  {[]string{"Sec-Fetch-Site", "cross-site"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -116,6 +116,9 @@ func TestNoSocketByName(t *testing.T) {
 			}
 			h.ServeHTTP(httptest.NewRecorder(), r)
 			require.Equal(t, c.want, got)
+			r.Header.Del("X-Forwarded-For")
+			h.ServeHTTP(httptest.NewRecorder(), r)
+			require.Empty(t, got, "the proxy names no client")
 		})
 	}
 	_, err = throttle.TrustSocketProxies(netip.MustParsePrefix("0.0.0.0/0"))

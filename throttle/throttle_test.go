@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -155,6 +156,15 @@ func TestInsecureNoAddressLimits(t *testing.T) {
 		s.fail(t, "user1@example.com", "192.0.2.1")
 	}
 	s.refuse(t, "user1@example.com", "192.0.2.1")
+
+	limits, err := throttle.New(throttle.Config{InsecureNoAddressLimits: true, Limits: map[string]throttle.Limit{"search": {Burst: 1, Every: time.Hour}}})
+	require.NoError(t, err)
+	for range 3 {
+		w := httptest.NewRecorder()
+		limits.Limit("search")(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+		require.Equal(t, 200, w.Code)
+		require.Empty(t, w.Header().Get("RateLimit-Policy"), "there is no such limit")
+	}
 }
 
 // TestKnownAddress asserts that a stranger cannot lock out a user from where they have logged
@@ -532,10 +542,11 @@ func TestNewFaults(t *testing.T) {
 		Secret: []byte("short"),
 		Limits: map[string]throttle.Limit{
 			"a": {}, "b": {Burst: 20_000, Every: time.Second}, "c": {Burst: 1, Every: 1}, "d": {Burst: 1, Every: 48 * time.Hour},
-			"e": {Burst: -1, Every: time.Second}, "f": {Burst: 1, Every: time.Second + 1}, "fine": {Burst: 1, Every: time.Second},
+			"e": {Burst: -1, Every: time.Second}, "f": {Burst: 1, Every: time.Second + 1}, "g": {Burst: 10_001, Every: time.Second},
+			"h": {Burst: 1, Every: time.Millisecond - time.Microsecond}, "fine most": {Burst: 10_000, Every: time.Millisecond}, "fine": {Burst: 1, Every: time.Second},
 		},
 	})
-	for _, want := range []string{"Store", "Secret: 5 bytes", `"a"`, `"b"`, `"c"`, `"d"`, `"e"`, `"f"`} {
+	for _, want := range []string{"Store", "Secret: 5 bytes", `"a"`, `"b"`, `"c"`, `"d"`, `"e"`, `"f"`, `"g"`, `"h"`} {
 		require.ErrorContains(t, err, want)
 	}
 	require.NotContains(t, err.Error(), "fine")

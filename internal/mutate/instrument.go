@@ -425,7 +425,7 @@ func (r *rewriter) constant(e ast.Expr, tv types.TypeAndValue, stack []ast.Node,
 		r.used[id] = true
 		r.apply(e, "constant", apply(id))
 	case !mutate || !literal || r.fn == "" && len(stack) == 0 || !exact:
-	case duration && v > 0:
+	case duration && v >= 1000: // nanoseconds
 		r.wrap(e, r.short(e)+" → twice as long", apply)
 	case v >= 2 && isLimit(stack):
 		r.wrap(e, r.short(e)+" → + 1", apply)

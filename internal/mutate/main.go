@@ -3,6 +3,9 @@
 //
 //	go run ./internal/mutate -files 'login.go,sqlstore/*.go' -resume /tmp/mutants.jsonl
 //
+// With -reach it only reports the changes that no test reaches, which takes a
+// minute or two and finds the largest gaps.
+//
 // It runs at the top of the repository and changes nothing in it: the go command
 // reads the changed files through -overlay. Each package is compiled once, with
 // all of its mutants, and an environment variable selects one. Each test runs
@@ -48,6 +51,7 @@ const (
 	survived   = "survived"
 	unreached  = "unreached" // survived, and no test gets there
 	equivalent = "equivalent"
+	reached    = "reached" // and not tried
 )
 
 // A result is a line of the report.
@@ -67,6 +71,7 @@ type config struct {
 	resume     string
 	equivalent string
 	list       bool
+	reach      bool
 	out        io.Writer
 }
 
@@ -79,6 +84,7 @@ func main() {
 	flag.DurationVar(&c.timeout, "timeout", 20*time.Second, "how long tests may take beyond ten times their usual time")
 	flag.StringVar(&c.resume, "resume", "", "append results to this `file`, and skip what it has as killed")
 	flag.BoolVar(&c.list, "list", false, "print the mutants and run nothing")
+	flag.BoolVar(&c.reach, "reach", false, "report the mutants that no test reaches, and try none")
 	flag.StringVar(&c.equivalent, "equivalent", "internal/mutate/equivalent.txt", "`file` of the mutants that nothing can notice")
 	flag.Parse()
 	c.dir, c.out = ".", os.Stdout
@@ -123,7 +129,11 @@ func run(ctx context.Context, c config) ([]result, error) {
 		}
 		return nil, nil
 	}
-	log, err := openLog(c.resume)
+	name := c.resume
+	if c.reach {
+		name = "" // nothing is decided
+	}
+	log, err := openLog(name)
 	if err != nil {
 		return nil, err
 	}

@@ -114,6 +114,18 @@ The line is no more.
 	require.Greater(t, count(results, killed), 10)
 }
 
+// What is only reached is not decided.
+func TestReach(t *testing.T) {
+	t.Parallel()
+	c := sample(t)
+	c.reach = true
+	results, err := run(context.Background(), c)
+	require.NoError(t, err)
+	require.Equal(t, 2, count(results, unreached))
+	require.Equal(t, 23, count(results, reached))
+	require.NoFileExists(t, c.resume)
+}
+
 // A mutant that never ends is reported as such.
 func TestTimeout(t *testing.T) {
 	t.Parallel()

@@ -431,6 +431,10 @@ func (p *program) one(ctx context.Context, b *binary, m mutant, killers map[stri
 		r.Status = unreached
 		return r, nil
 	}
+	if p.reach {
+		r.Status = reached
+		return r, nil
+	}
 	own := strings.TrimSuffix(path.Base(m.File), ".go")
 	rank := func(test string) int {
 		switch {
