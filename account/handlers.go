@@ -432,6 +432,9 @@ func (a *Accounts) form(w http.ResponseWriter, r *http.Request, status int, name
 	} else if err != nil {
 		d.Error = authkit.ProblemFor(err).Detail
 	}
+	if errors.Is(err, authkit.ErrInvalidTicket) && inputs[0].name == "token" {
+		d.Text, d.Submit = "", "" // the form could not be sent with success
+	}
 	for _, i := range inputs {
 		f := pageField{Name: i.name, Value: values[i.name], Label: l.Labels[i.name], Type: i.kind, Autocomplete: i.autocomplete, Error: wrong[i.name], Required: !i.optional}
 		if i.kind == "password" {
