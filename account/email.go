@@ -71,8 +71,8 @@ func (a *Accounts) noteChange(ctx context.Context, userID string, version int64,
 }
 
 // ConfirmEmail changes the e-mail address of a user to the one that the link with the token was
-// mailed to. It ends the other sessions of the user, and sends a link to the old address with
-// which the change can be undone for seven days.
+// mailed to. It ends the other sessions of the user. If the old address was verified, it gets
+// a link with which the change can be undone for seven days.
 //
 // The user must be logged in: otherwise a stranger could make another person confirm an
 // address for the account of the stranger.
@@ -120,6 +120,9 @@ func (a *Accounts) ConfirmEmail(ctx context.Context, userID, token string) error
 		}
 		if err := a.logoutOthers(ctx, userID, sessionID); err != nil {
 			return err
+		}
+		if u.EmailVerifiedAt.IsZero() {
+			return nil // the old mailbox may be that of a stranger, who must not get the account
 		}
 		link, err := a.newLink(ctx, ticketUndo, u.Email, pageUndo, undoLife, grant{UserID: userID, Email: u.Email, Changed: g.Email})
 		if err != nil {

@@ -62,7 +62,7 @@ type Page struct {
 //	/delete      current_password                           204; for users who are logged in
 //	/export      GET, all data of the user                  200; for users who are logged in
 //	/code        email                                      202, the handle; with Config.CodeLogin
-//	/code/login  email handle code                          200, the tokens; with Config.CodeLogin
+//	/code/login  handle code                                200, the tokens; with Config.CodeLogin
 //
 // The status is that of an answer in JSON. Errors in JSON are those of
 // [authkit.ProblemFor]. Forms are refused with 403 if they come from another origin. A form of
@@ -115,16 +115,15 @@ func (a *Accounts) Pages() []Page {
 	}
 	handle := input{name: "handle", hidden: true}
 	code := input{name: "code", kind: "text", autocomplete: "one-time-code"}
-	hiddenEmail := input{name: "email", hidden: true}
 	return append(pages,
 		a.page("code", pageCode, public, flow{inputs: []input{email}, status: http.StatusAccepted, do: func(r *request) error {
 			handle, err := a.RequestCode(r.ctx, r.values["email"])
 			r.result = map[string]string{"handle": handle}
 			r.values["handle"] = handle
 			return err
-		}, next: "login", nextPath: pageLogin, nextInputs: []input{hiddenEmail, handle, code}}),
-		a.page("login", pageLogin, public, flow{inputs: []input{hiddenEmail, handle, code}, status: http.StatusOK, do: func(r *request) error {
-			token, err := a.LoginWithCode(r.ctx, r.values["email"], r.values["handle"], strings.TrimSpace(r.values["code"]))
+		}, next: "login", nextPath: pageLogin, nextInputs: []input{handle, code}}),
+		a.page("login", pageLogin, public, flow{inputs: []input{handle, code}, status: http.StatusOK, do: func(r *request) error {
+			token, err := a.LoginWithCode(r.ctx, r.values["handle"], strings.TrimSpace(r.values["code"]))
 			r.result, r.token = token, token
 			return err
 		}}),

@@ -175,7 +175,7 @@ func TestNobodyLearnsWhoHasAnAccount(t *testing.T) {
 			}
 		}
 		for range 4 { // each is sent twice
-			ask("/account/code/login", "email", email, "handle", handle, "code", wrong)
+			ask("/account/code/login", "handle", handle, "code", wrong)
 		}
 		for _, path := range []string{"/account/signup", "/account/password", "/account/undo"} {
 			ask(path, "token", handle+"."+wrong, "password", newPassword)
@@ -382,9 +382,9 @@ func TestJSON(t *testing.T) {
 	require.Nil(t, post("/undo", 204, m{"token": token(t, a.mail(t)), "password": newPassword}))
 
 	handle := post("/code", 202, m{"email": "ann@example.com"})["handle"]
-	post("/code/login", 400, m{"email": "ann@example.com", "handle": handle, "code": "x"})
+	post("/code/login", 400, m{"handle": handle, "code": "x"})
 	code := codeIn.FindString(a.mail(t).Text)
-	answer = post("/code/login", 200, m{"email": "ann@example.com", "handle": handle, "code": " " + code + " "})
+	answer = post("/code/login", 200, m{"handle": handle, "code": " " + code + " "})
 	require.NotEmpty(t, answer["access_token"])
 	require.NotEmpty(t, answer["refresh_token"])
 
@@ -449,9 +449,9 @@ func TestForms(t *testing.T) {
 	require.Contains(t, page, `action="/account/code/login"`)
 	handle := handleIn.FindStringSubmatch(page)[2]
 	code := codeIn.FindString(a.mail(t).Text)
-	page = post("/code/login", 400, "not valid", "email", "ann@example.com", "handle", handle, "code", "x")
+	page = post("/code/login", 400, "not valid", "handle", handle, "code", "x")
 	require.Contains(t, page, handle, "the user can try again")
-	post("/code/login", 303, "", "email", "ann@example.com", "handle", handle, "code", code)
+	post("/code/login", 303, "", "handle", handle, "code", code)
 	require.True(t, slices.ContainsFunc(cookies, func(c *http.Cookie) bool { return c.Name == "__Host-session" }))
 
 	post("/email", 401, "Incorrect", "current_password", "wrong horse", "email", "ann@example.org")
@@ -468,7 +468,7 @@ func TestForms(t *testing.T) {
 	f.enrolled[u.ID] = true
 	cookies = nil
 	page = post("/code", 202, "", "email", u.Email)
-	page = post("/code/login", 200, `name="mfa_token"`, "email", u.Email, "handle", handleIn.FindStringSubmatch(page)[2], "code", codeIn.FindString(a.mail(t).Text))
+	page = post("/code/login", 200, `name="mfa_token"`, "handle", handleIn.FindStringSubmatch(page)[2], "code", codeIn.FindString(a.mail(t).Text))
 	require.Contains(t, page, `action="/login"`)
 	require.Nil(t, cookies)
 	// A browser that is not logged in is sent to the login page, and comes back with its token.

@@ -359,7 +359,7 @@ func (a *Accounts) answerCode(ctx context.Context, t task, u authkit.User, known
 		}
 	}
 	if known {
-		ticket.Subject, g = u.ID, grant{UserID: u.ID, Version: u.Version, Email: u.Email}
+		ticket.Subject, g = u.ID, grant{UserID: u.ID, Version: u.Version}
 	}
 	if err := a.putTicket(ctx, ticket, g); err != nil {
 		return a.failed(ctx, err)

@@ -207,7 +207,7 @@ func TestAccountTokensAtOnce(t *testing.T) {
 		require.NoError(t, err)
 		code := a.code(t, bob.Email)
 		require.Equal(t, 1, atOnce(t, func(int) error {
-			_, err := a.LoginWithCode(ctx, bob.Email, handle, code)
+			_, err := a.LoginWithCode(ctx, handle, code)
 			return err
 		}), "logins")
 		handle, err = a.RequestCode(ctx, bob.Email)
@@ -216,10 +216,10 @@ func TestAccountTokensAtOnce(t *testing.T) {
 		right, err := strconv.Atoi(code)
 		require.NoError(t, err)
 		require.Zero(t, atOnce(t, func(i int) error {
-			_, err := a.LoginWithCode(ctx, bob.Email, handle, fmt.Sprintf("%06d", (right+1+i)%1_000_000))
+			_, err := a.LoginWithCode(ctx, handle, fmt.Sprintf("%06d", (right+1+i)%1_000_000))
 			return err
 		}), "wrong codes")
-		_, err = a.LoginWithCode(ctx, bob.Email, handle, code)
+		_, err = a.LoginWithCode(ctx, handle, code)
 		require.ErrorIs(t, err, authkit.ErrInvalidTicket, "32 guesses leave no attempt")
 	})
 }
