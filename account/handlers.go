@@ -2,6 +2,7 @@ package account
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -86,7 +87,7 @@ func (a *Accounts) Pages() []Page {
 		a.page("register", pageRegister, public, flow{inputs: []input{email}, status: http.StatusAccepted, do: func(r *request) error {
 			return a.Register(r.ctx, r.values["email"])
 		}}),
-		a.page("signup", pageSignUp, public, flow{inputs: []input{token, name, password}, status: http.StatusCreated, more: true, do: func(r *request) (err error) {
+		a.page("signup", pageSignUp, public, flow{inputs: []input{token, name, password}, own: a.signUp.inputs(), status: http.StatusCreated, more: true, do: func(r *request) (err error) {
 			r.result, err = a.SignUp(r.ctx, r.values["token"], NewAccount{Password: r.values["password"], FullName: r.values["full_name"], Fields: r.more})
 			return err
 		}}),
@@ -140,7 +141,8 @@ type input struct {
 // A flow is what a page does.
 type flow struct {
 	inputs []input
-	more   bool // it takes the fields of the program too
+	more   bool    // it takes the fields of the program too
+	own    []input // those of them that a form shows
 	status int
 	do     func(*request) error
 
@@ -172,7 +174,7 @@ func (a *Accounts) page(name, path string, policy authkit.Policy, f flow) Page {
 		switch r.Method {
 		case http.MethodGet, http.MethodHead:
 			values := map[string]string{"token": tokenText(r.URL.Query().Get("token"))}
-			a.form(w, r, http.StatusOK, name, path, f.inputs, values, nil)
+			a.form(w, r, http.StatusOK, name, path, f.shown(), values, nil)
 		case http.MethodPost:
 			a.post(w, r, name, path, f)
 		default:
@@ -352,6 +354,9 @@ func (q *request) parseJSON(body []byte, f flow) error {
 	return err
 }
 
+// shown returns the inputs that the page of a flow shows.
+func (f flow) shown() []input { return slices.Concat(f.inputs, f.own) }
+
 // has reports whether a form has an input.
 func (f flow) has(name string) bool {
 	return slices.ContainsFunc(f.inputs, func(i input) bool { return i.name == name })
@@ -372,15 +377,19 @@ func (q *request) parseForm(body []byte, f flow, fields map[string]reflect.Kind)
 			return errMembers
 		case f.has(name):
 			q.values[name] = text
+			continue
 		case !f.more:
 			return invalid(clip(name), foreignRule)
+		case isNumber(kind) && text == "": // an input that was left empty
+			continue
 		case kind == reflect.Bool:
 			more[name] = text == "on" || text == "true"
-		case kind >= reflect.Int && kind <= reflect.Float64 && json.Valid([]byte(text)):
+		case isNumber(kind) && json.Valid([]byte(text)):
 			more[name] = json.RawMessage(text)
 		default:
 			more[name] = text
 		}
+		q.values[name] = values[0] // for the page, if the form is shown again
 	}
 	q.more, err = json.Marshal(more)
 	return err
@@ -400,7 +409,7 @@ type pageData struct {
 type pageField struct {
 	Name, Value, Label, Type, Autocomplete, Error string
 
-	Required bool
+	Required, Checked bool
 }
 
 // render writes a page.
@@ -435,9 +444,12 @@ func (a *Accounts) form(w http.ResponseWriter, r *http.Request, status int, name
 		d.Text, d.Submit = "", "" // the form could not be sent with success
 	}
 	for _, i := range inputs {
-		f := pageField{Name: i.name, Value: values[i.name], Label: l.Labels[i.name], Type: i.kind, Autocomplete: i.autocomplete, Error: wrong[i.name], Required: !i.optional}
-		if i.kind == "password" {
+		f := pageField{Name: i.name, Value: values[i.name], Label: cmp.Or(l.Labels[i.name], i.name), Type: i.kind, Autocomplete: cmp.Or(i.autocomplete, "off"), Error: wrong[i.name], Required: !i.optional}
+		switch i.kind {
+		case "password":
 			f.Value = ""
+		case "checkbox":
+			f.Value, f.Checked = "on", f.Value == "on"
 		}
 		if i.hidden {
 			d.Hidden = append(d.Hidden, f)
@@ -466,7 +478,7 @@ func (a *Accounts) refuse(w http.ResponseWriter, r *http.Request, name, path str
 	}
 	c, challenged := errors.AsType[*authkit.ChallengeError](err)
 	if !challenged || a.loginPath == "" {
-		a.form(w, r, p.Status, name, path, f.inputs, q.values, err)
+		a.form(w, r, p.Status, name, path, f.shown(), q.values, err)
 		return
 	}
 	tag := a.texts.pick(r.Header.Get("Accept-Language"))

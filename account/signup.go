@@ -140,6 +140,7 @@ func (a *Accounts) checkNew(ctx context.Context, u authkit.User, n NewAccount) e
 // [OnSignUp]. The zero value takes no fields.
 type SignUpHook struct {
 	fields map[string]reflect.Kind // by their names in JSON
+	names  []string                // in their order
 	decode func(json.RawMessage) (any, error)
 	call   func(ctx context.Context, u authkit.User, fields any) error
 }
@@ -152,6 +153,9 @@ type SignUpHook struct {
 // it. If f returns an error, there is no account. To show the error beside a field, return a
 // *authkit.ValidationError. The store may call f again after a deadlock, so f has no effect
 // but on the store.
+//
+// The page of a sign-up has an input for each text, number and bool of T. Its label is the one
+// in the texts, or else the name.
 //
 // It panics if T is no struct or has a field named "token", "password" or "full_name".
 func OnSignUp[T any](f func(ctx context.Context, u authkit.User, fields T) error) SignUpHook {
@@ -172,6 +176,7 @@ func OnSignUp[T any](f func(ctx context.Context, u authkit.User, fields T) error
 			panic("account: OnSignUp: a field has the name " + name)
 		}
 		h.fields[name] = field.Type.Kind()
+		h.names = append(h.names, name)
 	}
 	h.decode = func(raw json.RawMessage) (any, error) {
 		var fields T
@@ -183,6 +188,24 @@ func OnSignUp[T any](f func(ctx context.Context, u authkit.User, fields T) error
 	h.call = func(ctx context.Context, u authkit.User, fields any) error { return f(ctx, u, fields.(T)) }
 	return h
 }
+
+// inputs returns the inputs of a form for the fields that one can have: texts, numbers and
+// check boxes.
+func (h SignUpHook) inputs() (list []input) {
+	for _, name := range h.names {
+		switch kind := h.fields[name]; {
+		case kind == reflect.String:
+			list = append(list, input{name: name, kind: "text", optional: true})
+		case kind == reflect.Bool:
+			list = append(list, input{name: name, kind: "checkbox", optional: true})
+		case isNumber(kind):
+			list = append(list, input{name: name, kind: "number", optional: true})
+		}
+	}
+	return list
+}
+
+func isNumber(kind reflect.Kind) bool { return kind >= reflect.Int && kind <= reflect.Float64 }
 
 const (
 	fieldsRule  = "must be an object with the fields of a sign-up, each once"
