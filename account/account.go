@@ -118,6 +118,7 @@ type Accounts struct {
 	roles     []string
 	signUp    SignUpHook
 	codes     bool
+	sessions  bool   // the Kit has sessions
 	cookies   bool   // session cookies are on
 	loginPath string // of their login page; may be empty
 	box       cipher.AEAD
@@ -193,7 +194,7 @@ func New(kit *authkit.Kit, cfg Config) (*Accounts, error) {
 	}
 	a := &Accounts{
 		kit: kit, store: timedStoreOf(cfg.Store, settings.StoreTimeout), mailer: cfg.Mailer, base: base.String(), path: base.Path, service: cfg.Service,
-		roles: append([]string(nil), cfg.Roles...), signUp: cfg.SignUp, codes: cfg.CodeLogin, box: box, macKey: macKey, texts: texts,
+		roles: append([]string(nil), cfg.Roles...), signUp: cfg.SignUp, codes: cfg.CodeLogin, sessions: settings.Sessions.Store != nil, box: box, macKey: macKey, texts: texts,
 		wake: make(chan struct{}, 1),
 	}
 	if c := settings.Sessions.Cookies; c != nil {
@@ -328,7 +329,7 @@ func (a *Accounts) owner(ctx context.Context, t authkit.Ticket, g grant) (authki
 // noLoginSince returns ErrInvalidTicket if the user has logged in since a ticket was made: a
 // user who knows the password needs no reset any more (RG-04).
 func (a *Accounts) noLoginSince(ctx context.Context, t authkit.Ticket, g grant) error {
-	if t.Kind != ticketReset || a.kit.Settings().Sessions.Store == nil {
+	if t.Kind != ticketReset || !a.sessions {
 		return nil
 	}
 	sessions, err := a.kit.Sessions(ctx, g.UserID)

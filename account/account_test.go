@@ -488,6 +488,48 @@ func TestChangeEmailRefuses(t *testing.T) {
 	a.none(t)
 }
 
+// RG-17: an undo is for the account as the change left it, and not for one that is locked or
+// disabled.
+func TestUndoRefuses(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		change func(a *app, u authkit.User) error
+		want   error
+	}{
+		"nothing":    {func(*app, authkit.User) error { return nil }, nil},
+		"a password": {func(a *app, u authkit.User) error { return a.kit.SetPassword(t.Context(), u.ID, "thief's horse") }, nil},
+		"disabled":   {func(a *app, u authkit.User) error { return a.kit.DisableUser(t.Context(), u.ID) }, authkit.ErrInvalidTicket},
+		"locked": {func(a *app, u authkit.User) error {
+			_, err := a.kit.LockUser(t.Context(), u.ID, time.Now().Add(time.Hour))
+			return err
+		}, authkit.ErrInvalidTicket},
+		"deleted": {func(a *app, u authkit.User) error { return a.kit.DeleteUser(t.Context(), u.ID) }, authkit.ErrInvalidTicket},
+		"moved on": {func(a *app, u authkit.User) error {
+			_, err := a.kit.SetEmail(t.Context(), u.ID, "third@example.com")
+			return err
+		}, authkit.ErrInvalidTicket},
+		"moved back": {func(a *app, u authkit.User) error { _, err := a.kit.SetEmail(t.Context(), u.ID, u.Email); return err }, authkit.ErrInvalidTicket},
+		"taken again": {func(a *app, u authkit.User) error {
+			_, err := a.kit.CreateUser(t.Context(), authkit.User{Email: u.Email}, password)
+			return err
+		}, authkit.ErrInvalidTicket},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newApp(t)
+			u := a.add(t, "ann@example.com")
+			require.NoError(t, a.ChangeEmail(t.Context(), u.ID, password, "new@example.com"))
+			require.NoError(t, a.ConfirmEmail(t.Context(), u.ID, token(t, a.mail(t))))
+			link := token(t, a.mail(t))
+			require.NoError(t, tc.change(a, u))
+			require.ErrorIs(t, a.UndoEmail(t.Context(), link, newPassword), tc.want)
+			if tc.want == nil {
+				require.NoError(t, a.kit.VerifyPassword(t.Context(), u.ID, newPassword))
+			}
+		})
+	}
+}
+
 // RG-19: an administrator invites, and never sees a password.
 func TestInvite(t *testing.T) {
 	t.Parallel()

@@ -187,6 +187,7 @@ func (a *Accounts) Deliver(ctx context.Context) error {
 		if err != nil {
 			return a.failed(ctx, err)
 		}
+		a.nudge() // another worker looks for more
 		if err := a.handle(ctx, j); err != nil && !errors.Is(err, errLost) {
 			a.postpone(ctx, j, err)
 		}
