@@ -16,7 +16,8 @@ import (
 	"github.com/authkit-go/authkit/account"
 )
 
-// RG-09: a registration holds nothing: no account, no password, not the address.
+// RG-09: a registration holds nothing: no account, no password, not the
+// address.
 func TestSignUp(t *testing.T) {
 	t.Parallel()
 	a := newApp(t, options{accounts: []func(*account.Config){func(c *account.Config) { c.Roles = []string{"member"} }}})
@@ -50,7 +51,8 @@ func TestSignUp(t *testing.T) {
 	require.ErrorIs(t, err, authkit.ErrInvalidTicket, "a link is used once")
 }
 
-// A second registration voids the first one, and an address that is taken meanwhile stays taken.
+// A second registration voids the first one, and an address that is taken
+// meanwhile stays taken.
 func TestSignUpVoid(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
@@ -98,8 +100,8 @@ type settings struct {
 
 var errRefused = errors.New("refused")
 
-// RG-14: a client sets the fields of the program's type, under their exact names, and nothing
-// else. The hook can refuse, and then there is no account.
+// RG-14: a client sets the fields of the program's type, under their exact
+// names, and nothing else. The hook can refuse, and then there is no account.
 func TestSignUpFields(t *testing.T) {
 	t.Parallel()
 	var stored []settings
@@ -155,7 +157,8 @@ func TestSignUpFields(t *testing.T) {
 	})
 }
 
-// RG-02, RG-08: a reset is used once, ends the sessions, logs no one in and is told to the user.
+// RG-02, RG-08: a reset is used once, ends the sessions, logs no one in and is
+// told to the user.
 func TestReset(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
@@ -238,8 +241,8 @@ func TestLockedAndDisabled(t *testing.T) {
 	require.ErrorIs(t, a.StartReset(t.Context(), "nobody"), authkit.ErrUserNotFound)
 }
 
-// RG-15: the first proof of a mailbox removes everything that an earlier holder of the account
-// could log in with, by whichever way the mailbox is proved.
+// RG-15: the first proof of a mailbox removes everything that an earlier holder
+// of the account could log in with, by whichever way the mailbox is proved.
 func TestProofRemovesCredentials(t *testing.T) {
 	t.Parallel()
 	prove := map[string]func(t *testing.T, a *app, email string){
@@ -323,7 +326,8 @@ func (f *factors) Verify(_ context.Context, _, response string) error {
 	return nil
 }
 
-// RG-16, RG-21: a code logs in by the path of every login, for the request that asked for it.
+// RG-16, RG-21: a code logs in by the path of every login, for the request that
+// asked for it.
 func TestCode(t *testing.T) {
 	t.Parallel()
 	f := &factors{enrolled: map[string]bool{}}
@@ -395,8 +399,8 @@ func TestCodeEnds(t *testing.T) {
 	})
 }
 
-// RG-10: the password is asked again, the new address confirms, the old one is told and can
-// undo the change for seven days.
+// RG-10: the password is asked again, the new address confirms, the old one is
+// told and can undo the change for seven days.
 func TestChangeEmail(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -454,7 +458,8 @@ func TestChangeEmail(t *testing.T) {
 	})
 }
 
-// A change of address is for a login of the user: no other user, no link in the wrong hands.
+// A change of address is for a login of the user: no other user, no link in the
+// wrong hands.
 func TestChangeEmailRefuses(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
@@ -480,7 +485,8 @@ func TestChangeEmailRefuses(t *testing.T) {
 	require.NoError(t, a.ChangeEmail(t.Context(), ann.ID, newPassword, "other@example.com"), "which was no change")
 	a.mail(t)
 
-	// An address that was never verified may be that of a stranger, who gets no link to undo.
+	// An address that was never verified may be that of a stranger, who gets no
+	// link to undo.
 	eve, err := a.kit.CreateUser(t.Context(), authkit.User{Email: "typo@example.com"}, password)
 	require.NoError(t, err)
 	require.NoError(t, a.ChangeEmail(t.Context(), eve.ID, password, "eve@example.com"))
@@ -488,8 +494,8 @@ func TestChangeEmailRefuses(t *testing.T) {
 	a.none(t)
 }
 
-// RG-17: an undo is for the account as the change left it, and not for one that is locked or
-// disabled.
+// RG-17: an undo is for the account as the change left it, and not for one that
+// is locked or disabled.
 func TestUndoRefuses(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {

@@ -12,10 +12,11 @@ const methodEmail = "email"
 
 var errCodesOff = errors.New("account: set Config.CodeLogin for logins with a code")
 
-// RequestCode sends a code of six digits to an address, if an enabled account has it, and returns
-// the handle that [Accounts.LoginWithCode] needs beside the code. It returns a handle for
-// every address. The code is good for ten minutes and five attempts, and works with this
-// handle only: a code that a stranger requested fits no other login.
+// RequestCode sends a code of six digits to an address, if an enabled account
+// has it, and returns the handle that [Accounts.LoginWithCode] needs beside the
+// code. It returns a handle for every address. The code is good for ten minutes
+// and five attempts, and works with this handle only: a code that a stranger
+// requested fits no other login.
 //
 // The errors are those of [Accounts.Register].
 func (a *Accounts) RequestCode(ctx context.Context, email string) (handle string, err error) {
@@ -33,15 +34,16 @@ func (a *Accounts) RequestCode(ctx context.Context, email string) (handle string
 	return t.ID, nil
 }
 
-// LoginWithCode logs in the user whom a code was mailed to. It takes the path of every login: it
-// asks for second factors, and refuses locked and disabled accounts. If the address was never
-// verified, it is now, and all credentials of the account are removed before.
+// LoginWithCode logs in the user who received the code of a request. It takes
+// the path of every login: it asks for second factors, and refuses locked and
+// disabled accounts. If the address was never verified, it is now, and all
+// credentials of the account are removed before.
 //
-// A wrong code does not count against the account, so a stranger cannot block it. An account
-// has ten codes a day with five attempts each.
+// A wrong code does not count against the account, so a stranger cannot block
+// it. An account has ten codes a day with five attempts each.
 //
-// The errors are those of [authkit.Kit.LoginWith], and ErrInvalidTicket for a code that is
-// wrong, used, expired or void.
+// The errors are those of [authkit.Kit.LoginWith], and ErrInvalidTicket for a
+// code that is wrong, used, expired or void.
 func (a *Accounts) LoginWithCode(ctx context.Context, handle, code string) (authkit.Token, error) {
 	if !a.codes {
 		return authkit.Token{}, errCodesOff

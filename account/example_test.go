@@ -10,7 +10,8 @@ import (
 	"github.com/authkit-go/authkit/account"
 )
 
-// A printer prints mails instead of sending them, and keeps the link of the last one.
+// A printer prints mails instead of sending them, and keeps the link of the
+// last one.
 type printer struct{ token string }
 
 func (p *printer) Send(_ context.Context, m account.Message) error {
@@ -24,7 +25,8 @@ type profile struct {
 	City string `json:"city"`
 }
 
-// A stranger signs up: the address is confirmed first, and the account is created with it.
+// A stranger signs up: the address is confirmed first, and the account is
+// created with it.
 func Example() {
 	ctx := context.Background()
 	kit, err := authkit.New(authkit.Config{
@@ -48,7 +50,8 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	// A program mounts the pages, which call the methods below, and runs the outbox:
+	// A program mounts the pages, which call the methods below, and runs the
+	// outbox:
 	//
 	//	accounts.Mount(mux)
 	//	go accounts.Run(ctx)

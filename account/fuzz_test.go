@@ -13,8 +13,8 @@ import (
 	"github.com/authkit-go/authkit/account"
 )
 
-// RG-14, RE-02: whatever the body of a sign-up is, it is never an error of the server, and an account
-// has no more than the fields of the form.
+// RG-14, RE-02: whatever the body of a sign-up is, it is never an error of the
+// server, and an account has no more than the fields of the form.
 func FuzzSignUpBody(f *testing.F) {
 	for _, body := range []string{
 		`"password":"correct horse"`, `"password":"correct horse","full_name":"Ann","city":"Oslo","age":7,"agreed":true`, `"roles":["admin"]`, `"id":"x"`,
@@ -45,7 +45,8 @@ func FuzzSignUpBody(f *testing.F) {
 	})
 }
 
-// RG-24: whatever a name is, it is one line of at most 128 characters, and stays so.
+// RG-24: whatever a name is, it is one line of at most 128 characters, and
+// stays so.
 func FuzzDisplayName(f *testing.F) {
 	for _, name := range []string{"", "Ann", "a\r\nBcc: x@example.com", "\u202eevil", strings.Repeat("é", 300), "\xff\x00", " a ", "a\u2028b"} {
 		f.Add(name)

@@ -49,9 +49,10 @@ type Page struct {
 
 // Mount adds the pages to a Mux. It panics as [authkit.Mux.Handle] does.
 //
-// GET renders a form and changes nothing, so that programs that follow the links in a mail use
-// none up. POST takes the form, or a JSON object with the same names, and answers in kind.
-// These are the paths, below that of [Config].BaseURL, with their fields:
+// GET renders a form and changes nothing, so that programs that follow the
+// links in a mail use none up. POST takes the form, or a JSON object with the
+// same names, and answers in kind. These are the paths, below that of
+// [Config].BaseURL, with their fields:
 //
 //	/register    email                                      202
 //	/signup      token password full_name and your fields   201, the account
@@ -66,16 +67,18 @@ type Page struct {
 //	/code/login  handle code                                200, the tokens; with Config.CodeLogin
 //
 // The status is that of an answer in JSON. Errors in JSON are those of
-// [authkit.ProblemFor]. Forms are refused with 403 if they come from another origin. A form of
-// /code/login sets the session cookie and redirects (303) to "/".
+// [authkit.ProblemFor]. Forms are refused with 403 if they come from another
+// origin. A form of /code/login sets the session cookie and redirects (303) to
+// "/".
 func (a *Accounts) Mount(mux *authkit.Mux) {
 	for _, p := range a.Pages() {
 		mux.Handle(p.Path, p.Policy, p.Handler)
 	}
 }
 
-// Pages returns the routes of [Accounts.Mount], for a program that uses another router or leaves
-// some of them out. Wrap each handler in [authkit.Kit.Require] with its policy.
+// Pages returns the routes of [Accounts.Mount], for a program that uses another
+// router or leaves some of them out. Wrap each handler in [authkit.Kit.Require]
+// with its policy.
 func (a *Accounts) Pages() []Page {
 	public, user := authkit.Public(), authkit.Authenticated()
 	token := input{name: "token", hidden: true}
@@ -138,7 +141,7 @@ type input struct {
 	optional                 bool
 }
 
-// A flow is what a page does.
+// A flow is the form of a page and the function behind it.
 type flow struct {
 	inputs []input
 	more   bool    // it takes the fields of the program too
@@ -198,7 +201,7 @@ func tokenText(token string) string {
 	return token
 }
 
-// post does what a form or a JSON object asks for.
+// post reads a form or a JSON object and calls the function of the flow.
 func (a *Accounts) post(w http.ResponseWriter, r *http.Request, name, path string, f flow) {
 	q, problem := a.parse(w, r, f)
 	if problem != nil {
@@ -230,7 +233,8 @@ func (a *Accounts) post(w http.ResponseWriter, r *http.Request, name, path strin
 	}
 }
 
-// renew replaces the session cookie of a request whose user has another address now.
+// renew replaces the session cookie of a request whose user has another address
+// now.
 func (a *Accounts) renew(w http.ResponseWriter, r *http.Request) error {
 	if p, _ := authkit.PrincipalFrom(r.Context()); p.Credential != "cookie" || !a.cookies {
 		return nil
@@ -362,8 +366,8 @@ func (f flow) has(name string) bool {
 	return slices.ContainsFunc(f.inputs, func(i input) bool { return i.name == name })
 }
 
-// parseForm reads a form. Fields of the program become members of a JSON object, by the types
-// that they have in Go.
+// parseForm reads a form. Fields of the program become members of a JSON
+// object, by the types that they have in Go.
 func (q *request) parseForm(body []byte, f flow, fields map[string]reflect.Kind) error {
 	form, err := url.ParseQuery(string(body))
 	if err != nil {
@@ -395,7 +399,7 @@ func (q *request) parseForm(body []byte, f flow, fields map[string]reflect.Kind)
 	return err
 }
 
-// pageData is what page.html can show.
+// pageData is the data of page.html.
 type pageData struct {
 	Language, Service string
 	Title             string
@@ -425,7 +429,8 @@ func (a *Accounts) render(w http.ResponseWriter, status int, d pageData) {
 	_, _ = w.Write(page.Bytes()) // a client that is gone cannot be told
 }
 
-// form renders the form of a page. The error, if any, is shown beside its fields.
+// form renders the form of a page. The error, if any, is shown beside its
+// fields.
 func (a *Accounts) form(w http.ResponseWriter, r *http.Request, status int, name, path string, inputs []input, values map[string]string, err error) {
 	tag := a.texts.pick(r.Header.Get("Accept-Language"))
 	l := a.texts.languages[tag]
@@ -470,7 +475,8 @@ func (a *Accounts) finished(w http.ResponseWriter, r *http.Request, status int, 
 	a.render(w, status, pageData{Language: tag, Title: text.Title, Text: text.Done})
 }
 
-// refuse renders a form again with an error, or asks for the second factor of a login.
+// refuse renders a form again with an error, or asks for the second factor of a
+// login.
 func (a *Accounts) refuse(w http.ResponseWriter, r *http.Request, name, path string, f flow, q *request, err error) {
 	p := authkit.ProblemFor(err)
 	if p.RetryAfter > 0 {

@@ -89,9 +89,9 @@ func (s *watchedUsers) InTx(ctx context.Context, f func(context.Context) error) 
 
 var handleIn = regexp.MustCompile(`(handle" value="|"handle":")([A-Za-z0-9_-]+)`)
 
-// RG-01, RG-17, RG-20: whatever an address has, every route that takes one from a stranger gives
-// the same status, headers and body, with the same calls of stores, the same number of hashes
-// and no mail before the answer.
+// RG-01, RG-17, RG-20: whatever an address has, every route that takes one from
+// a stranger gives the same status, headers and body, with the same calls of
+// stores, the same number of hashes and no mail before the answer.
 func TestNobodyLearnsWhoHasAnAccount(t *testing.T) {
 	t.Parallel()
 	users := &watchedUsers{MemoryStore: authkit.NewMemoryStore()}
@@ -191,7 +191,8 @@ func TestNobodyLearnsWhoHasAnAccount(t *testing.T) {
 	}
 }
 
-// RG-05: addresses that look alike are others, and what is sent goes to the stored address.
+// RG-05: addresses that look alike are others, and what is sent goes to the
+// stored address.
 func TestLookAlikeAddresses(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
@@ -225,8 +226,9 @@ func TestLinksIgnoreTheRequest(t *testing.T) {
 	require.NotContains(t, m.Text+m.HTML+m.Subject, "evil")
 }
 
-// RG-07, RG-18: GET renders a form and touches no store, so that programs that follow links use
-// nothing up. The page shows nothing of the account; it has no script and loads nothing.
+// RG-07, RG-18: GET renders a form and touches no store, so that programs that
+// follow links use nothing up. The page shows nothing of the account; it has no
+// script and loads nothing.
 func TestGetChangesNothing(t *testing.T) {
 	t.Parallel()
 	users := &watchedUsers{MemoryStore: authkit.NewMemoryStore()}
@@ -285,7 +287,8 @@ func TestGetChangesNothing(t *testing.T) {
 	require.Empty(t, w.Result().Cookies(), "a reset does not log in (RG-08)")
 }
 
-// RG-14: a body has the fields of its route, each once, and nothing is in the URL.
+// RG-14: a body has the fields of its route, each once, and nothing is in the
+// URL.
 func TestBodies(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
@@ -395,7 +398,8 @@ func TestJSON(t *testing.T) {
 	require.Nil(t, post("/delete", 204, m{"current_password": newPassword}, bearer()...))
 }
 
-// Every flow works in a browser without script, and a login sets the session cookie.
+// Every flow works in a browser without script, and a login sets the session
+// cookie.
 func TestForms(t *testing.T) {
 	t.Parallel()
 	f := &factors{enrolled: map[string]bool{}}
@@ -475,13 +479,15 @@ func TestForms(t *testing.T) {
 	page = post("/code/login", 200, `name="mfa_token"`, "handle", handleIn.FindStringSubmatch(page)[2], "code", codeIn.FindString(a.mail(t).Text))
 	require.Contains(t, page, `action="/login"`)
 	require.Nil(t, cookies)
-	// A browser that is not logged in is sent to the login page, and comes back with its token.
+	// A browser that is not logged in is sent to the login page, and comes back
+	// with its token.
 	w := call(h, "GET", "/account/confirm?token=a.b", "", "Accept", "text/html")
 	require.Equal(t, 303, w.Code)
 	require.Equal(t, "/login?return=%2Faccount%2Fconfirm%3Ftoken%3Da.b", w.Header().Get("Location"))
 }
 
-// RG-13: requests are limited by client and by address, for known and unknown ones alike.
+// RG-13: requests are limited by client and by address, for known and unknown
+// ones alike.
 func TestThrottle(t *testing.T) {
 	t.Parallel()
 	limits, err := throttle.New(throttle.Config{})

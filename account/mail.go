@@ -18,14 +18,15 @@ type Message struct {
 	HTML    string `json:"html"` // the same as an HTML document
 }
 
-// Format implements fmt.Formatter. It prints a fixed text for every verb, so that logging a mail
-// does not reveal its link.
+// Format implements fmt.Formatter. It prints a fixed text for every verb, so
+// that logging a mail does not reveal its link.
 func (Message) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("account.Message{[redacted]}")) }
 
 // A Mailer sends mail. It must be safe for concurrent use.
 type Mailer interface {
-	// Send sends a mail. If it returns an error, the mail is sent again later, so it returns
-	// nil once a server has accepted the mail. It ends when ctx is done, within a minute.
+	// Send sends a mail. If it returns an error, the mail is sent again later,
+	// so it returns nil once a server has accepted the mail. It ends when ctx
+	// is done, within a minute.
 	Send(ctx context.Context, m Message) error
 }
 
@@ -39,7 +40,7 @@ func (m *Message) check() error {
 	return nil
 }
 
-// mailData is what the texts of a mail can show.
+// mailData is the data of the texts of a mail.
 type mailData struct {
 	Service string
 	Email   string // the address that the mail goes to
@@ -89,7 +90,8 @@ func (m *mailText) compile() error {
 	return nil
 }
 
-// render returns the mail. The subject has no name in it that a user chose (RG-24).
+// render returns the mail. The subject has no name in it that a user chose
+// (RG-24).
 func (m *mailText) render(layout *htmltemplate.Template, language string, d mailData) (Message, error) {
 	d.Name = displayName(d.Name)
 	nameless := d

@@ -11,7 +11,8 @@ import (
 	"github.com/authkit-go/authkit/storetest"
 )
 
-// brokenJobs is a MemoryStore of package account with one or two methods replaced.
+// brokenJobs is a MemoryStore of package account with one or two methods
+// replaced.
 type brokenJobs struct {
 	*account.MemoryStore
 	put      func(ctx context.Context, j account.Job) error
@@ -219,7 +220,8 @@ var jobMutants = map[string]struct {
 	}},
 }
 
-// TestAccountSuiteFails runs the suite on every one of jobMutants, as TestSuiteFails does.
+// TestAccountSuiteFails runs the suite on every one of jobMutants, as
+// TestSuiteFails does.
 func TestAccountSuiteFails(t *testing.T) {
 	caught := make(map[string]string)
 	for name, m := range jobMutants {

@@ -13,8 +13,8 @@ import (
 	"github.com/authkit-go/authkit/sqlstore"
 )
 
-// The outbox is in the database of the accounts, so that a mail and the change that it tells of
-// are one transaction.
+// The outbox is in the database of the accounts, so that a mail and the change
+// that it tells of are one transaction.
 func Example() {
 	open := func(ctx context.Context, pool *sql.DB, key []byte, mailer account.Mailer) (*account.Accounts, error) {
 		db, err := sqlstore.Open(pool, sqlstore.Postgres, nil)

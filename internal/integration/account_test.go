@@ -99,7 +99,8 @@ var (
 	sixDigits = regexp.MustCompile(`\b\d{6}\b`)
 )
 
-// token delivers what waits, and returns the token of the only mail to an address.
+// token delivers what waits, and returns the token of the only mail to an
+// address.
 func (a *accountApp) token(t testing.TB, address string) string {
 	t.Helper()
 	require.NoError(t, a.Deliver(t.Context()))
@@ -114,7 +115,8 @@ func tokenOf(t testing.TB, mails []account.Message) string {
 	return found[1]
 }
 
-// code delivers what waits, and returns the code in the only mail to an address.
+// code delivers what waits, and returns the code in the only mail to an
+// address.
 func (a *accountApp) code(t testing.TB, address string) string {
 	t.Helper()
 	require.NoError(t, a.Deliver(t.Context()))
@@ -136,8 +138,8 @@ func (a *accountApp) add(t testing.TB, address string, verified bool) authkit.Us
 	return u
 }
 
-// atOnce calls f from 32 goroutines, and returns how many calls returned no error. All others
-// must have been refused, and none may have failed.
+// atOnce calls f from 32 goroutines, and returns how many calls returned no
+// error. All others must have been refused, and none may have failed.
 func atOnce(t *testing.T, f func(i int) error) int {
 	t.Helper()
 	var succeeded atomic.Int32
@@ -159,8 +161,8 @@ func atOnce(t *testing.T, f func(i int) error) int {
 	return int(succeeded.Load())
 }
 
-// RG-02, RG-03, RG-12: each link and each code is used once, by one of 32 callers. 32 guesses at
-// a code leave no attempt.
+// RG-02, RG-03, RG-12: each link and each code is used once, by one of 32
+// callers. 32 guesses at a code leave no attempt.
 func TestAccountTokensAtOnce(t *testing.T) {
 	t.Parallel()
 	onEachAccounts(t, func(t *testing.T, a *accountApp) {
@@ -224,8 +226,8 @@ func TestAccountTokensAtOnce(t *testing.T) {
 	})
 }
 
-// RG-09: 1,000 registrations at once, a tenth of them for an address of another one, are 900
-// accounts.
+// RG-09: 1,000 registrations at once, a tenth of them for an address of another
+// one, are 900 accounts.
 func TestAccountRegistrations(t *testing.T) {
 	t.Parallel()
 	const addresses, registrations = 900, 1000

@@ -14,8 +14,9 @@ import (
 
 // A faultCase is a step of a flow, of which a call fails.
 type faultCase struct {
-	// prepare does what comes before, for an address that nothing was done with, and returns
-	// the step. What it returns is done a second time after the failure.
+	// prepare does what comes before, for an address that nothing was done
+	// with, and returns the step. What it returns is done a second time after
+	// the failure.
 	prepare func(t *testing.T, a *accountApp, address string) (step func() error)
 
 	// before checks that nothing has changed, and after that everything has.
@@ -41,7 +42,8 @@ func noAccount(t *testing.T, a *accountApp, address string) {
 	require.ErrorIs(t, err, authkit.ErrUserNotFound)
 }
 
-// deliver delivers what waits, and again after a failure until all is delivered.
+// deliver delivers what waits, and again after a failure until all is
+// delivered.
 func deliver(t *testing.T, a *accountApp) func() error {
 	return func() error {
 		a.hurry(t)
@@ -205,9 +207,9 @@ var faultCases = map[string]faultCase{
 	},
 }
 
-// TestAccountFaults fails each call of a store or a mailer in turn, and the commit. Nothing is
-// changed by a step that fails, and the same step succeeds afterwards: the link is as good as
-// before, and each mail is sent once.
+// TestAccountFaults fails each call of a store or a mailer in turn, and the
+// commit. Nothing is changed by a step that fails, and the same step succeeds
+// afterwards: the link is as good as before, and each mail is sent once.
 func TestAccountFaults(t *testing.T) {
 	t.Parallel()
 	onEachAccounts(t, func(t *testing.T, a *accountApp) {

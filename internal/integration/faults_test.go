@@ -61,8 +61,8 @@ func (f *faults) next(call string) error {
 	return errFault
 }
 
-// A faultyAccounts is a store of accounts, sessions and tickets whose calls can fail, before they
-// have an effect. A commit can fail too.
+// A faultyAccounts is a store of accounts, sessions and tickets whose calls can
+// fail, before they have an effect. A commit can fail too.
 type faultyAccounts struct {
 	storetest.TransactorStore
 	f *faults
