@@ -514,3 +514,35 @@ func TestThrottle(t *testing.T) {
 	}
 	require.Equal(t, []int{202, 202, 202, 202, 202, 429, 429}, codes)
 }
+
+// Guesses at codes, with made-up handles or with the handle of the account, block no one.
+func TestCodeGuessesBlockNoOne(t *testing.T) {
+	t.Parallel()
+	limits, err := throttle.New(throttle.Config{})
+	require.NoError(t, err)
+	a := newApp(t, options{kit: []func(*authkit.Config){func(c *authkit.Config) { c.Throttle = limits }}})
+	u := a.add(t, "ann@example.com")
+	handle, err := a.RequestCode(t.Context(), u.Email)
+	require.NoError(t, err)
+	a.mail(t)
+	for i := range 200 {
+		ctx := authkit.WithClient(t.Context(), authkit.ClientInfo{Address: fmt.Sprintf("192.0.2.%d", i)})
+		_, err := a.LoginWithCode(ctx, []string{handle, "made-up"}[i%2], "x")
+		require.ErrorIs(t, err, authkit.ErrInvalidTicket)
+	}
+	ctx := authkit.WithClient(t.Context(), authkit.ClientInfo{Address: "198.51.100.1"})
+	handle, err = a.RequestCode(ctx, u.Email)
+	require.NoError(t, err)
+	_, err = a.LoginWithCode(ctx, handle, codeIn.FindString(a.mail(t).Text))
+	require.NoError(t, err)
+	_, err = a.kit.Login(ctx, u.Email, password)
+	require.NoError(t, err)
+
+	// One address has a limit.
+	statuses := map[int]int{}
+	for range 30 {
+		_, err := a.LoginWithCode(ctx, "made-up", "x")
+		statuses[authkit.ProblemFor(err).Status]++
+	}
+	require.Equal(t, map[int]int{400: 20, 429: 10}, statuses)
+}

@@ -2,6 +2,7 @@ package account
 
 import (
 	"cmp"
+	"container/heap"
 	"context"
 	"errors"
 	"slices"
@@ -83,8 +84,41 @@ type Store interface {
 // when that is committed.
 type MemoryStore struct {
 	mu    sync.Mutex
-	jobs  map[string]Job
+	jobs  map[string]*memoryJob
+	queue memoryQueue // the same jobs
 	times map[string]memoryTimes
+}
+
+// A memoryJob is a job with its place in the queue.
+type memoryJob struct {
+	Job
+	place int
+}
+
+// A memoryQueue is a heap of jobs, the one that is due first in front.
+type memoryQueue []*memoryJob
+
+func (q memoryQueue) Len() int           { return len(q) }
+func (q memoryQueue) Less(i, j int) bool { return q[i].DueAt.Before(q[j].DueAt) }
+func (q memoryQueue) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].place, q[j].place = i, j
+}
+
+// Push implements heap.Interface.
+func (q *memoryQueue) Push(x any) {
+	j := x.(*memoryJob)
+	j.place = len(*q)
+	*q = append(*q, j)
+}
+
+// Pop implements heap.Interface.
+func (q *memoryQueue) Pop() any {
+	last := len(*q) - 1
+	j := (*q)[last]
+	(*q)[last] = nil
+	*q = (*q)[:last]
+	return j
 }
 
 type memoryTimes struct {
@@ -95,7 +129,7 @@ type memoryTimes struct {
 
 // NewMemoryStore returns an empty MemoryStore.
 func NewMemoryStore() *MemoryStore {
-	return &MemoryStore{jobs: map[string]Job{}, times: map[string]memoryTimes{}}
+	return &MemoryStore{jobs: map[string]*memoryJob{}, times: map[string]memoryTimes{}}
 }
 
 var _ Store = (*MemoryStore)(nil)
@@ -134,7 +168,10 @@ func (m *MemoryStore) PutJob(ctx context.Context, j Job) error {
 		return errJobID
 	}
 	j.Body = slices.Clone(j.Body)
-	m.change(ctx, func() { m.jobs[j.ID] = j })
+	m.change(ctx, func() {
+		m.jobs[j.ID] = &memoryJob{Job: j}
+		heap.Push(&m.queue, m.jobs[j.ID])
+	})
 	return nil
 }
 
@@ -144,20 +181,25 @@ func (m *MemoryStore) ClaimJob(ctx context.Context, at, until time.Time) (Job, e
 		return Job{}, err
 	}
 	defer m.mu.Unlock()
-	var first Job
-	for _, j := range m.jobs {
-		due := !j.DueAt.After(at) && j.ExpiresAt.After(at)
-		if due && (first.ID == "" || j.DueAt.Before(first.DueAt)) {
-			first = j
+	var expired []*memoryJob // they stay until DeleteExpiredJobs
+	defer func() {
+		for _, j := range expired {
+			heap.Push(&m.queue, j)
 		}
+	}()
+	for len(m.queue) > 0 && !m.queue[0].DueAt.After(at) {
+		j := m.queue[0]
+		if !j.ExpiresAt.After(at) {
+			expired = append(expired, heap.Pop(&m.queue).(*memoryJob))
+			continue
+		}
+		j.DueAt, j.Attempts = until, j.Attempts+1
+		heap.Fix(&m.queue, j.place)
+		claimed := j.Job
+		claimed.Body = slices.Clone(j.Body)
+		return claimed, nil
 	}
-	if first.ID == "" {
-		return Job{}, ErrNoJob
-	}
-	first.DueAt, first.Attempts = until, first.Attempts+1
-	m.jobs[first.ID] = first
-	first.Body = slices.Clone(first.Body)
-	return first, nil
+	return Job{}, ErrNoJob
 }
 
 // PostponeJob implements [Store].
@@ -169,7 +211,7 @@ func (m *MemoryStore) PostponeJob(ctx context.Context, id string, attempts int, 
 	m.change(ctx, func() {
 		if j, ok := m.jobs[id]; ok && j.Attempts == attempts {
 			j.DueAt = due
-			m.jobs[id] = j
+			heap.Fix(&m.queue, j.place)
 		}
 	})
 	return nil
@@ -185,8 +227,16 @@ func (m *MemoryStore) DeleteJob(ctx context.Context, id string, attempts int) (b
 	if !ok || j.Attempts != attempts {
 		return false, nil
 	}
-	m.change(ctx, func() { delete(m.jobs, id) })
+	m.change(ctx, func() { m.remove(id) })
 	return true, nil
+}
+
+// remove removes a job. The caller holds the lock.
+func (m *MemoryStore) remove(id string) {
+	if j := m.jobs[id]; j != nil {
+		heap.Remove(&m.queue, j.place)
+		delete(m.jobs, id)
+	}
 }
 
 // Times implements [Store].
@@ -222,7 +272,7 @@ func (m *MemoryStore) DeleteExpiredJobs(ctx context.Context, at time.Time, limit
 	jobs, times := limit, limit
 	for id, j := range m.jobs {
 		if !j.ExpiresAt.After(at) && jobs > 0 {
-			delete(m.jobs, id)
+			m.remove(id)
 			jobs--
 			deleted++
 		}
