@@ -485,6 +485,11 @@ func TestChangeEmailRefuses(t *testing.T) {
 	require.NoError(t, a.ChangeEmail(t.Context(), ann.ID, newPassword, "other@example.com"), "which was no change")
 	a.mail(t)
 
+	// What was asked before the password changed is forgotten.
+	require.NoError(t, a.ChangeEmail(t.Context(), ann.ID, newPassword, "thief@example.com"))
+	require.NoError(t, a.kit.SetPassword(t.Context(), ann.ID, password))
+	a.none(t)
+
 	// An address that was never verified may be that of a stranger, who gets no
 	// link to undo.
 	eve, err := a.kit.CreateUser(t.Context(), authkit.User{Email: "typo@example.com"}, password)
