@@ -10,31 +10,45 @@ import (
 	"unicode"
 )
 
-// A Message is a mail. Subject and To are each one line.
+// ErrMailRejected is returned by a [Mailer] for a message that no retry
+// delivers, such as one to an address that does not exist.
+var ErrMailRejected = errors.New("account: mail rejected")
+
+// A Message is one e-mail to one user.
 type Message struct {
-	To      string `json:"to"` // an address in the form of authkit.NormalizeEmail
+	// To is the address of the user, without a name, in the form of
+	// [authkit.NormalizeEmail].
+	To string `json:"to"`
+
+	// Subject is the subject, as plain text in one line.
 	Subject string `json:"subject"`
-	Text    string `json:"text"` // plain text, in UTF-8
-	HTML    string `json:"html"` // the same as an HTML document
+
+	// Text is the message as plain text. It is required.
+	Text string `json:"text"`
+
+	// HTML is the same message as HTML. If empty, the mail has plain text only.
+	HTML string `json:"html"`
 }
 
 // Format implements fmt.Formatter. It prints a fixed text for every verb, so
-// that logging a mail does not reveal its link.
+// that logging a message does not reveal its link.
 func (Message) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("account.Message{[redacted]}")) }
 
-// A Mailer sends mail. It must be safe for concurrent use.
+// A Mailer sends messages. Package smtpmail implements it. It must be safe for
+// concurrent use.
 type Mailer interface {
-	// Send sends a mail. If it returns an error, the mail is sent again later,
-	// so it returns nil once a server has accepted the mail. It ends when ctx
-	// is done, within a minute.
+	// Send sends a message. If it returns nil, the message will be delivered or
+	// bounce. If the error is ErrMailRejected, another call would fail as well.
+	// After any other error the caller may try again; the user may then get the
+	// message twice. It ends when ctx is done.
 	Send(ctx context.Context, m Message) error
 }
 
-var errMail = errors.New("account: a mail whose address or subject is not one line")
+var errMail = fmt.Errorf("%w: its address or subject is not one line", ErrMailRejected)
 
 // check refuses texts that could add a header to a mail.
 func (m *Message) check() error {
-	if m.To == "" || strings.ContainsFunc(m.To+m.Subject, unicode.IsControl) {
+	if m.To == "" || m.Text == "" || strings.ContainsFunc(m.To+m.Subject, unicode.IsControl) {
 		return errMail
 	}
 	return nil

@@ -177,8 +177,9 @@ func (a *Accounts) purge(ctx context.Context) {
 // none is left. It is for tests, and for programs without a background process;
 // others call [Accounts.Run].
 //
-// A mail that the [Mailer] refuses is an event, and is tried again later. The
-// errors are ErrUnavailable if the store failed, and that of ctx.
+// A mail that the [Mailer] does not accept is an event, and is tried again
+// later unless the error is ErrMailRejected. The errors are ErrUnavailable if
+// the store failed, and that of ctx.
 func (a *Accounts) Deliver(ctx context.Context) error {
 	for {
 		at := now()
@@ -205,7 +206,7 @@ func (a *Accounts) postpone(ctx context.Context, j Job, cause error) {
 	}
 	ctx = context.WithoutCancel(ctx)
 	if wait > 0 && !errors.Is(cause, authkit.ErrUnavailable) { // which is an event already
-		a.kit.Emit(ctx, authkit.Event{Kind: authkit.EventMailFailure, Reason: authkit.ReasonInternal, Err: cause})
+		a.mailFailed(ctx, cause)
 	}
 	if err := a.store.PostponeJob(ctx, j.ID, j.Attempts, now().Add(wait)); err != nil {
 		_ = a.failed(ctx, err)
@@ -249,16 +250,22 @@ func (a *Accounts) done(ctx context.Context, j Job) error {
 
 // send sends a mail and removes its job.
 func (a *Accounts) send(ctx context.Context, j Job, m Message) error {
-	if err := m.check(); err != nil {
+	err := m.check()
+	if err == nil {
+		on, cancel := context.WithTimeout(ctx, sendTime)
+		err = a.mailer.Send(on, m)
+		cancel()
+	}
+	if err != nil {
+		err = fmt.Errorf("account: Config.Mailer: %w", err)
+	}
+	switch {
+	case errors.Is(err, ErrMailRejected):
+		a.mailFailed(ctx, err)
+	case err != nil:
 		return err
 	}
-	on, cancel := context.WithTimeout(ctx, sendTime)
-	err := a.mailer.Send(on, m)
-	cancel()
-	if err != nil {
-		return fmt.Errorf("account: Config.Mailer: %w", err)
-	}
-	// It is sent, so the job must not come back.
+	// It is sent, or never will be, so the job must not come back.
 	ctx = context.WithoutCancel(ctx)
 	err = a.done(ctx, j)
 	if errors.Is(err, authkit.ErrUnavailable) {
@@ -268,6 +275,11 @@ func (a *Accounts) send(ctx context.Context, j Job, m Message) error {
 		return errLost // nothing can be done: it is sent again after the lease
 	}
 	return err
+}
+
+// mailFailed emits the event of a mail that could not be sent.
+func (a *Accounts) mailFailed(ctx context.Context, err error) {
+	a.kit.Emit(ctx, authkit.Event{Kind: authkit.EventMailFailure, Reason: authkit.ReasonInternal, Err: err})
 }
 
 // answer decides within a transaction which mail a task leads to.

@@ -211,6 +211,21 @@ func TestRetry(t *testing.T) {
 	})
 }
 
+// A mail that no retry delivers is dropped, with an event.
+func TestRejectedMail(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newApp(t)
+		a.mails.fail = fmt.Errorf("550 no such user: %w", account.ErrMailRejected)
+		require.NoError(t, a.Register(t.Context(), "ann@example.com"))
+		require.NoError(t, a.Deliver(t.Context()))
+		require.Equal(t, []authkit.EventKind{authkit.EventMailFailure}, a.kinds())
+		a.mails.fail = nil
+		time.Sleep(time.Hour)
+		a.none(t)
+	})
+}
+
 // Run delivers at once what this instance stores, within seconds what others
 // do, and ends with its context. It removes what has expired.
 func TestRun(t *testing.T) {
