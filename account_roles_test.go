@@ -217,6 +217,7 @@ func TestWhoMayProveAPassword(t *testing.T) {
 	for _, name := range []string{"key", "limited", "impersonated", "admin", "service"} {
 		ctx := by(t, kit, name)
 		require.ErrorIs(t, kit.ChangePassword(ctx, user.ID, password, "another long password"), authkit.ErrForbidden, name)
+		require.ErrorIs(t, kit.RequireSelf(ctx, user.ID), authkit.ErrForbidden, name)
 		require.NoError(t, kit.VerifyPassword(ctx, user.ID, password), "%s: nothing has changed", name)
 	}
 	for _, name := range []string{"key", "limited", "impersonated"} {
@@ -227,6 +228,10 @@ func TestWhoMayProveAPassword(t *testing.T) {
 	storeless := newGuard(t, func(c *authkit.GuardConfig) { c.Authenticators = []authkit.Authenticator{all} })
 	require.ErrorIs(t, kit.ChangePassword(by(t, storeless, "login"), user.ID, password, "another long password"), authkit.ErrForbidden)
 	require.ErrorIs(t, elsewhere.ChangePassword(by(t, kit, "login"), user.ID, password, "another long password"), authkit.ErrForbidden)
+	require.ErrorIs(t, elsewhere.RequireSelf(by(t, kit, "login"), user.ID), authkit.ErrForbidden)
+	require.NoError(t, kit.RequireSelf(by(t, kit, "login"), user.ID))
+	require.NoError(t, kit.RequireSelf(authkit.WithSystem(t.Context(), "job"), user.ID))
+	require.NoError(t, kit.RequireSelf(t.Context(), user.ID))
 	require.NoError(t, kit.ChangePassword(by(t, kit, "login"), user.ID, password, "another long password"))
 	require.NoError(t, kit.ChangePassword(authkit.WithSystem(t.Context(), "job"), user.ID, "another long password", "a third long password"))
 	require.NoError(t, kit.ChangePassword(t.Context(), user.ID, "a third long password", password))

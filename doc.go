@@ -23,7 +23,8 @@
 // with package sqlstore, or in a table of your own. Programs create and change accounts
 // with methods of the Kit, such as [Kit.CreateUser], [Kit.AddRole] and
 // [Kit.ChangePassword]. [Kit.ImportUsers] takes over accounts of another system with their
-// password hashes.
+// password hashes. Package account lets strangers sign up, reset their password and change
+// their e-mail address.
 //
 // The methods do not replace the policy of a route. A Kit refuses three things: to grant
 // roles that the principal of the context does not have, to take over an account that has

@@ -37,7 +37,7 @@ const (
 	EventUserEnabled    EventKind = "user_enabled"
 	EventUserDeleted    EventKind = "user_deleted"
 	EventStoreFailure   EventKind = "sys_store_fail"
-	EventMailFailure    EventKind = "sys_mail_fail" // a mail could not be sent; it is tried again until it expires
+	EventMailFailure    EventKind = "sys_mail_fail" // a mail could not be sent
 )
 
 // A Reason says why something failed. It is for operators: no client is ever told

@@ -16,7 +16,7 @@ type memoryTx struct {
 	undo    []func()
 	touched []touchedShard
 	after   []func() // of [AfterCommit]
-	failed  error // of a transaction that joined
+	failed  error    // of a transaction that joined
 }
 
 // A touchedShard is a [shard] with records that the transaction has replaced.

@@ -428,3 +428,47 @@ func TestChangePasswordRenewsTheCookie(t *testing.T) {
 		require.Equal(t, 401, stolen.status("/me"))
 	})
 }
+
+// A prepared password is checked and hashed once, by the Kit that prepared it, and no other one
+// passes for it.
+func TestPreparePassword(t *testing.T) {
+	t.Parallel()
+	checked := 0
+	kit := newKit(t, together, func(c *authkit.Config) {
+		c.Passwords.Check = func(_ context.Context, p string, _ authkit.User) error {
+			checked++
+			if p == "password1" {
+				return authkit.ErrPasswordRefused
+			}
+			return nil
+		}
+	})
+	for _, bad := range []string{"short", "password1", strings.Repeat("a", 73), "with a \x00 in it"} {
+		_, err := kit.PreparePassword(t.Context(), authkit.User{}, bad)
+		var invalid *authkit.ValidationError
+		require.ErrorAs(t, err, &invalid, bad)
+	}
+	checked = 0
+	ctx, err := kit.PreparePassword(t.Context(), authkit.User{Email: "ann@example.com"}, password)
+	require.NoError(t, err)
+	for _, text := range []string{fmt.Sprint(ctx), fmt.Sprintf("%+v", ctx), fmt.Sprintf("%#v", ctx)} {
+		require.NotContains(t, text, password)
+	}
+	hashed := kit.Stats().Hashed
+	u, err := kit.CreateUser(ctx, authkit.User{Email: "ann@example.com"}, password)
+	require.NoError(t, err)
+	require.NoError(t, kit.SetPassword(ctx, u.ID, password))
+	require.Equal(t, hashed, kit.Stats().Hashed)
+	require.Equal(t, 1, checked)
+	require.NoError(t, kit.VerifyPassword(t.Context(), u.ID, password))
+
+	require.Error(t, kit.SetPassword(ctx, u.ID, "short"), "another password")
+	require.NoError(t, kit.SetPassword(ctx, u.ID, newPassword))
+	require.ErrorIs(t, kit.VerifyPassword(t.Context(), u.ID, password), authkit.ErrInvalidCredentials)
+	require.NoError(t, kit.VerifyPassword(t.Context(), u.ID, newPassword))
+	require.Equal(t, 2, checked)
+
+	other := newKit(t, func(c *authkit.Config) { c.Passwords.MinLength = 64 })
+	_, err = other.CreateUser(ctx, authkit.User{Email: "ann@example.com"}, password)
+	require.Error(t, err, "the rules of another Kit")
+}

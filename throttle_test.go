@@ -494,3 +494,38 @@ func (*leavingFactor) Method() string { return "otp" }
 func (*leavingFactor) Enrolled(context.Context, string) (bool, error) { return true, nil }
 
 func (f *leavingFactor) Verify(ctx context.Context, _, _ string) error { return f.verify(ctx) }
+
+// Admit asks the throttle before a request that can be repeated at will. What it admits stays
+// counted, unless the request failed.
+func TestAdmit(t *testing.T) {
+	t.Parallel()
+	var events recorder
+	var throttle fakeThrottle
+	kit := newKit(t, events.listen, throttle.listen)
+	a := authkit.Attempt{Action: authkit.ActionReset, Account: "ann@example.com"}
+	ctx := authkit.WithClient(t.Context(), authkit.ClientInfo{Address: "192.0.2.1"})
+	cause := errors.New("the mail queue is full")
+	admitted := 0
+	admit := func(err error) error {
+		return kit.Admit(ctx, a, func(context.Context) error { admitted++; return err })
+	}
+	require.NoError(t, admit(nil))
+	require.Equal(t, cause, admit(cause))
+	require.Equal(t, []string{"begin", "failed", "begin", "undecided"}, throttle.calls)
+	require.Equal(t, "192.0.2.1", throttle.attempts[0].Client.Address)
+	require.Empty(t, events.all())
+
+	throttle.begin = &authkit.ThrottledError{RetryAfter: time.Minute}
+	require.Equal(t, throttle.begin, admit(nil))
+	require.Equal(t, authkit.Event{Kind: authkit.EventRateLimited, Reason: authkit.ReasonThrottled}, events.last())
+	throttle.begin = &authkit.ThrottledError{Account: true}
+	require.Equal(t, throttle.begin, admit(nil))
+	require.Equal(t, authkit.EventLoginThrottled, events.last().Kind)
+	throttle.begin = cause
+	require.ErrorIs(t, admit(nil), authkit.ErrUnavailable)
+	require.Equal(t, authkit.EventStoreFailure, events.last().Kind)
+	require.Equal(t, 2, admitted)
+
+	free := newKit(t)
+	require.Equal(t, cause, free.Admit(ctx, a, func(context.Context) error { return cause }))
+}

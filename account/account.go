@@ -1,5 +1,6 @@
-// Package account lets strangers sign up, lets users reset their password and change their
-// e-mail address, and lets administrators invite users. It sends the mails for all of that.
+// Package account lets strangers sign up, lets users reset their password and
+// change their e-mail address, and lets administrators invite users. It sends
+// the mails for all of that.
 //
 //	accounts, err := account.New(kit, account.Config{
 //		BaseURL: "https://example.com/account",
@@ -10,40 +11,43 @@
 //	accounts.Mount(mux)
 //	go accounts.Run(ctx)
 //
-// Each flow is a method, such as [Accounts.Register]. [Accounts.Mount] adds pages for browsers
-// that call the methods, and that take JSON as well.
+// Each flow is a method, such as [Accounts.Register]. [Accounts.Mount] adds
+// pages for browsers that call the methods, and that take JSON as well.
 //
 // # Who has an account
 //
-// No answer reveals whether an address has an account. The methods that take an address
-// from a stranger read no account at all: they store one job, whatever the address is.
-// [Accounts.Run] looks up the account later and decides which mail to send. Only the reader
-// of the mailbox learns the result.
+// No answer reveals whether an address has an account. The methods that take an
+// address from a stranger read no account at all: they store one job, whatever
+// the address is. [Accounts.Run] looks up the account later and decides which
+// mail to send. Only the reader of the mailbox learns the result.
 //
 // # Signing up
 //
-// Register takes only an address, and mails a link to it. [Accounts.SignUp] creates the
-// account when the link is used: it takes the password, the name and the fields of your
-// program. So an account belongs to the reader of its mailbox from the beginning. A
-// stranger cannot prepare an account for the address of another person, and an address
-// that was never confirmed is not taken.
+// Register takes only an address, and mails a link to it. [Accounts.SignUp]
+// creates the account when the link is used: it takes the password, the name
+// and the fields of your program. So an account belongs to the reader of its
+// mailbox from the beginning. A stranger cannot prepare an account for the
+// address of another person, and an address that was never confirmed is not
+// taken.
 //
 // # Proof of a mailbox
 //
-// An account that a program or an administrator has created may have been in the hands of
-// someone else before its address was verified. The first proof of the mailbox removes its
-// password, its sessions and its factors; see [authkit.Kit.ResetUser].
+// An account that a program or an administrator has created may have been in
+// the hands of someone else before its address was verified. The first proof of
+// the mailbox removes its password, its sessions and its factors; see
+// [authkit.Kit.ResetUser].
 //
-// A link works once. It is void after a newer link of its kind, after a change to the account,
-// and after a login of the user. A reset does not log in, and removes no second factor of an
-// account whose address was verified before. Locked and disabled accounts are refused.
+// A link works once. It is void after a newer link of its kind, after a change
+// to the account, and after a login of the user. A reset does not log in, and
+// removes no second factor of an account whose address was verified before.
+// Locked and disabled accounts are refused.
 //
 // # Mails
 //
-// Mails wait in an outbox, encrypted, and are deleted when the [Mailer] has accepted them. A
-// mail is sent again if the program stops between the two. Strangers can cause 3 mails an hour
-// and 10 a day to an address. Set authkit.Config.Throttle too: it limits how many jobs a
-// client can store.
+// Mails wait in an outbox, encrypted, and are deleted when the [Mailer] has
+// accepted them. A mail is sent again if the program stops between the two.
+// Strangers can cause 3 mails an hour and 10 a day to an address. Set
+// authkit.Config.Throttle too: it limits how many jobs a client can store.
 package account
 
 import (
@@ -66,48 +70,51 @@ import (
 // Config configures [Accounts]. BaseURL, Key and Mailer are required.
 type Config struct {
 	// BaseURL is the address of the pages of [Accounts.Mount], such as
-	// "https://example.com/account". Links in mails begin with it. Nothing of a request is
-	// part of a link. It is an https URL, or an http URL of a loopback address.
+	// "https://example.com/account". Links in mails begin with it. No part of a
+	// request enters a link. It is an https URL, or an http URL of a loopback
+	// address.
 	BaseURL string
 
-	// Key encrypts what waits in the outbox: 32 or more random bytes that nothing else
-	// uses, the same in every instance. A job that was stored under another key waits until
-	// it expires.
+	// Key encrypts the outbox: 32 or more random bytes that nothing else uses,
+	// the same in every instance. A job that was stored under another key waits
+	// until it expires.
 	Key []byte
 
 	// Mailer sends the mails.
 	Mailer Mailer
 
-	// Store keeps the outbox. If nil, it is a new [MemoryStore], which loses the mails that
-	// wait when the program ends. Package accountsql has another one. With the database of
-	// the accounts it is part of their transactions.
+	// Store keeps the outbox. If nil, it is a new [MemoryStore], which loses
+	// the mails that wait when the program ends. Package accountsql has another
+	// one. With the database of the accounts it is part of their transactions.
 	Store Store
 
-	// Service is the name of your service, for mails and pages. If empty, it is the host of
-	// BaseURL.
+	// Service is the name of your service, for mails and pages. If empty, it is
+	// the host of BaseURL.
 	Service string
 
 	// Roles are the roles of accounts that sign up.
 	Roles []string
 
-	// SignUp, if it was made with [OnSignUp], receives the fields of your program when an
-	// account signs up. Otherwise a sign-up with other fields is refused.
+	// SignUp, if it was made with [OnSignUp], receives the fields of your
+	// program when an account signs up. Otherwise a sign-up with other fields
+	// is refused.
 	SignUp SignUpHook
 
 	// CodeLogin turns on logins with a code that is sent by e-mail.
 	CodeLogin bool
 
-	// Templates, if not nil, holds files that replace those of this package: page.html,
-	// mail.html, style.css and texts.en.json. Each further file such as texts.de.json adds a
-	// language. See [DefaultTemplates].
+	// Templates, if not nil, holds files that replace those of this package:
+	// page.html, mail.html, style.css and texts.en.json. Each further file such
+	// as texts.de.json adds a language. See [DefaultTemplates].
 	Templates fs.FS
 }
 
-// Format implements fmt.Formatter. It prints a fixed text for every verb, so that logging a
-// Config does not reveal its key.
+// Format implements fmt.Formatter. It prints a fixed text for every verb, so
+// that logging a Config does not reveal its key.
 func (Config) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("account.Config{[redacted]}")) }
 
-// Accounts are the flows of accounts. Make one with [New]. It is safe for concurrent use.
+// Accounts are the flows of accounts. Make one with [New]. It is safe for
+// concurrent use.
 type Accounts struct {
 	kit       *authkit.Kit
 	store     Store
@@ -118,6 +125,7 @@ type Accounts struct {
 	roles     []string
 	signUp    SignUpHook
 	codes     bool
+	sessions  bool   // the Kit has sessions
 	cookies   bool   // session cookies are on
 	loginPath string // of their login page; may be empty
 	box       cipher.AEAD
@@ -145,16 +153,16 @@ const (
 	noticeLife = 7 * 24 * time.Hour
 	askLife    = 24 * time.Hour
 
-	// linkAttempts are the attempts of a link, which no one can guess. Its user may send
-	// several passwords that are refused.
+	// linkAttempts are the attempts of a link, which no one can guess. Its user
+	// may send several passwords that are refused.
 	linkAttempts = 100
 
 	systemName = "account"
 )
 
-// New returns Accounts for the users of a Kit, or an error that joins all problems of cfg. The
-// Kit needs [authkit.Config].Users with transactions and tickets, as MemoryStore and
-// sqlstore.DB have.
+// New returns Accounts for the users of a Kit, or an error that joins all
+// problems of cfg. The Kit needs [authkit.Config].Users with transactions and
+// tickets, as MemoryStore and sqlstore.DB have.
 func New(kit *authkit.Kit, cfg Config) (*Accounts, error) {
 	var errs []error
 	problem := func(field string, err error) {
@@ -193,7 +201,7 @@ func New(kit *authkit.Kit, cfg Config) (*Accounts, error) {
 	}
 	a := &Accounts{
 		kit: kit, store: timedStoreOf(cfg.Store, settings.StoreTimeout), mailer: cfg.Mailer, base: base.String(), path: base.Path, service: cfg.Service,
-		roles: append([]string(nil), cfg.Roles...), signUp: cfg.SignUp, codes: cfg.CodeLogin, box: box, macKey: macKey, texts: texts,
+		roles: append([]string(nil), cfg.Roles...), signUp: cfg.SignUp, codes: cfg.CodeLogin, sessions: settings.Sessions.Store != nil, box: box, macKey: macKey, texts: texts,
 		wake: make(chan struct{}, 1),
 	}
 	if c := settings.Sessions.Cookies; c != nil {
@@ -236,14 +244,15 @@ func checkRoles(kit *authkit.Kit, roles []string) error {
 // now is the time as stores keep it.
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 
-// system returns the context in which a proved mailbox changes its account. A principal of
-// the request has nothing to do with that.
+// system returns the context in which a proved mailbox changes its account. A
+// principal of the request has nothing to do with that.
 func system(ctx context.Context) context.Context { return authkit.WithSystem(ctx, systemName) }
 
 // usable reports whether an account is neither disabled nor locked.
 func usable(u authkit.User) bool { return !u.Disabled && !now().Before(u.LockedUntil) }
 
-// failed reports an error of the outbox or of the tickets, and returns it as callers see it.
+// failed reports an error of the outbox or of the tickets, and returns it as
+// callers see it.
 func (a *Accounts) failed(ctx context.Context, err error) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err()
@@ -256,7 +265,8 @@ func (a *Accounts) failed(ctx context.Context, err error) error {
 	return err
 }
 
-// A grant is the body of a ticket: the account that it is about, as it then was.
+// A grant is the body of a ticket: the account that it is about, as it then
+// was.
 type grant struct {
 	UserID  string `json:"user_id,omitempty"`
 	Version int64  `json:"version,omitempty"`
@@ -299,7 +309,8 @@ func (a *Accounts) opened(ctx context.Context, kind, token string) (authkit.Tick
 	return t, g, nil
 }
 
-// consume consumes a ticket within a transaction: of several callers one goes on.
+// consume consumes a ticket within a transaction: of several callers one goes
+// on.
 func (a *Accounts) consume(ctx context.Context, t authkit.Ticket) error {
 	err := a.kit.Tickets().ConsumeTicket(ctx, t.Kind, t.ID, now())
 	if errors.Is(err, authkit.ErrTicketNotFound) {
@@ -325,10 +336,11 @@ func (a *Accounts) owner(ctx context.Context, t authkit.Ticket, g grant) (authki
 	return u, a.noLoginSince(ctx, t, g)
 }
 
-// noLoginSince returns ErrInvalidTicket if the user has logged in since a ticket was made: a
-// user who knows the password needs no reset any more (RG-04).
+// noLoginSince returns ErrInvalidTicket if the user has logged in since a
+// ticket was made: a user who knows the password needs no reset any more
+// (RG-04).
 func (a *Accounts) noLoginSince(ctx context.Context, t authkit.Ticket, g grant) error {
-	if t.Kind != ticketReset || a.kit.Settings().Sessions.Store == nil {
+	if t.Kind != ticketReset || !a.sessions {
 		return nil
 	}
 	sessions, err := a.kit.Sessions(ctx, g.UserID)
@@ -343,8 +355,8 @@ func (a *Accounts) noLoginSince(ctx context.Context, t authkit.Ticket, g grant) 
 	return nil
 }
 
-// lost returns what a change within a transaction means for the user of a link: an account
-// that is gone, or another address that is taken, makes the link void.
+// lost returns ErrInvalidTicket if a change failed because the account is gone,
+// has changed, or the address is taken: the link is void then.
 func lost(err error) error {
 	for _, gone := range []error{authkit.ErrUserNotFound, authkit.ErrEmailTaken, authkit.ErrConflict} {
 		if errors.Is(err, gone) {
@@ -356,7 +368,8 @@ func lost(err error) error {
 
 const maxNameRunes = 128
 
-// displayName returns a name as it can stand in a mail: one line of at most 128 characters.
+// displayName returns a name as it can stand in a mail: one line of at most 128
+// characters.
 func displayName(name string) string {
 	var b strings.Builder
 	n := 0
@@ -372,12 +385,13 @@ func displayName(name string) string {
 	return strings.TrimSpace(b.String())
 }
 
-// Delete deletes the account of a user who gives the password again, and tells the user by mail.
-// For an account without a password, use [authkit.Kit.DeleteUser] behind a policy that
-// requires a fresh login.
+// Delete deletes the account of a user who gives the password again, and tells
+// the user by mail. For an account without a password, use
+// [authkit.Kit.DeleteUser] behind a policy that requires a fresh login.
 //
-// The errors are ErrForbidden if the principal of ctx is not a login of the user, those of
-// [authkit.Kit.VerifyPassword], and those of [authkit.Kit.DeleteUser].
+// The errors are ErrForbidden if the principal of ctx is not a login of the
+// user, those of [authkit.Kit.VerifyPassword], and those of
+// [authkit.Kit.DeleteUser].
 func (a *Accounts) Delete(ctx context.Context, userID, password string) error {
 	if err := a.kit.RequireSelf(ctx, userID); err != nil {
 		return err
@@ -397,9 +411,9 @@ func (a *Accounts) Delete(ctx context.Context, userID, password string) error {
 	})
 }
 
-// Export returns all stored data about a user, as [authkit.Kit.ExportUser] does, for the user.
-// The errors are ErrForbidden if the principal of ctx is not a login of the user, and those of
-// ExportUser.
+// Export returns all stored data about a user, as [authkit.Kit.ExportUser]
+// does, for the user. The errors are ErrForbidden if the principal of ctx is
+// not a login of the user, and those of ExportUser.
 func (a *Accounts) Export(ctx context.Context, userID string) (map[string]any, error) {
 	if err := a.kit.RequireSelf(ctx, userID); err != nil {
 		return nil, err

@@ -16,7 +16,8 @@ import (
 	"github.com/authkit-go/authkit/account"
 )
 
-// RG-09: a registration holds nothing: no account, no password, not the address.
+// RG-09: a registration holds nothing: no account, no password, not the
+// address.
 func TestSignUp(t *testing.T) {
 	t.Parallel()
 	a := newApp(t, options{accounts: []func(*account.Config){func(c *account.Config) { c.Roles = []string{"member"} }}})
@@ -50,7 +51,8 @@ func TestSignUp(t *testing.T) {
 	require.ErrorIs(t, err, authkit.ErrInvalidTicket, "a link is used once")
 }
 
-// A second registration voids the first one, and an address that is taken meanwhile stays taken.
+// A second registration voids the first one, and an address that is taken
+// meanwhile stays taken.
 func TestSignUpVoid(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
@@ -98,8 +100,8 @@ type settings struct {
 
 var errRefused = errors.New("refused")
 
-// RG-14: a client sets the fields of the program's type, under their exact names, and nothing
-// else. The hook can refuse, and then there is no account.
+// RG-14: a client sets the fields of the program's type, under their exact
+// names, and nothing else. The hook can refuse, and then there is no account.
 func TestSignUpFields(t *testing.T) {
 	t.Parallel()
 	var stored []settings
@@ -155,7 +157,8 @@ func TestSignUpFields(t *testing.T) {
 	})
 }
 
-// RG-02, RG-08: a reset is used once, ends the sessions, logs no one in and is told to the user.
+// RG-02, RG-08: a reset is used once, ends the sessions, logs no one in and is
+// told to the user.
 func TestReset(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
@@ -238,8 +241,8 @@ func TestLockedAndDisabled(t *testing.T) {
 	require.ErrorIs(t, a.StartReset(t.Context(), "nobody"), authkit.ErrUserNotFound)
 }
 
-// RG-15: the first proof of a mailbox removes everything that an earlier holder of the account
-// could log in with, by whichever way the mailbox is proved.
+// RG-15: the first proof of a mailbox removes everything that an earlier holder
+// of the account could log in with, by whichever way the mailbox is proved.
 func TestProofRemovesCredentials(t *testing.T) {
 	t.Parallel()
 	prove := map[string]func(t *testing.T, a *app, email string){
@@ -259,7 +262,7 @@ func TestProofRemovesCredentials(t *testing.T) {
 		"a code": func(t *testing.T, a *app, email string) {
 			handle, err := a.RequestCode(t.Context(), email)
 			require.NoError(t, err)
-			login, err := a.LoginWithCode(t.Context(), email, handle, codeIn.FindString(a.mail(t).Text))
+			login, err := a.LoginWithCode(t.Context(), handle, codeIn.FindString(a.mail(t).Text))
 			require.NoError(t, err)
 			require.False(t, login.User.EmailVerifiedAt.IsZero())
 		},
@@ -323,7 +326,8 @@ func (f *factors) Verify(_ context.Context, _, response string) error {
 	return nil
 }
 
-// RG-16, RG-21: a code logs in by the path of every login, for the request that asked for it.
+// RG-16, RG-21: a code logs in by the path of every login, for the request that
+// asked for it.
 func TestCode(t *testing.T) {
 	t.Parallel()
 	f := &factors{enrolled: map[string]bool{}}
@@ -337,24 +341,22 @@ func TestCode(t *testing.T) {
 	require.NoError(t, err)
 	bobs := codeIn.FindString(a.mail(t).Text)
 	if code != bobs { // as they are but once in a million
-		_, err = a.LoginWithCode(t.Context(), u.Email, others, code)
-		require.ErrorIs(t, err, authkit.ErrInvalidTicket)
+		_, err = a.LoginWithCode(t.Context(), others, code)
+		require.ErrorIs(t, err, authkit.ErrInvalidTicket, "a code that was sprayed at another login")
 	}
-	_, err = a.LoginWithCode(t.Context(), u.Email, others, bobs)
-	require.ErrorIs(t, err, authkit.ErrInvalidTicket, "the handle of another account")
-	login, err := a.LoginWithCode(t.Context(), u.Email, handle, code)
+	login, err := a.LoginWithCode(t.Context(), handle, code)
 	require.NoError(t, err)
 	require.Equal(t, u.ID, login.User.ID)
 	_, p, err := a.kit.IdentifyToken(t.Context(), login.AccessToken)
 	require.NoError(t, err)
 	require.Equal(t, []string{"email"}, p.Methods)
-	_, err = a.LoginWithCode(t.Context(), u.Email, handle, code)
+	_, err = a.LoginWithCode(t.Context(), handle, code)
 	require.ErrorIs(t, err, authkit.ErrInvalidTicket, "used once")
 
 	f.enrolled[u.ID] = true
 	handle, err = a.RequestCode(t.Context(), u.Email)
 	require.NoError(t, err)
-	_, err = a.LoginWithCode(t.Context(), u.Email, handle, codeIn.FindString(a.mail(t).Text))
+	_, err = a.LoginWithCode(t.Context(), handle, codeIn.FindString(a.mail(t).Text))
 	var challenge *authkit.ChallengeError
 	require.ErrorAs(t, err, &challenge)
 	login, err = a.kit.AnswerChallenge(t.Context(), challenge.Token, "otp", "123456")
@@ -364,7 +366,7 @@ func TestCode(t *testing.T) {
 	off := newApp(t, options{accounts: []func(*account.Config){func(c *account.Config) { c.CodeLogin = false }}})
 	_, err = off.RequestCode(t.Context(), u.Email)
 	require.ErrorContains(t, err, "CodeLogin")
-	_, err = off.LoginWithCode(t.Context(), u.Email, "", "")
+	_, err = off.LoginWithCode(t.Context(), "", "")
 	require.ErrorContains(t, err, "CodeLogin")
 }
 
@@ -379,16 +381,16 @@ func TestCodeEnds(t *testing.T) {
 		code := codeIn.FindString(a.mail(t).Text)
 		wrong := map[bool]string{true: "000001", false: "000000"}[code == "000000"]
 		for range 5 {
-			_, err = a.LoginWithCode(t.Context(), u.Email, handle, wrong)
+			_, err = a.LoginWithCode(t.Context(), handle, wrong)
 			require.ErrorIs(t, err, authkit.ErrInvalidTicket)
 		}
-		_, err = a.LoginWithCode(t.Context(), u.Email, handle, code)
+		_, err = a.LoginWithCode(t.Context(), handle, code)
 		require.ErrorIs(t, err, authkit.ErrInvalidTicket)
 		handle, err = a.RequestCode(t.Context(), u.Email)
 		require.NoError(t, err)
 		code = codeIn.FindString(a.mail(t).Text)
 		time.Sleep(10 * time.Minute)
-		_, err = a.LoginWithCode(t.Context(), u.Email, handle, code)
+		_, err = a.LoginWithCode(t.Context(), handle, code)
 		require.ErrorIs(t, err, authkit.ErrInvalidTicket)
 		_, err = a.RequestCode(t.Context(), u.Email)
 		require.NoError(t, err)
@@ -397,8 +399,8 @@ func TestCodeEnds(t *testing.T) {
 	})
 }
 
-// RG-10: the password is asked again, the new address confirms, the old one is told and can
-// undo the change for seven days.
+// RG-10: the password is asked again, the new address confirms, the old one is
+// told and can undo the change for seven days.
 func TestChangeEmail(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -456,7 +458,8 @@ func TestChangeEmail(t *testing.T) {
 	})
 }
 
-// A change of address is for a login of the user: no other user, no link in the wrong hands.
+// A change of address is for a login of the user: no other user, no link in the
+// wrong hands.
 func TestChangeEmailRefuses(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
@@ -480,6 +483,62 @@ func TestChangeEmailRefuses(t *testing.T) {
 	a.add(t, "new@example.com")
 	require.ErrorIs(t, a.ConfirmEmail(t.Context(), ann.ID, link), authkit.ErrInvalidTicket, "taken meanwhile")
 	require.NoError(t, a.ChangeEmail(t.Context(), ann.ID, newPassword, "other@example.com"), "which was no change")
+	a.mail(t)
+
+	// What was asked before the password changed is forgotten.
+	require.NoError(t, a.ChangeEmail(t.Context(), ann.ID, newPassword, "thief@example.com"))
+	require.NoError(t, a.kit.SetPassword(t.Context(), ann.ID, password))
+	a.none(t)
+
+	// An address that was never verified may be that of a stranger, who gets no
+	// link to undo.
+	eve, err := a.kit.CreateUser(t.Context(), authkit.User{Email: "typo@example.com"}, password)
+	require.NoError(t, err)
+	require.NoError(t, a.ChangeEmail(t.Context(), eve.ID, password, "eve@example.com"))
+	require.NoError(t, a.ConfirmEmail(t.Context(), eve.ID, token(t, a.mail(t))))
+	a.none(t)
+}
+
+// RG-17: an undo is for the account as the change left it, and not for one that
+// is locked or disabled.
+func TestUndoRefuses(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		change func(a *app, u authkit.User) error
+		want   error
+	}{
+		"nothing":    {func(*app, authkit.User) error { return nil }, nil},
+		"a password": {func(a *app, u authkit.User) error { return a.kit.SetPassword(t.Context(), u.ID, "thief's horse") }, nil},
+		"disabled":   {func(a *app, u authkit.User) error { return a.kit.DisableUser(t.Context(), u.ID) }, authkit.ErrInvalidTicket},
+		"locked": {func(a *app, u authkit.User) error {
+			_, err := a.kit.LockUser(t.Context(), u.ID, time.Now().Add(time.Hour))
+			return err
+		}, authkit.ErrInvalidTicket},
+		"deleted": {func(a *app, u authkit.User) error { return a.kit.DeleteUser(t.Context(), u.ID) }, authkit.ErrInvalidTicket},
+		"moved on": {func(a *app, u authkit.User) error {
+			_, err := a.kit.SetEmail(t.Context(), u.ID, "third@example.com")
+			return err
+		}, authkit.ErrInvalidTicket},
+		"moved back": {func(a *app, u authkit.User) error { _, err := a.kit.SetEmail(t.Context(), u.ID, u.Email); return err }, authkit.ErrInvalidTicket},
+		"taken again": {func(a *app, u authkit.User) error {
+			_, err := a.kit.CreateUser(t.Context(), authkit.User{Email: u.Email}, password)
+			return err
+		}, authkit.ErrInvalidTicket},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newApp(t)
+			u := a.add(t, "ann@example.com")
+			require.NoError(t, a.ChangeEmail(t.Context(), u.ID, password, "new@example.com"))
+			require.NoError(t, a.ConfirmEmail(t.Context(), u.ID, token(t, a.mail(t))))
+			link := token(t, a.mail(t))
+			require.NoError(t, tc.change(a, u))
+			require.ErrorIs(t, a.UndoEmail(t.Context(), link, newPassword), tc.want)
+			if tc.want == nil {
+				require.NoError(t, a.kit.VerifyPassword(t.Context(), u.ID, newPassword))
+			}
+		})
+	}
 }
 
 // RG-19: an administrator invites, and never sees a password.

@@ -12,10 +12,11 @@ const methodEmail = "email"
 
 var errCodesOff = errors.New("account: set Config.CodeLogin for logins with a code")
 
-// RequestCode sends a code of six digits to an address, if an enabled account has it, and returns
-// the handle that [Accounts.LoginWithCode] needs beside the code. It returns a handle for
-// every address. The code is good for ten minutes and five attempts, and works with this
-// handle only: a code that a stranger requested fits no other login.
+// RequestCode sends a code of six digits to an address, if an enabled account
+// has it, and returns the handle that [Accounts.LoginWithCode] needs beside the
+// code. It returns a handle for every address. The code is good for ten minutes
+// and five attempts, and works with this handle only: a code that a stranger
+// requested fits no other login.
 //
 // The errors are those of [Accounts.Register].
 func (a *Accounts) RequestCode(ctx context.Context, email string) (handle string, err error) {
@@ -33,26 +34,26 @@ func (a *Accounts) RequestCode(ctx context.Context, email string) (handle string
 	return t.ID, nil
 }
 
-// LoginWithCode logs in the user of an address with the code that was mailed there. It takes the path of every
-// login: it asks for second factors, and refuses locked and disabled accounts. If the address was never
-// verified, it is now, and all credentials of the account are removed before.
+// LoginWithCode logs in the user who received the code of a request. It takes
+// the path of every login: it asks for second factors, and refuses locked and
+// disabled accounts. If the address was never verified, it is now, and all
+// credentials of the account are removed before.
 //
-// The errors are those of [authkit.Kit.LoginWith], and ErrInvalidTicket for a code that is
-// wrong, used, expired or void.
-func (a *Accounts) LoginWithCode(ctx context.Context, email, handle, code string) (authkit.Token, error) {
+// A wrong code does not count against the account, so a stranger cannot block
+// it. An account has ten codes a day with five attempts each.
+//
+// The errors are those of [authkit.Kit.LoginWith], and ErrInvalidTicket for a
+// code that is wrong, used, expired or void.
+func (a *Accounts) LoginWithCode(ctx context.Context, handle, code string) (authkit.Token, error) {
 	if !a.codes {
 		return authkit.Token{}, errCodesOff
 	}
-	email, err := authkit.NormalizeEmail(email)
-	if err != nil {
-		return authkit.Token{}, authkit.ErrInvalidTicket
-	}
-	return a.kit.LoginWith(ctx, authkit.Attempt{Action: authkit.ActionCode, Account: email}, func(ctx context.Context) (authkit.Proof, error) {
+	return a.kit.LoginWith(ctx, authkit.Attempt{Action: authkit.ActionCode}, func(ctx context.Context) (authkit.Proof, error) {
 		t, g, err := a.opened(ctx, ticketCode, handle+"."+code)
 		if err != nil {
 			return authkit.Proof{}, err
 		}
-		if g.UserID == "" || g.Email != email { // of an address without an account: no one received the code
+		if g.UserID == "" { // of an address without an account: no one received the code
 			return authkit.Proof{}, authkit.ErrInvalidTicket
 		}
 		u, err := a.owner(ctx, t, g)

@@ -13,14 +13,15 @@ const (
 	recentChange = "was changed less than 7 days ago"
 )
 
-// ChangeEmail mails a link for [Accounts.ConfirmEmail] to a new address of a user who gives the
-// password again. The link is good for an hour. If the new address has an account, it gets a
-// mail without a link. An address can be changed once in seven days, since the old address
-// can undo the change for as long.
+// ChangeEmail mails a link for [Accounts.ConfirmEmail] to a new address of a
+// user who gives the password again. The link is good for an hour. If the new
+// address has an account, it gets a mail without a link. An address can be
+// changed once in seven days, since the old address can undo the change for as
+// long.
 //
 // The errors are:
-//   - A *ValidationError if the text is not an e-mail address, or if the address was changed
-//     less than seven days ago.
+//   - A *ValidationError if the text is not an e-mail address, or if the
+//     address was changed less than seven days ago.
 //   - ErrForbidden if the principal of ctx is not a login of the user.
 //   - Those of [authkit.Kit.VerifyPassword].
 //   - A *ThrottledError if authkit.Config.Throttle refuses the attempt.
@@ -49,7 +50,8 @@ func (a *Accounts) ChangeEmail(ctx context.Context, userID, password, email stri
 	return a.ask(ctx, authkit.ActionReset, task{Kind: taskEmail, Email: email, UserID: userID, Version: u.Version})
 }
 
-// changed reports whether the address of an account was changed within the last seven days.
+// changed reports whether the address of an account was changed within the last
+// seven days.
 func (a *Accounts) changed(ctx context.Context, userID string) (recent bool, version int64, err error) {
 	times, version, err := a.store.Times(ctx, a.mac("change", userID))
 	if err != nil {
@@ -58,7 +60,8 @@ func (a *Accounts) changed(ctx context.Context, userID string) (recent bool, ver
 	return len(times) > 0 && now().Before(times[len(times)-1].Add(changePause)), version, nil
 }
 
-// noteChange records the time of a change of an address, or that there was none.
+// noteChange records the time of a change of an address, or that there was
+// none.
 func (a *Accounts) noteChange(ctx context.Context, userID string, version int64, times ...time.Time) error {
 	err := a.store.SetTimes(ctx, a.mac("change", userID), times, version, now().Add(changePause))
 	if errors.Is(err, ErrConflict) {
@@ -70,17 +73,19 @@ func (a *Accounts) noteChange(ctx context.Context, userID string, version int64,
 	return nil
 }
 
-// ConfirmEmail changes the e-mail address of a user to the one that the link with the token was
-// mailed to. It ends the other sessions of the user, and sends a link to the old address with
-// which the change can be undone for seven days.
+// ConfirmEmail changes the e-mail address of a user to the one that the link
+// with the token was mailed to. It ends the other sessions of the user. If the
+// old address was verified, it gets a link with which the change can be undone
+// for seven days.
 //
-// The user must be logged in: otherwise a stranger could make another person confirm an
-// address for the account of the stranger.
+// The user must be logged in: otherwise a stranger could make another person
+// confirm an address for the account of the stranger.
 //
 // The errors are:
 //   - ErrForbidden if the principal of ctx is not a login of the user.
-//   - ErrInvalidTicket if the token is unknown, used, expired or void, if it belongs to another
-//     user, if the account is locked or disabled, or if the address is taken by now.
+//   - ErrInvalidTicket if the token is unknown, used, expired or void, if it
+//     belongs to another user, if the account is locked or disabled, or if the
+//     address is taken by now.
 //   - ErrUnavailable, or the error of ctx.
 func (a *Accounts) ConfirmEmail(ctx context.Context, userID, token string) error {
 	if err := a.kit.RequireSelf(ctx, userID); err != nil {
@@ -121,6 +126,9 @@ func (a *Accounts) ConfirmEmail(ctx context.Context, userID, token string) error
 		if err := a.logoutOthers(ctx, userID, sessionID); err != nil {
 			return err
 		}
+		if u.EmailVerifiedAt.IsZero() {
+			return nil // the old mailbox may be that of a stranger, who must not get the account
+		}
 		link, err := a.newLink(ctx, ticketUndo, u.Email, pageUndo, undoLife, grant{UserID: userID, Email: u.Email, Changed: g.Email})
 		if err != nil {
 			return a.failed(ctx, err)
@@ -129,8 +137,8 @@ func (a *Accounts) ConfirmEmail(ctx context.Context, userID, token string) error
 	})
 }
 
-// move gives an account another address, which its user has proved. The account must not have
-// changed since u was read.
+// move gives an account another address, which its user has proved. The account
+// must not have changed since u was read.
 func (a *Accounts) move(ctx context.Context, u authkit.User, email string) error {
 	moved, err := a.kit.SetEmail(ctx, u.ID, email)
 	if err != nil {
@@ -143,7 +151,8 @@ func (a *Accounts) move(ctx context.Context, u authkit.User, email string) error
 	return lost(err)
 }
 
-// logoutOthers ends the sessions of a user but one. If there is none to keep, it ends all.
+// logoutOthers ends the sessions of a user but one. If there is none to keep,
+// it ends all.
 func (a *Accounts) logoutOthers(ctx context.Context, userID, sessionID string) error {
 	if sessionID == "" {
 		return a.kit.LogoutEverywhere(ctx, userID)
@@ -155,10 +164,10 @@ func (a *Accounts) logoutOthers(ctx context.Context, userID, sessionID string) e
 	return err
 }
 
-// UndoEmail gives an account its old address back, for the token of the link that
-// [Accounts.ConfirmEmail] sent there, and sets the password. The account may have been in the
-// hands of someone else, so all of its credentials, sessions and factors are removed; see
-// [authkit.Kit.ResetUser].
+// UndoEmail gives an account its old address back, for the token of the link
+// that [Accounts.ConfirmEmail] sent there, and sets the password. The account
+// may have been in the hands of someone else, so all of its credentials,
+// sessions and factors are removed; see [authkit.Kit.ResetUser].
 //
 // The errors are those of [Accounts.ResetPassword].
 func (a *Accounts) UndoEmail(ctx context.Context, token, password string) error {

@@ -10,10 +10,11 @@ import (
 	"github.com/authkit-go/authkit/account"
 )
 
-// A printer prints mails instead of sending them, and keeps the link of the last one.
-type printer struct{ token string }
+// A console prints mails instead of sending them, and keeps the link of the
+// last one.
+type console struct{ token string }
 
-func (p *printer) Send(_ context.Context, m account.Message) error {
+func (p *console) Send(_ context.Context, m account.Message) error {
 	fmt.Printf("to %s: %s\n", m.To, m.Subject)
 	p.token = regexp.MustCompile(`token=(\S+)`).FindStringSubmatch(m.Text)[1]
 	return nil
@@ -24,7 +25,8 @@ type profile struct {
 	City string `json:"city"`
 }
 
-// A stranger signs up: the address is confirmed first, and the account is created with it.
+// A stranger signs up: the address is confirmed first, and the account is
+// created with it.
 func Example() {
 	ctx := context.Background()
 	kit, err := authkit.New(authkit.Config{
@@ -34,7 +36,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	mailer := new(printer)
+	mailer := new(console)
 	accounts, err := account.New(kit, account.Config{
 		BaseURL: "https://example.com/account",
 		Key:     []byte("3b1f7c90d2a64e8f95b0c7d4e8b1f352"),
@@ -48,7 +50,8 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	// A program mounts the pages, which call the methods below, and runs the outbox:
+	// A program mounts the pages, which call the methods below, and runs the
+	// outbox:
 	//
 	//	accounts.Mount(mux)
 	//	go accounts.Run(ctx)

@@ -2,6 +2,7 @@ package account
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -48,9 +49,10 @@ type Page struct {
 
 // Mount adds the pages to a Mux. It panics as [authkit.Mux.Handle] does.
 //
-// GET renders a form and changes nothing, so that programs that follow the links in a mail use
-// none up. POST takes the form, or a JSON object with the same names, and answers in kind.
-// These are the paths, below that of [Config].BaseURL, with their fields:
+// GET renders a form and changes nothing, so that programs that follow the
+// links in a mail use none up. POST takes the form, or a JSON object with the
+// same names, and answers in kind. These are the paths, below that of
+// [Config].BaseURL, with their fields:
 //
 //	/register    email                                      202
 //	/signup      token password full_name and your fields   201, the account
@@ -62,19 +64,21 @@ type Page struct {
 //	/delete      current_password                           204; for users who are logged in
 //	/export      GET, all data of the user                  200; for users who are logged in
 //	/code        email                                      202, the handle; with Config.CodeLogin
-//	/code/login  email handle code                          200, the tokens; with Config.CodeLogin
+//	/code/login  handle code                                200, the tokens; with Config.CodeLogin
 //
 // The status is that of an answer in JSON. Errors in JSON are those of
-// [authkit.ProblemFor]. Forms are refused with 403 if they come from another origin. A form of
-// /code/login sets the session cookie and redirects (303) to "/".
+// [authkit.ProblemFor]. Forms are refused with 403 if they come from another
+// origin. A form of /code/login sets the session cookie and redirects (303) to
+// "/".
 func (a *Accounts) Mount(mux *authkit.Mux) {
 	for _, p := range a.Pages() {
 		mux.Handle(p.Path, p.Policy, p.Handler)
 	}
 }
 
-// Pages returns the routes of [Accounts.Mount], for a program that uses another router or leaves
-// some of them out. Wrap each handler in [authkit.Kit.Require] with its policy.
+// Pages returns the routes of [Accounts.Mount], for a program that uses another
+// router or leaves some of them out. Wrap each handler in [authkit.Kit.Require]
+// with its policy.
 func (a *Accounts) Pages() []Page {
 	public, user := authkit.Public(), authkit.Authenticated()
 	token := input{name: "token", hidden: true}
@@ -86,7 +90,7 @@ func (a *Accounts) Pages() []Page {
 		a.page("register", pageRegister, public, flow{inputs: []input{email}, status: http.StatusAccepted, do: func(r *request) error {
 			return a.Register(r.ctx, r.values["email"])
 		}}),
-		a.page("signup", pageSignUp, public, flow{inputs: []input{token, name, password}, status: http.StatusCreated, more: true, do: func(r *request) (err error) {
+		a.page("signup", pageSignUp, public, flow{inputs: []input{token, name, password}, own: a.signUp.inputs(), status: http.StatusCreated, more: true, do: func(r *request) (err error) {
 			r.result, err = a.SignUp(r.ctx, r.values["token"], NewAccount{Password: r.values["password"], FullName: r.values["full_name"], Fields: r.more})
 			return err
 		}}),
@@ -115,16 +119,15 @@ func (a *Accounts) Pages() []Page {
 	}
 	handle := input{name: "handle", hidden: true}
 	code := input{name: "code", kind: "text", autocomplete: "one-time-code"}
-	hiddenEmail := input{name: "email", hidden: true}
 	return append(pages,
 		a.page("code", pageCode, public, flow{inputs: []input{email}, status: http.StatusAccepted, do: func(r *request) error {
 			handle, err := a.RequestCode(r.ctx, r.values["email"])
 			r.result = map[string]string{"handle": handle}
 			r.values["handle"] = handle
 			return err
-		}, next: "login", nextPath: pageLogin, nextInputs: []input{hiddenEmail, handle, code}}),
-		a.page("login", pageLogin, public, flow{inputs: []input{hiddenEmail, handle, code}, status: http.StatusOK, do: func(r *request) error {
-			token, err := a.LoginWithCode(r.ctx, r.values["email"], r.values["handle"], strings.TrimSpace(r.values["code"]))
+		}, next: "login", nextPath: pageLogin, nextInputs: []input{handle, code}}),
+		a.page("login", pageLogin, public, flow{inputs: []input{handle, code}, status: http.StatusOK, do: func(r *request) error {
+			token, err := a.LoginWithCode(r.ctx, r.values["handle"], strings.TrimSpace(r.values["code"]))
 			r.result, r.token = token, token
 			return err
 		}}),
@@ -138,10 +141,11 @@ type input struct {
 	optional                 bool
 }
 
-// A flow is what a page does.
+// A flow is the form of a page and the function behind it.
 type flow struct {
 	inputs []input
-	more   bool // it takes the fields of the program too
+	more   bool    // it takes the fields of the program too
+	own    []input // those of them that a form shows
 	status int
 	do     func(*request) error
 
@@ -173,7 +177,7 @@ func (a *Accounts) page(name, path string, policy authkit.Policy, f flow) Page {
 		switch r.Method {
 		case http.MethodGet, http.MethodHead:
 			values := map[string]string{"token": tokenText(r.URL.Query().Get("token"))}
-			a.form(w, r, http.StatusOK, name, path, f.inputs, values, nil)
+			a.form(w, r, http.StatusOK, name, path, f.shown(), values, nil)
 		case http.MethodPost:
 			a.post(w, r, name, path, f)
 		default:
@@ -197,7 +201,7 @@ func tokenText(token string) string {
 	return token
 }
 
-// post does what a form or a JSON object asks for.
+// post reads a form or a JSON object and calls the function of the flow.
 func (a *Accounts) post(w http.ResponseWriter, r *http.Request, name, path string, f flow) {
 	q, problem := a.parse(w, r, f)
 	if problem != nil {
@@ -229,7 +233,8 @@ func (a *Accounts) post(w http.ResponseWriter, r *http.Request, name, path strin
 	}
 }
 
-// renew replaces the session cookie of a request whose user has another address now.
+// renew replaces the session cookie of a request whose user has another address
+// now.
 func (a *Accounts) renew(w http.ResponseWriter, r *http.Request) error {
 	if p, _ := authkit.PrincipalFrom(r.Context()); p.Credential != "cookie" || !a.cookies {
 		return nil
@@ -353,13 +358,16 @@ func (q *request) parseJSON(body []byte, f flow) error {
 	return err
 }
 
+// shown returns the inputs that the page of a flow shows.
+func (f flow) shown() []input { return slices.Concat(f.inputs, f.own) }
+
 // has reports whether a form has an input.
 func (f flow) has(name string) bool {
 	return slices.ContainsFunc(f.inputs, func(i input) bool { return i.name == name })
 }
 
-// parseForm reads a form. Fields of the program become members of a JSON object, by the types
-// that they have in Go.
+// parseForm reads a form. Fields of the program become members of a JSON
+// object, by the types that they have in Go.
 func (q *request) parseForm(body []byte, f flow, fields map[string]reflect.Kind) error {
 	form, err := url.ParseQuery(string(body))
 	if err != nil {
@@ -373,21 +381,25 @@ func (q *request) parseForm(body []byte, f flow, fields map[string]reflect.Kind)
 			return errMembers
 		case f.has(name):
 			q.values[name] = text
+			continue
 		case !f.more:
 			return invalid(clip(name), foreignRule)
+		case isNumber(kind) && text == "": // an input that was left empty
+			continue
 		case kind == reflect.Bool:
 			more[name] = text == "on" || text == "true"
-		case kind >= reflect.Int && kind <= reflect.Float64 && json.Valid([]byte(text)):
+		case isNumber(kind) && json.Valid([]byte(text)):
 			more[name] = json.RawMessage(text)
 		default:
 			more[name] = text
 		}
+		q.values[name] = values[0] // for the page, if the form is shown again
 	}
 	q.more, err = json.Marshal(more)
 	return err
 }
 
-// pageData is what page.html can show.
+// pageData is the data of page.html.
 type pageData struct {
 	Language, Service string
 	Title             string
@@ -401,7 +413,7 @@ type pageData struct {
 type pageField struct {
 	Name, Value, Label, Type, Autocomplete, Error string
 
-	Required bool
+	Required, Checked bool
 }
 
 // render writes a page.
@@ -417,7 +429,8 @@ func (a *Accounts) render(w http.ResponseWriter, status int, d pageData) {
 	_, _ = w.Write(page.Bytes()) // a client that is gone cannot be told
 }
 
-// form renders the form of a page. The error, if any, is shown beside its fields.
+// form renders the form of a page. The error, if any, is shown beside its
+// fields.
 func (a *Accounts) form(w http.ResponseWriter, r *http.Request, status int, name, path string, inputs []input, values map[string]string, err error) {
 	tag := a.texts.pick(r.Header.Get("Accept-Language"))
 	l := a.texts.languages[tag]
@@ -432,10 +445,16 @@ func (a *Accounts) form(w http.ResponseWriter, r *http.Request, status int, name
 	} else if err != nil {
 		d.Error = authkit.ProblemFor(err).Detail
 	}
+	if errors.Is(err, authkit.ErrInvalidTicket) && inputs[0].name == "token" {
+		d.Text, d.Submit = "", "" // the form could not be sent with success
+	}
 	for _, i := range inputs {
-		f := pageField{Name: i.name, Value: values[i.name], Label: l.Labels[i.name], Type: i.kind, Autocomplete: i.autocomplete, Error: wrong[i.name], Required: !i.optional}
-		if i.kind == "password" {
+		f := pageField{Name: i.name, Value: values[i.name], Label: cmp.Or(l.Labels[i.name], i.name), Type: i.kind, Autocomplete: cmp.Or(i.autocomplete, "off"), Error: wrong[i.name], Required: !i.optional}
+		switch i.kind {
+		case "password":
 			f.Value = ""
+		case "checkbox":
+			f.Value, f.Checked = "on", f.Value == "on"
 		}
 		if i.hidden {
 			d.Hidden = append(d.Hidden, f)
@@ -456,7 +475,8 @@ func (a *Accounts) finished(w http.ResponseWriter, r *http.Request, status int, 
 	a.render(w, status, pageData{Language: tag, Title: text.Title, Text: text.Done})
 }
 
-// refuse renders a form again with an error, or asks for the second factor of a login.
+// refuse renders a form again with an error, or asks for the second factor of a
+// login.
 func (a *Accounts) refuse(w http.ResponseWriter, r *http.Request, name, path string, f flow, q *request, err error) {
 	p := authkit.ProblemFor(err)
 	if p.RetryAfter > 0 {
@@ -464,7 +484,7 @@ func (a *Accounts) refuse(w http.ResponseWriter, r *http.Request, name, path str
 	}
 	c, challenged := errors.AsType[*authkit.ChallengeError](err)
 	if !challenged || a.loginPath == "" {
-		a.form(w, r, p.Status, name, path, f.inputs, q.values, err)
+		a.form(w, r, p.Status, name, path, f.shown(), q.values, err)
 		return
 	}
 	tag := a.texts.pick(r.Header.Get("Accept-Language"))

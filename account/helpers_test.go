@@ -174,7 +174,8 @@ func (a *app) server() http.Handler {
 	return mux
 }
 
-// call sends a request with a JSON object or a form, and the headers given as names and values.
+// call sends a request with a JSON object or a form, and the headers given as
+// names and values.
 func call(h http.Handler, method, path, body string, headers ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, path, io.NopCloser(strings.NewReader(body)))
 	if strings.HasPrefix(body, "{") {

@@ -10,41 +10,51 @@ import (
 	"unicode"
 )
 
-// A Message is a mail. Subject and To are each one line.
-type Message struct {
-	To      string `json:"to"` // an address in the form of authkit.NormalizeEmail
-	Subject string `json:"subject"`
-	Text    string `json:"text"` // plain text, in UTF-8
-	HTML    string `json:"html"` // the same as an HTML document
-}
-
-// Format implements fmt.Formatter. It prints a fixed text for every verb, so that logging a mail
-// does not reveal its link.
-func (Message) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("account.Message{[redacted]}")) }
-
-// ErrMailRejected is returned by a [Mailer] for a mail that no retry delivers, such as one to
-// an address that does not exist.
+// ErrMailRejected is returned by a [Mailer] for a message that no retry
+// delivers, such as one to an address that does not exist.
 var ErrMailRejected = errors.New("account: mail rejected")
 
-// A Mailer sends mail. Package smtpmail has one. It must be safe for concurrent use.
+// A Message is one e-mail to one user.
+type Message struct {
+	// To is the address of the user, without a name, in the form of
+	// [authkit.NormalizeEmail].
+	To string `json:"to"`
+
+	// Subject is the subject, as plain text in one line.
+	Subject string `json:"subject"`
+
+	// Text is the message as plain text. It is required.
+	Text string `json:"text"`
+
+	// HTML is the same message as HTML. If empty, the mail has plain text only.
+	HTML string `json:"html"`
+}
+
+// Format implements fmt.Formatter. It prints a fixed text for every verb, so
+// that logging a message does not reveal its link.
+func (Message) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("account.Message{[redacted]}")) }
+
+// A Mailer sends messages. Package smtpmail implements it. It must be safe for
+// concurrent use.
 type Mailer interface {
-	// Send sends a mail. It returns nil once a server has accepted the mail, and ends when
-	// ctx is done, within a minute. After ErrMailRejected the mail is given up. After any other
-	// error it is sent again later, so the user may get it twice.
+	// Send sends a message. If it returns nil, the message will be delivered or
+	// bounce. If the error is ErrMailRejected, another call would fail as well.
+	// After any other error the caller may try again; the user may then get the
+	// message twice. It ends when ctx is done.
 	Send(ctx context.Context, m Message) error
 }
 
-var errMail = errors.New("account: a mail whose address or subject is not one line")
+var errMail = fmt.Errorf("%w: its address or subject is not one line", ErrMailRejected)
 
 // check refuses texts that could add a header to a mail.
 func (m *Message) check() error {
-	if m.To == "" || strings.ContainsFunc(m.To+m.Subject, unicode.IsControl) {
+	if m.To == "" || m.Text == "" || strings.ContainsFunc(m.To+m.Subject, unicode.IsControl) {
 		return errMail
 	}
 	return nil
 }
 
-// mailData is what the texts of a mail can show.
+// mailData is the data of the texts of a mail.
 type mailData struct {
 	Service string
 	Email   string // the address that the mail goes to
@@ -94,7 +104,8 @@ func (m *mailText) compile() error {
 	return nil
 }
 
-// render returns the mail. The subject has no name in it that a user chose (RG-24).
+// render returns the mail. The subject has no name in it that a user chose
+// (RG-24).
 func (m *mailText) render(layout *htmltemplate.Template, language string, d mailData) (Message, error) {
 	d.Name = displayName(d.Name)
 	nameless := d

@@ -118,9 +118,10 @@ func (a *Accounts) nudge() {
 	}
 }
 
-// Run sends the mails that wait, until ctx is done, and returns the error of ctx. An error of
-// a store or of the [Mailer] is an event, and the job is tried again. Several instances may
-// run it on one store: one of them has a job at a time.
+// Run sends the mails that wait, until ctx is done, and returns the error of
+// ctx. An error of a store or of the [Mailer] is an event, and the job is tried
+// again. Several instances may run it on one store: one of them has a job at a
+// time.
 func (a *Accounts) Run(ctx context.Context) error {
 	var group sync.WaitGroup
 	for range workers {
@@ -158,7 +159,7 @@ func (a *Accounts) pause(ctx context.Context) {
 	}
 }
 
-// purge removes what has expired.
+// purge removes expired jobs.
 func (a *Accounts) purge(ctx context.Context) {
 	const batch = 1000
 	for {
@@ -172,11 +173,13 @@ func (a *Accounts) purge(ctx context.Context) {
 	}
 }
 
-// Deliver handles the jobs that are due, one after the other, and returns when none is left. It
-// is for tests, and for programs without a background process; others call [Accounts.Run].
+// Deliver handles the jobs that are due, one after the other, and returns when
+// none is left. It is for tests, and for programs without a background process;
+// others call [Accounts.Run].
 //
-// A mail that the [Mailer] refuses is an event, and is tried again later. The errors are
-// ErrUnavailable if the store failed, and that of ctx.
+// A mail that the [Mailer] does not accept is an event, and is tried again
+// later unless the error is ErrMailRejected. The errors are ErrUnavailable if
+// the store failed, and that of ctx.
 func (a *Accounts) Deliver(ctx context.Context) error {
 	for {
 		at := now()
@@ -187,13 +190,15 @@ func (a *Accounts) Deliver(ctx context.Context) error {
 		if err != nil {
 			return a.failed(ctx, err)
 		}
+		a.nudge() // another worker looks for more
 		if err := a.handle(ctx, j); err != nil && !errors.Is(err, errLost) {
 			a.postpone(ctx, j, err)
 		}
 	}
 }
 
-// postpone gives a job back after an error. If ctx is done, another worker can have it at once.
+// postpone gives a job back after an error. If ctx is done, another worker can
+// have it at once.
 func (a *Accounts) postpone(ctx context.Context, j Job, cause error) {
 	wait := min(firstRetry<<min(j.Attempts-1, 10), lastRetry)
 	if ctx.Err() != nil {
@@ -201,7 +206,7 @@ func (a *Accounts) postpone(ctx context.Context, j Job, cause error) {
 	}
 	ctx = context.WithoutCancel(ctx)
 	if wait > 0 && !errors.Is(cause, authkit.ErrUnavailable) { // which is an event already
-		a.kit.Emit(ctx, authkit.Event{Kind: authkit.EventMailFailure, Reason: authkit.ReasonInternal, Err: cause})
+		a.mailFailed(ctx, cause)
 	}
 	if err := a.store.PostponeJob(ctx, j.ID, j.Attempts, now().Add(wait)); err != nil {
 		_ = a.failed(ctx, err)
@@ -245,16 +250,22 @@ func (a *Accounts) done(ctx context.Context, j Job) error {
 
 // send sends a mail and removes its job.
 func (a *Accounts) send(ctx context.Context, j Job, m Message) error {
-	if err := m.check(); err != nil {
+	err := m.check()
+	if err == nil {
+		on, cancel := context.WithTimeout(ctx, sendTime)
+		err = a.mailer.Send(on, m)
+		cancel()
+	}
+	if err != nil {
+		err = fmt.Errorf("account: Config.Mailer: %w", err)
+	}
+	switch {
+	case errors.Is(err, ErrMailRejected):
+		a.mailFailed(ctx, err)
+	case err != nil:
 		return err
 	}
-	on, cancel := context.WithTimeout(ctx, sendTime)
-	err := a.mailer.Send(on, m)
-	cancel()
-	if err != nil {
-		return fmt.Errorf("account: Config.Mailer: %w", err)
-	}
-	// It is sent, so the job must not come back.
+	// It is sent, or never will be, so the job must not come back.
 	ctx = context.WithoutCancel(ctx)
 	err = a.done(ctx, j)
 	if errors.Is(err, authkit.ErrUnavailable) {
@@ -264,6 +275,11 @@ func (a *Accounts) send(ctx context.Context, j Job, m Message) error {
 		return errLost // nothing can be done: it is sent again after the lease
 	}
 	return err
+}
+
+// mailFailed emits the event of a mail that could not be sent.
+func (a *Accounts) mailFailed(ctx context.Context, err error) {
+	a.kit.Emit(ctx, authkit.Event{Kind: authkit.EventMailFailure, Reason: authkit.ReasonInternal, Err: err})
 }
 
 // answer decides within a transaction which mail a task leads to.
@@ -332,7 +348,8 @@ func (a *Accounts) mailRequestedReset(ctx context.Context, u authkit.User, langu
 	return a.mailReset(ctx, u, "reset", resetLife, language)
 }
 
-// mailReset sends a user a link to choose a password, unless the account is locked or disabled.
+// mailReset sends a user a link to choose a password, unless the account is
+// locked or disabled.
 func (a *Accounts) mailReset(ctx context.Context, u authkit.User, mail string, life time.Duration, language string) error {
 	if !usable(u) {
 		return nil
@@ -344,8 +361,8 @@ func (a *Accounts) mailReset(ctx context.Context, u authkit.User, mail string, l
 	return a.putMail(ctx, mail, mailData{Email: u.Email, Name: u.FullName, Link: link}, language, life)
 }
 
-// answerCode stores the ticket of a code, and sends the code if an account can use it. The
-// ticket exists either way, so that guesses are answered alike.
+// answerCode stores the ticket of a code, and sends the code if an account can
+// use it. The ticket exists either way, so that guesses are answered alike.
 func (a *Accounts) answerCode(ctx context.Context, t task, u authkit.User, known bool) error {
 	ticket, g := *t.Ticket, grant{}
 	if !ticket.ExpiresAt.After(now()) {
@@ -359,7 +376,7 @@ func (a *Accounts) answerCode(ctx context.Context, t task, u authkit.User, known
 		}
 	}
 	if known {
-		ticket.Subject, g = u.ID, grant{UserID: u.ID, Version: u.Version, Email: u.Email}
+		ticket.Subject, g = u.ID, grant{UserID: u.ID, Version: u.Version}
 	}
 	if err := a.putTicket(ctx, ticket, g); err != nil {
 		return a.failed(ctx, err)
@@ -370,7 +387,8 @@ func (a *Accounts) answerCode(ctx context.Context, t task, u authkit.User, known
 	return a.putMail(ctx, "code", mailData{Email: u.Email, Name: u.FullName, Code: t.Code}, t.Language, ticket.ExpiresAt.Sub(now()))
 }
 
-// answerEmail sends a link that confirms a new address, or says that the address has an account.
+// answerEmail sends a link that confirms a new address, or says that the
+// address has an account.
 func (a *Accounts) answerEmail(ctx context.Context, t task, taken bool) error {
 	if taken {
 		return a.mail(ctx, "exists", mailData{Email: t.Email, Link: a.base + pageReset}, t.Language, askLife)
@@ -400,7 +418,8 @@ func (a *Accounts) mail(ctx context.Context, name string, d mailData, language s
 	return a.putMail(ctx, name, d, language, life)
 }
 
-// notify sends a user a mail about a change that the user or an administrator has made.
+// notify sends a user a mail about a change that the user or an administrator
+// has made.
 func (a *Accounts) notify(ctx context.Context, name string, u authkit.User, to, link string) error {
 	return a.putMail(ctx, name, mailData{Email: to, Name: u.FullName, Link: link}, languageOf(ctx), noticeLife)
 }
@@ -417,8 +436,8 @@ func (a *Accounts) putMail(ctx context.Context, name string, d mailData, languag
 	return nil
 }
 
-// mayMail counts a mail to an address and reports whether it is within the limits: 3 an hour and
-// 10 a day (RG-13).
+// mayMail counts a mail to an address and reports whether it is within the
+// limits: 3 an hour and 10 a day (RG-13).
 func (a *Accounts) mayMail(ctx context.Context, email string) (bool, error) {
 	key := a.mac("mail", email)
 	times, version, err := a.store.Times(ctx, key)

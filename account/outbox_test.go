@@ -25,8 +25,9 @@ func TestMemoryStore(t *testing.T) {
 	storetest.TestAccountStore(t, func(*testing.T) account.Store { return account.NewMemoryStore() })
 }
 
-// RG-13: an address gets three mails an hour and ten a day from strangers, whatever they ask
-// for. What an administrator sends, and what tells of a change, is not limited.
+// RG-13: an address gets three mails an hour and ten a day from strangers,
+// whatever they ask for. What an administrator sends, and what tells of a
+// change, is not limited.
 func TestMailBudget(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -96,8 +97,8 @@ func TestOutboxIsSealed(t *testing.T) {
 	}
 }
 
-// A job that was changed, moved to another row or stored under another key is not delivered, and
-// not lost either.
+// A job that was changed, moved to another row or stored under another key is
+// not delivered, and not lost either.
 func TestOutboxIsAuthenticated(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -124,8 +125,8 @@ func TestOutboxIsAuthenticated(t *testing.T) {
 	})
 }
 
-// RG-23: a job that is claimed is sent by nobody else while the lease holds, and by another one
-// when the first has died.
+// RG-23: a job that is claimed is sent by nobody else while the lease holds,
+// and by another one when the first has died.
 func TestLease(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -210,8 +211,23 @@ func TestRetry(t *testing.T) {
 	})
 }
 
-// Run delivers at once what this instance stores, within seconds what others do, and ends with
-// its context. It removes what has expired.
+// A mail that no retry delivers is dropped, with an event.
+func TestRejectedMail(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newApp(t)
+		a.mails.fail = fmt.Errorf("550 no such user: %w", account.ErrMailRejected)
+		require.NoError(t, a.Register(t.Context(), "ann@example.com"))
+		require.NoError(t, a.Deliver(t.Context()))
+		require.Equal(t, []authkit.EventKind{authkit.EventMailFailure}, a.kinds())
+		a.mails.fail = nil
+		time.Sleep(time.Hour)
+		a.none(t)
+	})
+}
+
+// Run delivers at once what this instance stores, within seconds what others
+// do, and ends with its context. It removes what has expired.
 func TestRun(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -266,7 +282,8 @@ func TestRunStops(t *testing.T) {
 	})
 }
 
-// Mail of a change leaves after the commit: a change that is rolled back sends none.
+// Mail of a change leaves after the commit: a change that is rolled back sends
+// none.
 func TestNoMailOfARollback(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
@@ -285,7 +302,8 @@ func TestNoMailOfARollback(t *testing.T) {
 	a.mail(t)
 }
 
-// RG-24: a name reaches a mail as one line of at most 128 characters, and never its subject.
+// RG-24: a name reaches a mail as one line of at most 128 characters, and never
+// its subject.
 func TestNamesInMails(t *testing.T) {
 	t.Parallel()
 	texts := strings.Replace(englishTexts(t), `"Choose a new password for {{.Service}}"`, `"{{.Name}}A reset for {{.Name}}."`, 1)
@@ -309,7 +327,8 @@ func TestNamesInMails(t *testing.T) {
 	require.Equal(t, 1, strings.Count(m.HTML, "<a href="), "the link and no other")
 }
 
-// Mails and pages are in a language that the client accepts and the program has.
+// Mails and pages are in a language that the client accepts and the program
+// has.
 func TestLanguages(t *testing.T) {
 	t.Parallel()
 	german := strings.Replace(englishTexts(t), "Choose a new password for", "Neues Passwort für", 1)

@@ -6,8 +6,8 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// RequestReset sends a link for [Accounts.ResetPassword] to an address, if an enabled account
-// has it. The link is good for an hour.
+// RequestReset sends a link for [Accounts.ResetPassword] to an address, if an
+// enabled account has it. The link is good for an hour.
 //
 // The errors are those of [Accounts.Register].
 func (a *Accounts) RequestReset(ctx context.Context, email string) error {
@@ -18,9 +18,10 @@ func (a *Accounts) RequestReset(ctx context.Context, email string) error {
 	return a.ask(ctx, authkit.ActionReset, task{Kind: taskReset, Email: email})
 }
 
-// StartReset sends a link for [Accounts.ResetPassword] to a user, for an administrator, who
-// neither chooses nor sees a password. The old password stays until the link is used; see
-// [authkit.Kit.ResetUser]. Your program must authorize the call.
+// StartReset sends a link for [Accounts.ResetPassword] to a user, for an
+// administrator, who neither chooses nor sees a password. The old password
+// stays until the link is used; see [authkit.Kit.ResetUser]. Your program must
+// authorize the call.
 //
 // The errors are ErrUserNotFound, ErrUnavailable, and that of ctx.
 func (a *Accounts) StartReset(ctx context.Context, userID string) error {
@@ -34,10 +35,11 @@ func (a *Accounts) StartReset(ctx context.Context, userID string) error {
 	return nil
 }
 
-// Invite creates an account without a password, and mails a link with which its user
-// chooses one. The link is good for seven days, as long as the account is not changed. After
-// that, use [Accounts.StartReset]. Your program must authorize the call; a principal in ctx
-// can only grant roles as [authkit.Kit.SetRoles] describes.
+// Invite creates an account without a password, and mails a link with which its
+// user chooses one. The link is good for seven days, as long as the account is
+// not changed. After that, use [Accounts.StartReset]. Your program must
+// authorize the call; a principal in ctx can only grant roles as
+// [authkit.Kit.SetRoles] describes.
 //
 // The errors are those of [authkit.Kit.CreateUserWithoutPassword].
 func (a *Accounts) Invite(ctx context.Context, u authkit.User) (authkit.User, error) {
@@ -58,15 +60,17 @@ func (a *Accounts) Invite(ctx context.Context, u authkit.User) (authkit.User, er
 	return u, nil
 }
 
-// ResetPassword sets the password of a user, for the token of a link that was mailed by
-// [Accounts.RequestReset], [Accounts.Invite] or [Accounts.StartReset]. It ends all sessions of
-// the user, and tells the user by mail. It does not log in, and removes no second factor,
-// except that the first proof of the mailbox removes all credentials.
+// ResetPassword sets the password of a user, for the token of a link that was
+// mailed by [Accounts.RequestReset], [Accounts.Invite] or
+// [Accounts.StartReset]. It ends all sessions of the user, and tells the user
+// by mail. It does not log in, and removes no second factor, except that the
+// first proof of the mailbox removes all credentials.
 //
 // The errors are:
-//   - ErrInvalidTicket if the token is unknown, used, expired or void, or if the account is
-//     locked or disabled.
-//   - A *ValidationError if the password is against the rules. The link stays good.
+//   - ErrInvalidTicket if the token is unknown, used, expired or void, or if
+//     the account is locked or disabled.
+//   - A *ValidationError if the password is against the rules. The link stays
+//     good.
 //   - ErrOverloaded, ErrUnavailable, or the error of ctx.
 func (a *Accounts) ResetPassword(ctx context.Context, token, password string) error {
 	ctx = system(ctx)
@@ -99,10 +103,11 @@ func (a *Accounts) ResetPassword(ctx context.Context, token, password string) er
 	})
 }
 
-// prove records within a transaction that the user of an account has proved to read its mail.
-// Every proof of a mailbox without a password calls it. The account must not have changed
-// since u was read. If its address was never verified, everything that an earlier holder
-// could log in with is removed (RG-15).
+// prove records within a transaction that the user of an account has proved to
+// read its mail. Every proof of a mailbox without a password calls it. The
+// account must not have changed since u was read. If its address was never
+// verified, everything that an earlier holder could log in with is removed
+// (RG-15).
 func (a *Accounts) prove(ctx context.Context, u authkit.User) error {
 	proved, err := a.kit.VerifyEmail(ctx, u.ID, u.Email)
 	if err != nil {

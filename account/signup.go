@@ -30,7 +30,8 @@ func invalid(field, message string) error {
 	return &authkit.ValidationError{Fields: []authkit.FieldError{{Field: field, Message: message}}}
 }
 
-// ask stores the job of a request from a stranger. It does the same for every address.
+// ask stores the job of a request from a stranger. It does the same for every
+// address.
 func (a *Accounts) ask(ctx context.Context, action string, t task) error {
 	t.Language = languageOf(ctx)
 	return a.kit.Admit(ctx, authkit.Attempt{Action: action, Account: t.Email}, func(ctx context.Context) error {
@@ -42,9 +43,9 @@ func (a *Accounts) ask(ctx context.Context, action string, t task) error {
 	})
 }
 
-// Register sends a mail to an address: a link for [Accounts.SignUp], or, if the address has
-// an account, how to log in to it. Call it again to send the mail again: the new link voids
-// the old one. The link is good for 24 hours.
+// Register sends a mail to an address: a link for [Accounts.SignUp], or, if the
+// address has an account, how to log in to it. Call it again to send the mail
+// again: the new link voids the old one. The link is good for 24 hours.
 //
 // The errors are:
 //   - A *ValidationError if the text is not an e-mail address.
@@ -67,18 +68,18 @@ type NewAccount struct {
 	Fields json.RawMessage
 }
 
-// Format implements fmt.Formatter. It prints a fixed text for every verb, so that logging a
-// NewAccount does not reveal its password.
+// Format implements fmt.Formatter. It prints a fixed text for every verb, so
+// that logging a NewAccount does not reveal its password.
 func (NewAccount) Format(f fmt.State, _ rune) {
 	_, _ = f.Write([]byte("account.NewAccount{[redacted]}"))
 }
 
-// SignUp creates the account of an address, for the token of the link that was mailed to it.
-// The address counts as verified. SignUp does not log in.
+// SignUp creates the account of an address, for the token of the link that was
+// mailed to it. The address counts as verified. SignUp does not log in.
 //
 // The errors are:
-//   - ErrInvalidTicket if the token is unknown, used, expired or void, or if the address has
-//     an account by now.
+//   - ErrInvalidTicket if the token is unknown, used, expired or void, or if
+//     the address has an account by now.
 //   - A *ValidationError with every invalid field.
 //   - Any error of [Config].SignUp. The link stays good.
 //   - ErrOverloaded, ErrUnavailable, or the error of ctx.
@@ -113,8 +114,8 @@ func (a *Accounts) SignUp(ctx context.Context, token string, n NewAccount) (auth
 	return u, nil
 }
 
-// checkNew returns a *ValidationError with every invalid field but the password, and then that
-// one too, or nil.
+// checkNew returns a *ValidationError with every invalid field but the
+// password, and then that one too, or nil.
 func (a *Accounts) checkNew(ctx context.Context, u authkit.User, n NewAccount) error {
 	var fields []authkit.FieldError
 	for _, err := range []error{a.signUp.check(n.Fields), a.kit.CheckUser(ctx, u, "")} { // which ends at the empty password
@@ -136,24 +137,30 @@ func (a *Accounts) checkNew(ctx context.Context, u authkit.User, n NewAccount) e
 	return &authkit.ValidationError{Fields: fields}
 }
 
-// A SignUpHook receives the fields of a program when an account signs up. Make one with
-// [OnSignUp]. The zero value takes no fields.
+// A SignUpHook receives the fields of a program when an account signs up. Make
+// one with [OnSignUp]. The zero value takes no fields.
 type SignUpHook struct {
 	fields map[string]reflect.Kind // by their names in JSON
+	names  []string                // in their order
 	decode func(json.RawMessage) (any, error)
 	call   func(ctx context.Context, u authkit.User, fields any) error
 }
 
-// OnSignUp returns the hook that calls f for each account that signs up. T is a struct; its
-// fields are the only ones that a client can set, under exactly the names of their JSON form.
-// Everything else is refused, such as "roles", "id" or "is_admin".
+// OnSignUp returns the hook that calls f for each account that signs up. T is a
+// struct; its fields are the only ones that a client can set, under exactly the
+// names of their JSON form. Everything else is refused, such as "roles", "id"
+// or "is_admin".
 //
-// OnSignUp calls f in the transaction that creates the account, with a context that carries
-// it. If f returns an error, there is no account. To show the error beside a field, return a
-// *authkit.ValidationError. The store may call f again after a deadlock, so f has no effect
-// but on the store.
+// OnSignUp calls f in the transaction that creates the account, with a context
+// that carries it. If f returns an error, there is no account. To show the
+// error beside a field, return a *authkit.ValidationError. The store may call f
+// again after a deadlock, so f has no effect but on the store.
 //
-// It panics if T is no struct or has a field named "token", "password" or "full_name".
+// The page of a sign-up has an input for each text, number and bool of T. Its
+// label is the one in the texts, or else the name.
+//
+// It panics if T is no struct or has a field named "token", "password" or
+// "full_name".
 func OnSignUp[T any](f func(ctx context.Context, u authkit.User, fields T) error) SignUpHook {
 	typ := reflect.TypeFor[T]()
 	if typ.Kind() != reflect.Struct || f == nil {
@@ -172,6 +179,7 @@ func OnSignUp[T any](f func(ctx context.Context, u authkit.User, fields T) error
 			panic("account: OnSignUp: a field has the name " + name)
 		}
 		h.fields[name] = field.Type.Kind()
+		h.names = append(h.names, name)
 	}
 	h.decode = func(raw json.RawMessage) (any, error) {
 		var fields T
@@ -184,19 +192,39 @@ func OnSignUp[T any](f func(ctx context.Context, u authkit.User, fields T) error
 	return h
 }
 
+// inputs returns the inputs of a form for the fields that one can have: texts,
+// numbers and check boxes.
+func (h SignUpHook) inputs() (list []input) {
+	for _, name := range h.names {
+		switch kind := h.fields[name]; {
+		case kind == reflect.String:
+			list = append(list, input{name: name, kind: "text", optional: true})
+		case kind == reflect.Bool:
+			list = append(list, input{name: name, kind: "checkbox", optional: true})
+		case isNumber(kind):
+			list = append(list, input{name: name, kind: "number", optional: true})
+		}
+	}
+	return list
+}
+
+func isNumber(kind reflect.Kind) bool { return kind >= reflect.Int && kind <= reflect.Float64 }
+
 const (
 	fieldsRule  = "must be an object with the fields of a sign-up, each once"
 	unknownRule = "is not a field of a sign-up"
 	typeRule    = "is not valid"
 )
 
-// check returns a *ValidationError if the fields are not those of the hook, or nil.
+// check returns a *ValidationError if the fields are not those of the hook, or
+// nil.
 func (h SignUpHook) check(raw json.RawMessage) error {
 	_, err := h.parse(raw)
 	return err
 }
 
-// parse decodes the fields. The names are compared exactly, and each may be there once.
+// parse decodes the fields. The names are compared exactly, and each may be
+// there once.
 func (h SignUpHook) parse(raw json.RawMessage) (any, error) {
 	if len(raw) == 0 {
 		raw = json.RawMessage(`{}`)

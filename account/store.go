@@ -2,6 +2,7 @@ package account
 
 import (
 	"cmp"
+	"container/heap"
 	"context"
 	"errors"
 	"slices"
@@ -15,70 +16,109 @@ var (
 	// ErrNoJob is returned by a [Store] that has no job to claim.
 	ErrNoJob = errors.New("account: no job")
 
-	// ErrConflict is returned by [Store].SetTimes if the version is another one by now.
+	// ErrConflict is returned by [Store].SetTimes if the version is another one
+	// by now.
 	ErrConflict = errors.New("account: the record was changed meanwhile")
 )
 
-// A Job is what waits in the outbox: a mail, or the decision about one.
+// A Job is an entry of the outbox: a mail, or a request for one.
 type Job struct {
 	ID   string // random and unique
 	Body []byte // encrypted, bound to the ID
 
-	// Attempts is how often the job was claimed. A caller that claimed it holds it as long
-	// as nobody else claims it.
+	// Attempts is how often the job was claimed. A caller that claimed it holds
+	// it until another caller claims it.
 	Attempts int
 
 	DueAt     time.Time // when it may be claimed
 	ExpiresAt time.Time // when it is of no use any more
 }
 
-// A Store keeps the outbox of [Accounts]. [MemoryStore] is one, and package accountsql has
-// another. An implementation of your own is correct if it passes
+// A Store keeps the outbox of [Accounts]. [MemoryStore] is one, and package
+// accountsql has another. An implementation of your own is correct if it passes
 // storetest.TestAccountStore.
 //
-// What an implementation promises is what an [authkit.UserStore] does: every method is atomic,
-// safe for concurrent use and visible to every later call, memory is not shared, times come
-// from the caller and are kept to the microsecond or better, and a cancelled context ends a
-// call without an effect or with the whole effect. In a transaction of the accounts, calls
-// join it if the store can; otherwise they take effect at once.
+// An implementation promises the same as an [authkit.UserStore]: every method
+// is atomic, safe for concurrent use and visible to every later call, memory is
+// not shared, times come from the caller and are kept to the microsecond or
+// better, and a cancelled context ends a call without an effect or with the
+// whole effect. In a transaction of the accounts, calls join it if the store
+// can; otherwise they take effect at once.
 type Store interface {
-	// PutJob stores a new job. An ID that is empty or exists is an error that changes
-	// nothing.
+	// PutJob stores a new job. An ID that is empty or exists is an error that
+	// changes nothing.
 	PutJob(ctx context.Context, j Job) error
 
-	// ClaimJob returns the job with the smallest DueAt whose DueAt is not after at and whose
-	// ExpiresAt is. In the same step it sets its DueAt to until and adds one to its Attempts.
-	// Of several callers exactly one gets a job. It may return a job with a greater DueAt
-	// while others claim. If there is no job, it returns ErrNoJob.
+	// ClaimJob returns the job with the smallest DueAt whose DueAt is not after
+	// at and whose ExpiresAt is. In the same step it sets its DueAt to until
+	// and adds one to its Attempts. Of several callers exactly one gets a job.
+	// It may return a job with a greater DueAt while others claim. If there is
+	// no job, it returns ErrNoJob.
 	ClaimJob(ctx context.Context, at, until time.Time) (Job, error)
 
-	// PostponeJob sets the DueAt of a job, if its Attempts are those given. Otherwise it
-	// changes nothing, without an error.
+	// PostponeJob sets the DueAt of a job, if its Attempts are those given.
+	// Otherwise it changes nothing, without an error.
 	PostponeJob(ctx context.Context, id string, attempts int, due time.Time) error
 
-	// DeleteJob removes a job, if its Attempts are those given, and reports whether it did.
+	// DeleteJob removes a job, if its Attempts are those given, and reports
+	// whether it did.
 	DeleteJob(ctx context.Context, id string, attempts int) (deleted bool, err error)
 
-	// Times returns the times that were stored under a key, and their version. If there
-	// are none, both are zero.
+	// Times returns the times that were stored under a key, and their version.
+	// If there are none, both are zero.
 	Times(ctx context.Context, key string) (times []time.Time, version int64, err error)
 
-	// SetTimes stores times under a key, if the version is that of the times that are
-	// stored, and adds one to the version. Otherwise it returns ErrConflict and changes
-	// nothing.
+	// SetTimes stores times under a key, if the version is that of the times
+	// that are stored, and adds one to the version. Otherwise it returns
+	// ErrConflict and changes nothing.
 	SetTimes(ctx context.Context, key string, times []time.Time, version int64, expires time.Time) error
 
-	// DeleteExpiredJobs removes jobs and times that expire not after at, limit of each at
-	// most (none, if that is not positive), and returns how many it removed.
+	// DeleteExpiredJobs removes jobs and times that expire not after at, limit
+	// of each at most (none, if that is not positive), and returns how many it
+	// removed.
 	DeleteExpiredJobs(ctx context.Context, at time.Time, limit int) (deleted int, err error)
 }
 
-// A MemoryStore is a [Store] in memory, for tests and single programs that may lose the mails
-// that wait. In a transaction of a Kit, its changes take effect when that is committed.
+// A MemoryStore is a [Store] in memory, for tests and single programs that may
+// lose the mails that wait. In a transaction of a Kit, its changes take effect
+// when that is committed.
 type MemoryStore struct {
 	mu    sync.Mutex
-	jobs  map[string]Job
+	jobs  map[string]*memoryJob
+	queue memoryQueue // the same jobs
 	times map[string]memoryTimes
+}
+
+// A memoryJob is a job with its place in the queue.
+type memoryJob struct {
+	Job
+	place int
+}
+
+// A memoryQueue is a heap of jobs, the one that is due first in front.
+type memoryQueue []*memoryJob
+
+func (q memoryQueue) Len() int           { return len(q) }
+func (q memoryQueue) Less(i, j int) bool { return q[i].DueAt.Before(q[j].DueAt) }
+func (q memoryQueue) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].place, q[j].place = i, j
+}
+
+// Push implements heap.Interface.
+func (q *memoryQueue) Push(x any) {
+	j := x.(*memoryJob)
+	j.place = len(*q)
+	*q = append(*q, j)
+}
+
+// Pop implements heap.Interface.
+func (q *memoryQueue) Pop() any {
+	last := len(*q) - 1
+	j := (*q)[last]
+	(*q)[last] = nil
+	*q = (*q)[:last]
+	return j
 }
 
 type memoryTimes struct {
@@ -89,15 +129,15 @@ type memoryTimes struct {
 
 // NewMemoryStore returns an empty MemoryStore.
 func NewMemoryStore() *MemoryStore {
-	return &MemoryStore{jobs: map[string]Job{}, times: map[string]memoryTimes{}}
+	return &MemoryStore{jobs: map[string]*memoryJob{}, times: map[string]memoryTimes{}}
 }
 
 var _ Store = (*MemoryStore)(nil)
 
 var errJobID = errors.New("account: the job ID is empty or exists")
 
-// change calls f, which makes a change, with the lock held: now, or when the transaction of ctx is
-// committed. The caller holds the lock.
+// change calls f, which makes a change, with the lock held: now, or when the
+// transaction of ctx is committed. The caller holds the lock.
 func (m *MemoryStore) change(ctx context.Context, f func()) {
 	inTx := authkit.AfterCommit(ctx, func() {
 		m.mu.Lock()
@@ -128,7 +168,10 @@ func (m *MemoryStore) PutJob(ctx context.Context, j Job) error {
 		return errJobID
 	}
 	j.Body = slices.Clone(j.Body)
-	m.change(ctx, func() { m.jobs[j.ID] = j })
+	m.change(ctx, func() {
+		m.jobs[j.ID] = &memoryJob{Job: j}
+		heap.Push(&m.queue, m.jobs[j.ID])
+	})
 	return nil
 }
 
@@ -138,20 +181,25 @@ func (m *MemoryStore) ClaimJob(ctx context.Context, at, until time.Time) (Job, e
 		return Job{}, err
 	}
 	defer m.mu.Unlock()
-	var first Job
-	for _, j := range m.jobs {
-		due := !j.DueAt.After(at) && j.ExpiresAt.After(at)
-		if due && (first.ID == "" || j.DueAt.Before(first.DueAt)) {
-			first = j
+	var expired []*memoryJob // they stay until DeleteExpiredJobs
+	defer func() {
+		for _, j := range expired {
+			heap.Push(&m.queue, j)
 		}
+	}()
+	for len(m.queue) > 0 && !m.queue[0].DueAt.After(at) {
+		j := m.queue[0]
+		if !j.ExpiresAt.After(at) {
+			expired = append(expired, heap.Pop(&m.queue).(*memoryJob))
+			continue
+		}
+		j.DueAt, j.Attempts = until, j.Attempts+1
+		heap.Fix(&m.queue, j.place)
+		claimed := j.Job
+		claimed.Body = slices.Clone(j.Body)
+		return claimed, nil
 	}
-	if first.ID == "" {
-		return Job{}, ErrNoJob
-	}
-	first.DueAt, first.Attempts = until, first.Attempts+1
-	m.jobs[first.ID] = first
-	first.Body = slices.Clone(first.Body)
-	return first, nil
+	return Job{}, ErrNoJob
 }
 
 // PostponeJob implements [Store].
@@ -163,7 +211,7 @@ func (m *MemoryStore) PostponeJob(ctx context.Context, id string, attempts int, 
 	m.change(ctx, func() {
 		if j, ok := m.jobs[id]; ok && j.Attempts == attempts {
 			j.DueAt = due
-			m.jobs[id] = j
+			heap.Fix(&m.queue, j.place)
 		}
 	})
 	return nil
@@ -179,8 +227,16 @@ func (m *MemoryStore) DeleteJob(ctx context.Context, id string, attempts int) (b
 	if !ok || j.Attempts != attempts {
 		return false, nil
 	}
-	m.change(ctx, func() { delete(m.jobs, id) })
+	m.change(ctx, func() { m.remove(id) })
 	return true, nil
+}
+
+// remove removes a job. The caller holds the lock.
+func (m *MemoryStore) remove(id string) {
+	if j := m.jobs[id]; j != nil {
+		heap.Remove(&m.queue, j.place)
+		delete(m.jobs, id)
+	}
 }
 
 // Times implements [Store].
@@ -216,7 +272,7 @@ func (m *MemoryStore) DeleteExpiredJobs(ctx context.Context, at time.Time, limit
 	jobs, times := limit, limit
 	for id, j := range m.jobs {
 		if !j.ExpiresAt.After(at) && jobs > 0 {
-			delete(m.jobs, id)
+			m.remove(id)
 			jobs--
 			deleted++
 		}
@@ -231,8 +287,8 @@ func (m *MemoryStore) DeleteExpiredJobs(ctx context.Context, at time.Time, limit
 	return deleted, nil
 }
 
-// A timedStore gives every call a deadline. Its methods are written out, so that a method that
-// is forgotten here does not compile (FR-11).
+// A timedStore gives every call a deadline. Its methods are written out, so
+// that a method that is forgotten here does not compile (FR-11).
 type timedStore struct {
 	store   Store
 	timeout time.Duration

@@ -18,13 +18,13 @@ import (
 var embedded embed.FS
 
 // DefaultTemplates returns the files that [Config].Templates can replace:
-//   - page.html is the layout of all pages, an html/template. It has no script. Every text
-//     comes from the data, which the file itself shows.
+//   - page.html is the layout of all pages, an html/template. It has no script.
+//     Every text comes from the data, which the file itself shows.
 //   - mail.html is the layout of all mails, an html/template.
 //   - style.css is the style of the pages. No other style is loaded.
-//   - texts.en.json has the texts of mails and pages in English. Texts of mails are each a
-//     text/template with .Service, .Email, .Name, .Link and .Code. A paragraph that is only
-//     the link becomes a link in HTML.
+//   - texts.en.json has the texts of mails and pages in English. Texts of mails
+//     are each a text/template with .Service, .Email, .Name, .Link and .Code. A
+//     paragraph that is only the link becomes a link in HTML.
 func DefaultTemplates() fs.FS {
 	files, err := fs.Sub(embedded, "templates")
 	if err != nil {
@@ -61,7 +61,8 @@ type pageText struct {
 	Done   string `json:"done,omitempty"`
 }
 
-// loadTexts reads the templates, each from the files given or else from those embedded.
+// loadTexts reads the templates, each from the files given or else from those
+// embedded.
 func loadTexts(custom fs.FS) (*texts, error) {
 	own := DefaultTemplates()
 	read := func(name string) ([]byte, error) {
@@ -174,9 +175,9 @@ func (t *texts) pick(accepted string) string {
 
 type languageKey struct{}
 
-// WithLanguage returns a context that chooses the language of mails, by a language tag such as
-// "de" or the value of an Accept-Language header. The pages of [Accounts.Mount] do it
-// themselves.
+// WithLanguage returns a context that chooses the language of mails, by a
+// language tag such as "de" or the value of an Accept-Language header. The
+// pages of [Accounts.Mount] call it.
 func WithLanguage(ctx context.Context, accepted string) context.Context {
 	return context.WithValue(ctx, languageKey{}, accepted[:min(len(accepted), maxLanguageBytes)])
 }

@@ -15,9 +15,10 @@ import (
 	"github.com/authkit-go/authkit/account"
 )
 
-// TestAccountStore tests an implementation of [account.Store] against the contract in that
-// interface's comment. The function open returns an empty store that no other test uses; it
-// may register a cleanup. The subtests run in parallel.
+// TestAccountStore tests an implementation of [account.Store] against the
+// contract in that interface's comment. The function open returns an empty
+// store that no other test uses; it may register a cleanup. The subtests run in
+// parallel.
 func TestAccountStore(t *testing.T, open func(t *testing.T) account.Store) {
 	for name, test := range map[string]func(*testing.T, account.Store){
 		"PutAndClaim":      testJobPutAndClaim,

@@ -1,5 +1,5 @@
-// Package accountsql keeps the outbox of package account in tables of a database that package
-// sqlstore has opened.
+// Package accountsql keeps the outbox of package account in tables of a
+// database that package sqlstore has opened.
 //
 //	db, err := sqlstore.Open(pool, dialect, nil)
 //	...
@@ -35,8 +35,9 @@ func Migrations() sqlstore.Migrations {
 	return sqlstore.Migrations{Package: "account", Files: files}
 }
 
-// A Store is an [account.Store] in a database. If the accounts are in the same database, its
-// calls are part of their transactions. Each tenant of the database has an outbox.
+// A Store is an [account.Store] in a database. If the accounts are in the same
+// database, its calls are part of their transactions. Each tenant of the
+// database has an outbox.
 type Store struct{ db *sqlstore.DB }
 
 var _ account.Store = (*Store)(nil)
@@ -46,12 +47,14 @@ func New(db *sqlstore.DB) *Store { return &Store{db} }
 
 var errJobID = errors.New("accountsql: the job ID is empty, exists or cannot be stored")
 
-// storable reports whether Postgres takes texts: neither a NUL nor bytes that are not UTF-8.
+// storable reports whether Postgres takes texts: neither a NUL nor bytes that
+// are not UTF-8.
 func storable(text string) bool {
 	return strings.IndexByte(text, 0) < 0 && utf8.ValidString(text)
 }
 
-// insert returns a statement that inserts a row, or changes none if the key exists.
+// insert returns a statement that inserts a row, or changes none if the key
+// exists.
 func (s *Store) insert(into string) string {
 	if s.db.Dialect() == sqlstore.MySQL { // a row that is set to its old values does not count
 		return into + ` ON DUPLICATE KEY UPDATE id = id`

@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/account"
+	"github.com/authkit-go/authkit/account/accountsql"
 	"github.com/authkit-go/authkit/audit"
 	"github.com/authkit-go/authkit/audit/auditsql"
 	"github.com/authkit-go/authkit/sqlstore"
@@ -73,9 +75,12 @@ func fill(t *testing.T, db *sql.DB, s *sqlstore.DB, d database) {
 		k.ExpiresAt = x.ExpiresAt
 		require.NoError(t, s.PutTicket(ctx, k))
 		require.NoError(t, auditsql.New(s).AppendAudit(ctx, []audit.Entry{{Seq: uint64(i + 1), ActorID: u.ID, TargetID: u.ID}}))
+		jobs := accountsql.New(s)
+		require.NoError(t, jobs.PutJob(ctx, account.Job{ID: fmt.Sprint("job", i), DueAt: x.ExpiresAt, ExpiresAt: x.ExpiresAt.Add(time.Hour)}))
+		require.NoError(t, jobs.SetTimes(ctx, fmt.Sprint("key", i), []time.Time{start}, 0, x.ExpiresAt))
 	}
 	require.NoError(t, tx.Commit())
-	for _, table := range []string{"users", "sessions", "session_owners", "revocations", "tickets", "audit"} {
+	for _, table := range []string{"users", "sessions", "session_owners", "revocations", "tickets", "audit", "account_jobs", "account_times"} {
 		analyze := "ANALYZE authkit_" + table
 		if d.dialect == sqlstore.MySQL {
 			analyze = "ANALYZE TABLE authkit_" + table
@@ -136,6 +141,18 @@ func callEverything(t *testing.T, s *sqlstore.DB) {
 	ok(s.ConsumeTicket(ctx, "test", "new", start))
 	ok(s.DeleteTickets(ctx, "id-user9"))
 	_, err = s.DeleteExpiredTickets(ctx, start.Add(3*time.Hour), 2)
+	ok(err)
+	jobs := accountsql.New(s)
+	ok(jobs.PutJob(ctx, account.Job{ID: "new", DueAt: start, ExpiresAt: start.Add(time.Hour)}))
+	j, err := jobs.ClaimJob(ctx, start, start.Add(time.Minute))
+	ok(err)
+	ok(jobs.PostponeJob(ctx, j.ID, j.Attempts, start))
+	_, err = jobs.DeleteJob(ctx, j.ID, j.Attempts)
+	ok(err)
+	_, version, err := jobs.Times(ctx, "key7")
+	ok(err)
+	ok(jobs.SetTimes(ctx, "key7", []time.Time{start}, version, start.Add(7*time.Hour)))
+	_, err = jobs.DeleteExpiredJobs(ctx, start.Add(3*time.Hour), 2)
 	ok(err)
 	l := auditsql.New(s)
 	ok(l.AppendAudit(ctx, []audit.Entry{{Seq: 1001, ActorID: "id-user9", TargetID: "id-user9", ClientSalt: []byte("salt")}}))
