@@ -42,7 +42,7 @@ type Config struct {
 	// session cookies, such as API keys.
 	Authenticators []Authenticator
 
-	// UserData are the features that keep data about users of their own.
+	// UserData are the features that store data about users.
 	UserData []UserData
 
 	// RequireVerifiedEmail refuses logins and refreshes of accounts whose e-mail address
@@ -132,19 +132,19 @@ const (
 // for concurrent use and does not change.
 type Kit struct {
 	users          UserStore
-	sessions       *sessions        // nil: off
-	tickets        TicketStore      // nil: none
-	tx             Transactor       // nil: none
-	joined         SessionUserStore // nil: two round trips
-	batch          UserBatchStore   // nil: one round trip for each account
+	sessions       *sessions        // nil if sessions are off
+	tickets        TicketStore      // nil if there is none
+	tx             Transactor       // nil if there is none
+	joined         SessionUserStore // nil if there is none: two round trips
+	batch          UserBatchStore   // nil if there is none: one round trip per account
 	factors        []SecondFactor
 	userData       []UserData
-	throttle       Throttle // nil: off
+	throttle       Throttle // nil if there is none
 	lanes          lanes
 	guard          *Guard
 	hasher         Hasher
 	gate           *gate.Gate
-	dummy          PasswordHash // what a login without an account is compared with
+	dummy          PasswordHash // the hash that a login without an account is compared with
 	issuer         *TokenIssuer
 	verifier       *TokenVerifier
 	roles          roleTable
@@ -256,8 +256,9 @@ func tenantOf(configured string, users UserStore, fault func(field string, err e
 	return store.Tenant()
 }
 
-// bindStores puts the stores in place, each with a timeout, and finds their optional
-// capabilities. It returns the stores of accounts and tickets without the timeout.
+// bindStores sets the stores, each with a timeout, and finds their optional
+// capabilities. It returns the stores of accounts and tickets without the
+// timeout.
 func (k *Kit) bindStores(cfg Config, fault func(field string, err error)) (UserStore, TicketStore) {
 	timeout := cmp.Or(cfg.StoreTimeout, defaultStoreTimeout)
 	if timeout < 0 {
@@ -294,14 +295,15 @@ func (k *Kit) bindStores(cfg Config, fault func(field string, err error)) (UserS
 	return users, tickets
 }
 
-// A Token is the answer to a login: the access token response of RFC 6749 section
-// 5.1, which is its JSON form. It redacts itself wherever it is formatted or logged.
+// A Token is the response to a login: the access token response of RFC 6749
+// section 5.1, which is its JSON form. It redacts itself wherever it is
+// formatted or logged.
 type Token struct {
 	AccessToken string `json:"access_token"`
 	TokenType   string `json:"token_type"` // "bearer"
 	ExpiresIn   int    `json:"expires_in"` // seconds
 
-	// RefreshToken is for [Kit.Refresh]; empty where sessions are off.
+	// RefreshToken is for [Kit.Refresh]. It is empty if sessions are off.
 	RefreshToken string `json:"refresh_token,omitempty"`
 
 	// User is the account that logged in.
@@ -312,12 +314,12 @@ func (t Token) describe() string {
 	return fmt.Sprintf("authkit.Token{%s, ExpiresIn: %d, User: %q}", redacted, t.ExpiresIn, t.User.ID)
 }
 
-// String returns the token's life and user, not the token.
+// String returns the life and the user of the token, not the token itself.
 func (t Token) String() string { return t.describe() }
 
-// Format writes what String returns, for every verb but %T, %p and %w, which fmt does
-// not ask about.
+// Format implements fmt.Formatter. It prints the text of String for every verb,
+// so that logging a Token does not reveal it.
 func (t Token) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(t.describe())) }
 
-// LogValue returns what String returns.
+// LogValue implements slog.LogValuer. It returns the text of String.
 func (t Token) LogValue() slog.Value { return slog.StringValue(t.describe()) }

@@ -8,12 +8,12 @@ import (
 // ErrInvalidEmail is returned by [NormalizeEmail].
 var ErrInvalidEmail = errors.New("authkit: invalid e-mail address")
 
-// NormalizeEmail returns the one form of an e-mail address in which it is stored,
-// looked up and unique: ASCII letters in lower case, and nothing else changed. It
-// returns ErrInvalidEmail for what is not a plain address: outer space, a display
-// name, a quoted local part, an address literal, a domain without a dot, or
-// anything outside ASCII (an international domain is given in its xn-- form).
-// Letters that only look alike are therefore never taken for each other.
+// NormalizeEmail returns the canonical form of an e-mail address, in which it
+// is stored, looked up and unique: letters are in lower case. It returns
+// ErrInvalidEmail unless the text is a plain ASCII address: without outer
+// space, display name, quoted local part or address literal, and with a dot in
+// the domain. An international domain must be in its xn-- form. Letters that
+// only look alike are therefore never confused.
 //
 // It is idempotent.
 func NormalizeEmail(s string) (string, error) {
@@ -28,7 +28,7 @@ func isAlnum(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }
 
-// validLocalPart takes the dot-atom of RFC 5322 section 3.2.3.
+// validLocalPart reports whether s is a dot-atom of RFC 5322 section 3.2.3.
 func validLocalPart(s string) bool {
 	for atom := range strings.SplitSeq(s, ".") {
 		if atom == "" {
@@ -43,8 +43,9 @@ func validLocalPart(s string) bool {
 	return true
 }
 
-// validDomain takes host names of two labels or more (RFC 5321 section 4.1.2); the
-// last is not a number, so that an IPv4 address is none.
+// validDomain reports whether s is a host name of at least two labels (RFC 5321
+// section 4.1.2). The last label must not be a number, which excludes IPv4
+// addresses.
 func validDomain(s string) bool {
 	labels, last := 0, ""
 	for label := range strings.SplitSeq(s, ".") {

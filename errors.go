@@ -12,9 +12,9 @@ import (
 )
 
 var (
-	// ErrInvalidCredentials is returned by logins, and by [Kit.VerifyPassword], for every
-	// refusal: unknown user, wrong password, an account without a password, a locked
-	// account. It does not say which, and all take the same time.
+	// ErrInvalidCredentials is returned by logins and by [Kit.VerifyPassword]
+	// for every refusal: unknown user, wrong password, no password, locked
+	// account. It does not reveal the reason, and all take the same time.
 	ErrInvalidCredentials = errors.New("authkit: incorrect username or password")
 
 	// ErrUserDisabled is returned by logins if the user is authenticated but the account
@@ -25,8 +25,8 @@ var (
 	// address of the account was never verified, and [Config].RequireVerifiedEmail is set.
 	ErrEmailUnverified = errors.New("authkit: e-mail address not verified")
 
-	// ErrOverloaded is returned if a password is to be hashed and too many others are
-	// waiting already; see [PasswordConfig].MaxConcurrentHashes.
+	// ErrOverloaded is returned if a password must be hashed and too many
+	// others already wait; see [PasswordConfig].MaxConcurrentHashes.
 	ErrOverloaded = errors.New("authkit: too many password hashes at once")
 
 	// ErrUnavailable is returned if a store, a throttle or an authenticator fails. It wraps
@@ -46,9 +46,9 @@ var (
 	ErrPasswordRefused = errors.New("authkit: password refused")
 )
 
-// A refusal is an error of a public kind with a private reason, and a cause if something
-// is broken. Both are for the event alone: they are not part of the text, since texts find
-// their way into answers.
+// A refusal is an error of a public kind with a private reason, and a cause if
+// a part failed. Reason and cause are only for the event. They are not in the
+// text, because texts end up in responses.
 type refusal struct {
 	kind   error
 	reason Reason
@@ -58,7 +58,8 @@ type refusal struct {
 func (r *refusal) Error() string { return r.kind.Error() }
 func (r *refusal) Unwrap() error { return r.kind }
 
-// reasonOf returns what the event of an error says: why, and what is broken.
+// reasonOf returns the reason of an error for its event, and the cause if a
+// part failed.
 func reasonOf(ctx context.Context, err error) (Reason, error) {
 	r, ok := errors.AsType[*refusal](err)
 	switch {
@@ -80,8 +81,8 @@ func reasonOf(ctx context.Context, err error) (Reason, error) {
 	return ReasonInternal, err
 }
 
-// failureOf returns the event of an error: of the kind given, or of an attempt that was not
-// let in.
+// failureOf returns the event of an error: of the given kind, or of a throttled
+// attempt.
 func failureOf(ctx context.Context, kind EventKind, err error) Event {
 	e := Event{Kind: kind}
 	if t, ok := errors.AsType[*ThrottledError](err); ok {
@@ -91,7 +92,7 @@ func failureOf(ctx context.Context, kind EventKind, err error) Event {
 	return e
 }
 
-// isWrongProof reports whether an error means that a user did not prove to be one.
+// isWrongProof reports whether an error means that a user gave a wrong proof.
 func isWrongProof(err error) bool {
 	return errors.Is(err, ErrInvalidCredentials) || errors.Is(err, ErrInvalidTicket) || errors.Is(err, ErrInvalidCode)
 }
@@ -101,8 +102,9 @@ func isThrottled(err error) bool {
 	return ok
 }
 
-// A hookError is the error of a function of the host's. What it wraps does not choose the
-// answer: a hook that did not find a user of its own is not a user that does not exist.
+// A hookError is the error of a function of your program. The response does not
+// depend on the errors that it wraps: a hook that found no user of its own must
+// not look like an unknown account.
 type hookError struct {
 	hook string
 	err  error
@@ -111,8 +113,8 @@ type hookError struct {
 func (e *hookError) Error() string { return "authkit: " + e.hook + ": " + e.err.Error() }
 func (e *hookError) Unwrap() error { return e.err }
 
-// unavailable wraps an error of a store, unless it is that the client has left, in
-// whatever words the store says that.
+// unavailable wraps an error of a store. If the client has left, it returns the
+// error of ctx instead.
 func unavailable(ctx context.Context, err error) error {
 	if hasLeft(ctx) {
 		return ctx.Err()
@@ -120,23 +122,23 @@ func unavailable(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-// hasLeft reports whether whoever asked does not wait for the answer.
+// hasLeft reports whether the client no longer waits for the response.
 func hasLeft(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }
 
-// A FieldError says what is wrong with one field of an input. Message is fixed
-// text, fit to be shown to whoever sent the input.
+// A FieldError describes a problem with one field of an input. Message is a
+// fixed text that may be shown to the sender of the input.
 type FieldError struct {
 	Field   string `json:"field"`   // as the input names it, such as "full_name"
 	Message string `json:"message"` // such as "must have at least 8 characters"
 }
 
-// A ValidationError is returned for well-formed input with faults in it: all of
-// them, so that a form can show each beside its field.
+// A ValidationError is returned for well-formed input with invalid fields. It
+// has all of them, so that a form can show each next to its field.
 type ValidationError struct {
 	Fields []FieldError
 }
 
-// Error lists the faults.
+// Error lists the fields and their problems.
 func (e *ValidationError) Error() string {
 	var b strings.Builder
 	b.WriteString("authkit: invalid input")
@@ -147,11 +149,11 @@ func (e *ValidationError) Error() string {
 	return b.String()
 }
 
-// An ImportError is returned by [Kit.ImportUsers] for the first account that it
-// does not take.
+// An ImportError is returned by [Kit.ImportUsers] for an account that it cannot
+// import.
 type ImportError struct {
 	Row int   // the index of the account
-	Err error // why
+	Err error // the cause
 }
 
 // Error names the row and the cause.
@@ -161,17 +163,17 @@ func (e *ImportError) Error() string { return fmt.Sprintf("authkit: account %d: 
 func (e *ImportError) Unwrap() error { return e.Err }
 
 // A Problem is an error response: a problem document of RFC 9457. It is an
-// http.Handler that answers every request with itself. Its texts are fixed: no
-// error's text ever reaches a client.
+// http.Handler that responds to every request with itself. Its texts are fixed:
+// the text of an error never reaches a client.
 type Problem struct {
-	Type   string       `json:"type"`   // "about:blank": the status says it all
+	Type   string       `json:"type"`   // "about:blank": the status is enough
 	Title  string       `json:"title"`  // the status in words
 	Status int          `json:"status"` // of the response
 	Detail string       `json:"detail"`
-	Errors []FieldError `json:"errors,omitempty"` // where fields are at fault
+	Errors []FieldError `json:"errors,omitempty"` // the invalid fields
 
-	// Code is the error code of RFC 6749 section 5.2, set on the token endpoint
-	// along with Description, which repeats Detail under the name it has there.
+	// Code is the error code of RFC 6749 section 5.2, set on the token
+	// endpoint. So is Description, which repeats Detail under its OAuth name.
 	Code        string `json:"error,omitempty"`
 	Description string `json:"error_description,omitempty"`
 
@@ -183,7 +185,7 @@ type Problem struct {
 	RetryAfter int    `json:"-"` // seconds, if not zero
 }
 
-// NewProblem returns the Problem of a status, with a detail for whoever reads it.
+// NewProblem returns the Problem of a status, with a detail for people.
 func NewProblem(status int, detail string) Problem {
 	return Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: detail}
 }
@@ -195,12 +197,12 @@ const (
 	challengeScope        = `Bearer error="insufficient_scope"`
 )
 
-// ProblemFor returns the response for an error of a [Kit], or one that wraps it: its
-// status, and a text that says no more than a client may know. Any other error, those of
-// a [Hasher] among them, becomes a 500 without detail.
+// ProblemFor returns the response for an error of a [Kit], or for one that
+// wraps it. Its text reveals only facts that clients may know. For any other
+// error, such as one of a [Hasher], it is a 500 without details.
 func ProblemFor(err error) Problem {
 	_, hook := errors.AsType[*hookError](err)
-	switch { // whatever the store or the hook wrapped
+	switch { // even if the store or the hook wrapped others
 	case errors.Is(err, ErrUnavailable):
 		p := NewProblem(http.StatusServiceUnavailable, "Temporarily unavailable")
 		p.RetryAfter = 5
@@ -280,11 +282,11 @@ func ProblemFor(err error) Problem {
 	return p
 }
 
-// ServeHTTP answers with the problem.
+// ServeHTTP responds with the problem.
 func (p Problem) ServeHTTP(w http.ResponseWriter, _ *http.Request) { p.render().write(w) }
 
-// A rendered is a Problem ready to be sent. Guards refuse with ones made beforehand,
-// so that a flood of bad requests costs as little as may be.
+// A rendered is a Problem ready to be sent. Guards prepare their refusals, so
+// that a flood of bad requests costs little.
 type rendered struct {
 	status        int
 	names, values []string // of the header, names in canonical form
@@ -310,7 +312,7 @@ func (p Problem) render() *rendered {
 
 func (r *rendered) write(w http.ResponseWriter) {
 	h := w.Header()
-	values := slices.Clone(r.values) // the response's own, whoever edits its header
+	values := slices.Clone(r.values) // a copy, because handlers may edit the header
 	for i, name := range r.names {
 		if i > 0 && r.names[i-1] == name { // further challenges
 			h[name] = append(h[name], values[i])
@@ -319,5 +321,5 @@ func (r *rendered) write(w http.ResponseWriter) {
 		h[name] = values[i : i+1 : i+1]
 	}
 	w.WriteHeader(r.status)
-	_, _ = w.Write(r.body) // a client that is gone cannot be told
+	_, _ = w.Write(r.body) // an error means that the client is gone
 }

@@ -139,7 +139,7 @@ func (r Revocation) Email() string {
 	return email
 }
 
-// errNoSessions is returned by what needs sessions where there are none.
+// errNoSessions is returned by methods that need sessions if they are off.
 var errNoSessions = errors.New("authkit: sessions are off; set Config.Sessions.Store")
 
 // sessions is a SessionConfig that was checked.
@@ -150,8 +150,8 @@ type sessions struct {
 	cookies               *cookies // nil: off
 }
 
-// newSessions checks the configuration; fault is told what is wrong. It returns nil
-// where sessions are off.
+// newSessions checks the configuration, and passes its problems to fault. It
+// returns nil if sessions are off.
 func newSessions(cfg SessionConfig, timeout, accessLife time.Duration, fault func(field string, err error)) *sessions {
 	if cfg.Store == nil {
 		if cfg != (SessionConfig{}) {
@@ -192,8 +192,7 @@ func newSessions(cfg SessionConfig, timeout, accessLife time.Duration, fault fun
 	return s
 }
 
-// begin makes a session of the user of a proof, beginning at the time given, and its refresh
-// token.
+// begin returns a new session for the user of a proof, with its refresh token.
 func (s *sessions) begin(ctx context.Context, p Proof, at time.Time) (StoredSession, refresh.Token) {
 	token := refresh.New()
 	client := ClientFrom(ctx)
@@ -276,13 +275,14 @@ func (k *Kit) LogoutOthers(ctx context.Context, userID, sessionID string) error 
 	return nil
 }
 
-// LogoutEverywhere refuses every token that a user was issued until now, of this session
-// and all others, whether sessions are on or not. (Where they are off, a token from an
-// instance whose clock is ahead is dated ahead, and survives by as much.)
+// LogoutEverywhere refuses every token that a user was issued so far, of all
+// sessions. It also works if sessions are off. In that case, a token from an
+// instance whose clock is ahead is dated ahead, and stays valid for that much
+// longer.
 //
-// The error is ErrForbidden as in [Kit.SetFullName], ErrUserNotFound or ErrUnavailable. With
-// the latter the change may have been made, or not have reached services that follow the
-// revocations: call it again.
+// The error is ErrForbidden as in [Kit.SetFullName], ErrUserNotFound or
+// ErrUnavailable. After ErrUnavailable, call it again: the change may have been
+// made or not, or may not have reached services that follow the revocations.
 func (k *Kit) LogoutEverywhere(ctx context.Context, userID string) error {
 	if err := k.mayAct(ctx); err != nil {
 		return err
@@ -351,7 +351,7 @@ func (k *Kit) deleteInBatches(ctx context.Context, deleteBatch func(at time.Time
 	}
 }
 
-// storeFailed returns the error of a store as callers see it, and tells the host.
+// storeFailed returns the error of a store for callers, and emits its event.
 func (k *Kit) storeFailed(ctx context.Context, err error) error {
 	err = unavailable(ctx, err)
 	if !hasLeft(ctx) {

@@ -17,9 +17,9 @@ import (
 	"github.com/authkit-go/authkit/internal/claims"
 )
 
-// A TokenVerifier verifies access tokens against a set of keys. It needs no
-// store and no issuer: a service that only accepts tokens embeds one. Without a store it
-// cannot know that an account was disabled, or lost a role, since a token was issued: that
+// A TokenVerifier verifies access tokens with a set of keys. It needs no store
+// and no issuer, so it suits services that only accept tokens. Without a store
+// it cannot detect that an account was disabled, or lost a role: such a change
 // takes effect when the token expires. It is safe for concurrent use.
 type TokenVerifier struct {
 	keys             *KeyRing
@@ -29,26 +29,26 @@ type TokenVerifier struct {
 	leeway           int64 // seconds
 	maxLife          int64 // seconds
 	maxBytes         int
-	cache            *cache.Cache[remembered] // nil: off
-	withoutRoles     bool                     // for a Kit, which has them from its store
+	cache            *cache.Cache[remembered] // nil if the cache is off
+	withoutRoles     bool                     // for a Kit, which reads them from its store
 }
 
-// verified is what there is to say about a token that was good.
+// A verified is a token that was verified.
 type verified struct {
 	claims.Set
 	payload string
 }
 
-// remembered is a token that was good, and the keys by which it was: other keys have to
-// look for themselves.
+// A remembered is a verified token and the keys that verified it. Other keys
+// must verify it again.
 type remembered struct {
 	verified
 	by *keySet
 }
 
 // NewTokenVerifier returns a verifier for the tokens of an issuer with the same
-// configuration, or an error that joins all faults of cfg. Its keys need not be
-// able to sign.
+// configuration, or an error that joins all problems of cfg. Its keys need not
+// be able to sign.
 func NewTokenVerifier(cfg TokenConfig) (*TokenVerifier, error) {
 	keys, err := cfg.bind("TokenConfig", false)
 	if err != nil {
@@ -95,8 +95,8 @@ func (c TokenConfig) maxLife() time.Duration { return cmp.Or(c.MaxLifetime, maxL
 
 func (c TokenConfig) maxBytes() int { return cmp.Or(c.MaxBytes, maxTokenLen) }
 
-// bind checks the configuration, all of it, and binds its keys. The first must be able
-// to sign if that is what it is for. The faults name fields behind the prefix.
+// bind checks the whole configuration and binds its keys. If sign is set, the
+// first key must be able to sign. The errors prefix the names of fields.
 func (c TokenConfig) bind(prefix string, sign bool) (*KeyRing, error) {
 	var errs []error
 	fault := func(field, format string, args ...any) {
@@ -115,7 +115,7 @@ func (c TokenConfig) bind(prefix string, sign bool) (*KeyRing, error) {
 		keys = new(KeyRing)
 		keys.state.Store(&ringSnapshot{keySet: set})
 	}
-	keys.mu.Lock() // the keys do not change between the look at them and the marks at the end
+	keys.mu.Lock() // so that the keys do not change between the check and the marks at the end
 	defer keys.mu.Unlock()
 	if c.Ring != nil && sign {
 		if _, err := keys.load().signing(); err != nil {
@@ -176,11 +176,11 @@ func (c TokenConfig) bind(prefix string, sign bool) (*KeyRing, error) {
 }
 
 // Verify returns the claims of a token that one of the keys signed and that is
-// valid now. Every error is ErrInvalidToken, or ErrTokenExpired, which is one; the
-// claims are then zero.
+// valid now. Every error is ErrInvalidToken, or ErrTokenExpired, which wraps
+// it. The claims are then zero.
 //
-// The order is fixed: size, signature, and only then is anything decoded, so bytes
-// that nobody signed are never parsed.
+// The order is fixed: size, signature, decoding. Unsigned bytes are therefore
+// never parsed.
 func (v *TokenVerifier) Verify(token string) (Claims, error) {
 	t, err := v.verify(token)
 	if err != nil {
@@ -189,7 +189,7 @@ func (v *TokenVerifier) Verify(token string) (Claims, error) {
 	return t.public(), nil
 }
 
-// public returns the claims as callers see them.
+// public returns the claims in their exported form.
 func (t *verified) public() Claims {
 	return Claims{
 		Subject: t.Subject, UserID: t.UserID, Roles: t.Roles, ID: t.ID, Issuer: t.Issuer, Audience: t.Audience,
@@ -241,7 +241,8 @@ func (v *TokenVerifier) verify(token string) (verified, error) {
 	return t, nil
 }
 
-// fits reports whether the claims of a token, its dates apart, are what is required.
+// fits reports whether the claims of a token, apart from its dates, meet the
+// requirements.
 func (v *TokenVerifier) fits(t *claims.Set) bool {
 	if !validSubject(t.Subject) || t.UserID != "" && !validSubject(t.UserID) ||
 		t.SessionID != "" && !validSessionID(t.SessionID) || len(t.ID) > maxIDLen || len(t.ClientID) > maxSubjectLen || t.ExpiresAt == 0 {
@@ -255,16 +256,16 @@ func (v *TokenVerifier) fits(t *claims.Set) bool {
 		v.audience != "" && !slices.Contains(t.Audience, v.audience) {
 		return false
 	}
-	// RFC 9068 section 2.2; bind saw to the issuer and the audience.
+	// RFC 9068 section 2.2. bind has checked the issuer and the audience.
 	return v.profile != accessTokenProfile || t.IssuedAt != 0 && t.ID != "" && t.ClientID != ""
 }
 
-// inTime returns why the dates of a token do not hold now, or nil.
+// inTime returns why a token is not valid now, or nil.
 func (v *TokenVerifier) inTime(t *claims.Set) error {
 	switch now := time.Now().Unix(); {
 	case now >= t.ExpiresAt+v.leeway:
 		return ErrTokenExpired
-	case now < t.NotBefore-v.leeway, now < t.IssuedAt-v.leeway: // zero if absent, and then in the past
+	case now < t.NotBefore-v.leeway, now < t.IssuedAt-v.leeway: // absent dates are zero, and so in the past
 		return errTokenNotYet
 	}
 	return nil
@@ -302,14 +303,15 @@ func (s *buffers) decode(segment string) ([]byte, bool) {
 		decoded, err := strict64.DecodeString(segment)
 		return decoded, err == nil && strict64.EncodedLen(len(decoded)) == len(segment)
 	}
-	// The text goes into the second half and its bytes into the first; a text that does
-	// not fit there gets memory of its own.
+	// The text goes into the second half and its bytes into the first. A text
+	// that is too long for that is copied.
 	n, err := strict64.Decode(s.buf[:], append(s.buf[len(s.buf)/2:][:0], segment...))
 	return s.buf[:n], err == nil && strict64.EncodedLen(n) == len(segment) // not if line ends were skipped
 }
 
-// strict64 is the base64 of JWS (RFC 7515 section 2). Strict refuses a last letter
-// with idle bits: otherwise a signature of 32 bytes has four spellings.
+// strict64 is the base64 of JWS (RFC 7515 section 2). Strict refuses unused
+// bits in the last letter. Otherwise a signature of 32 bytes would have four
+// encodings.
 var strict64 = base64.RawURLEncoding.Strict()
 
 // verify reports whether sig is the key's signature of input.
@@ -318,8 +320,8 @@ func (b *signingKey) verify(s *buffers, input, sig string) bool {
 		return false
 	}
 	if b.newMAC != nil {
-		// The right signature is encoded and compared, so the given one is never
-		// decoded and has just one spelling.
+		// The expected signature is encoded and compared as text. The signature
+		// in the token is never decoded, so it has exactly one encoding.
 		want := s.mac(b, append(s.buf[:0], input...))
 		return hmac.Equal(want, append(s.buf[:0], sig...))
 	}
@@ -327,10 +329,11 @@ func (b *signingKey) verify(s *buffers, input, sig string) bool {
 	return ok && b.method.Verify(input, decoded, b.public) == nil
 }
 
-// verifyForeign verifies a token whose header is spelled as the library would not.
-// The header too is only parsed after one of the keys was found to have signed it:
-// the length of a signature tells which keys are worth trying. Of a large set, those are keys
-// whose ID is in the text of the header, and the key for tokens without one.
+// verifyForeign verifies a token whose header differs from those of the
+// library. It parses the header only after one of the keys has verified the
+// signature. The length of the signature selects the keys to try. In a large
+// set, these are only the keys whose ID occurs in the text of the header, and
+// the key for tokens without one.
 func (r *keySet) verifyForeign(b *buffers, p profile, token, header, sig string) error {
 	input := token[:len(token)-len(sig)-1]
 	for i := range len(input) {
@@ -360,9 +363,9 @@ func (r *keySet) verifyForeign(b *buffers, p profile, token, header, sig string)
 	return err
 }
 
-// headerFits reports whether a signed header is one that key k may have signed:
-// its own algorithm, its own kid, a typ of the profile, and no extension (RFC 7515 section
-// 4.1.11). Keys and addresses of keys in a header are not looked at.
+// headerFits reports whether key k may have signed a header: it has the
+// algorithm and the kid of the key, a typ of the profile, and no extension (RFC
+// 7515 section 4.1.11). Keys and addresses of keys in a header are ignored.
 func (r *keySet) headerFits(k *signingKey, p profile, segment string) bool {
 	header, err := strict64.DecodeString(segment)
 	if err != nil {
@@ -373,7 +376,7 @@ func (r *keySet) headerFits(k *signingKey, p profile, segment string) bool {
 		return false
 	}
 	var alg, typ, kid string
-	named, typed := false, p == plainProfile // which may do without
+	named, typed := false, p == plainProfile // an absent typ is allowed in the plain profile
 	for _, m := range members {
 		switch m.Name {
 		case "alg":

@@ -25,7 +25,6 @@ var headless = regexp.MustCompile(`(?i)\b(?:what|whoever|whom|nobody|somebody|an
 // unwritten lists the texts that are still over a limit, with the numbers that
 // they had last. A number may only become smaller.
 var unwritten = map[string]prose{
-	".":                    {69, 25552, 2203},
 	"cmd/authkit":          {5, 1301, 128},
 	"examples/browser":     {0, 63, 3},
 	"jwks":                 {2, 1288, 120},
