@@ -27,7 +27,7 @@ func rehashReport(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if _, err := c.kit(authkit.Config{}); err != nil { // which looks at the cost
+	if _, err := c.kit(authkit.Config{}); err != nil { // checks the cost
 		return err
 	}
 	store, err := c.open(ctx)
@@ -68,8 +68,8 @@ func rehashReport(ctx context.Context, c *call) error {
 	return nil
 }
 
-// kindsOf looks up the hashes of a page, several at a time. That of an account
-// that is gone is empty.
+// kindsOf looks up the hashes of a page, several at a time. The entry of an
+// account that is gone is empty.
 func kindsOf(ctx context.Context, store authkit.UserStore, hasher authkit.Hasher, page []authkit.User) ([]kindOfHash, error) {
 	kinds, errs := make([]kindOfHash, len(page)), make([]error, workers)
 	var group sync.WaitGroup
@@ -90,13 +90,13 @@ func kindsOf(ctx context.Context, store authkit.UserStore, hasher authkit.Hasher
 	return kinds, errors.Join(errs...)
 }
 
-// kindOf names the scheme and the cost of a hash, and nothing else of it.
+// kindOf returns the scheme and the cost of a hash.
 func kindOf(hasher authkit.Hasher, hash authkit.PasswordHash) kindOfHash {
 	if hash == "" {
 		return kindOfHash{"none", false}
 	}
 	due, err := hasher.NeedsRehash(hash)
-	if err != nil { // whatever it is, it may be a password
+	if err != nil { // the text may be a password
 		return kindOfHash{"unreadable", true}
 	}
 	fields := strings.Split(string(hash), "$")

@@ -25,12 +25,10 @@ var headless = regexp.MustCompile(`(?i)\b(?:what|whoever|whom|nobody|somebody|an
 // unwritten lists the texts that are still over a limit, with the numbers that
 // they had last. A number may only become smaller.
 var unwritten = map[string]prose{
-	"cmd/authkit":          {5, 1301, 128},
-	"examples/browser":     {0, 63, 3},
-	"jwks":                 {2, 1288, 120},
-	"CHANGELOG.md":         {4, 1775, 128},
-	"README.md":            {4, 1249, 192},
-	"benchmarks/README.md": {7, 495, 26},
+	"examples/browser": {0, 63, 3},
+	"jwks":             {2, 1288, 120},
+	"CHANGELOG.md":     {4, 1775, 128},
+	"README.md":        {4, 1249, 192},
 }
 
 // prose is the measure of a text.
