@@ -40,8 +40,8 @@ func (k *Kit) ChangePasswordHandler() http.Handler {
 		}
 		err := k.ChangePassword(r.Context(), p.UserID, form.Get("current_password"), form.Get("new_password"))
 		if err == nil && p.Credential == cookieKind && k.sessions != nil && k.sessions.cookies != nil {
-			// Another holder of the cookie is not to stay logged in. If the cookie was replaced
-			// already, there is nothing to do.
+			// Another holder of the old cookie must not stay logged in. If the
+			// cookie was already replaced, there is nothing to do.
 			err = unless(k.RenewSessionCookie(w, r), ErrInvalidRefreshToken)
 		}
 		if v, ok := errors.AsType[*ValidationError](err); ok {

@@ -15,19 +15,20 @@ const (
 	maxImportErrors = 10
 )
 
-// ImportUsers stores accounts of another system with their password hashes, in any form
-// that [PasswordConfig].Hasher reads. A row without a hash becomes an account without a
-// password. If an ID or a time is zero, ImportUsers assigns one, in the order of the rows.
+// ImportUsers stores accounts of another system with their password hashes, in
+// any form that [PasswordConfig].Hasher reads. A row without a hash becomes an
+// account without a password. If an ID or a time is zero, ImportUsers assigns
+// one, in the order of the rows.
 //
-// Every row is checked before the first one is stored. If the store has transactions, all
-// rows are one change. Otherwise, the rows before the one in the error stay stored if the
-// store fails.
+// Every row is checked before the first one is stored. If the store has
+// transactions, all rows are one change. Otherwise, if the store fails, the
+// rows before the one in the error stay stored.
 //
-// The error is an *ImportError with the index of the row. It wraps one of the errors of
-// [Kit.CreateUser], ErrUnknownScheme or ErrMalformedHash. If several rows cannot be imported
-// by themselves, the error joins an *ImportError for each of the first ten. The error is
-// ErrForbidden, without an index, if the principal of ctx may not grant a role of a row or
-// impersonates a user.
+// The error is an *ImportError with the index of the row. It wraps one of the
+// errors of [Kit.CreateUser], ErrUnknownScheme or ErrMalformedHash. If several
+// rows are invalid, the error joins an *ImportError for each of the first ten.
+// The error is ErrForbidden, without an index, if the principal of ctx may not
+// grant a role of a row.
 func (k *Kit) ImportUsers(ctx context.Context, users []StoredUser) error {
 	if err := k.mayManage(ctx); err != nil {
 		return err
@@ -146,7 +147,7 @@ func (k *Kit) checkRow(ctx context.Context, u *StoredUser) error {
 		}
 	}
 	if k.tx != nil {
-		return nil // the store refuses what is taken, and then stores no row
+		return nil // the store refuses taken IDs and addresses, and then stores no row
 	}
 	_, err := k.users.UserByEmail(ctx, u.Email)
 	if err == nil {

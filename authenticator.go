@@ -7,36 +7,41 @@ import (
 	"time"
 )
 
-// An Authenticator authenticates requests by one kind of credential, such as API keys or
-// client certificates. A Kit and a Guard are given theirs in [Config].Authenticators and
-// [GuardConfig].Authenticators. Implementations must be safe for concurrent use.
+// An Authenticator authenticates requests by one kind of credential, such as
+// API keys or client certificates. Set it in [Config].Authenticators or
+// [GuardConfig].Authenticators. Implementations must be safe for concurrent
+// use.
 //
-// The authenticator checks the credential. The guard decides the rest: it loads the account,
-// refuses one that is missing, disabled or cut off, and asks the policy of the route.
+// The authenticator checks the credential. The guard decides the rest: it loads
+// the account, refuses one that is missing, disabled or revoked, and applies
+// the policy of the route.
 type Authenticator interface {
-	// Authenticate returns the credential of a request. It returns ErrNoCredentials if
-	// the request has none of this kind, ErrInvalidToken, or an error that wraps it, if the
-	// credential must be refused, and any other error if it could not be checked. It reads
-	// neither the body nor the query.
+	// Authenticate returns the credential of a request. It reads neither the
+	// body nor the query.
+	//
+	// The errors are:
+	//   - ErrNoCredentials if the request has no credential of this kind,
+	//   - ErrInvalidToken, or an error that wraps it, if the credential must be
+	//     refused,
+	//   - any other error if the credential could not be checked.
 	//
 	// A request with two credentials is refused. An authenticator may read the
-	// Authorization header, with [BearerToken] for instance. It returns ErrNoCredentials for
-	// a token with two dots, which is an access token of the guard, and for one without the
-	// prefix of its own tokens, so that others can authenticate it.
+	// Authorization header, for instance with [BearerToken]. It must then
+	// return ErrNoCredentials for a token with two dots, which is an access
+	// token of the guard, and for a token without its prefix, which belongs to
+	// another authenticator.
 	//
-	// Refused credentials are events. No throttle counts them: use secrets that cannot be
-	// guessed. An authenticator of secrets that can be guessed, such as passwords, checks them
-	// with [Kit.VerifyPassword] and returns its *ThrottledError, which is answered with 429.
-	//
-	// [Config].StoreTimeout does not limit the call: set a deadline.
+	// Refused credentials are events. No throttle counts them, and
+	// [Config].StoreTimeout does not limit the call: use secrets that cannot be
+	// guessed, and a deadline.
 	Authenticate(r *http.Request) (Credential, error)
 
-	// Challenge returns the WWW-Authenticate value for requests without credentials, such
-	// as "ApiKey"; empty for none.
+	// Challenge returns the WWW-Authenticate value for requests without
+	// credentials, such as "ApiKey". It may be empty.
 	Challenge() string
 }
 
-// A Credential is what an [Authenticator] found in a request and checked.
+// A Credential is the result of an [Authenticator] that has checked a request.
 type Credential struct {
 	// Kind names the kind of credential, such as "api_key". ID names the one that was
 	// presented, for logs; it is no secret.
@@ -67,10 +72,11 @@ type Credential struct {
 	Methods  []string
 	AuthTime time.Time
 
-	// IssuedAt is when the credential was issued. If it is set, it must not be before the
-	// cut-off of the account, nor before the account was created. Set it for every
-	// credential that [Kit.SetPassword] or [Kit.LogoutEverywhere] ends. [Kit.ChangePassword]
-	// ends it only if no session of the caller goes on.
+	// IssuedAt is when the credential was issued. If it is not zero, the guard
+	// refuses a credential from before the cut-off of the account, or from
+	// before its creation. Set it for every credential that [Kit.SetPassword]
+	// or [Kit.LogoutEverywhere] must end. [Kit.ChangePassword] ends it only if
+	// no session of the caller continues.
 	IssuedAt time.Time
 
 	// ExpiresAt is when the credential expires; zero means never. The guard refuses it
@@ -102,7 +108,7 @@ var (
 	errCredential     = &refusal{ErrInvalidToken, ReasonMalformed, nil}
 )
 
-// valid reports whether an authenticator made the credential as it should.
+// valid reports whether the credential is consistent.
 func (c *Credential) valid() bool {
 	switch {
 	case c.Kind == "", (c.UserID == "") == (c.Service == ""):
@@ -113,8 +119,8 @@ func (c *Credential) valid() bool {
 	return true
 }
 
-// authenticate asks the authenticators about a request. It returns nil without an error if
-// none of them finds a credential.
+// authenticate calls the authenticators for a request. It returns nil without
+// an error if none of them finds a credential.
 func (g *Guard) authenticate(r *http.Request) (*Credential, error) {
 	var found *Credential
 	for _, a := range g.authenticators {
@@ -140,7 +146,7 @@ func (g *Guard) authenticate(r *http.Request) (*Credential, error) {
 	return found, nil
 }
 
-// asRefusal returns an ErrInvalidToken of another package as one of ours.
+// asRefusal returns an ErrInvalidToken of another package as a *refusal.
 func asRefusal(err error) error {
 	if r, ok := errors.AsType[*refusal](err); ok {
 		return r

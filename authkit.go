@@ -42,7 +42,7 @@ type Config struct {
 	// session cookies, such as API keys.
 	Authenticators []Authenticator
 
-	// UserData are the features that keep data about users of their own.
+	// UserData are the features that store data about users.
 	UserData []UserData
 
 	// RequireVerifiedEmail refuses logins and refreshes of accounts whose e-mail address
@@ -153,19 +153,19 @@ const (
 // for concurrent use and does not change.
 type Kit struct {
 	users          UserStore
-	sessions       *sessions        // nil: off
-	tickets        TicketStore      // nil: none
-	tx             Transactor       // nil: none
-	joined         SessionUserStore // nil: two round trips
-	batch          UserBatchStore   // nil: one round trip for each account
+	sessions       *sessions        // nil if sessions are off
+	tickets        TicketStore      // nil if there is none
+	tx             Transactor       // nil if there is none
+	joined         SessionUserStore // nil if there is none: two round trips
+	batch          UserBatchStore   // nil if there is none: one round trip per account
 	factors        []SecondFactor
 	userData       []UserData
-	throttle       Throttle // nil: off
+	throttle       Throttle // nil if there is none
 	lanes          lanes
 	guard          *Guard
 	hasher         Hasher
 	gate           *gate.Gate
-	dummy          PasswordHash // what a login without an account is compared with
+	dummy          PasswordHash // the hash that a login without an account is compared with
 	issuer         *TokenIssuer
 	verifier       *TokenVerifier
 	roles          roleTable
@@ -278,8 +278,9 @@ func tenantOf(configured string, users UserStore, fault func(field string, err e
 	return store.Tenant()
 }
 
-// bindStores puts the stores in place, each with a timeout, and finds their optional
-// capabilities. It returns the stores of accounts and tickets without the timeout.
+// bindStores sets the stores, each with a timeout, and finds their optional
+// capabilities. It returns the stores of accounts and tickets without the
+// timeout.
 func (k *Kit) bindStores(cfg Config, fault func(field string, err error)) (UserStore, TicketStore) {
 	timeout := cmp.Or(cfg.StoreTimeout, defaultStoreTimeout)
 	if timeout < 0 {

@@ -8,8 +8,8 @@ import (
 	"github.com/authkit-go/authkit/internal/printable"
 )
 
-// A ClientInfo is where a request comes from, as the list of sessions shows it, and an
-// audit log.
+// A ClientInfo describes the client of a request, for the list of sessions and
+// for logs.
 type ClientInfo struct {
 	Address   string // an IP address, without a port
 	Device    string // the User-Agent; the first 256 bytes are kept
@@ -18,23 +18,26 @@ type ClientInfo struct {
 
 type clientKey struct{}
 
-// WithClient returns a context that tells [Kit.Login], [Kit.Refresh] and [Config].OnEvent
-// where a request comes from. The handlers and guards of this package do it by themselves:
-// the address is then the one that the connection comes from. Behind a proxy, do it before them, with the address
-// that the proxy reports and cannot be made to report by a client.
+// WithClient returns a context with the client of a request, for [Kit.Login],
+// [Kit.Refresh] and [Config].OnEvent. The handlers and guards of this package
+// use the address of the connection if ctx has no client. Behind a proxy, set
+// the client before them, with the address that the proxy reports and that
+// clients cannot forge.
 func WithClient(ctx context.Context, c ClientInfo) context.Context {
 	return context.WithValue(ctx, clientKey{}, c)
 }
 
-// ClientFrom returns the client of a context, fit to be stored: cut to length, and with a
-// space for what does not print. It is the zero ClientInfo where nothing is known.
+// ClientFrom returns the client of a context in a form for storage: cut to the
+// maximum lengths, and with a space for each character that is not printable.
+// It returns the zero ClientInfo if ctx has none.
 func ClientFrom(ctx context.Context) ClientInfo {
 	c, _ := ctx.Value(clientKey{}).(ClientInfo)
 	return ClientInfo{printable.Text(c.Address, 64), printable.Text(c.Device, 256), printable.Text(c.RequestID, 64)}
 }
 
-// A clientContext is that of a request, with the client that sent it, unless the host has
-// put one there. Most are never asked, so that it is looked at only then.
+// A clientContext is the context of a request with its client, unless your
+// program has set one. It reads the client on demand, because most contexts are
+// never asked for it.
 type clientContext struct {
 	context.Context
 	request *http.Request

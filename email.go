@@ -8,9 +8,12 @@ import (
 // ErrInvalidEmail is returned by [NormalizeEmail].
 var ErrInvalidEmail = errors.New("authkit: invalid e-mail address")
 
-// NormalizeEmail returns the one form of an e-mail address in which it is stored,
-// looked up and unique: ASCII letters in lower case, and nothing else changed. It is
-// idempotent.
+// NormalizeEmail returns the canonical form of an e-mail address, in which it
+// is stored, looked up and unique: letters are in lower case. It returns
+// ErrInvalidEmail unless the text is a plain ASCII address: without outer
+// space, display name, quoted local part or address literal, and with a dot in
+// the domain. An international domain must be in its xn-- form. Letters that
+// only look alike are therefore never confused.
 //
 // The local part may have dots in a row or at its end, against RFC 5322, since Japanese
 // carriers have issued such addresses. A mailer must quote such a local part.
@@ -32,8 +35,7 @@ func isAlnum(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }
 
-// validLocalPart takes the letters of a dot-atom of RFC 5322 section 3.2.3, with dots
-// anywhere but in front.
+// validLocalPart reports whether s is a dot-atom of RFC 5322 section 3.2.3.
 func validLocalPart(s string) bool {
 	if s == "" || s[0] == '.' {
 		return false
@@ -46,8 +48,9 @@ func validLocalPart(s string) bool {
 	return true
 }
 
-// validDomain takes host names of two labels or more (RFC 5321 section 4.1.2); the
-// last is not a number, so that an IPv4 address is none.
+// validDomain reports whether s is a host name of at least two labels (RFC 5321
+// section 4.1.2). The last label must not be a number, which excludes IPv4
+// addresses.
 func validDomain(s string) bool {
 	labels, last := 0, ""
 	for label := range strings.SplitSeq(s, ".") {

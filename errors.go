@@ -8,9 +8,9 @@ import (
 )
 
 var (
-	// ErrInvalidCredentials is returned by logins, and by [Kit.VerifyPassword], for every
-	// refusal: unknown user, wrong password, an account without a password, a locked
-	// account. It does not say which, and all take the same time.
+	// ErrInvalidCredentials is returned by logins and by [Kit.VerifyPassword]
+	// for every refusal: unknown user, wrong password, no password, locked
+	// account. It does not reveal the reason, and all take the same time.
 	ErrInvalidCredentials = errors.New("authkit: incorrect username or password")
 
 	// ErrUserDisabled is returned by logins if the user is authenticated but the account
@@ -21,8 +21,8 @@ var (
 	// address of the account was never verified, and [Config].RequireVerifiedEmail is set.
 	ErrEmailUnverified = errors.New("authkit: e-mail address not verified")
 
-	// ErrOverloaded is returned if a password is to be hashed and too many others are
-	// waiting already; see [PasswordConfig].MaxConcurrentHashes.
+	// ErrOverloaded is returned if a password must be hashed and too many
+	// others already wait; see [PasswordConfig].MaxConcurrentHashes.
 	ErrOverloaded = errors.New("authkit: too many password hashes at once")
 
 	// ErrUnavailable is returned if a store, a throttle or an authenticator fails. It wraps
@@ -61,9 +61,9 @@ var (
 	ErrPasswordRefused = errors.New("authkit: password refused")
 )
 
-// A refusal is an error of a public kind with a private reason, and a cause if something
-// is broken. Both are for the event alone: they are not part of the text, since texts find
-// their way into answers.
+// A refusal is an error of a public kind with a private reason, and a cause if
+// a part failed. Reason and cause are only for the event. They are not in the
+// text, because texts end up in responses.
 type refusal struct {
 	kind   error
 	reason Reason
@@ -73,7 +73,7 @@ type refusal struct {
 func (r *refusal) Error() string { return r.kind.Error() }
 func (r *refusal) Unwrap() error { return r.kind }
 
-// isWrongProof reports whether an error means that a user did not prove to be one.
+// isWrongProof reports whether an error means that a user gave a wrong proof.
 func isWrongProof(err error) bool {
 	return errors.Is(err, ErrInvalidCredentials) || errors.Is(err, ErrInvalidTicket) || errors.Is(err, ErrInvalidCode)
 }
@@ -123,8 +123,9 @@ var (
 	errUnknownKey = &refusal{ErrInvalidToken, ReasonBadSignature, nil}
 )
 
-// A hookError is the error of a function of the host's. What it wraps does not choose the
-// answer: a hook that did not find a user of its own is not a user that does not exist.
+// A hookError is the error of a function of your program. The response does not
+// depend on the errors that it wraps: a hook that found no user of its own must
+// not look like an unknown account.
 type hookError struct {
 	hook string
 	err  error
@@ -133,8 +134,8 @@ type hookError struct {
 func (e *hookError) Error() string { return "authkit: " + e.hook + ": " + e.err.Error() }
 func (e *hookError) Unwrap() error { return e.err }
 
-// unavailable wraps an error of a store, unless it is that the client has left, in
-// whatever words the store says that.
+// unavailable wraps an error of a store. If the client has left, it returns the
+// error of ctx instead.
 func unavailable(ctx context.Context, err error) error {
 	if hasLeft(ctx) {
 		return ctx.Err()
@@ -142,23 +143,23 @@ func unavailable(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-// hasLeft reports whether whoever asked does not wait for the answer.
+// hasLeft reports whether the client no longer waits for the response.
 func hasLeft(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }
 
-// A FieldError says what is wrong with one field of an input. Message is fixed
-// text, fit to be shown to whoever sent the input.
+// A FieldError describes a problem with one field of an input. Message is a
+// fixed text that may be shown to the sender of the input.
 type FieldError struct {
 	Field   string `json:"field"`   // as the input names it, such as "full_name"
 	Message string `json:"message"` // such as "must have at least 8 characters"
 }
 
-// A ValidationError is returned for well-formed input with faults in it: all of
-// them, so that a form can show each beside its field.
+// A ValidationError is returned for well-formed input with invalid fields. It
+// has all of them, so that a form can show each next to its field.
 type ValidationError struct {
 	Fields []FieldError
 }
 
-// Error lists the faults.
+// Error lists the fields and their problems.
 func (e *ValidationError) Error() string {
 	var b strings.Builder
 	b.WriteString("authkit: invalid input")
@@ -169,11 +170,11 @@ func (e *ValidationError) Error() string {
 	return b.String()
 }
 
-// An ImportError is returned by [Kit.ImportUsers] for the first account that it
-// does not take.
+// An ImportError is returned by [Kit.ImportUsers] for an account that it cannot
+// import.
 type ImportError struct {
 	Row int   // the index of the account
-	Err error // why
+	Err error // the cause
 }
 
 // Error names the row and the cause.

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// An EventKind says what happened. The names follow the OWASP logging vocabulary
-// where it has one.
+// An EventKind is the type of an [Event]. The names follow the OWASP logging
+// vocabulary where it has one.
 type EventKind string
 
 // The kinds of events.
@@ -17,16 +17,16 @@ const (
 	EventLoginSuccess   EventKind = "authn_login_success"
 	EventLoginFailure   EventKind = "authn_login_fail"
 	EventLoginChallenge EventKind = "authn_login_challenge"      // the first factor is right, another is missing
-	EventLoginThrottled EventKind = "authn_login_fail_max"       // refused for the failures of the account before it
-	EventRateLimited    EventKind = "excess_rate_limit_exceeded" // refused for those of the address
+	EventLoginThrottled EventKind = "authn_login_fail_max"       // refused because of earlier failures of the account
+	EventRateLimited    EventKind = "excess_rate_limit_exceeded" // refused because of earlier failures of the address
 	EventTokenRefused   EventKind = "authn_token_refused"
 	EventAccessDenied   EventKind = "authz_fail"
 	EventSessionRenewed EventKind = "session_renewed" // a refresh
 	EventRefreshFailure EventKind = "authn_refresh_fail"
-	EventTokenReuse     EventKind = "authn_token_reuse" // of a refresh token: the session was ended
-	EventLogout         EventKind = "authn_logout"      // without a session: of several
+	EventTokenReuse     EventKind = "authn_token_reuse" // of a refresh token; the session has ended
+	EventLogout         EventKind = "authn_logout"      // without a SessionID: of several sessions
 	EventPasswordRehash EventKind = "authn_password_rehash"
-	EventPasswordCheck  EventKind = "authn_password_check" // a logged-in user was asked for the password; with a Reason it was wrong
+	EventPasswordCheck  EventKind = "authn_password_check" // a logged-in user re-entered the password; with a Reason it was wrong
 	EventPasswordChange EventKind = "authn_password_change"
 	EventUserCreated    EventKind = "user_created"
 	EventUserUpdated    EventKind = "user_updated" // the name or the e-mail
@@ -40,19 +40,19 @@ const (
 	EventMailFailure    EventKind = "sys_mail_fail" // a mail could not be sent
 )
 
-// A Reason says why something failed. It is for operators: no client is ever told
-// more than the one neutral answer.
+// A Reason is the cause of a failure. It is for operators: clients get only the
+// one neutral response.
 type Reason string
 
-// The reasons that events carry.
+// The reasons of events.
 const (
-	ReasonUnknownUser    Reason = "unknown_user"    // no account has that e-mail, or that subject any more
-	ReasonWrongPassword  Reason = "wrong_password"  // or one that no scheme can take
+	ReasonUnknownUser    Reason = "unknown_user"    // no account has that e-mail, or no longer has that subject
+	ReasonWrongPassword  Reason = "wrong_password"  // or a password that no scheme can take
 	ReasonNoPassword     Reason = "no_password"     // the account has none
-	ReasonUnreadableHash Reason = "unreadable_hash" // the stored hash is broken, foreign, or too costly
-	ReasonDisabled       Reason = "disabled"        // the account is
-	ReasonLocked         Reason = "locked"          // the account is; see [Kit.LockUser]
-	ReasonUnverified     Reason = "unverified"      // the e-mail address is, and [Config].RequireVerifiedEmail is set
+	ReasonUnreadableHash Reason = "unreadable_hash" // the stored hash is malformed, of an unknown scheme, or too costly
+	ReasonDisabled       Reason = "disabled"        // the account is disabled
+	ReasonLocked         Reason = "locked"          // the account is locked; see [Kit.LockUser]
+	ReasonUnverified     Reason = "unverified"      // the e-mail address is not verified, and [Config].RequireVerifiedEmail is set
 	ReasonWrongCode      Reason = "wrong_code"      // of a second factor
 	ReasonWrongProof     Reason = "wrong_proof"     // refused by the function of a [Kit.LoginWith]
 	ReasonMissingFactor  Reason = "missing_factor"  // another factor, or a more recent login, is required
@@ -60,21 +60,21 @@ const (
 	ReasonCrossOrigin    Reason = "cross_origin"    // a session cookie on a request of another origin
 	ReasonMachine        Reason = "machine"         // a machine credential, on a route for persons
 	ReasonOverloaded     Reason = "overloaded"      // too many logins at once
-	ReasonThrottled      Reason = "throttled"       // too many failures before it; see [Throttle]
+	ReasonThrottled      Reason = "throttled"       // too many earlier failures; see [Throttle]
 	ReasonStore          Reason = "store"           // the store failed
 	ReasonCanceled       Reason = "canceled"        // the client has left
-	ReasonTimeout        Reason = "timeout"         // the request's time was up
+	ReasonTimeout        Reason = "timeout"         // the deadline of the request has passed
 	ReasonInternal       Reason = "internal"        // a hook or a hasher failed
-	ReasonMalformed      Reason = "malformed"       // not a token, or one with a header that no key of ours has
+	ReasonMalformed      Reason = "malformed"       // not a token, or a token with a header of no key in use
 	ReasonTooLarge       Reason = "too_large"       // longer than [TokenConfig].MaxBytes
-	ReasonBadSignature   Reason = "bad_signature"   // no key of ours signed it
-	ReasonBadClaims      Reason = "bad_claims"      // a claim is missing, broken, or for somebody else
-	ReasonExpired        Reason = "expired"         // it was good once
-	ReasonNotYetValid    Reason = "not_yet_valid"   // by iat or nbf
-	ReasonOtherAccount   Reason = "other_account"   // the subject belongs to another account than it did
-	ReasonRevoked        Reason = "revoked"         // the session was ended
+	ReasonBadSignature   Reason = "bad_signature"   // no key in use signed it
+	ReasonBadClaims      Reason = "bad_claims"      // a claim is missing, malformed, or for another service
+	ReasonExpired        Reason = "expired"         // the token has expired
+	ReasonNotYetValid    Reason = "not_yet_valid"   // because of iat or nbf
+	ReasonOtherAccount   Reason = "other_account"   // the subject now belongs to another account
+	ReasonRevoked        Reason = "revoked"         // the session has ended
 	ReasonReused         Reason = "reused"          // a refresh token that was used before
-	ReasonCutOff         Reason = "cut_off"         // from before a password change, or a logout everywhere
+	ReasonCutOff         Reason = "cut_off"         // issued before a password change or a logout everywhere
 	ReasonMissingRole    Reason = "missing_role"    // or a missing permission
 )
 
@@ -84,16 +84,17 @@ const (
 type Event struct {
 	Kind EventKind
 
-	// UserID is the account that the event is about; empty if none is known. ActorID is the
-	// one who acted: a user ID, "service:" or "system:" and a name, or empty if the actor
-	// is the user or has not been authenticated.
+	// UserID is the account that the event concerns. It is empty if none is
+	// known. ActorID is the party that acted: a user ID, or "service:" or
+	// "system:" and a name. It is empty if the actor is the user or has not
+	// been authenticated.
 	UserID  string
 	ActorID string
 
 	SessionID string // empty if there is none, or several
 	Reason    Reason // empty on success
-	Route     string // of EventAccessDenied: the pattern that the request matched, if any
-	Err       error  // the cause, if something failed instead of being refused
+	Route     string // of EventAccessDenied: the matched pattern, if any
+	Err       error  // the cause, if a part failed
 }
 
 // Emit delivers an event of a feature to [Config].OnEvent and the log. Within [Kit.InTx] an
@@ -101,12 +102,12 @@ type Event struct {
 // not emit any.
 func (k *Kit) Emit(ctx context.Context, e Event) { k.emit(ctx, e) }
 
-// level returns how loud an event is in a log.
+// level returns the log level of an event.
 func (e Event) level() slog.Level {
 	switch {
 	case e.Kind == EventStoreFailure || e.Reason == ReasonStore || e.Reason == ReasonUnreadableHash:
 		return slog.LevelError
-	case e.Kind == EventTokenRefused, e.Kind == EventRefreshFailure, e.Reason == ReasonOverloaded, e.Reason == ReasonThrottled, e.Reason == ReasonMalformed: // anyone can cause any number of them
+	case e.Kind == EventTokenRefused, e.Kind == EventRefreshFailure, e.Reason == ReasonOverloaded, e.Reason == ReasonThrottled, e.Reason == ReasonMalformed: // clients can cause any number of them
 		return slog.LevelDebug
 	case e.Kind == EventAccessDenied && e.UserID == "" && e.ActorID == "": // the same, without an account
 		return slog.LevelDebug
@@ -116,19 +117,16 @@ func (e Event) level() slog.Level {
 	return slog.LevelInfo
 }
 
-// LogEvents returns a listener that logs events. A Kit and a Guard have one; see
-// [Config].Logger. Use it for parts that are configured alone, such as a throttle. A nil
-// logger is slog.Default() at the time of the event.
+// LogEvents returns a listener that logs events. A Kit and a Guard have one;
+// see [Config].Logger. Use it for parts that are configured separately, such as
+// a throttle. A nil logger is slog.Default() at the time of the event.
 //
 // The levels are:
-//   - Error for errors of a store.
-//   - Warn for failed logins, reused refresh tokens, and denied requests of a user or a
-//     machine that was authenticated.
-//   - Debug for events that any client can cause in any number: refused tokens, other denied
-//     requests, throttled attempts, and logins that found the gate full.
+//   - Error for errors of a store,
+//   - Warn for failed logins, denied requests and reused refresh tokens,
+//   - Debug for refused tokens of all kinds, throttled attempts, and logins
+//     that found the gate full, since clients can cause any number of them,
 //   - Info for all others.
-//
-// A request without a credential is no event.
 func LogEvents(configured *slog.Logger) func(context.Context, Event) {
 	return func(ctx context.Context, e Event) {
 		logger := configured
@@ -158,7 +156,7 @@ func LogEvents(configured *slog.Logger) func(context.Context, Event) {
 	}
 }
 
-// listeners returns the one function that delivers an event to the log and to the
+// listeners returns a function that delivers an event to the log and to the
 // listeners of a configuration.
 func listeners(logger *slog.Logger, more []func(context.Context, Event), fault func(field string, err error)) func(context.Context, Event) {
 	all := append([]func(context.Context, Event){LogEvents(logger)}, more...)
@@ -187,26 +185,27 @@ func actorOf(ctx context.Context, userID string) string {
 	return ""
 }
 
-// Stats are how a [Kit] or a [Guard] is doing, for metrics. Counts are those since New; all
-// but Verified are zero for a Guard.
+// Stats are the counts of a [Kit] or a [Guard], for metrics. Counts start at
+// New. All but Verified are zero for a Guard.
 type Stats struct {
-	Verified uint64        // access tokens that were found good
+	Verified uint64        // valid access tokens
 	Hashing  int           // password hashes that run now
-	Waiting  int           // callers that wait for their turn to hash
-	Hashed   uint64        // turns that were had
-	Waited   time.Duration // for those turns, in all
+	Waiting  int           // callers that wait now to hash
+	Hashed   uint64        // callers that were admitted to hash
+	Waited   time.Duration // the total wait of those callers
 }
 
-// Stats returns how the Kit is doing.
+// Stats returns the counts of the Kit.
 func (k *Kit) Stats() Stats {
 	g := k.gate.Stats()
 	return Stats{k.guard.good.Load(), g.Inside, g.Waiting, g.Entered, g.Waited}
 }
 
-// Stats returns how many tokens the Guard found good.
+// Stats returns the number of tokens that the Guard verified.
 func (g *Guard) Stats() Stats { return Stats{Verified: g.good.Load()} }
 
-// reasonOf returns what the event of an error says: why, and what is broken.
+// reasonOf returns the reason of an error for its event, and the cause if a
+// part failed.
 func reasonOf(ctx context.Context, err error) (Reason, error) {
 	r, ok := errors.AsType[*refusal](err)
 	switch {
@@ -228,8 +227,8 @@ func reasonOf(ctx context.Context, err error) (Reason, error) {
 	return ReasonInternal, err
 }
 
-// failureOf returns the event of an error: of the kind given, or of an attempt that was not
-// let in.
+// failureOf returns the event of an error: of the given kind, or of a throttled
+// attempt.
 func failureOf(ctx context.Context, kind EventKind, err error) Event {
 	e := Event{Kind: kind}
 	if t, ok := errors.AsType[*ThrottledError](err); ok {
@@ -239,7 +238,7 @@ func failureOf(ctx context.Context, kind EventKind, err error) Event {
 	return e
 }
 
-// storeFailed returns the error of a store as callers see it, and tells the host.
+// storeFailed returns the error of a store for callers, and emits its event.
 func (k *Kit) storeFailed(ctx context.Context, err error) error {
 	err = unavailable(ctx, err)
 	if !hasLeft(ctx) {

@@ -29,10 +29,11 @@ type GuardConfig struct {
 	// Roles is the role table; see [Config].Roles.
 	Roles map[string][]string
 
-	// Revoked, if not nil, is asked about every access token that is valid otherwise. True
-	// refuses it; an error is answered with 503. It must be quick and safe for concurrent
-	// use. A revocation.Follower has one that makes no request. Tokens without "iat" are
-	// refused then.
+	// Revoked, if not nil, is called for every access token that is otherwise
+	// valid. If it returns true, the token is refused. An error leads to 503.
+	// It must be quick and safe for concurrent use. A revocation.Follower has
+	// one that makes no request. Tokens without "iat" are refused if Revoked is
+	// set.
 	Revoked func(ctx context.Context, c Claims) (bool, error)
 
 	// OnEvent and Logger receive every [Event]; see [Config].OnEvent.
@@ -59,20 +60,20 @@ type Guard struct {
 	authenticators []Authenticator
 	onEvent        func(context.Context, Event)
 
-	// bearer and credential find the account of a credential, or as much as is known of
-	// it, also with an error. The first writes it into the context of the request, which
-	// saves copies of it.
+	// bearer and credential find the account of a credential, as far as it is
+	// known, even with an error. The first writes it into the context of the
+	// request, which avoids copies.
 	bearer     func(ctx context.Context, t verified, into *User) error
 	credential func(context.Context, *Credential) (User, error)
-	accounts   bool // they come from a store
+	accounts   bool // whether the accounts come from a store
 
-	login string // the path of the login page for browsers; empty: none
+	login string // the path of the login page for browsers; empty if there is none
 
 	seed maphash.Seed // of the digests of headers
 
 	noCredentials *rendered
-	good          tally.Tally  // of credentials, for Stats
-	noKeys        atomic.Int64 // when OnEvent was last called for a lack of keys, in nanoseconds since 1970
+	good          tally.Tally  // valid credentials, for Stats
+	noKeys        atomic.Int64 // when OnEvent was last called because of missing keys, in nanoseconds since 1970
 }
 
 // NewGuard returns a Guard without accounts, or an error that joins all problems of cfg.
@@ -101,7 +102,7 @@ func NewGuard(cfg GuardConfig) (*Guard, error) {
 	}), nil
 }
 
-// newGuard completes a Guard with the answer to requests without credentials.
+// newGuard completes a Guard with the response to requests without credentials.
 func newGuard(g *Guard) *Guard {
 	g.seed = maphash.MakeSeed()
 	p := ProblemFor(ErrNoCredentials)
@@ -115,7 +116,7 @@ func newGuard(g *Guard) *Guard {
 	return g
 }
 
-// claimed takes accounts from the credentials themselves.
+// A claimed takes accounts from the credentials themselves.
 type claimed struct {
 	revoked func(context.Context, Claims) (bool, error)
 }
@@ -128,7 +129,7 @@ func (c claimed) bearer(ctx context.Context, t verified, into *User) error {
 	if c.revoked == nil {
 		return nil
 	}
-	if t.IssuedAt == 0 { // its life cannot be checked, and revocations are kept for that of tokens
+	if t.IssuedAt == 0 { // its life cannot be checked, and revocations are not kept longer than that
 		return errTokenClaims
 	}
 	switch revoked, err := c.revoked(ctx, t.public()); {
@@ -191,8 +192,8 @@ func (g *Guard) IdentifyToken(ctx context.Context, token string) (context.Contex
 	return c, c.principal(), nil
 }
 
-// saysNoKeys reports whether an event for a lack of keys is due: once a second at most, since
-// clients can cause any number of them.
+// saysNoKeys reports whether an event for missing keys is due: at most once a
+// second, since clients can cause any number of them.
 func (g *Guard) saysNoKeys() bool {
 	last, at := g.noKeys.Load(), now().UnixNano()
 	return (at < last || at-last >= int64(time.Second)) && g.noKeys.CompareAndSwap(last, at)

@@ -12,11 +12,11 @@ import (
 	"strings"
 )
 
-// maxFormBytes bounds the body of a login.
+// maxFormBytes is the maximum size of the body of a login.
 const maxFormBytes = 16 << 10
 
-// tokenParams are the parameters of the token request (RFC 6749 sections 2.3.1, 4.3.2 and
-// 6). Others are ignored, as section 3.2 says.
+// tokenParams are the parameters of the token request (RFC 6749 sections 2.3.1,
+// 4.3.2 and 6). Others are ignored, as section 3.2 requires.
 var tokenParams = []string{
 	"grant_type", "username", "password", "refresh_token", "scope", "client_id", "client_secret",
 	"mfa_token", "mfa_method", "mfa_response",
@@ -25,29 +25,31 @@ var tokenParams = []string{
 // grantMFA is the grant type of an answer to a [ChallengeError].
 const grantMFA = "mfa"
 
-// TokenHandler returns the token endpoint: it takes POST requests with a form of
-// username and password, as in the password grant of RFC 6749 section 4.3, and
-// answers with an access token (section 5.1) or an error (section 5.2). Where sessions
-// are on, the answer also has a refresh token, and a form with grant_type=refresh_token
-// and refresh_token exchanges it (section 6).
+// TokenHandler returns the token endpoint. It accepts POST requests with a form
+// of username and password, as in the password grant of RFC 6749 section 4.3,
+// and responds with an access token (section 5.1) or an error (section 5.2). If
+// sessions are on, the response also has a refresh token. A form with
+// grant_type=refresh_token and refresh_token exchanges it (section 6).
 //
-// If the user must answer a second factor, the answer is 400 with a JSON object:
+// If the user must answer a second factor, the response is 400 with a JSON
+// object:
 //
 //	{"error": "mfa_required", "mfa_token": "...", "mfa_methods": ["otp"], ...}
 //
-// The client then sends a second form to the same endpoint, and receives what a login without
-// a second factor returns at once; see [Kit.AnswerChallenge]:
+// The client then sends a second form to the same endpoint, and gets the
+// response of a login without a second factor; see [Kit.AnswerChallenge]:
 //
 //	grant_type=mfa&mfa_token=...&mfa_method=otp&mfa_response=123456
 //
-// A wrong response is answered with 401 and "error": "invalid_grant". The client may send
-// another one with the same mfa_token, up to five in all.
+// The response to a wrong code is 401 with "error": "invalid_grant". The client
+// may send up to five codes with one mfa_token.
 //
-// The password grant is for first-party clients, which see the password anyway; RFC 9700
-// section 2.4 rules it out for all others. For a browser, see [Kit.RefreshCookieHandler].
+// The password grant is for first-party clients, which see the password anyway.
+// RFC 9700 section 2.4 forbids it for all others. For a browser, see
+// [Kit.RefreshCookieHandler].
 //
-// Credentials are read from the body alone; a request that carries them in its URL
-// is refused.
+// Credentials are read only from the body. A request with credentials in its
+// URL is refused.
 func (k *Kit) TokenHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		form, problem := readForm(w, r, tokenParams)
@@ -64,7 +66,7 @@ func (k *Kit) TokenHandler() http.Handler {
 	})
 }
 
-// grant answers a token request.
+// grant returns the token or the problem for a token request.
 func (k *Kit) grant(ctx context.Context, form url.Values) (Token, *Problem) {
 	switch grant := form.Get("grant_type"); {
 	case grant == "" || grant == "password":
@@ -84,7 +86,7 @@ func (k *Kit) grant(ctx context.Context, form url.Values) (Token, *Problem) {
 	return Token{}, oauthProblem(NewProblem(http.StatusBadRequest, "The grant type is not supported"), codeUnsupportedGrant)
 }
 
-// grantPassword answers a form with a username and a password.
+// grantPassword handles a form with a username and a password.
 func (k *Kit) grantPassword(ctx context.Context, form url.Values) (Token, *Problem) {
 	if problem := require(form, "username", "password"); problem != nil {
 		return Token{}, problem
@@ -96,7 +98,7 @@ func (k *Kit) grantPassword(ctx context.Context, form url.Values) (Token, *Probl
 	return token, nil
 }
 
-// grantAnswer answers a form with the response to a second factor.
+// grantAnswer handles a form with the response to a second factor.
 func (k *Kit) grantAnswer(ctx context.Context, form url.Values) (Token, *Problem) {
 	if problem := require(form, "mfa_token", "mfa_method", "mfa_response"); problem != nil {
 		return Token{}, problem
@@ -112,8 +114,8 @@ func (k *Kit) grantAnswer(ctx context.Context, form url.Values) (Token, *Problem
 	return Token{}, oauthProblem(p, oauthCode(err))
 }
 
-// grantProblem returns the answer to a grant that failed. Who refreshes tries again soon,
-// while the grace lasts.
+// grantProblem returns the response to a failed grant. Its Retry-After for a
+// refresh is short, because the grace period is.
 func grantProblem(err error, refresh bool) *Problem {
 	p := oauthProblem(ProblemFor(err), oauthCode(err))
 	if p.Status == http.StatusServiceUnavailable && refresh {
@@ -128,13 +130,13 @@ func writeToken(w http.ResponseWriter, token Token) {
 	writeJSON(w, token)
 }
 
-// writeJSON writes an answer that nobody is to keep.
+// writeJSON writes a JSON response with no-store.
 func writeJSON(w http.ResponseWriter, v any) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
-	_ = json.NewEncoder(w).Encode(v) // a client that is gone cannot be told
+	_ = json.NewEncoder(w).Encode(v) // an error means that the client is gone
 }
 
 // The error codes of RFC 6749 section 5.2, one of section 4.1.2.1 that fits, and that of RFC
@@ -155,7 +157,7 @@ func oauthCode(err error) string {
 	switch ProblemFor(err).Status {
 	case http.StatusUnauthorized, http.StatusBadRequest:
 		return codeInvalidGrant
-	case http.StatusServiceUnavailable, http.StatusTooManyRequests: // never a code that makes clients drop what they hold
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests: // no code that makes clients drop their tokens
 		return codeUnavailable
 	}
 	return codeServerError
@@ -166,8 +168,8 @@ func oauthProblem(p Problem, code string) *Problem {
 	return &p
 }
 
-// readForm reads the form of a POST request, or returns the answer to what is wrong with
-// it: one of the parameters in the URL, or given twice.
+// readForm returns the form of a POST request, or the response to an invalid
+// one: a parameter in the URL, or a duplicate.
 func readForm(w http.ResponseWriter, r *http.Request, params []string) (url.Values, *Problem) {
 	bad := func(status int, detail string) (url.Values, *Problem) {
 		return nil, oauthProblem(NewProblem(status, detail), codeInvalidRequest)
@@ -196,13 +198,13 @@ func readForm(w http.ResponseWriter, r *http.Request, params []string) (url.Valu
 	return form, nil
 }
 
-// methodNotAllowed returns the answer to a method that a handler does not take.
+// methodNotAllowed returns the response to an unsupported method.
 func methodNotAllowed(w http.ResponseWriter, allow string) *Problem {
 	w.Header().Set("Allow", allow)
 	return new(NewProblem(http.StatusMethodNotAllowed, "Method not allowed"))
 }
 
-// require returns the answer to a form in which a field is missing or empty, or nil.
+// require returns the response to a form with a missing or empty field, or nil.
 func require(form url.Values, fields ...string) *Problem {
 	p := NewProblem(http.StatusUnprocessableEntity, "Send a form (application/x-www-form-urlencoded) with "+strings.Join(fields, " and "))
 	for _, name := range fields {
@@ -218,9 +220,9 @@ func require(form url.Values, fields ...string) *Problem {
 
 var errFilePart = errors.New("authkit: a file in a form of text")
 
-// parseForm reads the body of a request as a form of either encoding; a body of
-// another type is an empty form. Unlike http.Request.ParseForm it never mixes in
-// the query, and keeps nothing on disk.
+// parseForm parses the body of a request as a form of either encoding. A body
+// of another type is an empty form. Unlike http.Request.ParseForm it ignores
+// the query, and stores nothing on disk.
 func parseForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	mediaType, params, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	body := http.MaxBytesReader(w, r.Body, maxFormBytes)

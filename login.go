@@ -74,26 +74,29 @@ func (k *Kit) Login(ctx context.Context, email, password string) (Token, error) 
 	})
 }
 
-// LoginWith logs in the user whom prove authenticates. It is how a package adds a way to
-// log in: with a code in an e-mail, a passkey or another provider. It asks [Config].Throttle
-// about a, calls prove, checks that the account may log in, asks for a second factor, begins
-// the session, issues the tokens and emits the events.
+// LoginWith logs in the user that prove authenticates. Packages use it to add a
+// way to log in: with a code in an e-mail, a passkey or another provider. It
+// consults [Config].Throttle about a, calls prove, checks that the account may
+// log in, requires a second factor, begins the session, issues the tokens and
+// emits the events.
 //
-// The function prove is called at most once. If the user could not be authenticated, it
-// returns ErrInvalidCredentials, ErrInvalidTicket, ErrInvalidCode, or an error that wraps one
-// of them. Such an attempt counts as a failure. It takes the same time whether or not the
-// account exists. ErrUserNotFound and ErrTicketNotFound are replaced by
-// ErrInvalidCredentials, because they reveal who has an account. If a store failed, it
-// returns an error that wraps ErrUnavailable. An attempt with any other error does not count
-// against the account, so a response that was compared and is wrong must return one of
-// those errors even if ctx is done.
+// The function prove is called at most once. If the user could not be
+// authenticated, it returns ErrInvalidCredentials, ErrInvalidTicket,
+// ErrInvalidCode, or an error that wraps one of them. Such an attempt counts as
+// a failure. prove must take the same time whether or not the account exists.
+// ErrUserNotFound and ErrTicketNotFound are replaced by ErrInvalidCredentials,
+// because they reveal who has an account. If a store failed, prove returns an
+// error that wraps ErrUnavailable. An attempt with any other error does not
+// count against the account. For a response that was compared and is wrong,
+// prove must therefore return one of the first errors even if ctx is done.
 //
-// If a.Account is not empty, it must be the e-mail of the user whom prove authenticates;
-// otherwise the login fails.
+// If a.Account is not empty, it must be the e-mail of the user that prove
+// authenticates. Otherwise the login fails.
 //
-// The errors are those of [Kit.Login], and any other error of prove. A handler answers an
-// error with [ProblemFor], which keeps the token of a *ChallengeError, and a Token as JSON
-// with "Cache-Control: no-store", or with [Kit.SetSessionCookie].
+// The errors are those of [Kit.Login], and any other error of prove. A handler
+// responds to an error with [ProblemFor], which keeps the token of a
+// *ChallengeError. It responds with the Token as JSON with "Cache-Control:
+// no-store", or with [Kit.SetSessionCookie].
 func (k *Kit) LoginWith(ctx context.Context, a Attempt, prove func(context.Context) (Proof, error)) (Token, error) {
 	return k.logIn(ctx, a, 1, func(ctx context.Context, t *trial, l *login) error {
 		proof, err := prove(ctx)
@@ -141,8 +144,8 @@ func notProved(err error) error {
 	return err
 }
 
-// logIn is the one path of every login. It tries again, up to the number of tries, if the
-// account changed between the proof and the end of the login.
+// logIn is the one path of every login. If the account changes between the
+// proof and the end of the login, it retries, up to the number of tries.
 func (k *Kit) logIn(ctx context.Context, a Attempt, tries int, prove func(context.Context, *trial, *login) error) (Token, error) {
 	var l login
 	err := k.throttled(ctx, a, func(t *trial) error {
@@ -191,8 +194,8 @@ func (k *Kit) proceed(ctx context.Context, l *login) error {
 	return k.complete(ctx, l)
 }
 
-// mayLogIn answers the one question of every login and every refresh: it returns why an
-// account may not log in, or nil.
+// mayLogIn returns why an account may not log in, or nil. Every login and every
+// refresh calls it.
 func (k *Kit) mayLogIn(u *StoredUser) error {
 	switch {
 	case u.Disabled:
@@ -205,11 +208,13 @@ func (k *Kit) mayLogIn(u *StoredUser) error {
 	return nil
 }
 
-// complete is the last step of every login: it begins the session and makes the tokens.
+// complete is the last step of every login: it begins the session and issues
+// the tokens.
 //
-// Proving takes time, in which the account may have changed. It is read again when the
-// session has been stored: a change before that is seen here, and a change after it finds
-// the session and ends it. So it does not matter which clock is ahead.
+// Proving takes time, and the account may change meanwhile. The account is
+// therefore read again after the session has been stored. An earlier change is
+// visible in that read, and a later change finds the session and ends it. The
+// clocks of instances do not matter.
 func (k *Kit) complete(ctx context.Context, l *login) error {
 	extra, err := k.extra(ctx, l.user.User)
 	if err != nil {
@@ -267,9 +272,10 @@ func (k *Kit) unchanged(ctx context.Context, l *login) error {
 	return err
 }
 
-// passed waits until the second of an account's cut-off is over: tokens are dated in whole
-// seconds, so a token issued within it would be cut off too. It waits a second at most, or
-// two if the program chose the cut-off, if the clocks are right.
+// passed waits for the end of the second of an account's cut-off. Tokens are
+// dated in whole seconds, so a token issued within that second would be
+// refused. With correct clocks it waits at most one second, or two if the
+// program chose the cut-off.
 func passed(ctx context.Context, cutOff time.Time) error {
 	const most = 5 * time.Second
 	wait := time.Until(cutOff.Add(time.Second - 1).Truncate(time.Second))

@@ -19,12 +19,14 @@ var (
 	errNoChallenge = &refusal{ErrInvalidCredentials, ReasonMalformed, nil}
 )
 
-// A SecondFactor is a further way to authenticate a user after the first one, such as a
-// one-time code. A Kit is given its factors in [Config].SecondFactors. Implementations must
-// be safe for concurrent use. [Config].StoreTimeout does not limit the calls: set a deadline.
+// A SecondFactor is a further way to authenticate a user after the first one,
+// such as a one-time code. Set it in [Config].SecondFactors. Implementations
+// must be safe for concurrent use. [Config].StoreTimeout does not limit the
+// calls: set a deadline.
 //
-// A user's sessions from before the factor was enrolled go on without it. A package that
-// enrols a factor ends them with [Kit.LogoutOthers], after it has stored the factor.
+// Sessions from before the factor was enrolled continue without it. A package
+// that enrols a factor ends them with [Kit.LogoutOthers], after it has stored
+// the factor.
 type SecondFactor interface {
 	// Method is the name of the factor in RFC 8176, such as "otp". It does not change.
 	Method() string
@@ -88,8 +90,8 @@ func checkFactors(factors []SecondFactor, tickets TicketStore) error {
 	return nil
 }
 
-// missingFactors returns the methods of which one is still to be answered, none if the
-// proof is enough.
+// missingFactors returns the methods of which one must still be answered. It
+// returns none if the proof suffices.
 func (k *Kit) missingFactors(ctx context.Context, p *Proof) ([]string, error) {
 	if slices.Contains(p.Methods, MethodMultiple) {
 		return nil, nil
@@ -110,8 +112,8 @@ func (k *Kit) missingFactors(ctx context.Context, p *Proof) ([]string, error) {
 	return missing, nil
 }
 
-// challenge stores a login as pending, and returns the *ChallengeError that asks for the
-// rest. The user's older pending logins end.
+// challenge stores a login as pending, and returns its *ChallengeError. The
+// user's older pending logins end.
 func (k *Kit) challenge(ctx context.Context, l *login, missing []string) error {
 	t, token := NewTicket(ticketLogin, l.user.ID, challengeLife)
 	body, err := json.Marshal(pendingLogin{
@@ -128,12 +130,13 @@ func (k *Kit) challenge(ctx context.Context, l *login, missing []string) error {
 	return &ChallengeError{Token: token, Methods: missing, ExpiresAt: t.ExpiresAt}
 }
 
-// AnswerChallenge completes the pending login of a [ChallengeError] with the user's
-// response to one of its methods. A pending login is good for five minutes and five
-// attempts, for the client that began it, and for nothing but this call. It ends if the
-// account changes or the attempt is throttled: the user then logs in again from the start.
+// AnswerChallenge completes the pending login of a [ChallengeError] with the
+// user's response to one of its methods. A pending login is valid for five
+// minutes and five attempts, only for the client that began it, and only for
+// this call. It ends if the account changes or the attempt is throttled: the
+// user must then log in again.
 //
-// The errors are ErrInvalidCredentials for every reason of the caller's, and those of
+// The errors are ErrInvalidCredentials for every refusal, and those of
 // [Kit.Login] except a *ChallengeError.
 func (k *Kit) AnswerChallenge(ctx context.Context, token, method, response string) (Token, error) {
 	var l login
@@ -152,7 +155,7 @@ func (k *Kit) answer(ctx context.Context, l *login, token, method, response stri
 	if err != nil {
 		return err
 	}
-	factor := k.factor(method) // pending has refused a method that there is not
+	factor := k.factor(method) // pending has refused unknown methods
 	err = k.throttled(ctx, Attempt{Action: ActionCode, Account: l.user.Email}, func(t *trial) error {
 		switch err := factor.Verify(ctx, p.UserID, response); {
 		case errors.Is(err, ErrInvalidCode):
@@ -161,7 +164,8 @@ func (k *Kit) answer(ctx context.Context, l *login, token, method, response stri
 			return unavailable(ctx, err)
 		}
 		t.compared = true
-		// The first of several answers consumes the pending login, and the others fail.
+		// The first of several responses consumes the pending login. The others
+		// fail.
 		switch err := k.tickets.ConsumeTicket(ctx, ticketLogin, ticket.ID, now()); {
 		case errors.Is(err, ErrTicketNotFound):
 			return errNoChallenge
@@ -174,7 +178,7 @@ func (k *Kit) answer(ctx context.Context, l *login, token, method, response stri
 	})
 	switch {
 	case isThrottled(err):
-		// After the wait the password is asked again (MF-22).
+		// After the wait the user must enter the password again (MF-22).
 		if err := k.tickets.ConsumeTicket(context.WithoutCancel(ctx), ticketLogin, ticket.ID, now()); err != nil && !errors.Is(err, ErrTicketNotFound) {
 			_ = k.storeFailed(ctx, err)
 		}
@@ -194,8 +198,8 @@ func (k *Kit) factor(method string) SecondFactor {
 	return nil
 }
 
-// pending returns the pending login that a token names, and puts its account and its proof
-// into l. It counts an attempt.
+// pending returns the pending login of a token, and puts its account and its
+// proof into l. It counts an attempt.
 func (k *Kit) pending(ctx context.Context, l *login, token, method string) (Ticket, pendingLogin, error) {
 	var p pendingLogin
 	if k.factor(method) == nil {

@@ -16,25 +16,27 @@ import (
 
 // A LoginForm is the state of a login page, for the function that renders it.
 type LoginForm struct {
-	// Status is the status to answer with: 200 for a page that was just opened, or that of
-	// an error.
+	// Status is the status of the response: 200 for a new page, or that of an
+	// error.
 	Status int
 
-	// Error is a text for the user; empty if there is no error. It is fixed and reveals
-	// nothing about accounts.
+	// Error is a text for the user. It is empty if there is no error. It is
+	// fixed and reveals nothing about accounts.
 	Error string
 
-	// Username and Remember are what the user sent. Escape Username, as html/template does.
+	// Username and Remember are the fields of the request. Escape Username, as
+	// html/template does.
 	Username string
 	Remember bool
 
-	// Return is the path to go to after the login. It is a path of this site. Send it
-	// along in a hidden field "return".
+	// Return is the path of this site to redirect to after the login. Put it
+	// into a hidden field "return".
 	Return string
 
-	// MFAToken is set if the user must answer a second factor, one of MFAMethods. Send it
-	// along in a hidden field "mfa_token", and ask for "mfa_method" and "mfa_response"
-	// instead of the password. Send Remember along too, in a hidden field "remember".
+	// MFAToken is set if the user must answer a second factor, one of
+	// MFAMethods. Put it into a hidden field "mfa_token", and ask for
+	// "mfa_method" and "mfa_response" instead of the password. Also put
+	// Remember into a hidden field "remember".
 	MFAToken   string
 	MFAMethods []string
 }
@@ -59,17 +61,20 @@ func (l LoginForm) redacted() redactedForm {
 // may be: a form without an action is sent to the URL of its page.
 var loginParams = []string{"username", "password", "remember", "mfa_token", "mfa_method", "mfa_response"}
 
-// FormLoginHandler returns a handler for a login page and its form. GET renders the page with
-// the function given, and POST logs in with the fields "username" and "password", sets a
-// session cookie (see [SessionCookieConfig]), and redirects (303) to the path in "return", or to "/".
-// With a field "remember" the browser keeps the cookie. If the login fails, it renders the
-// page again. The path in "return" may also be in the query.
+// FormLoginHandler returns a handler for a login page and its form. GET renders
+// the page with the given function. POST logs in with the fields "username" and
+// "password", sets a session cookie (see [SessionCookieConfig]), and redirects
+// (303) to the path in "return", or to "/". With a field "remember" the browser
+// keeps the cookie. If the login fails, it renders the page again. The path in
+// "return" may also be in the query.
 //
-// For a user with a second factor the page is rendered with MFAToken set, and the next POST
-// answers it with "mfa_token", "mfa_method" and "mfa_response".
+// For a user with a second factor, it renders the page with MFAToken set. The
+// next POST answers the factor with "mfa_token", "mfa_method" and
+// "mfa_response".
 //
-// Requests of other origins are refused with 403, since a stranger could log a browser in to
-// an account of their own. It panics if session cookies are off, or if page is nil.
+// Requests of other origins are refused with 403, since an attacker could log a
+// browser in to the attacker's account. It panics if session cookies are off,
+// or if page is nil.
 //
 //	mux.Handle("/login", authkit.Public(), kit.FormLoginHandler(renderLogin))
 func (k *Kit) FormLoginHandler(page func(w http.ResponseWriter, r *http.Request, f LoginForm)) http.Handler {
@@ -132,13 +137,14 @@ func (k *Kit) formGrant(ctx context.Context, form url.Values) (Token, error) {
 	return k.Login(ctx, strings.TrimSpace(form.Get("username")), form.Get("password"))
 }
 
-// returnOf returns the path to go to after a login: that of the form or of the query, but never
-// the login page again.
+// returnOf returns the path to redirect to after a login: that of the form or
+// of the query, but never that of the login page.
 func (k *Kit) returnOf(r *http.Request, form url.Values) string {
 	return returnPath(cmp.Or(form.Get("return"), r.URL.Query().Get("return")), k.sessions.cookies.loginPath, r.URL.Path)
 }
 
-// refuseCrossOrigin answers a POST of another origin, and reports whether it was one.
+// refuseCrossOrigin responds to a POST of another origin, and reports whether
+// it was one.
 func (k *Kit) refuseCrossOrigin(w http.ResponseWriter, r *http.Request) bool {
 	if k.sessions.cookies.sameOrigin(r) == nil {
 		return false

@@ -11,20 +11,20 @@ import (
 	"time"
 )
 
-// MemoryStore is a [UserStore], a [SessionStore], a [TicketStore] and a [Transactor] that
-// keeps everything in memory, for tests, demos and single programs that may forget. Look-ups
-// lock one of 256 shards for reading, so they scale with the cores, and up to millions of
-// accounts.
+// MemoryStore is a [UserStore], a [SessionStore], a [TicketStore] and a
+// [Transactor] in memory. It is for tests, demos and single programs that may
+// lose their data. A look-up locks one of 256 shards for reading, so look-ups
+// scale with the number of cores, and to millions of accounts.
 type MemoryStore struct {
 	sessions      memorySessions
 	tickets       memoryTickets
 	byID, byEmail *shards[StoredUser]
 
-	mu    sync.Mutex    // held by everything that writes or lists accounts
+	mu    sync.Mutex    // held by every call that writes or lists accounts
 	order []*StoredUser // all accounts, in the order of their IDs
 
-	tx   atomic.Pointer[memoryTx] // the transaction that runs, or nil
-	turn chan struct{}            // has room for one: a transaction, or a writer that waited for one
+	tx   atomic.Pointer[memoryTx] // the running transaction, or nil
+	turn chan struct{}            // has room for one transaction, or for one writer that has waited for one
 }
 
 var (
@@ -42,9 +42,9 @@ func NewMemoryStore() *MemoryStore {
 	return m
 }
 
-// replace puts the record new in the place of old; either may be nil. Readers by ID
-// and by e-mail see the change at the same moment. s.mu is held, so no other writer
-// can be locking shards.
+// replace replaces the record old by new. Either may be nil. Readers by ID and
+// by e-mail see the change at the same moment. The caller must hold s.mu, so
+// that no other writer locks shards.
 func (s *MemoryStore) replace(old, new *StoredUser, tx *memoryTx) {
 	var locked []*shard[StoredUser]
 	lock := func(sh *shard[StoredUser]) *shard[StoredUser] {
@@ -78,7 +78,8 @@ func (s *MemoryStore) replace(old, new *StoredUser, tx *memoryTx) {
 	}
 }
 
-// place returns the place of an ID among all accounts, and whether there is one. s.mu is held.
+// place returns the index of an ID among all accounts, and whether it is
+// present. The caller must hold s.mu.
 func (s *MemoryStore) place(id string) (at int, found bool) {
 	return slices.BinarySearchFunc(s.order, id, func(u *StoredUser, id string) int { return strings.Compare(u.ID, id) })
 }
@@ -168,7 +169,7 @@ func (s *MemoryStore) CountUsers(ctx context.Context, q UserQuery) (int, error) 
 	return n, ctx.Err()
 }
 
-// selects reports whether the query selects an account, pages aside.
+// selects reports whether the query selects an account, without paging.
 func (q *UserQuery) selects(u *User) bool {
 	return strings.HasPrefix(u.Email, q.EmailPrefix) &&
 		(q.Role == "" || slices.Contains(u.Roles, q.Role)) &&

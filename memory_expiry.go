@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// deadlines keeps keys in the order of the times at which they are due: a binary heap, in
-// which each deadline knows its place. It is safe for concurrent use.
+// deadlines orders keys by the times at which they are due. It is a binary heap
+// in which each deadline has its index. It is safe for concurrent use.
 type deadlines[K any] struct {
 	mu   sync.Mutex
 	heap []heapEntry[K]
 }
 
 type heapEntry[K any] struct {
-	at time.Time // beside the pointer, so that a comparison follows none
+	at time.Time // a copy next to the pointer, so that comparisons need no indirection
 	d  *deadline[K]
 }
 
@@ -46,7 +46,7 @@ func (h *deadlines[K]) remove(d *deadline[K]) {
 	}
 }
 
-// move makes a deadline due at another time.
+// move changes the time of a deadline.
 func (h *deadlines[K]) move(d *deadline[K], at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -54,7 +54,8 @@ func (h *deadlines[K]) move(d *deadline[K], at time.Time) {
 	h.fix(d.index)
 }
 
-// advance makes a deadline due at a time, unless it is due before that.
+// advance changes the time of a deadline to an earlier one. A later time has no
+// effect.
 func (h *deadlines[K]) advance(d *deadline[K], at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -64,7 +65,7 @@ func (h *deadlines[K]) advance(d *deadline[K], at time.Time) {
 	}
 }
 
-// first returns the deadline that is due before all others, or nil.
+// first returns the earliest deadline, or nil.
 func (h *deadlines[K]) first() (d *deadline[K], at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -79,7 +80,7 @@ func (h *deadlines[K]) swap(i, j int) {
 	h.heap[i].d.index, h.heap[j].d.index = i, j
 }
 
-// fix puts the entry at i into its place.
+// fix moves the entry at i to its place in the heap.
 func (h *deadlines[K]) fix(i int) {
 	h.up(i)
 	h.down(i)
@@ -113,12 +114,13 @@ func (h *deadlines[K]) down(i int) {
 	}
 }
 
-// stepsPerHold is how many deadlines a clean-up looks at before others get the lock.
+// stepsPerHold is how many deadlines a clean-up processes before it releases
+// the lock.
 const stepsPerHold = 1000
 
-// inSteps calls step, which deletes one thing or nothing, until it reports that there is no
-// more, or limit things are deleted. It lets others have the lock now and then. The context
-// can end it before the first step, but not in the middle.
+// inSteps calls step, which deletes at most one record, until there are no
+// more, or limit records are deleted. It regularly releases the lock for
+// others. The context can stop it before the first step, but not later.
 func (m *MemoryStore) inSteps(ctx context.Context, mu *sync.Mutex, limit int, step func(tx *memoryTx) (deleted, more bool)) (n int, err error) {
 	first := ctx
 	ctx = context.WithoutCancel(ctx)

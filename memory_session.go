@@ -10,9 +10,10 @@ import (
 	"time"
 )
 
-// memorySessions is the part of a [MemoryStore] that keeps sessions. A rotation locks
-// just the shard of its session. Calls that add, remove or list sessions hold mu and then the
-// shards of all of them, so that readers see one change and no rotation comes in between.
+// memorySessions is the part of a [MemoryStore] for sessions. A rotation locks
+// only the shard of its session. Calls that add, remove or list sessions hold
+// mu and then the shards of all of them. Readers therefore see one change, and
+// no rotation comes in between.
 type memorySessions struct {
 	byID *shards[memorySession]
 
@@ -22,8 +23,9 @@ type memorySessions struct {
 	due     deadlines[string]   // of IDs; see memorySession
 }
 
-// A memorySession is a session and its place among those that expire. It is due when it
-// expires or, after rotations, before that: a clean-up that finds it too early moves it.
+// A memorySession is a session with its deadline. The deadline is the expiry,
+// or an earlier time after rotations: a clean-up that finds the session too
+// early moves the deadline.
 type memorySession struct {
 	StoredSession
 	due *deadline[string]
@@ -36,8 +38,8 @@ func (s *StoredSession) clone() StoredSession {
 	return c
 }
 
-// lock locks the shards of sessions, and returns a function that unlocks them. m.mu is held,
-// so no other caller can be locking more than one.
+// lock locks the shards of sessions, and returns a function that unlocks them.
+// The caller must hold m.mu, so that no other caller locks more than one.
 func (m *memorySessions) lock(ids ...string) (unlock func()) {
 	var locked []*shard[memorySession]
 	for _, id := range ids {
@@ -53,8 +55,8 @@ func (m *memorySessions) lock(ids ...string) (unlock func()) {
 	}
 }
 
-// insert stores a session that is not there. m.mu is held, and the shard of the session is
-// locked, as for remove.
+// insert stores a new session. The caller must hold m.mu and the shard of the
+// session.
 func (m *memorySessions) insert(s StoredSession, tx *memoryTx) {
 	id := s.ID
 	m.byID.of(id).set(id, &memorySession{s, m.due.add(id, s.ExpiresAt)}, tx)
@@ -67,7 +69,8 @@ func (m *memorySessions) insert(s StoredSession, tx *memoryTx) {
 	}
 }
 
-// remove removes a session that is there.
+// remove removes an existing session. The caller must hold m.mu and the shard
+// of the session.
 func (m *memorySessions) remove(id string, tx *memoryTx) {
 	sh := m.byID.of(id)
 	s := sh.records[id]
@@ -86,8 +89,8 @@ func (m *memorySessions) remove(id string, tx *memoryTx) {
 	}
 }
 
-// replace replaces a session that is there by one with the same ID and user. The shard of the
-// session is locked.
+// replace replaces an existing session by one with the same ID and user. The
+// caller must hold the shard of the session.
 func (m *memorySessions) replace(s StoredSession, tx *memoryTx) {
 	sh := m.byID.of(s.ID)
 	old := sh.records[s.ID]
@@ -103,7 +106,8 @@ func (m *memorySessions) replace(s StoredSession, tx *memoryTx) {
 	}
 }
 
-// revoke adds a revocation, after those that are not later. m.mu is held, as for forget.
+// revoke adds a revocation, after those that are not later. The caller must
+// hold m.mu.
 func (m *memorySessions) revoke(r Revocation, tx *memoryTx) {
 	at, _ := slices.BinarySearchFunc(m.revoked, r.At, func(r Revocation, at time.Time) int {
 		return cmp.Or(r.At.Compare(at), -1)
@@ -114,13 +118,13 @@ func (m *memorySessions) revoke(r Revocation, tx *memoryTx) {
 	}
 }
 
-// revokedBefore returns how many revocations are before a time.
+// revokedBefore returns the number of revocations before a time.
 func (m *memorySessions) revokedBefore(at time.Time) int {
 	n, _ := slices.BinarySearchFunc(m.revoked, at, func(r Revocation, at time.Time) int { return r.At.Compare(at) })
 	return n
 }
 
-// forget removes the first n revocations.
+// forget removes the first n revocations. The caller must hold m.mu.
 func (m *memorySessions) forget(n int, tx *memoryTx) {
 	if tx != nil {
 		forgotten := slices.Clone(m.revoked[:n])
@@ -151,8 +155,8 @@ func (m *MemoryStore) CreateSession(ctx context.Context, s StoredSession, limit 
 	return nil
 }
 
-// list returns the sessions of a user in the order of SessionsByUser. m.mu is held, and the
-// shards of the sessions are locked.
+// list returns the sessions of a user in the order of SessionsByUser. The
+// caller must hold m.mu and the shards of the sessions.
 func (m *memorySessions) list(userID string) []Session {
 	ids := m.byUser[userID]
 	sessions := make([]Session, len(ids))
@@ -165,8 +169,8 @@ func (m *memorySessions) list(userID string) []Session {
 	return sessions
 }
 
-// end removes a session and adds a revocation of it. m.mu is held, and the shard of the
-// session is locked.
+// end removes a session and adds its revocation. The caller must hold m.mu and
+// the shard of the session.
 func (m *memorySessions) end(s *Session, at time.Time, tx *memoryTx) {
 	m.remove(s.ID, tx)
 	m.revoke(Revocation{UserID: s.UserID, SessionID: s.ID, At: at}, tx)
@@ -273,8 +277,8 @@ func (m *MemoryStore) Revocations(ctx context.Context, since time.Time) ([]Revoc
 	return slices.Clone(m.sessions.revoked[m.sessions.revokedBefore(since):]), nil
 }
 
-// DeleteExpired implements [SessionStore]. It takes the sessions in the order in which they
-// are due.
+// DeleteExpired implements [SessionStore]. It deletes sessions in the order of
+// their deadlines.
 func (m *MemoryStore) DeleteExpired(ctx context.Context, at, revokedBefore time.Time, limit int) (int, error) {
 	forgotten := -1
 	expired, err := m.inSteps(ctx, &m.sessions.mu, limit, func(tx *memoryTx) (deleted, more bool) {
@@ -287,8 +291,8 @@ func (m *MemoryStore) DeleteExpired(ctx context.Context, at, revokedBefore time.
 	return expired + max(0, forgotten), err
 }
 
-// expire looks at the session that is due first, and deletes it if it has expired. m.mu is
-// held.
+// expire processes the session with the earliest deadline, and deletes it if it
+// has expired. The caller must hold m.mu.
 func (m *memorySessions) expire(at time.Time, tx *memoryTx) (deleted, more bool) {
 	d, due := m.due.first()
 	if d == nil || !due.Before(at) {

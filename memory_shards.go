@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// shards is a map in pieces, each behind a lock of its own. The records in it are
-// never written to, only replaced.
+// shards is a map in shards, each with its own lock. Its records are immutable:
+// a change replaces them.
 type shards[V any] struct {
 	store *MemoryStore
 	seed  maphash.Seed
@@ -18,11 +18,12 @@ type shard[V any] struct {
 	sync.RWMutex
 	records map[string]*V
 
-	// before has the records that the running transaction has replaced, for readers
-	// outside of it. A nil record was not there. It is nil if there are none.
+	// before has the records that the running transaction has replaced, for
+	// readers outside it. A nil record did not exist. The map is nil if there
+	// are none.
 	before map[string]*V
 
-	_ [24]byte // the rest of a cache line, so that neighbours do not share one
+	_ [24]byte // padding to a cache line, so that neighbors do not share one
 }
 
 func newShards[V any](store *MemoryStore) *shards[V] {
@@ -37,8 +38,8 @@ func (s *shards[V]) of(key string) *shard[V] {
 	return &s.shard[maphash.String(s.seed, key)%uint64(len(s.shard))]
 }
 
-// load returns the record that a caller with the context sees, or the error given if there
-// is none.
+// load returns the record that is visible with the context, or the error
+// missing.
 func (s *shards[V]) load(ctx context.Context, key string, missing error) (*V, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -57,7 +58,7 @@ func (s *shards[V]) load(ctx context.Context, key string, missing error) (*V, er
 	return r, nil
 }
 
-// latest returns the record as it was last written, or nil. It is for writers.
+// latest returns the record as last written, or nil. It is for writers.
 func (s *shards[V]) latest(key string) *V {
 	sh := s.of(key)
 	sh.RLock()
@@ -65,8 +66,8 @@ func (s *shards[V]) latest(key string) *V {
 	return sh.records[key]
 }
 
-// set replaces a record, as a part of tx unless that is nil. A nil record is removed. The
-// shard is locked.
+// set replaces a record, as a part of tx if that is not nil. A nil record is
+// removed. The caller must hold the lock of the shard.
 func (sh *shard[V]) set(key string, r *V, tx *memoryTx) {
 	if tx != nil {
 		if sh.before == nil {
@@ -84,5 +85,6 @@ func (sh *shard[V]) set(key string, r *V, tx *memoryTx) {
 	}
 }
 
-// publish shows the records as they are to all readers. The shard is locked.
+// publish makes the current records visible to all readers. The caller must
+// hold the lock of the shard.
 func (sh *shard[V]) publish() { sh.before = nil }

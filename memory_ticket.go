@@ -8,23 +8,24 @@ import (
 	"time"
 )
 
-// memoryTickets is the part of a [MemoryStore] that keeps tickets.
+// memoryTickets is the part of a [MemoryStore] for tickets.
 type memoryTickets struct {
 	mu        sync.Mutex
 	byID      map[ticketKey]memoryTicket
-	bySubject map[string][]ticketKey // one of each kind; not those of no subject
+	bySubject map[string][]ticketKey // one of each kind; without tickets that have no subject
 	due       deadlines[ticketKey]
 }
 
 type ticketKey struct{ kind, id string }
 
-// A memoryTicket is never written to, only replaced.
+// A memoryTicket is immutable: a change replaces it.
 type memoryTicket struct {
 	*Ticket
 	due *deadline[ticketKey]
 }
 
-// insert stores a ticket that is not there. t.mu is held, as for remove and replace.
+// insert stores a new ticket. The caller must hold t.mu, as for remove and
+// replace.
 func (t *memoryTickets) insert(k *Ticket, tx *memoryTx) {
 	key := ticketKey{k.Kind, k.ID}
 	t.byID[key] = memoryTicket{k, t.due.add(key, k.ExpiresAt)}
@@ -36,7 +37,7 @@ func (t *memoryTickets) insert(k *Ticket, tx *memoryTx) {
 	}
 }
 
-// remove removes a ticket that is there.
+// remove removes an existing ticket.
 func (t *memoryTickets) remove(key ticketKey, tx *memoryTx) {
 	k := t.byID[key]
 	delete(t.byID, key)

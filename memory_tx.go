@@ -7,11 +7,13 @@ import (
 	"sync"
 )
 
-// A memoryTx is the running transaction of a [MemoryStore]. There is one at most. It changes
-// the records in place, and keeps functions that undo that.
+// A memoryTx is the running transaction of a [MemoryStore]. There is at most
+// one. It changes the records in place, and keeps functions that undo the
+// changes.
 //
-// A writer outside finds the transaction after it has locked a part of the store, unlocks it,
-// and waits for its turn. So a store without a transaction pays one atomic load for them.
+// A writer outside the transaction finds it after locking a part of the store.
+// The writer then unlocks that part and waits for its turn. Without a
+// transaction, a call only pays for one atomic load.
 type memoryTx struct {
 	undo    []func()
 	touched []touchedShard
@@ -25,8 +27,9 @@ type touchedShard interface {
 	publish()
 }
 
-// onRollback adds a function that undoes a change. It is called when everything that changed
-// later is undone. The locks of all parts are held then, but not those of shards.
+// onRollback adds a function that undoes a change. It runs when all later
+// changes are undone. The locks of all parts are held then, but not those of
+// shards.
 func (tx *memoryTx) onRollback(f func()) { tx.undo = append(tx.undo, f) }
 
 type memoryTxKey struct{ store *MemoryStore }
@@ -34,7 +37,7 @@ type memoryTxKey struct{ store *MemoryStore }
 // anyMemoryTxKey is the context key of the innermost transaction of any MemoryStore.
 type anyMemoryTxKey struct{}
 
-// txOf returns the running transaction, if the context is that of it, or nil.
+// txOf returns the running transaction if ctx belongs to it, or nil.
 func (m *MemoryStore) txOf(ctx context.Context) *memoryTx {
 	running := m.tx.Load()
 	if running == nil {
@@ -50,11 +53,11 @@ func (m *MemoryStore) txOf(ctx context.Context) *memoryTx {
 type hold struct {
 	mu   *sync.Mutex
 	tx   *memoryTx     // the transaction that the call is a part of, or nil
-	turn chan struct{} // is given back; nil if the call did not wait
+	turn chan struct{} // to be returned; nil if the call did not wait
 }
 
-// hold locks a part of the store: users, sessions or tickets. If a transaction of others
-// runs, it waits for the end.
+// hold locks a part of the store: users, sessions or tickets. If another
+// caller's transaction runs, it waits for its end.
 func (m *MemoryStore) hold(ctx context.Context, mu *sync.Mutex) (hold, error) {
 	if err := ctx.Err(); err != nil {
 		return hold{}, err
@@ -81,8 +84,8 @@ func (h hold) release() {
 	}
 }
 
-// await waits for the turn of the caller. Until it receives from m.turn again, no transaction
-// of others runs. Callers get their turns in the order in which they came.
+// await waits for the turn of the caller. Until it receives from m.turn again,
+// no other transaction runs. Turns are in the order of arrival.
 func (m *MemoryStore) await(ctx context.Context) error {
 	select {
 	case m.turn <- struct{}{}:
@@ -108,8 +111,9 @@ func (m *MemoryStore) InTx(ctx context.Context, f func(ctx context.Context) erro
 	defer func() { <-m.turn }()
 	tx := new(memoryTx)
 	m.tx.Store(tx)
-	// Calls that have not seen tx hold one of these locks until they are done. A rotation
-	// holds that of a shard instead, which every access to its session locks as well.
+	// Calls that have not seen tx hold one of these locks until they are done.
+	// A rotation holds that of a shard instead, which every access to its
+	// session also locks.
 	m.lockAll()
 	m.unlockAll()
 	committed := false
@@ -140,7 +144,8 @@ func (tx *memoryTx) join(ctx context.Context, f func(ctx context.Context) error)
 	return err
 }
 
-// end ends the transaction. Readers see the whole of it at the same moment, or nothing.
+// end ends the transaction. Readers see all of it at the same moment, or none
+// of it.
 func (m *MemoryStore) end(tx *memoryTx, commit bool) {
 	m.lockAll()
 	defer m.unlockAll()
@@ -166,7 +171,7 @@ func (m *MemoryStore) end(tx *memoryTx, commit bool) {
 	}
 }
 
-// lockAll locks all parts of the store. Everything else locks one part at most.
+// lockAll locks all parts of the store. All other code locks at most one part.
 func (m *MemoryStore) lockAll() {
 	m.mu.Lock()
 	m.sessions.mu.Lock()

@@ -18,9 +18,10 @@ import (
 //	r.Use(kit.Authenticate)
 func (k *Kit) Authenticate(next http.Handler) http.Handler { return k.guard.Authenticate(next) }
 
-// RequireRoles returns middleware that admits users with all of the roles. It needs no
-// other middleware before it; after [Kit.Authenticate] it does no work twice. Like
-// http.ServeMux it panics, when the program starts, if a role is not in the role table.
+// RequireRoles returns middleware that admits users with all of the roles. It
+// needs no other middleware before it. After [Kit.Authenticate] it repeats no
+// work. Like http.ServeMux it panics, when the program starts, if a role is not
+// in the role table.
 //
 //	r.With(kit.RequireRoles("admin")).Delete("/everything", deleteEverything)
 func (k *Kit) RequireRoles(role string, more ...string) func(http.Handler) http.Handler {
@@ -39,20 +40,23 @@ func (k *Kit) Require(p Policy) func(http.Handler) http.Handler { return k.guard
 // Guard returns the middleware of the Kit.
 func (k *Kit) Guard() *Guard { return k.guard }
 
-// Identify authenticates a request by its credential, as the middleware does. It returns the
-// principal and a context that carries it. It answers nothing and emits no event. Use it in
-// handlers that are open to everyone and treat known users differently. Set Cache-Control
-// there, which guards do.
+// Identify authenticates a request by its credential, as the middleware does.
+// It returns the principal and a context that carries it. It sends no response
+// and emits no event. Use it in handlers that are open to everyone and treat
+// known users differently. Set Cache-Control in them, as guards do.
 //
-// In a handler behind a guard it looks again whether the request is still good. Long-lived
-// streams do so every few seconds. That does not prolong the session of a cookie.
+// In a handler behind a guard it checks the request again. Long-lived streams
+// call it every few seconds. That does not extend the session of a cookie.
 //
 // The errors are:
 //   - ErrNoCredentials if the request has no credential.
-//   - ErrInvalidToken if the credential is refused, its session has ended, or its account
-//     does not exist; ErrTokenExpired, which is one, if it has expired.
+//   - ErrInvalidToken if the credential is refused, its session has ended, or
+//     its account does not exist.
+//   - ErrTokenExpired, which wraps ErrInvalidToken, if the credential has
+//     expired.
 //   - ErrUserDisabled if the account is disabled.
-//   - ErrUnavailable if a store failed or the keys have expired (see [NewKeyRingFrom]).
+//   - ErrUnavailable if a store failed or the keys have expired (see
+//     [NewKeyRingFrom]).
 func (k *Kit) Identify(r *http.Request) (context.Context, Principal, error) {
 	return k.guard.Identify(r)
 }
@@ -91,9 +95,9 @@ func (g *Guard) protect(p Policy, next http.Handler) http.Handler {
 	})
 }
 
-// stillGood reports whether a context is that of a guard, for the credential that the
-// request still has: middleware in between may have changed its header, or the method, by which
-// a session cookie is refused across origins.
+// stillGood reports whether a context comes from a guard, for the credential
+// that the request now has. Middleware in between may have changed its header,
+// or the method, by which a session cookie is refused across origins.
 func (c *requestContext) stillGood(g *Guard, r *http.Request) bool {
 	switch {
 	case c.guard != g || c.request == nil:
@@ -122,8 +126,8 @@ func (g *Guard) digest(r *http.Request) uint64 {
 	return sum
 }
 
-// identify returns the context of an authenticated request. With an error it returns it
-// too if the account is known, and nil otherwise.
+// identify returns the context of an authenticated request. It also returns it
+// with an error if the account is known, and otherwise nil.
 func (g *Guard) identify(r *http.Request) (*requestContext, error) {
 	token, err := bearerToken(r.Header)
 	if len(g.authenticators) > 0 {
@@ -146,7 +150,7 @@ func (g *Guard) identifyAny(r *http.Request, token string, bearerErr error) (*re
 	if err != nil {
 		return nil, err
 	}
-	// A token with two dots is ours, and so is one too long to be looked at.
+	// A token with two dots is an access token, and so is one that is too long.
 	ours := bearerErr == nil && (len(token) > g.verifier.maxBytes || strings.Count(token, ".") == 2)
 	var c *requestContext
 	switch {
@@ -210,18 +214,18 @@ var (
 	errNoKeys = fmt.Errorf("%w: the keys of tokens have expired, or were never fetched", ErrUnavailable)
 )
 
-// bearer finds the account of an access token. It also does so with an error, once the
-// account is known.
+// bearer finds the account of an access token. It also does so with an error,
+// if the account is known.
 func (k *Kit) bearer(ctx context.Context, t verified, into *User) error {
 	if t.SessionID != "" && k.joined != nil {
 		s, u, err := k.joined.SessionUser(ctx, t.SessionID)
 		if !errors.Is(err, ErrSessionNotFound) {
 			if err == nil && (s.ID != t.SessionID || s.UserID != u.ID) {
-				err = ErrUserNotFound // a store that does not compare byte by byte
+				err = ErrUserNotFound // for a store that does not compare byte by byte
 			}
 			return k.current(ctx, &t.Set, &u, err, into)
 		}
-		// The session has ended. The account tells why.
+		// The session has ended. The account shows why.
 	}
 	load, key := k.users.UserByID, t.Subject
 	if k.emailSubject {
@@ -235,8 +239,9 @@ func (k *Kit) bearer(ctx context.Context, t verified, into *User) error {
 	return err
 }
 
-// current copies the account that was looked up for a token, and returns why the token is
-// not good any more, or nil. A subject that does not fit is a token of another account.
+// current copies the account of a token, and returns why the token is no longer
+// valid, or nil. A token whose subject does not match belongs to another
+// account.
 func (k *Kit) current(ctx context.Context, t *claims.Set, u *StoredUser, err error, into *User) error {
 	switch {
 	case errors.Is(err, ErrUserNotFound):
@@ -244,7 +249,7 @@ func (k *Kit) current(ctx context.Context, t *claims.Set, u *StoredUser, err err
 	case err != nil:
 		return unavailable(ctx, err)
 	case !k.emailSubject && u.ID != t.Subject, k.emailSubject && u.Email != t.Subject && u.Email != emailOf(t.Subject):
-		return errUserGone // or a store that does not compare byte by byte
+		return errUserGone // or for a store that does not compare byte by byte
 	}
 	*into = u.User
 	if t.UserID != "" && t.UserID != u.ID {
@@ -254,8 +259,8 @@ func (k *Kit) current(ctx context.Context, t *claims.Set, u *StoredUser, err err
 	return k.accepts(u, t.IssuedAt)
 }
 
-// emailOf returns the e-mail that a subject names: other issuers may keep its capitals. A
-// subject that is no address stays as it is.
+// emailOf returns the e-mail of a subject in canonical form, since other
+// issuers may keep capitals. Another subject is returned unchanged.
 func emailOf(subject string) string {
 	if email, err := NormalizeEmail(subject); err == nil {
 		return email
@@ -263,8 +268,8 @@ func emailOf(subject string) string {
 	return subject
 }
 
-// accepts returns why an account accepts no credential that was issued at a time, in seconds
-// since 1970; or nil.
+// accepts returns why an account refuses a credential that was issued at a
+// time, in seconds since 1970, or nil.
 func (k *Kit) accepts(u *StoredUser, issued int64) error {
 	switch {
 	case u.Disabled:
@@ -293,7 +298,7 @@ func (k *Kit) credential(ctx context.Context, c *Credential) (User, error) {
 		}
 		u = &stored
 	}
-	if c.IssuedAt.IsZero() { // it outlives a cut-off
+	if c.IssuedAt.IsZero() { // without a time, a cut-off does not apply
 		if u.Disabled {
 			return u.User, errUserDisabled
 		}
@@ -326,9 +331,9 @@ func (k *Kit) checkSession(ctx context.Context, userID, id string) error {
 // several.
 func BearerToken(r *http.Request) (string, error) { return bearerToken(r.Header) }
 
-// bearerToken returns the token of the one Authorization header (RFC 6750 section
-// 2.1). Only a header is looked at: never the query, the body or a cookie. Its cost
-// does not depend on the header's length.
+// bearerToken returns the token of the only Authorization header (RFC 6750
+// section 2.1). It never reads the query, the body or a cookie. Its cost does
+// not depend on the length of the header.
 func bearerToken(h http.Header) (string, error) {
 	values := h["Authorization"]
 	if len(values) == 0 {
@@ -351,25 +356,26 @@ func bearerToken(h http.Header) (string, error) {
 	return v[1:], nil
 }
 
-// The answers of a guard.
+// The responses of a guard.
 var (
 	answerInvalidToken = ProblemFor(ErrInvalidToken).render()
 	answerForbidden    = ProblemFor(ErrForbidden).render()
 )
 
-// refuse answers a request that a guard does not let through. The context c may be nil.
+// refuse responds to a request that a guard does not admit. The context c may
+// be nil.
 func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, err error, c *requestContext) {
 	ctx, e := withClientOf(r), Event{Kind: EventTokenRefused}
 	if c != nil {
 		e.UserID, e.SessionID = c.user.ID, c.sessionID
 	}
-	if err == ErrNoCredentials { // nothing was claimed: not an event
+	if err == ErrNoCredentials { // no credential was presented, so there is no event
 		if g.login == "" || !g.toLogin(w, r) {
 			g.noCredentials.write(w)
 		}
 		return
 	}
-	if why, ok := err.(*refusal); ok && why.kind == ErrInvalidToken { // the way of a flood
+	if why, ok := err.(*refusal); ok && why.kind == ErrInvalidToken { // the path of a flood
 		e.Reason = why.reason
 		g.onEvent(ctx, e)
 		if g.login == "" || !g.toLogin(w, r) {
@@ -377,7 +383,7 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, err error, c *req
 		}
 		return
 	}
-	broken := errors.Is(err, ErrUnavailable) // whatever it wraps beside
+	broken := errors.Is(err, ErrUnavailable) // even if it also wraps others
 	switch {
 	case !broken && errors.Is(err, ErrForbidden):
 		e.Kind, e.Reason, e.Route = EventAccessDenied, ReasonMissingRole, r.Pattern

@@ -10,17 +10,16 @@ import (
 	"sync/atomic"
 )
 
-// A Mux is an http.ServeMux that takes no route without a [Policy], so that a
-// forgotten guard does not compile. It answers unknown paths and methods with
-// problem documents. Make one with [Kit.NewMux] or
-// [Guard.NewMux].
+// A Mux is an http.ServeMux that accepts no route without a [Policy], so that a
+// forgotten guard does not compile. It responds to unknown paths and methods
+// with problem documents. Make one with [Kit.NewMux] or [Guard.NewMux].
 //
 // A pattern is one of http.ServeMux, with all its rules: "GET /users/me/" also
 // matches everything below, and "GET /users/me/{$}" does not.
 //
-// A Mux answers requests whose path can be read in two ways with 400, and does not redirect
-// them as http.ServeMux does; see [RefuseAmbiguousPaths]. It answers "OPTIONS *" with 204,
-// if the http.Server passes that on.
+// A Mux responds with 400 to requests whose path can be read in two ways. It
+// does not redirect them as http.ServeMux does; see [RefuseAmbiguousPaths]. It
+// responds to "OPTIONS *" with 204, if the http.Server passes that on.
 type Mux struct {
 	guard  *Guard
 	mux    http.ServeMux
@@ -37,7 +36,8 @@ type Route struct {
 	Policy  Policy
 }
 
-// catchesAll reports whether the route takes what no other does: "/" or "/{rest...}".
+// catchesAll reports whether the route matches all remaining requests: "/" or
+// "/{rest...}".
 func (r Route) catchesAll() bool {
 	name, wildcard := strings.CutPrefix(r.Pattern, "/{")
 	return r.Method == "" && (r.Pattern == "/" || wildcard && strings.HasSuffix(name, "...}") && !strings.Contains(name, "/"))
@@ -46,11 +46,12 @@ func (r Route) catchesAll() bool {
 // NewMux returns a Mux without routes.
 func (k *Kit) NewMux() *Mux { return k.guard.NewMux() }
 
-// Handle registers a handler for a pattern, behind a policy. Like
-// http.ServeMux.Handle it panics, when the program starts, if the pattern is
-// malformed or conflicts with another; and also if the policy is the zero one, or
-// names a role or a permission that is not in the role table. A route for everything,
-// such as "/", has to be registered before the first request.
+// Handle registers a handler for a pattern, behind a policy. A route for
+// everything, such as "/", must be registered before the first request.
+//
+// Like http.ServeMux.Handle it panics, when the program starts, if the pattern
+// is malformed or conflicts with another. It also panics if the policy is the
+// zero one, or names a role or a permission that is not in the role table.
 func (m *Mux) Handle(pattern string, p Policy, h http.Handler) {
 	if m.guard == nil {
 		panic("authkit: a Mux that was not made with Kit.NewMux")
@@ -80,9 +81,9 @@ func (m *Mux) HandleFunc(pattern string, p Policy, h func(http.ResponseWriter, *
 	m.Handle(pattern, p, http.HandlerFunc(h))
 }
 
-// AccessMatrix returns all routes and who may use them, in the order of their
-// patterns: the table that a security review asks for. Print it at start, or hold
-// it against a golden file in a test.
+// AccessMatrix returns all routes with their policies, in the order of their
+// patterns. It is the table for a security review. Print it at start, or
+// compare it with a golden file in a test.
 func (m *Mux) AccessMatrix() []Route {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -93,7 +94,7 @@ func (m *Mux) AccessMatrix() []Route {
 	return routes
 }
 
-// ServeHTTP hands the request to the handler of the pattern that matches best.
+// ServeHTTP passes the request to the handler of the best matching pattern.
 func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !hasOneReading(r) || r.Method == http.MethodConnect && m.hosts.Load() {
 		if asksServer(r) {
@@ -113,8 +114,8 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m.mux.ServeHTTP(w, r)
 }
 
-// unmatched answers a request that no route takes: 405 if one would for another
-// method, or else 404.
+// unmatched responds to a request without a route: with 405 if another method
+// has a route, and otherwise with 404.
 func (m *Mux) unmatched(w http.ResponseWriter, r *http.Request) {
 	var allow []string
 	for _, method := range m.methods() {
@@ -131,7 +132,7 @@ func (m *Mux) unmatched(w http.ResponseWriter, r *http.Request) {
 	methodNotAllowed(w, strings.Join(allow, ", ")).ServeHTTP(w, r)
 }
 
-// methods returns the methods of all routes, sorted, and HEAD where there is GET.
+// methods returns the methods of all routes, sorted, and HEAD if there is GET.
 func (m *Mux) methods() []string {
 	m.mu.RLock()
 	defer m.mu.RUnlock()

@@ -10,18 +10,19 @@ import (
 	"github.com/authkit-go/authkit/internal/claims"
 )
 
-// A PrincipalKind is what a principal is.
+// A PrincipalKind is the kind of a principal.
 type PrincipalKind string
 
 // The kinds of principals.
 const (
 	Person  PrincipalKind = "person"  // a user who has logged in
-	Machine PrincipalKind = "machine" // a program, by a credential of its own or of a user
+	Machine PrincipalKind = "machine" // a program, with its own credential or that of a user
 	System  PrincipalKind = "system"  // this program, by [WithSystem]
 )
 
-// A Principal is the authenticated party of a request: who, by which credential, how and
-// when authenticated. The zero Principal is no one.
+// A Principal is the authenticated party of a request: its identity, its
+// credential, and how and when it was authenticated. The zero Principal means
+// none.
 type Principal struct {
 	Kind PrincipalKind
 

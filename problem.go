@@ -12,17 +12,17 @@ import (
 )
 
 // A Problem is an error response: a problem document of RFC 9457. It is an
-// http.Handler that answers every request with itself. Its texts are fixed: no
-// error's text ever reaches a client.
+// http.Handler that responds to every request with itself. Its texts are fixed:
+// the text of an error never reaches a client.
 type Problem struct {
-	Type   string       `json:"type"`   // "about:blank": the status says it all
+	Type   string       `json:"type"`   // "about:blank": the status is enough
 	Title  string       `json:"title"`  // the status in words
 	Status int          `json:"status"` // of the response
 	Detail string       `json:"detail"`
-	Errors []FieldError `json:"errors,omitempty"` // where fields are at fault
+	Errors []FieldError `json:"errors,omitempty"` // the invalid fields
 
-	// Code is the error code of RFC 6749 section 5.2, set on the token endpoint
-	// along with Description, which repeats Detail under the name it has there.
+	// Code is the error code of RFC 6749 section 5.2, set on the token
+	// endpoint. So is Description, which repeats Detail under its OAuth name.
 	Code        string `json:"error,omitempty"`
 	Description string `json:"error_description,omitempty"`
 
@@ -54,7 +54,7 @@ func (p Problem) LogValue() slog.Value { return slog.AnyValue(p.redacted()) }
 // codeMFARequired is the error code of a [ChallengeError].
 const codeMFARequired = "mfa_required"
 
-// NewProblem returns the Problem of a status, with a detail for whoever reads it.
+// NewProblem returns the Problem of a status, with a detail for people.
 func NewProblem(status int, detail string) Problem {
 	return Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: detail}
 }
@@ -153,11 +153,11 @@ func ProblemFor(err error) Problem {
 	return p
 }
 
-// ServeHTTP answers with the problem.
+// ServeHTTP responds with the problem.
 func (p Problem) ServeHTTP(w http.ResponseWriter, _ *http.Request) { p.render().write(w) }
 
-// A rendered is a Problem ready to be sent. Guards refuse with ones made beforehand,
-// so that a flood of bad requests costs as little as may be.
+// A rendered is a Problem ready to be sent. Guards prepare their refusals, so
+// that a flood of bad requests costs little.
 type rendered struct {
 	status        int
 	names, values []string // of the header, names in canonical form
@@ -183,7 +183,7 @@ func (p Problem) render() *rendered {
 
 func (r *rendered) write(w http.ResponseWriter) {
 	h := w.Header()
-	values := slices.Clone(r.values) // the response's own, whoever edits its header
+	values := slices.Clone(r.values) // a copy, because handlers may edit the header
 	for i, name := range r.names {
 		if i > 0 && r.names[i-1] == name { // further challenges
 			h[name] = append(h[name], values[i])
@@ -192,5 +192,5 @@ func (r *rendered) write(w http.ResponseWriter) {
 		h[name] = values[i : i+1 : i+1]
 	}
 	w.WriteHeader(r.status)
-	_, _ = w.Write(r.body) // a client that is gone cannot be told
+	_, _ = w.Write(r.body) // an error means that the client is gone
 }

@@ -74,7 +74,7 @@ func (p Policy) OrMachines() Policy {
 // whole seconds.
 func (p Policy) Fresh(maxAge time.Duration) Policy {
 	if p.maxAge = maxAge; maxAge == 0 {
-		p.maxAge = -1 // refused by validate, and not "any age"
+		p.maxAge = -1 // refused by validate, and not treated as any age
 	}
 	return p
 }
@@ -122,7 +122,7 @@ func (p Policy) Check(who Principal) error {
 	})
 }
 
-// facts are what a policy decides by.
+// facts are the inputs of a policy's decision.
 type facts struct {
 	known, machine bool
 	roles          []string

@@ -24,19 +24,23 @@ var (
 	errRefreshOther      = &refusal{ErrInvalidRefreshToken, ReasonOtherAccount, nil}
 )
 
-// Refresh exchanges a refresh token for an access token and the next refresh token. Each
-// refresh token is good for one exchange, of which one caller is the winner. Whoever
-// presents it again gets the same successor within [SessionConfig].Grace, if that has not
-// been used itself; see also [SessionConfig].KeepSuccessor. Whoever does so later, or presents an older one, shows that two parties
-// hold tokens of one session: it is ended, for both (RFC 9700 section 4.14.2).
+// Refresh exchanges a refresh token for an access token and the next refresh
+// token. Each refresh token can be exchanged once, by one caller. A caller that
+// presents it again within [SessionConfig].Grace gets the same successor, if
+// that has not been used yet. A later use, or an older token, means that two
+// parties hold tokens of one session. Refresh then ends the session for both
+// (RFC 9700 section 4.14.2).
 //
-// The account is read again: its roles are in the new token, and the session ends if the
-// account is disabled, deleted, or was cut off since the login.
+// Refresh reads the account again. The new token has its current roles. The
+// session ends if the account is disabled or deleted, or if its tokens were
+// revoked since the login.
 //
-// The error is ErrInvalidRefreshToken for every reason of the caller's, a *ThrottledError if
-// [Config].Throttle refuses the attempt, ErrUnavailable if a store failed, or the context's.
-// After the latter two try again soon, with the same token: a store may have made the change
-// and lost the answer, and the grace is not long.
+// The errors are:
+//   - ErrInvalidRefreshToken for every refusal.
+//   - A *ThrottledError if [Config].Throttle refuses the attempt.
+//   - ErrUnavailable if a store failed, or the error of ctx. Retry soon, with
+//     the same token: the store may have made the change, and the grace period
+//     is short.
 func (k *Kit) Refresh(ctx context.Context, refreshToken string) (Token, error) {
 	var token Token
 	var session Session
@@ -56,8 +60,8 @@ func (k *Kit) Refresh(ctx context.Context, refreshToken string) (Token, error) {
 	return token, err
 }
 
-// refresh is Refresh without the event. The session is also returned with an error, once
-// it is known.
+// refresh is Refresh without the event. It also returns the session with an
+// error, if it is known.
 func (k *Kit) refresh(ctx context.Context, text string) (Token, Session, error) {
 	if k.sessions == nil {
 		return Token{}, Session{}, errNoSessions
@@ -83,8 +87,8 @@ func (k *Kit) refresh(ctx context.Context, text string) (Token, Session, error) 
 	if err != nil {
 		return Token{}, s.Session, err
 	}
-	// The access token comes first: after the rotation nothing can fail any more.
-	at := now() // not before the host's hook was done, which may take its time
+	// The access token comes first: after the rotation no step can fail.
+	at := now() // after the hook of your program, which may take time
 	token, err := k.issue(*user, extra, &s.Session, Proof{Methods: s.Methods, AuthTime: s.AuthTime}, at)
 	if err != nil {
 		return Token{}, s.Session, err
@@ -98,16 +102,16 @@ func (k *Kit) refresh(ctx context.Context, text string) (Token, Session, error) 
 	return token, s.Session, nil
 }
 
-// rotate replaces the current token of a session by the next, and returns the one that is
-// current then: somebody else may have been first.
+// rotate replaces the current token of a session by next. It returns the token
+// that is then current, which is another one if another caller was first.
 func (k *Kit) rotate(ctx context.Context, s *StoredSession, presented, next refresh.Token, at time.Time) (refresh.Token, error) {
 	after, rotated, err := k.sessions.store.RotateSession(ctx, s.ID, Rotation{
 		Old: s.TokenHash, New: next.Hash(), Successor: presented.Seal(next),
 		At: at, ExpiresAt: k.sessions.expiry(&s.Session, at), Address: cmp.Or(ClientFrom(ctx).Address, s.Address),
 	})
 	if err != nil && !errors.Is(err, ErrSessionNotFound) {
-		// The answer may have been lost, and not the rotation: then the client must not
-		// come back when the grace is over.
+		// The rotation may have succeeded although its response was lost. The
+		// client must not come back after the grace period.
 		lost := err
 		if after, err = k.sessions.store.SessionByID(ctx, s.ID); err == nil && after.TokenHash == s.TokenHash {
 			err = lost
@@ -173,8 +177,8 @@ func (k *Kit) readBoth(ctx context.Context, sessionID string) (StoredSession, St
 	return s, u, err
 }
 
-// mayRefresh returns why a session must not go on, or nil. The session ends, unless the
-// account may log in again later.
+// mayRefresh returns why a session must not continue, or nil. The session ends,
+// unless the account may log in again later.
 func (k *Kit) mayRefresh(ctx context.Context, s *Session, u *StoredUser) error {
 	if u == nil {
 		return k.end(ctx, s, errRefreshUserGone)
@@ -196,8 +200,8 @@ func (k *Kit) mayRefresh(ctx context.Context, s *Session, u *StoredUser) error {
 	return nil
 }
 
-// successor returns what a token is answered with that is not the current one: the token
-// that replaced it, in the grace, or else the session ends.
+// successor returns the token that replaced an old one, if the grace period
+// allows it. Otherwise the session ends.
 func (k *Kit) successor(ctx context.Context, s *StoredSession, presented refresh.Token) (refresh.Token, error) {
 	// The direct parent is the token before the current one, so the successor was not used.
 	// A clock that is behind by more than the grace does not make it longer.
@@ -212,7 +216,8 @@ func (k *Kit) successor(ctx context.Context, s *StoredSession, presented refresh
 	return refresh.Token{}, k.end(ctx, &s.Session, errRefreshReused)
 }
 
-// end ends a session for a reason, which it returns. Whoever hangs up cannot stop it.
+// end ends a session and returns the reason. A client that hangs up cannot
+// prevent it.
 func (k *Kit) end(ctx context.Context, s *Session, reason error) error {
 	if _, err := k.sessions.store.RevokeSession(context.WithoutCancel(ctx), s.UserID, s.ID, now()); err != nil {
 		return &refusal{ErrUnavailable, ReasonStore, errors.Join(reason, err)}

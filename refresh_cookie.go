@@ -8,30 +8,34 @@ import (
 	"time"
 )
 
-// refreshCookie is the name of the cookie. Browsers hold its prefix to its promise: it was
-// set by this host, over HTTPS, and for this host alone.
+// refreshCookie is the name of the cookie. Browsers enforce its prefix: this
+// host set it, over HTTPS, and only this host receives it.
 const refreshCookie = "__Host-refresh"
 
-// RefreshCookieHandler returns a handler for browsers, which keeps the refresh token in a cookie
-// that no script can read. The access token is in the answers, for the page to keep in
-// memory. By method:
+// RefreshCookieHandler returns a handler for browsers that keeps the refresh
+// token in a cookie that no script can read. The access token is in the
+// response, for the page to keep in memory. By method:
 //
 //	POST    logs in with a form of username and password, or answers a second factor
 //	        with a form of grant_type=mfa, as [Kit.TokenHandler] does
-//	PUT     refreshes with the cookie: the page does it when it loads, and before the token expires
+//	PUT     refreshes with the cookie, when the page loads and before the token expires
 //	DELETE  ends the session, and removes the cookie: 204
 //
-// The cookie is Secure, HttpOnly, SameSite=Strict and bound to the host. Requests from other
-// origins are refused with 403 (see http.CrossOriginProtection), but from the ones named,
-// such as "https://app.example.com" for a handler at api.example.com: the cookie does not
-// travel farther than within a site. Browsers let a page of another origin read the answers
-// only where CORS with credentials allows that origin, which is for the host to add around the
-// handler. It panics if one is not an origin, and if sessions are off.
+// The cookie is Secure, HttpOnly, SameSite=Strict and bound to the host.
+// Requests from other origins are refused with 403 (see
+// http.CrossOriginProtection), except from trustedOrigins, such as
+// "https://app.example.com" for a handler at api.example.com. The cookie is
+// sent only within a site. A page of another origin can read the responses only
+// if your program adds CORS with credentials for that origin around the
+// handler.
+//
+// It panics if a trusted origin is not an origin, and if sessions are off.
 //
 //	mux.Handle("/session", authkit.Public(), kit.RefreshCookieHandler())
 //
-// A refresh that fails leaves the cookie alone: of two tabs that race, the one that loses must
-// not log out the one that wins. No guard reads the cookie: it is good for this handler only.
+// A refresh that fails does not change the cookie: if two tabs race, the loser
+// must not log out the winner. Only this handler reads the cookie, no guard
+// does.
 func (k *Kit) RefreshCookieHandler(trustedOrigins ...string) http.Handler {
 	protection := http.NewCrossOriginProtection()
 	for _, origin := range trustedOrigins {
@@ -63,7 +67,7 @@ func (k *Kit) cookieLogin(w http.ResponseWriter, r *http.Request) {
 	case form.Get("grant_type") == grantMFA:
 		token, problem = k.grantAnswer(withClientOf(r), form)
 	default:
-		form.Set("username", strings.TrimSpace(form.Get("username"))) // a phone adds a space
+		form.Set("username", strings.TrimSpace(form.Get("username"))) // phones add a space
 		token, problem = k.grantPassword(withClientOf(r), form)
 	}
 	if problem != nil {
@@ -87,7 +91,7 @@ func (k *Kit) cookieRefresh(w http.ResponseWriter, r *http.Request) {
 	k.answerWithCookie(w, token)
 }
 
-// answerWithCookie moves the refresh token from the answer to the cookie.
+// answerWithCookie moves the refresh token from the response to the cookie.
 func (k *Kit) answerWithCookie(w http.ResponseWriter, token Token) {
 	setRefreshCookie(w, token.RefreshToken, k.sessions.idle)
 	token.RefreshToken = ""

@@ -63,7 +63,7 @@ type SessionConfig struct {
 	PerUser int
 }
 
-// errNoSessions is returned by what needs sessions where there are none.
+// errNoSessions is returned by methods that need sessions, if sessions are off.
 var errNoSessions = errors.New("authkit: sessions are off; set Config.Sessions.Store")
 
 // sessions is a SessionConfig that was checked.
@@ -75,8 +75,8 @@ type sessions struct {
 	cookies               *cookies // nil: off
 }
 
-// newSessions checks the configuration; fault is told what is wrong. It returns nil
-// where sessions are off.
+// newSessions checks the configuration, and passes its problems to fault. It
+// returns nil if sessions are off.
 func newSessions(cfg SessionConfig, timeout, accessLife time.Duration, fault func(field string, err error)) *sessions {
 	if cfg.Store == nil {
 		if cfg != (SessionConfig{}) {
@@ -122,8 +122,7 @@ func newSessions(cfg SessionConfig, timeout, accessLife time.Duration, fault fun
 	return s
 }
 
-// begin makes a session of the user of a proof, beginning at the time given, and its refresh
-// token.
+// begin returns a new session for the user of a proof, with its refresh token.
 func (s *sessions) begin(ctx context.Context, p Proof, at time.Time) (StoredSession, refresh.Token) {
 	token := refresh.New()
 	client := ClientFrom(ctx)
@@ -206,13 +205,14 @@ func (k *Kit) LogoutOthers(ctx context.Context, userID, sessionID string) error 
 	return nil
 }
 
-// LogoutEverywhere refuses every token that a user was issued until now, of this session
-// and all others, whether sessions are on or not. (Where they are off, a token from an
-// instance whose clock is ahead is dated ahead, and survives by as much.)
+// LogoutEverywhere refuses every token that a user was issued so far, of all
+// sessions. It also works if sessions are off. In that case, a token from an
+// instance whose clock is ahead is dated ahead, and stays valid for that much
+// longer.
 //
-// The error is ErrForbidden as in [Kit.SetFullName], ErrUserNotFound or ErrUnavailable. With
-// the latter the change may have been made, or not have reached services that follow the
-// revocations: call it again.
+// The error is ErrForbidden as in [Kit.SetFullName], ErrUserNotFound or
+// ErrUnavailable. After ErrUnavailable, call it again: the change may have been
+// made or not, or may not have reached services that follow the revocations.
 func (k *Kit) LogoutEverywhere(ctx context.Context, userID string) error {
 	if err := k.mayAct(ctx); err != nil {
 		return err

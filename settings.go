@@ -58,7 +58,7 @@ type Finding struct {
 	Severity slog.Level `json:"severity"`
 
 	Text string `json:"text"` // describes the problem
-	Fix  string `json:"fix"`  // says how to fix it
+	Fix  string `json:"fix"`  // how to fix it
 }
 
 // String returns the finding as one line.

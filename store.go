@@ -12,12 +12,13 @@ var (
 	// ErrUserNotFound is returned by a [UserStore] for an account that it does not have.
 	ErrUserNotFound = errors.New("authkit: user not found")
 
-	// ErrEmailTaken is returned by a [UserStore] for a second account with the same
-	// e-mail.
+	// ErrEmailTaken is returned by a [UserStore] for a second account with the
+	// same e-mail.
 	ErrEmailTaken = errors.New("authkit: e-mail taken")
 
-	// ErrConflict is returned for a change to an account whose Version is not the one
-	// that the change expects: another change came first. Read the account again.
+	// ErrConflict is returned for a change to an account whose Version is not
+	// the expected one, because another change came first. Read the account
+	// again.
 	ErrConflict = errors.New("authkit: the account was changed meanwhile")
 
 	// ErrLastAdmin is returned for a change that would leave no enabled account with
@@ -38,35 +39,34 @@ var (
 	ErrTicketNotFound = errors.New("authkit: ticket not found")
 )
 
-// A UserStore keeps accounts. [MemoryStore] is one, and package sqlstore has another. An
-// implementation of your own is correct if it passes storetest.TestUserStore.
+// A UserStore stores accounts. [MemoryStore] is one, and package sqlstore has
+// another. Test an implementation with storetest.TestUserStore.
 //
-// A store does not validate accounts, check rights or emit events. Programs create and
-// change accounts with the methods of a [Kit], such as [Kit.CreateUser] and
-// [Kit.SetRoles], which do all of that.
+// A store does not validate accounts, check rights or emit events. Programs
+// create and change accounts with the methods of a [Kit], such as
+// [Kit.CreateUser] and [Kit.SetRoles], which do all of that.
 //
-// What an implementation promises:
-//   - Every method is atomic, safe for concurrent use, and visible to every later
-//     call once it has returned. Of several callers that create the same e-mail, or
-//     change the same version, exactly one wins.
-//   - E-mails and IDs are compared byte by byte. The caller has put e-mails into
-//     the form of [NormalizeEmail].
-//   - Clients choose the IDs, e-mails and prefixes that are looked up. A look-up of a text
-//     that a backend cannot store, with a NUL or invalid UTF-8, finds no account and does
-//     not fail.
+// Rules for implementations:
+//   - Every method is atomic, safe for concurrent use, and visible to every
+//     later call once it has returned. Of several callers that create the same
+//     e-mail, or change the same version, exactly one succeeds.
+//   - E-mails and IDs are compared byte by byte. The caller has put e-mails
+//     into the form of [NormalizeEmail].
+//   - Clients choose the IDs, e-mails and prefixes that are looked up. A
+//     look-up of a text that a backend cannot store, with a NUL or invalid
+//     UTF-8, finds no account and does not fail.
 //   - Arguments and results share no memory with the stored accounts.
 //   - Times come from the caller; a store has no clock. It keeps them to the
-//     microsecond or better. Zero times come back as zero.
-//   - The errors named below are matched with errors.Is. CreateUser and UpdateUser return
-//     ErrUnstorable for a value that the backend cannot hold, and change nothing then.
-//     Every other error means that the store failed; requests are then answered with 503.
-//   - A cancelled context ends a call early with an error, and without an effect
-//     or with the whole effect. A Kit gives every call a deadline; see
+//     microsecond or better. Zero times are returned as zero.
+//   - The errors named below are matched with errors.Is. Every other error
+//     means that the store failed; requests then get 503.
+//   - A call whose context is cancelled returns early with an error. It has no
+//     effect or its whole effect. A Kit gives every call a deadline; see
 //     [Config].StoreTimeout.
 type UserStore interface {
-	// CreateUser stores a new account with Version 1, whatever u.Version is. It returns
-	// ErrEmailTaken if another account has the e-mail, and changes nothing then. An ID
-	// that is empty or exists is an error.
+	// CreateUser stores a new account with Version 1, whatever u.Version is. If
+	// another account has the e-mail, it returns ErrEmailTaken and changes
+	// nothing. An ID that is empty or exists is an error.
 	CreateUser(ctx context.Context, u StoredUser) error
 
 	// UserByID returns the account with the ID, or ErrUserNotFound.
@@ -75,13 +75,13 @@ type UserStore interface {
 	// UserByEmail returns the account with the e-mail, or ErrUserNotFound.
 	UserByEmail(ctx context.Context, email string) (StoredUser, error)
 
-	// ListUsers returns the accounts that q selects, in the byte order of their IDs. IDs
-	// of [NewUserID] sort by the time they were made. It returns no account if q.Limit
-	// is not positive.
+	// ListUsers returns the accounts that q selects, in the byte order of their
+	// IDs. IDs of [NewUserID] sort by creation time. It returns no account if
+	// q.Limit is not positive.
 	ListUsers(ctx context.Context, q UserQuery) ([]User, error)
 
-	// CountUsers returns how many accounts q selects, without regard to q.After and
-	// q.Limit.
+	// CountUsers returns the number of accounts that q selects, ignoring
+	// q.After and q.Limit.
 	CountUsers(ctx context.Context, q UserQuery) (int, error)
 
 	// UpdateUser makes all of the changes to an account, sets its UpdatedAt to at, adds
@@ -179,106 +179,115 @@ func (r Revocation) Email() string {
 // have others. An implementation of your own is correct if it passes
 // storetest.TestSessionStore.
 //
-// What an implementation promises is what a [UserStore] does: every method is atomic, safe
-// for concurrent use and visible to every later call, texts are compared byte by byte,
-// memory is not shared, times come from the caller and are kept to the microsecond or
-// better, and a cancelled context ends a call without an effect or with the whole effect.
-// In particular:
-//   - Of several callers that rotate the same token exactly one wins, and the others are
-//     given what it stored: a token never has two successors.
-//   - A session that was revoked or deleted never comes back, whatever runs at the same
-//     time.
-//   - A session and the Revocation of its end are one change, and so are all that one call
-//     creates and ends.
-//   - An ID that a backend could not store, with a NUL or bytes that are not UTF-8, is one
-//     that it does not have, and no failure: clients choose the IDs that are looked up.
-//   - Zero times and zero hashes come back as zero. An empty Successor or Methods may come
-//     back as nil. A session stored before AuthTime and Methods existed has neither.
-//   - An error that is not ErrSessionNotFound means that the store failed; requests are
-//     then answered with 503.
+// The rules for a [UserStore] apply: every method is atomic, safe for
+// concurrent use and visible to every later call, texts are compared byte by
+// byte, memory is not shared, times come from the caller and are kept to the
+// microsecond or better, and a call whose context is cancelled has no effect or
+// its whole effect. In addition:
+//   - Of several callers that rotate the same token exactly one succeeds. The
+//     others get the token that it stored: a token never has two successors.
+//   - A session that was revoked or deleted never comes back, whatever runs at
+//     the same time.
+//   - A session and the Revocation of its end are one change, and so are all
+//     that one call creates and ends.
+//   - Clients choose the IDs that are looked up. An ID that a backend cannot
+//     store, with a NUL or invalid UTF-8, counts as not found.
+//   - Zero times and zero hashes are returned as zero. An empty Successor or
+//     Methods may be returned as nil. A session stored before AuthTime and
+//     Methods existed has neither.
+//   - An error other than ErrSessionNotFound means that the store failed;
+//     requests then get 503.
 type SessionStore interface {
-	// CreateSession stores a new session. If its user then has more than limit, which
-	// is at least 1, those at the end of SessionsByUser are revoked at s.CreatedAt, but
-	// never s itself; a rotation that runs beside it may count or not. Expired sessions
-	// count. An ID that exists, for any user, is an error that changes nothing.
+	// CreateSession stores a new session. If its user then has more than limit,
+	// which is at least 1, those at the end of SessionsByUser are revoked at
+	// s.CreatedAt, but never s itself. A concurrent rotation may count or not.
+	// Expired sessions count. An ID that exists, for any user, is an error that
+	// changes nothing.
 	CreateSession(ctx context.Context, s StoredSession, limit int) error
 
 	// SessionByID returns the session, expired or not, or ErrSessionNotFound.
 	SessionByID(ctx context.Context, id string) (StoredSession, error)
 
-	// SessionsByUser returns the sessions of a user, expired or not, the one used last
-	// in front; of two used at once, the smaller ID.
+	// SessionsByUser returns the sessions of a user, expired or not, the most
+	// recently used first. Of two that were used at the same time, the one with
+	// the smaller ID comes first.
 	SessionsByUser(ctx context.Context, userID string) ([]Session, error)
 
-	// RotateSession changes the session as [Rotation.Apply] says if its TokenHash is
-	// r.Old, expired or not, and reports whether it did. Either way it returns the
-	// session as it then is, or ErrSessionNotFound.
+	// RotateSession applies [Rotation.Apply] to the session if its TokenHash is
+	// r.Old, expired or not, and reports whether it did. In both cases it
+	// returns the current session, or ErrSessionNotFound.
 	RotateSession(ctx context.Context, id string, r Rotation) (s StoredSession, rotated bool, err error)
 
-	// RevokeSession removes the session, if the user has it, adds a Revocation of it,
-	// and reports whether there was one. Otherwise it does nothing, without an error; of
-	// several callers one is told true.
+	// RevokeSession removes the session if the user has it, adds its
+	// Revocation, and reports whether there was one. Otherwise it does nothing
+	// and returns no error. Of several callers exactly one gets true.
 	RevokeSession(ctx context.Context, userID, id string, at time.Time) (revoked bool, err error)
 
-	// RevokeSessions removes all sessions of a user but the one named, and adds a
-	// Revocation of each. If except is empty, it adds one of the user as well, even if
-	// there was no session. To name a session that the user does not have keeps none.
+	// RevokeSessions removes all sessions of a user except one, and adds a
+	// Revocation of each. If except is empty, it also adds one of the user,
+	// even if there was no session. If except is not a session of the user, all
+	// sessions are removed.
 	RevokeSessions(ctx context.Context, userID, except string, at time.Time) error
 
 	// Revocations returns the revocations with an At that is not before since, in any
 	// order.
 	Revocations(ctx context.Context, since time.Time) ([]Revocation, error)
 
-	// DeleteExpired deletes sessions whose ExpiresAt is before at, and revocations
-	// whose At is before revokedBefore, limit of each at most (none, if that is not
-	// positive), and returns how many rows that were, each of which is counted by one
-	// caller. A session that is rotated beside it is deleted before that, or judged by
-	// its new ExpiresAt. Nothing is revoked by it.
+	// DeleteExpired deletes sessions whose ExpiresAt is before at, and
+	// revocations whose At is before revokedBefore, at most limit of each. If
+	// limit is not positive, it deletes none. It returns the number of deleted
+	// rows, each of which is counted by one caller. A session that is rotated
+	// at the same time is deleted before that, or judged by its new ExpiresAt.
+	// It adds no revocations.
 	DeleteExpired(ctx context.Context, at, revokedBefore time.Time, limit int) (deleted int, err error)
 }
 
-// A SessionUserStore is a [SessionStore] that keeps the accounts as well and reads both in
-// one round trip. The capability is optional: a Kit uses it if one value is both
-// [Config].Users and [SessionConfig].Store and has this method.
+// A SessionUserStore is a [SessionStore] that also stores the accounts and
+// reads both in one round trip. The capability is optional: a Kit uses it if
+// one value is both [Config].Users and [SessionConfig].Store and has this
+// method.
 type SessionUserStore interface {
-	// SessionUser returns the session, as SessionByID does, and the account that it
-	// belongs to. It returns ErrSessionNotFound, or ErrUserNotFound if the session is
-	// there and the account is not.
+	// SessionUser returns the session, as SessionByID does, and its account. It
+	// returns ErrSessionNotFound, or ErrUserNotFound if the session exists and
+	// the account does not.
 	SessionUser(ctx context.Context, sessionID string) (StoredSession, StoredUser, error)
 }
 
-// A UserBatchStore is a [UserStore] that creates several accounts in one round trip. The
-// capability is optional: [Kit.ImportUsers] uses it if [Config].Users has this method. An
-// implementation of your own is correct if it passes storetest.TestUserBatchStore.
+// A UserBatchStore is a [UserStore] that creates several accounts in one round
+// trip. The capability is optional: [Kit.ImportUsers] uses it if [Config].Users
+// has this method. Test an implementation with storetest.TestUserBatchStore.
 type UserBatchStore interface {
-	// CreateUsers stores new accounts as CreateUser does, all of them or none. It returns
-	// ErrEmailTaken if another account has one of the e-mails, or if two of the new ones have
-	// the same. An ID that is empty or exists is an error. A transaction of ctx stays usable
-	// after either error. A Kit passes at most 500 accounts.
+	// CreateUsers stores all new accounts as CreateUser does, or none. It
+	// returns ErrEmailTaken if another account has one of the e-mails, or if
+	// two of the new ones have the same. An ID that is empty or exists is an
+	// error. A transaction of ctx stays usable after either error. A Kit passes
+	// at most 500 accounts.
 	CreateUsers(ctx context.Context, users []StoredUser) error
 }
 
-// A TicketStore keeps tickets: what is short-lived and used once, such as a pending
-// login, a link in an e-mail, or the state of a redirect. [MemoryStore] is one; packages
-// sqlstore and redisstore have others. An implementation of your own is correct if it
-// passes storetest.TestTicketStore.
+// A TicketStore stores tickets: short-lived records that are used once, such as
+// a pending login, a link in an e-mail, or the state of a redirect.
+// [MemoryStore] is one; packages sqlstore and redisstore have others. Test an
+// implementation with storetest.TestTicketStore.
 //
-// What an implementation promises is what a [UserStore] does. In particular:
+// The rules for a [UserStore] apply. In addition:
 //   - Of several callers that consume one ticket exactly one succeeds.
-//   - Attempts are counted before they are decided: of any number of concurrent calls of
-//     AttemptTicket at most MaxAttempts return the ticket.
-//   - The Kind is a part of the key: a ticket is never found under another kind.
-//   - A look-up of a kind, ID or subject that a backend cannot store finds no ticket and
-//     does not fail.
+//   - Attempts are counted before they are decided: of any number of concurrent
+//     calls of AttemptTicket at most MaxAttempts return the ticket.
+//   - The Kind is a part of the key: a ticket is never found under another
+//     kind.
+//   - A look-up of a kind, ID or subject that a backend cannot store finds no
+//     ticket and does not fail.
 type TicketStore interface {
 	// PutTicket stores a new ticket. If t.Subject is not empty, it removes the other
 	// tickets of the same Kind and Subject, in the same change. A Kind and ID that exist
 	// are an error that changes nothing.
 	PutTicket(ctx context.Context, t Ticket) error
 
-	// AttemptTicket adds one to the Attempts of a ticket and returns it as it then is. It
-	// returns ErrTicketNotFound, and counts nothing, if there is none, if its ExpiresAt is
-	// not after at, or if its Attempts have reached MaxAttempts.
+	// AttemptTicket adds one to the Attempts of a ticket and returns the new
+	// ticket. It returns ErrTicketNotFound, and counts nothing, if there is
+	// none, if its ExpiresAt is not after at, or if its Attempts have reached
+	// MaxAttempts.
 	AttemptTicket(ctx context.Context, kind, id string, at time.Time) (Ticket, error)
 
 	// ConsumeTicket removes a ticket. It returns ErrTicketNotFound if there is none, or
@@ -294,40 +303,45 @@ type TicketStore interface {
 	DeleteExpiredTickets(ctx context.Context, at time.Time, limit int) (deleted int, err error)
 }
 
-// A Transactor is a store that makes several calls one change. [MemoryStore] and
-// sqlstore.DB are. An implementation of your own is correct if it passes
+// A Transactor is a store that combines several calls into one change.
+// [MemoryStore] and sqlstore.DB are. Test an implementation with
 // storetest.TestTransactor.
 type Transactor interface {
-	// InTx calls f with a context that carries a transaction and the values of ctx. Calls
-	// of the store with that context, or with one derived from it, are part of the
-	// transaction and see its changes. If f returns nil, the transaction is committed. If
-	// f returns an error, it is rolled back and InTx returns that error unchanged. If f
-	// panics, it is rolled back and the panic goes on.
+	// InTx calls f with a context that carries a transaction and the values of
+	// ctx. Calls of the store with that context, or with one derived from it,
+	// are part of the transaction and see its changes. If f returns nil, the
+	// transaction is committed. If f returns an error, it is rolled back and
+	// InTx returns that error unchanged. If f panics, it is rolled back and the
+	// panic continues.
 	//
-	// A call within f that returns a sentinel error of this package, such as ErrEmailTaken
-	// or ErrConflict, has changed nothing. f may go on, and return nil.
+	// A call within f that returns a sentinel error of this package, such as
+	// ErrEmailTaken or ErrConflict, has changed nothing. f may continue, and
+	// return nil.
 	//
-	// Called with the context of a transaction, InTx joins it: f runs within, and nothing
-	// is committed before the outer one is. If the inner f fails or panics, the outer
-	// transaction is rolled back, and the outer InTx returns an error even if its own f
-	// returns nil.
+	// Called with the context of a transaction, InTx joins it: f runs within,
+	// and nothing is committed before the outer one is. If the inner f fails or
+	// panics, the outer transaction is rolled back, and the outer InTx returns
+	// an error even if its own f returns nil.
 	//
-	// Writes with other contexts wait for the transaction to end, or fail without an
-	// effect. No change is lost, on either side, whether the transaction is committed or
-	// rolled back. Within f, use the given context only: a call with another one may wait
-	// for the transaction that it is called from.
+	// Writes with other contexts wait for the transaction to end, or fail
+	// without an effect. No change is lost, on either side, whether the
+	// transaction is committed or rolled back. Within f, use only the given
+	// context: a call with another one may wait for the transaction that it is
+	// called from.
 	//
-	// If ctx is cancelled before the commit, the transaction is rolled back or wholly
-	// committed; InTx returns nil only if it is committed.
+	// If ctx is cancelled before the commit, the transaction is rolled back or
+	// completely committed. InTx returns nil only if it is committed.
 	//
-	// A store may call f again after a deadlock, so f has no effect but on the store. The
-	// context is for one goroutine at a time, and is not to be used after f has returned.
+	// A store may call f again after a deadlock, so f must have no effect
+	// except on the store. The context is for one goroutine at a time, and must
+	// not be used after f has returned.
 	InTx(ctx context.Context, f func(ctx context.Context) error) error
 }
 
-// UserData is implemented by features that keep data about users in tables of their own.
-// A Kit is given them in [Config].UserData, and calls them when an account is deleted,
-// reset or exported (see [Kit.DeleteUser], [Kit.ResetUser] and [Kit.ExportUser]), within the transaction of that change.
+// UserData is implemented by features that store data about users. A Kit calls
+// the implementations in [Config].UserData when an account is deleted, reset or
+// exported (see [Kit.DeleteUser], [Kit.ResetUser] and [Kit.ExportUser]), within
+// the transaction of that change.
 type UserData interface {
 	// Name names the data in an export, such as "totp".
 	Name() string
@@ -340,12 +354,13 @@ type UserData interface {
 	Export(ctx context.Context, userID string) (any, error)
 }
 
-// A Wipe says which data of a user [UserData] removes.
+// A Wipe selects the data of a user that [UserData] removes.
 type Wipe int
 
 const (
-	// WipeCredentials removes everything that lets somebody act as the user: factors,
-	// passkeys, API keys, links to other providers, trusted devices.
+	// WipeCredentials removes every credential with which a party can act as
+	// the user: factors, passkeys, API keys, links to other providers, trusted
+	// devices.
 	WipeCredentials Wipe = iota + 1
 
 	// WipeAll removes everything: the account is deleted.

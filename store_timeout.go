@@ -11,14 +11,14 @@ const defaultStoreTimeout = 5 * time.Second
 // not hang the requests. Their methods are written out instead of promoted from an embedded
 // interface: a method that is forgotten here does not compile (FR-11).
 
-// timed makes a call with one result beside the error.
+// timed makes a call that returns a result and an error.
 func timed[T any](ctx context.Context, timeout time.Duration, call func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	return call(ctx)
 }
 
-// timedError makes a call without a result beside the error.
+// timedError makes a call that returns only an error.
 func timedError(ctx context.Context, timeout time.Duration, call func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -174,7 +174,8 @@ func (s timedTx) InTx(ctx context.Context, f func(context.Context) error) error 
 	return timedError(ctx, s.timeout, func(ctx context.Context) error { return s.store.InTx(ctx, f) })
 }
 
-// forCalls returns a Transactor whose transactions have the time of a number of calls.
+// forCalls returns a Transactor whose transactions have the time of several
+// calls.
 func forCalls(tx Transactor, calls int) Transactor {
 	if t, ok := tx.(timedTx); ok && calls > 1 {
 		t.timeout *= time.Duration(calls)

@@ -12,26 +12,26 @@ import (
 	"github.com/authkit-go/authkit/internal/gate"
 )
 
-// What a client attempts. A host may have other actions than these.
+// The actions of attempts. Programs may have others.
 const (
 	ActionLogin    = "login"    // a password is checked
 	ActionRefresh  = "refresh"  // a refresh token is exchanged
-	ActionRegister = "register" // an account is made by a stranger
-	ActionReset    = "reset"    // a password reset is asked for
+	ActionRegister = "register" // a stranger creates an account
+	ActionReset    = "reset"    // a user requests a password reset
 	ActionCode     = "code"     // a code of a second factor is checked
 	ActionHash     = "hash"     // a password is hashed for a stranger
 )
 
-// An Attempt is what a [Throttle] is asked about.
+// An Attempt is an action that a [Throttle] admits or refuses.
 type Attempt struct {
 	Action string // such as ActionLogin
 
-	// Account is the e-mail that the attempt names, in the form of [NormalizeEmail],
-	// whether there is such an account or not. It is empty where none is named, or
-	// what is named is no e-mail.
+	// Account is the e-mail of the attempt, in the form of [NormalizeEmail],
+	// whether or not the account exists. It is empty if the attempt has no
+	// valid e-mail.
 	Account string
 
-	// Client is where the attempt comes from, if that is known; see [WithClient].
+	// Client is the client of the attempt, if known; see [WithClient].
 	Client ClientInfo
 
 	// Guess is the password that the attempt checks. It is the zero Guess for other
@@ -94,19 +94,20 @@ type Throttle interface {
 	// for another reason such as a disabled account.
 	End(ctx context.Context, a Attempt, outcome AttemptOutcome) error
 
-	// Clear forgets the failures of a.Account, because its owner has proved to be that in
-	// another way.
+	// Clear removes the failures of a.Account, because its owner has proved
+	// ownership in another way.
 	Clear(ctx context.Context, a Attempt) error
 }
 
-// A ThrottledError is returned for an attempt that a [Throttle] refuses. It says the same
-// whether there is an account or not, and whether the password was right: nobody looked.
+// A ThrottledError is returned for an attempt that a [Throttle] refuses. It
+// reveals neither whether the account exists nor whether the password was
+// right, because nothing was looked up.
 type ThrottledError struct {
 	RetryAfter time.Duration // when to try again
 	Account    bool          // the failures are those of the account, not of the address
 }
 
-// Error says nothing about the account.
+// Error returns a fixed text, without the account.
 func (e *ThrottledError) Error() string { return "authkit: too many attempts" }
 
 // retryAfter is the wait in whole seconds, for clients.

@@ -19,13 +19,13 @@ const (
 	codeDigits     = 6
 )
 
-// A Ticket is something that is short-lived and used once, as a [TicketStore] keeps it:
-// a pending login, a link in an e-mail, the state of a redirect. Make one with
-// [NewTicket] or [NewCodeTicket].
+// A Ticket is a short-lived record that is used once: a pending login, a link
+// in an e-mail, the state of a redirect. A [TicketStore] stores it. Make one
+// with [NewTicket] or [NewCodeTicket].
 type Ticket struct {
-	Kind    string // what it is for, such as "email_code"; this package has those that begin with "authkit"
+	Kind    string // the purpose, such as "email_code"; kinds of this package begin with "authkit"
 	ID      string // random; unique within the kind
-	Subject string // the user ID or e-mail that it is about; may be empty
+	Subject string // the user ID or e-mail that it concerns; may be empty
 
 	// Hash is that of the ID and the secret. The secret itself is not stored.
 	Hash [32]byte
@@ -73,17 +73,18 @@ func newTicket(kind, subject, secret string, life time.Duration) Ticket {
 	}
 }
 
-// ticketHash returns the hash that a store keeps of a secret.
+// ticketHash returns the hash of a secret for the store.
 func ticketHash(kind, id, secret string) [32]byte {
 	return sha256.Sum256([]byte("authkit ticket\x00" + kind + "\x00" + id + "\x00" + secret))
 }
 
-// AttemptTicket counts an attempt at the ticket that a token names, and returns the
-// ticket if the token is right. It does not consume the ticket: see [RedeemTicket]. It
-// counts before it compares, so concurrent guesses never exceed the limit.
+// AttemptTicket counts an attempt at the ticket of a token, and returns the
+// ticket if the token is right. It does not consume the ticket; see
+// [RedeemTicket]. It counts before it compares, so concurrent guesses never
+// exceed the limit.
 //
-// The error is ErrInvalidTicket for every reason of the caller's, ErrUnavailable if the
-// store failed, or the error of ctx.
+// The error is ErrInvalidTicket for every refusal, ErrUnavailable if the store
+// failed, or the error of ctx.
 func AttemptTicket(ctx context.Context, store TicketStore, kind, token string) (Ticket, error) {
 	id, secret, ok := strings.Cut(token, ".")
 	if !ok || len(token) > maxSubjectLen || !validSubject(id) {
@@ -103,8 +104,8 @@ func AttemptTicket(ctx context.Context, store TicketStore, kind, token string) (
 	return t, nil
 }
 
-// RedeemTicket is [AttemptTicket] that also consumes the ticket: of several callers with
-// one token exactly one is given the ticket.
+// RedeemTicket is like [AttemptTicket], and also consumes the ticket: of
+// several callers with one token, exactly one gets the ticket.
 func RedeemTicket(ctx context.Context, store TicketStore, kind, token string) (Ticket, error) {
 	t, err := AttemptTicket(ctx, store, kind, token)
 	if err != nil {
@@ -120,6 +121,6 @@ func RedeemTicket(ctx context.Context, store TicketStore, kind, token string) (T
 }
 
 // Tickets returns the store of [Config].Tickets, or that of the accounts, with
-// [Config].StoreTimeout around every call. It is nil if there is none. Packages that make
-// tickets of their own use it.
+// [Config].StoreTimeout for every call. It is nil if there is none. It is for
+// packages that make tickets.
 func (k *Kit) Tickets() TicketStore { return k.tickets }

@@ -34,50 +34,53 @@ const (
 // serves both sides: a verifier requires what an issuer with the same
 // configuration puts in.
 type TokenConfig struct {
-	// Keys must hold at least one key, unless Ring is set. The first signs; all of them verify. To
-	// rotate, put the new key in front and keep the old one until the last token
-	// it signed has expired. Keys have different IDs.
+	// Keys must hold at least one key, unless Ring is set. The first signs; all
+	// of them verify. To rotate, put the new key first and keep the old one
+	// until its last token has expired. Keys have different IDs.
 	Keys []Key
 
-	// Ring, if not nil, is in place of Keys, for keys that change while the program runs;
-	// with Keys set too it is a fault. For an issuer it must hold a key that signs.
+	// Ring, if not nil, replaces Keys, for keys that change while the program
+	// runs. Setting both is an error. For an issuer the ring must hold a key
+	// that signs.
 	Ring *KeyRing
 
-	// Issuer is the "iss" of the tokens. If set, a token must carry exactly it.
+	// Issuer is the "iss" of the tokens. If set, a token must have exactly this
+	// issuer.
 	Issuer string
 
-	// Audience is the "aud" of the tokens. If set, a token's must contain exactly
-	// it; if empty, a token that is meant for some audience is refused (RFC 7519
-	// section 4.1.3).
+	// Audience is the "aud" of the tokens. If set, a token must contain it. If
+	// empty, a token with an audience is refused (RFC 7519 section 4.1.3).
 	Audience string
 
-	// AccessTokenProfile makes the tokens follow the JWT profile for access tokens (RFC
-	// 9068), so that no other kind of token is ever taken for one: the header's typ is
-	// "at+jwt", and "iss", "aud", "client_id", "iat" and "jti" are required. Issuer and
-	// Audience must be set then, and for an issuer ClientID. Without it, tokens of the
-	// profile are refused.
+	// AccessTokenProfile makes the tokens follow the JWT profile for access
+	// tokens (RFC 9068), so that no other kind of token is accepted as one. The
+	// typ of the header is "at+jwt", and "iss", "aud", "client_id", "iat" and
+	// "jti" are required. Issuer and Audience must then be set, and for an
+	// issuer ClientID. Without AccessTokenProfile, tokens of the profile are
+	// refused.
 	AccessTokenProfile bool
 
-	// ClientID is the "client_id" (RFC 8693 section 4.3) that issued tokens carry unless
-	// Claims.ClientID says otherwise, at most 255 bytes; empty means none. A verifier
-	// does not compare it.
+	// ClientID is the "client_id" (RFC 8693 section 4.3) of issued tokens,
+	// unless Claims.ClientID is set. It has at most 255 bytes. If empty, there
+	// is none. A verifier does not compare it.
 	ClientID string
 
-	// Tenant is the "tenant" of the tokens, at most 64 bytes. A token must carry exactly it;
-	// if empty, a token with a tenant is refused. Tenants that share a key need different
-	// names, since their user IDs may be the same. A Kit whose [Config].Users has a tenant,
-	// as a sqlstore.DB may, uses that.
+	// Tenant is the "tenant" of the tokens, at most 64 bytes. A token must have
+	// exactly this tenant. If empty, a token with a tenant is refused. Tenants
+	// that share a key need different names, since their user IDs may be the
+	// same. If [Config].Users has a tenant, as a sqlstore.DB may, a Kit uses
+	// that one.
 	Tenant string
 
-	// Lifetime is how long a token is good for; zero means 30 minutes, one hour is
-	// the most. A shorter one, of whole seconds, is better where a service can
-	// refresh.
+	// Lifetime is the life of a token, in whole seconds. If zero, it is 30
+	// minutes. The maximum is one hour. A shorter one is better if the client
+	// can refresh.
 	Lifetime time.Duration
 
-	// MaxLifetime limits the life of tokens, from "iat" to "exp". A verifier refuses a token
-	// with a longer one, and an issuer does not issue it. If zero, it is one hour. A Kit keeps
-	// revocations for as long. A token without "iat" has no life that could be checked: a
-	// [Guard] with Revoked refuses it.
+	// MaxLifetime limits the life of tokens, from "iat" to "exp". A verifier
+	// refuses a token with a longer life, and an issuer does not issue it. If
+	// zero, it is one hour. A Kit keeps revocations for as long. The life of a
+	// token without "iat" cannot be checked: a [Guard] with Revoked refuses it.
 	MaxLifetime time.Duration
 
 	// MaxBytes is the maximum length of a token. If zero, it is 8,192; 32,768 is the most.
@@ -85,31 +88,31 @@ type TokenConfig struct {
 	// accept as long a header: see http.Server.MaxHeaderBytes.
 	MaxBytes int
 
-	// Leeway is the clock difference between machines that is forgiven when dates
-	// are checked; zero means 30 seconds, one minute is the most, and a negative
-	// value means none. Even then an "iat" may be one second in the future: an issuer
-	// may round up to the next full second.
+	// Leeway is the tolerated difference between clocks when dates are checked.
+	// If zero, it is 30 seconds. The maximum is one minute, and a negative
+	// value means none. Even then an "iat" may be one second in the future,
+	// because an issuer may round up to the next full second.
 	Leeway time.Duration
 
-	// CacheSize is how many verified tokens are remembered, so that a token seen
-	// again costs a look-up in place of a signature check; zero means none. It
-	// pays for asymmetric keys only, and is refused for the HS algorithms. A
-	// remembered token is still refused once it expires, and is not remembered once
-	// the keys have changed.
+	// CacheSize is the number of verified tokens to cache, so that a repeated
+	// token costs a look-up instead of a signature check. If zero, there is no
+	// cache. It is refused for the HS algorithms, where it would be slower. A
+	// cached token is still refused after it expires, and is not reused after
+	// the keys change.
 	CacheSize int
 }
 
-// Format writes nothing of the configuration, which holds secrets, for every verb
-// but %T, %p and %w, which fmt does not ask about.
+// Format implements fmt.Formatter. It prints a fixed text for every verb, so
+// that logging a TokenConfig does not reveal its secrets.
 func (TokenConfig) Format(f fmt.State, _ rune) {
 	_, _ = f.Write([]byte("authkit.TokenConfig{" + redacted + "}"))
 }
 
-// Claims are the claims of an access token. In the zero value of each field the
-// claim is absent.
+// Claims are the claims of an access token. The zero value of a field means
+// that the claim is absent.
 type Claims struct {
-	Subject   string    // "sub": whom the token stands for; required
-	UserID    string    // "uid": the user's ID, where Subject is something else
+	Subject   string    // "sub": the party that the token authenticates; required
+	UserID    string    // "uid": the user's ID, if Subject is another name
 	Roles     []string  // "roles"
 	ID        string    // "jti"
 	Issuer    string    // "iss"
@@ -123,17 +126,17 @@ type Claims struct {
 	AuthTime  time.Time // "auth_time": when the user authenticated
 	Methods   []string  // "amr": how the user authenticated, in names of RFC 8176
 
-	// Extra is the host's own claims for [TokenIssuer.Issue]: a struct or a map
-	// that encodes as a JSON object, without the names above. It is nil after
-	// Verify: read them with [Claims.Decode].
+	// Extra holds the claims of your program for [TokenIssuer.Issue]: a struct
+	// or a map that encodes as a JSON object, without the names above. It is
+	// nil after Verify: read the claims with [Claims.Decode].
 	Extra any
 
 	payload string
 }
 
-// Decode decodes the payload of a verified token into v, as json.Unmarshal does:
-// that is how a host reads the claims that it added. It fails for Claims that did
-// not come out of a verifier.
+// Decode decodes the payload of a verified token into v, as json.Unmarshal
+// does, so that your program can read the claims that it added. It returns an
+// error for Claims that do not come from a verifier.
 func (c Claims) Decode(v any) error {
 	if c.payload == "" {
 		return errors.New("authkit: only the claims of a verified token can be decoded")
@@ -144,11 +147,12 @@ func (c Claims) Decode(v any) error {
 	return nil
 }
 
-// A TokenIssuer signs access tokens. Most programs let a [Kit] do it. It is safe
-// for concurrent use.
+// A TokenIssuer signs access tokens. Most programs should use a [Kit] instead.
+// It is safe for concurrent use.
 //
-// Whatever is signed with a key is an access token for everybody who verifies with it. A
-// link that resets a password, signed with this one, would be a login: use another key.
+// Every verifier with the key accepts the signed text as an access token. A
+// password reset link that is signed with the same key would be a login: use
+// another key.
 type TokenIssuer struct {
 	keys             *KeyRing
 	profile          jws.Profile
@@ -160,7 +164,7 @@ type TokenIssuer struct {
 }
 
 // NewTokenIssuer returns an issuer that signs with the first key of cfg, or an
-// error that joins all faults of cfg.
+// error that joins all problems of cfg.
 func NewTokenIssuer(cfg TokenConfig) (*TokenIssuer, error) {
 	keys, err := cfg.bind("TokenConfig", true)
 	if err != nil {
@@ -183,14 +187,14 @@ func newIssuer(cfg TokenConfig, keys *KeyRing) *TokenIssuer {
 	}
 }
 
-// Issue returns a signed token with the claims c. It fills in what c leaves zero:
-// IssuedAt (now), ExpiresAt (the configured lifetime later), ID (128 random bits),
-// Issuer, Audience, ClientID and Tenant.
+// Issue returns a signed token with the claims c. It sets fields that are zero:
+// IssuedAt (now), ExpiresAt (after the configured lifetime), ID (128 random
+// bits), Issuer, Audience, ClientID and Tenant.
 //
 // It returns an error if
 //   - Subject is empty or over 255 bytes,
 //   - a text is not UTF-8, or a date is one that verifiers refuse,
-//   - Tenant is another than the configured one,
+//   - Tenant differs from the configured one,
 //   - the life is longer than [TokenConfig].MaxLifetime,
 //   - Extra is not an object, or has a name that the library uses, in any case,
 //   - the token would be longer than [TokenConfig].MaxBytes.
@@ -254,7 +258,7 @@ func signError(err error) error {
 	return fmt.Errorf("authkit: %w", err)
 }
 
-// check returns why a verifier would not take the claims whatever its configuration.
+// check returns why every verifier would refuse the claims, or nil.
 func (c *Claims) check() error {
 	if !validSubject(c.Subject) || c.UserID != "" && !validSubject(c.UserID) {
 		return fmt.Errorf("authkit: the subject and the user ID of a token are 1 to %d bytes of UTF-8, without control characters", maxSubjectLen)
@@ -273,8 +277,7 @@ func (c *Claims) check() error {
 	return nil
 }
 
-// validSubject reports whether a text can name an account: what is stored, and looked up,
-// without a store's choking on it.
+// validSubject reports whether a text can be an account name in every store.
 func validSubject(s string) bool {
 	ascii := true
 	for i := range len(s) {
@@ -302,14 +305,15 @@ func newTokenID() string {
 	return string(text[:])
 }
 
-// A Token is the answer to a login: the access token response of RFC 6749 section
-// 5.1, which is its JSON form. It redacts itself wherever it is formatted or logged.
+// A Token is the response to a login: the access token response of RFC 6749
+// section 5.1, which is its JSON form. It redacts itself wherever it is
+// formatted or logged.
 type Token struct {
 	AccessToken string `json:"access_token"`
 	TokenType   string `json:"token_type"` // "bearer"
 	ExpiresIn   int    `json:"expires_in"` // seconds
 
-	// RefreshToken is for [Kit.Refresh]; empty where sessions are off.
+	// RefreshToken is for [Kit.Refresh]. It is empty if sessions are off.
 	RefreshToken string `json:"refresh_token,omitempty"`
 
 	// User is the account that logged in.
@@ -320,14 +324,14 @@ func (t Token) describe() string {
 	return fmt.Sprintf("authkit.Token{%s, ExpiresIn: %d, User: %q}", redacted, t.ExpiresIn, t.User.ID)
 }
 
-// String returns the token's life and user, not the token.
+// String returns the life and the user of the token, not the token itself.
 func (t Token) String() string { return t.describe() }
 
-// Format writes what String returns, for every verb but %T, %p and %w, which fmt does
-// not ask about.
+// Format implements fmt.Formatter. It prints the text of String for every verb,
+// so that logging a Token does not reveal it.
 func (t Token) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(t.describe())) }
 
-// LogValue returns what String returns.
+// LogValue implements slog.LogValuer. It returns the text of String.
 func (t Token) LogValue() slog.Value { return slog.StringValue(t.describe()) }
 
 // unix returns t in seconds since 1970, and zero for the zero time.
@@ -338,7 +342,7 @@ func unix(t time.Time) int64 {
 	return t.Unix()
 }
 
-// fromUnix is the reverse of unix.
+// fromUnix is the inverse of unix.
 func fromUnix(seconds int64) time.Time {
 	if seconds == 0 {
 		return time.Time{}

@@ -13,9 +13,9 @@ import (
 	"github.com/authkit-go/authkit/internal/jws"
 )
 
-// A TokenVerifier verifies access tokens against a set of keys. It needs no
-// store and no issuer: a service that only accepts tokens embeds one. Without a store it
-// cannot know that an account was disabled, or lost a role, since a token was issued: that
+// A TokenVerifier verifies access tokens with a set of keys. It needs no store
+// and no issuer, so it suits services that only accept tokens. Without a store
+// it cannot detect that an account was disabled, or lost a role: such a change
 // takes effect when the token expires. It is safe for concurrent use.
 type TokenVerifier struct {
 	keys             *KeyRing
@@ -25,26 +25,26 @@ type TokenVerifier struct {
 	leeway           int64 // seconds
 	maxLife          int64 // seconds
 	maxBytes         int
-	cache            *cache.Cache[remembered] // nil: off
-	withoutRoles     bool                     // for a Kit, which has them from its store
+	cache            *cache.Cache[remembered] // nil if the cache is off
+	withoutRoles     bool                     // for a Kit, which reads them from its store
 }
 
-// verified is what there is to say about a token that was good.
+// A verified is a token that was verified.
 type verified struct {
 	claims.Set
 	payload string
 }
 
-// remembered is a token that was good, and the keys by which it was: other keys have to
-// look for themselves.
+// A remembered is a verified token and the keys that verified it. Other keys
+// must verify it again.
 type remembered struct {
 	verified
 	by *jws.Set
 }
 
 // NewTokenVerifier returns a verifier for the tokens of an issuer with the same
-// configuration, or an error that joins all faults of cfg. Its keys need not be
-// able to sign.
+// configuration, or an error that joins all problems of cfg. Its keys need not
+// be able to sign.
 func NewTokenVerifier(cfg TokenConfig) (*TokenVerifier, error) {
 	keys, err := cfg.bind("TokenConfig", false)
 	if err != nil {
@@ -91,8 +91,8 @@ func (c TokenConfig) maxLife() time.Duration { return cmp.Or(c.MaxLifetime, maxL
 
 func (c TokenConfig) maxBytes() int { return cmp.Or(c.MaxBytes, maxTokenLen) }
 
-// bind checks the configuration, all of it, and binds its keys. The first must be able
-// to sign if that is what it is for. The faults name fields behind the prefix.
+// bind checks the whole configuration and binds its keys. If sign is set, the
+// first key must be able to sign. The errors prefix the names of fields.
 func (c TokenConfig) bind(prefix string, sign bool) (*KeyRing, error) {
 	var errs []error
 	fault := func(field, format string, args ...any) {
@@ -111,7 +111,7 @@ func (c TokenConfig) bind(prefix string, sign bool) (*KeyRing, error) {
 		keys = new(KeyRing)
 		keys.state.Store(&ringSnapshot{set: set})
 	}
-	keys.mu.Lock() // the keys do not change between the look at them and the marks at the end
+	keys.mu.Lock() // so that the keys do not change between the check and the marks at the end
 	defer keys.mu.Unlock()
 	if c.Ring != nil && sign {
 		if !keys.load().set.CanSign() {
@@ -172,11 +172,11 @@ func (c TokenConfig) bind(prefix string, sign bool) (*KeyRing, error) {
 }
 
 // Verify returns the claims of a token that one of the keys signed and that is
-// valid now. Every error is ErrInvalidToken, or ErrTokenExpired, which is one; the
-// claims are then zero.
+// valid now. Every error is ErrInvalidToken, or ErrTokenExpired, which wraps
+// it. The claims are then zero.
 //
-// The order is fixed: size, signature, and only then is anything decoded, so bytes
-// that nobody signed are never parsed.
+// The order is fixed: size, signature, decoding. Unsigned bytes are therefore
+// never parsed.
 func (v *TokenVerifier) Verify(token string) (Claims, error) {
 	t, err := v.verify(token)
 	if err != nil {
@@ -196,7 +196,7 @@ func tokenError(err error) error {
 	return errTokenMalformed
 }
 
-// public returns the claims as callers see them.
+// public returns the claims in their exported form.
 func (t *verified) public() Claims {
 	return Claims{
 		Subject: t.Subject, UserID: t.UserID, Roles: t.Roles, ID: t.ID, Issuer: t.Issuer, Audience: t.Audience,
@@ -248,7 +248,8 @@ func (v *TokenVerifier) verify(token string) (verified, error) {
 	return t, nil
 }
 
-// fits reports whether the claims of a token, its dates apart, are what is required.
+// fits reports whether the claims of a token, apart from its dates, meet the
+// requirements.
 func (v *TokenVerifier) fits(t *claims.Set) bool {
 	if !validSubject(t.Subject) || t.UserID != "" && !validSubject(t.UserID) ||
 		t.SessionID != "" && !validSessionID(t.SessionID) || len(t.ID) > maxIDLen || len(t.ClientID) > maxSubjectLen || t.ExpiresAt == 0 {
@@ -266,12 +267,12 @@ func (v *TokenVerifier) fits(t *claims.Set) bool {
 	return v.profile != jws.AccessToken || t.IssuedAt != 0 && t.ID != "" && t.ClientID != ""
 }
 
-// inTime returns why the dates of a token do not hold now, or nil.
+// inTime returns why a token is not valid now, or nil.
 func (v *TokenVerifier) inTime(t *claims.Set) error {
 	switch now := time.Now().Unix(); {
 	case now >= t.ExpiresAt+v.leeway:
 		return ErrTokenExpired
-	case now < t.NotBefore-v.leeway, now < t.IssuedAt-v.leeway: // zero if absent, and then in the past
+	case now < t.NotBefore-v.leeway, now < t.IssuedAt-v.leeway: // absent dates are zero, and so in the past
 		return errTokenNotYet
 	}
 	return nil

@@ -12,8 +12,9 @@ const (
 	defaultWatchInterval = 30 * time.Second
 	minWatchInterval     = time.Second
 
-	// watchFailures is the number of checks in a row that a store may fail: a stream that
-	// ends for each failure connects again, to a service that has enough to do.
+	// watchFailures is the number of checks in a row in which the store may
+	// fail. If a stream ended at each failure, its client would connect again,
+	// to a service that is already overloaded.
 	watchFailures = 3
 )
 
@@ -66,7 +67,7 @@ func (g *Guard) Watch(ctx context.Context, p Policy, interval time.Duration) (wa
 	}
 	w := watch{ctx: watched, guard: g, policy: p, first: c, interval: max(interval, minWatchInterval)}
 	if c.request != nil && c.other != nil {
-		w.request = c.request.Clone(watched) // its header is the handler's, too
+		w.request = c.request.Clone(watched) // a copy, because the handler may edit the header
 		w.request.Body = http.NoBody
 	}
 	done := make(chan struct{})

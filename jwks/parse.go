@@ -28,7 +28,7 @@ const (
 // sign.
 var errOtherUse = errors.New("not a key for signatures")
 
-// ed25519Name is the algorithm name of RFC 9864 for what RFC 8037 calls EdDSA.
+// ed25519Name is the name of RFC 9864 for EdDSA (RFC 8037) with Ed25519.
 const ed25519Name = "Ed25519"
 
 // ParseKey returns the key in a JSON Web Key (RFC 7517, RFC 8037) of at most 64

@@ -48,7 +48,7 @@ type RemoteConfig struct {
 //
 // The ring fetches the set again after the max-age of the response, or after
 // five minutes if it has none. See [authkit.NewKeyRingFrom] for the limits, and
-// for what happens while fetches fail.
+// for its behavior while fetches fail.
 //
 // It returns an error if the URL cannot be used.
 func NewRemote(cfg RemoteConfig) (*authkit.KeyRing, error) {

@@ -43,7 +43,7 @@ func (db *DB) CreateUsers(ctx context.Context, users []authkit.StoredUser) error
 	}
 	query := `INSERT INTO {users} (tenant, ` + userColumns + `) VALUES ` + userValues + strings.Repeat(`, `+userValues, len(users)-1)
 	err := db.run(ctx, func(c conn) error {
-		return c.guarded(ctx, true, func() error {
+		return c.withSavepoint(ctx, true, func() error {
 			_, err := c.exec(ctx, query, args...)
 			return err
 		})

@@ -45,7 +45,7 @@ func (db *DB) PutTicket(ctx context.Context, t authkit.Ticket) error {
 		return failure(errTicketText)
 	}
 	return db.run(ctx, func(c conn) error {
-		return c.guarded(ctx, true, func() error {
+		return c.withSavepoint(ctx, true, func() error {
 			n, err := c.exec(ctx, c.d.putTicket(), c.opts.Tenant, t.Kind, t.ID, sql.NullString{String: t.Subject, Valid: t.Subject != ""}, t.Hash[:], bytesOf(t.Body),
 				bounded(t.Attempts), bounded(t.MaxAttempts), micros(t.CreatedAt), micros(t.ExpiresAt))
 			if err == nil && n == 0 {

@@ -249,10 +249,10 @@ func (t *transaction) undo(ctx context.Context, name string) error {
 	return nil
 }
 
-// guarded runs a statement that a rule of the schema may refuse. In a
+// withSavepoint runs a statement that a rule of the schema may refuse. In a
 // transaction of Postgres it needs a savepoint, since any error ends the
 // transaction there.
-func (c conn) guarded(ctx context.Context, mayFail bool, do func() error) error {
+func (c conn) withSavepoint(ctx context.Context, mayFail bool, do func() error) error {
 	if c.t == nil || c.d != Postgres || !mayFail || c.t.lost != nil {
 		return do()
 	}

@@ -104,7 +104,7 @@ func (db *DB) CreateUser(ctx context.Context, u authkit.StoredUser) error {
 		return failure(err)
 	}
 	err = db.run(ctx, func(c conn) error {
-		return c.guarded(ctx, !isASCII(u.FullName), func() error {
+		return c.withSavepoint(ctx, !isASCII(u.FullName), func() error {
 			n, err := c.exec(ctx, `INSERT INTO {users} (tenant, `+userColumns+`) VALUES `+userValues+c.d.unlessThere(), args...)
 			if err == nil && n == 0 {
 				return errUserID

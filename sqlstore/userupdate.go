@@ -102,7 +102,7 @@ func (c conn) updateUser(ctx context.Context, id string, change *authkit.UserUpd
 	if change.IfVersion != 0 {
 		query, args = query+` AND version = ?`, append(args, change.IfVersion)
 	}
-	err = c.guarded(ctx, up.email.Valid || !isASCII(up.name.String), func() error {
+	err = c.withSavepoint(ctx, up.email.Valid || !isASCII(up.name.String), func() error {
 		return c.queryRow(ctx, authkit.ErrUserNotFound, scanUser(&u), query+` RETURNING `+userColumns, args...)
 	})
 	if change.IfVersion != 0 && errors.Is(err, authkit.ErrUserNotFound) {

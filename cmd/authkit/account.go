@@ -110,7 +110,7 @@ func enable(ctx context.Context, c *call) error {
 
 func deleteUsers(ctx context.Context, c *call) error {
 	c.roleFlags()
-	yes := c.flags.Bool("yes", false, "delete without a question; required if standard input is not a terminal")
+	yes := c.flags.Bool("yes", false, "delete without confirmation; required if standard input is not a terminal")
 	confirm := func(users []authkit.User) error {
 		if *yes {
 			return nil
@@ -125,7 +125,7 @@ func deleteUsers(ctx context.Context, c *call) error {
 // confirmDeletion asks on the terminal whether to delete accounts.
 func (c *call) confirmDeletion(users []authkit.User) error {
 	if !isTerminal(c.stdin) {
-		return usagef("deleting is for good; give -yes")
+		return usagef("deleting cannot be undone; pass -yes")
 	}
 	return askDeletion(c.stdin, c.stderr, users)
 }
@@ -135,7 +135,7 @@ func askDeletion(in io.Reader, out io.Writer, users []authkit.User) error {
 	for i, u := range users {
 		emails[i] = printable(u.Email)
 	}
-	fmt.Fprintf(out, "Delete %s for good? [y/N] ", strings.Join(emails, ", "))
+	fmt.Fprintf(out, "Permanently delete %s? [y/N] ", strings.Join(emails, ", "))
 	answer, err := bufio.NewReader(io.LimitReader(in, maxSecret)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("reading the answer: %w", err)
@@ -166,7 +166,7 @@ func forUsers(ctx context.Context, c *call, confirm func([]authkit.User) error, 
 		users, errs = append(users, u), append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("nothing was done: %w", err)
+		return fmt.Errorf("nothing was changed: %w", err)
 	}
 	if confirm != nil {
 		if err := confirm(users); err != nil {
@@ -175,7 +175,7 @@ func forUsers(ctx context.Context, c *call, confirm func([]authkit.User) error, 
 	}
 	for i, u := range users {
 		if err := do(ctx, op, u.ID); err != nil {
-			return op.done(ctx, fmt.Errorf("%s: %w; those before it were done", printable(args[i]), err))
+			return op.done(ctx, fmt.Errorf("%s: %w; the ones before it were changed", printable(args[i]), err))
 		}
 	}
 	return op.done(ctx, nil)

@@ -78,7 +78,7 @@ func TestChangeAccounts(t *testing.T) {
 
 		r = tl.run("y\n", "delete", bob)
 		require.Equal(t, 2, r.code)
-		require.Contains(t, r.stderr, "give -yes")
+		require.Contains(t, r.stderr, "pass -yes")
 		tl.ok("", "delete", "-yes", bob)
 		_, err = kit.User(ctx, bob)
 		require.ErrorIs(t, err, authkit.ErrUserNotFound)
@@ -93,7 +93,7 @@ func TestAskDeletion(t *testing.T) {
 	for answer, want := range map[string]bool{"y": true, "Y\n": true, " y \n": true, "": false, "\n": false, "n\n": false, "yes\n": false, "x\ny\n": false} {
 		var out bytes.Buffer
 		require.Equal(t, want, askDeletion(strings.NewReader(answer), &out, users) == nil, "%q", answer)
-		require.Equal(t, "Delete ann@example.com, b ob@example.com for good? [y/N] ", out.String())
+		require.Equal(t, "Permanently delete ann@example.com, b ob@example.com? [y/N] ", out.String())
 	}
 	broken := errors.New("broken")
 	require.ErrorIs(t, askDeletion(iotest.ErrReader(broken), &bytes.Buffer{}, users), broken)

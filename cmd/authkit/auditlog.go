@@ -20,7 +20,7 @@ func auditList(ctx context.Context, c *call) error {
 	c.databaseFlags()
 	c.auditLog = true
 	user := c.flags.String("user", "", "list only the entries with this `user` as actor or target")
-	limit := c.flags.Int("limit", 100, "list at most so many entries; 0 means all")
+	limit := c.flags.Int("limit", 100, "maximum `number` of entries; 0 means all")
 	if _, err := c.parse(0, 0); err != nil {
 		return err
 	}
@@ -85,13 +85,13 @@ func auditVerify(ctx context.Context, c *call) error {
 	c.databaseFlags()
 	c.auditFlags()
 	var kept heads
-	c.flags.Var(&kept, "head", "`head` of the log that was kept elsewhere, as this command prints it; may be given several times")
+	c.flags.Var(&kept, "head", "earlier `head` of the log, as this command printed it; may be repeated")
 	args, err := c.parse(0, 1)
 	if err != nil {
 		return err
 	}
 	if c.auditKey == "" {
-		return usagef("no key; give -audit-key, the file with the key that the log was written with")
+		return usagef("no key; pass -audit-key with the file of the key of the log")
 	}
 	key, err := readSecretFile(c.auditKey)
 	if err != nil {

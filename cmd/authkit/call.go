@@ -37,7 +37,7 @@ type call struct {
 	auditKey    string // file
 	redis       string // address
 	adminRole   string
-	auditLog    bool // the command needs the table of the audit log
+	auditLog    bool // whether the command needs the table of the audit log
 	redisPrefix string
 }
 
@@ -61,22 +61,22 @@ func (c *call) close() error {
 
 // databaseFlags are for commands on a database.
 func (c *call) databaseFlags() {
-	c.flags.StringVar(&c.address, "db", "", "database: sqlite:`FILE`, postgres://… or mysql://…; better in DATABASE_URL, where no list of processes shows its password")
+	c.flags.StringVar(&c.address, "db", "", "database: sqlite:`FILE`, postgres://… or mysql://…; prefer DATABASE_URL, which hides the password from process lists")
 	c.flags.StringVar(&c.tenant, "tenant", "", "`name` of the tenant, as in sqlstore.Options")
-	c.flags.StringVar(&c.prefix, "table-prefix", "", "what the names of the tables begin with, as in sqlstore.Options (default authkit_)")
+	c.flags.StringVar(&c.prefix, "table-prefix", "", "`prefix` of the table names, as in sqlstore.Options (default authkit_)")
 }
 
 // sessionFlags are for commands on sessions, which may be elsewhere than the
 // accounts.
 func (c *call) sessionFlags() {
 	c.databaseFlags()
-	c.flags.StringVar(&c.redis, "redis", "", "where sessions are if not in the database: redis://… or rediss://…; better in REDIS_URL")
-	c.flags.StringVar(&c.redisPrefix, "redis-prefix", "", "what the names of the keys begin with, as in redisstore.Options (default authkit)")
+	c.flags.StringVar(&c.redis, "redis", "", "address of the sessions if they are in Redis: redis://… or rediss://…; prefer REDIS_URL")
+	c.flags.StringVar(&c.redisPrefix, "redis-prefix", "", "`prefix` of the key names, as in redisstore.Options (default authkit)")
 }
 
 // auditFlags are for commands that make changes.
 func (c *call) auditFlags() {
-	c.flags.StringVar(&c.auditKey, "audit-key", "", "`file` with the key of the audit log in the database, to write there what is done")
+	c.flags.StringVar(&c.auditKey, "audit-key", "", "`file` with the key of the audit log in the database; changes are recorded there")
 }
 
 // roleFlags are for commands that may remove an administrator.
@@ -84,23 +84,23 @@ func (c *call) roleFlags() {
 	c.flags.StringVar(&c.adminRole, "admin-role", "", "`role` of administrators, as in authkit.Config (default admin); the last one stays")
 }
 
-// hasherFlags are for commands that make or judge hashes.
+// hasherFlags are for commands that make or check hashes.
 func (c *call) hasherFlags() {
-	c.flags.StringVar(&c.scheme, "scheme", "bcrypt", "scheme of new hashes, as the service has it: bcrypt, argon2id or pbkdf2-sha256")
-	c.flags.IntVar(&c.cost, "cost", 0, "cost of bcrypt, or rounds of pbkdf2-sha256; 0 is the library's default")
+	c.flags.StringVar(&c.scheme, "scheme", "bcrypt", "scheme of new hashes, as in the service: bcrypt, argon2id or pbkdf2-sha256")
+	c.flags.IntVar(&c.cost, "cost", 0, "cost of bcrypt, or rounds of pbkdf2-sha256; 0 means the default")
 }
 
-// passwordFlags are for commands that take a password that a human chose.
+// passwordFlags are for commands that read a password of a user.
 func (c *call) passwordFlags() {
 	c.hasherFlags()
-	c.flags.IntVar(&c.minPassword, "min-password-length", 0, "fewest characters of a password, as in authkit.Config (default 8)")
+	c.flags.IntVar(&c.minPassword, "min-password-length", 0, "minimum length of a password, as in authkit.Config (default 8)")
 }
 
 // hasher returns the hasher of the flags. Every scheme is read.
 func (c *call) hasher() (authkit.Hasher, error) {
 	bcrypt, pbkdf2 := authkit.Bcrypt{}, authkit.PBKDF2SHA256{}
 	switch c.scheme {
-	case "": // of a command that makes none: the one that New makes is stored nowhere
+	case "": // for a command that makes none: the dummy hash of New is not stored
 		bcrypt = authkit.Bcrypt{Cost: 4, InsecureLowCost: true}
 		return authkit.Schemes(bcrypt, pbkdf2, authkit.Argon2id{}), nil
 	case "bcrypt":
@@ -130,7 +130,7 @@ func (c *call) kit(cfg authkit.Config) (*authkit.Kit, error) {
 	}
 	cfg.Passwords.MinLength, cfg.AdminRole = c.minPassword, c.adminRole
 	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler) // every failure is an error, too
+		cfg.Logger = slog.New(slog.DiscardHandler) // every failure is also an error
 	}
 	kit, err := authkit.New(cfg)
 	if err != nil {
@@ -143,7 +143,7 @@ func (c *call) kit(cfg authkit.Config) (*authkit.Kit, error) {
 type operation struct {
 	store *sqlstore.DB
 	kit   *authkit.Kit
-	log   *audit.Log // nil: none
+	log   *audit.Log // nil if there is none
 }
 
 // operation opens the database. The context that it returns names the actor and
@@ -195,7 +195,7 @@ func openLog(ctx context.Context, store audit.Store, keyFile string) (*audit.Log
 		before = last[1].Head()
 	}
 	if last[0].Seq == before.Seq+1 && !audit.NewChain(key).Follows(before, &last[0]) {
-		return nil, fmt.Errorf("-audit-key: the log in the database was not written with the key in %s; nothing was done", keyFile)
+		return nil, fmt.Errorf("-audit-key: the log in the database was written with another key than that in %s; nothing was changed", keyFile)
 	}
 	return log, nil
 }
@@ -207,7 +207,7 @@ func (op *operation) done(ctx context.Context, err error) error {
 		return err
 	}
 	if failed := op.log.Flush(context.WithoutCancel(ctx)); failed != nil {
-		return errors.Join(err, fmt.Errorf("it was done, and is not in the audit log: %w", failed))
+		return errors.Join(err, fmt.Errorf("the change was made, but is not in the audit log: %w", failed))
 	}
 	return err
 }
@@ -253,7 +253,7 @@ func explain(err error) string {
 	case errors.Is(err, authkit.ErrConflict):
 		text += "; run the command again"
 	case errors.Is(err, context.DeadlineExceeded):
-		text += "; are the database and Redis up?"
+		text += "; check that the database and Redis are up"
 	}
 	return printable(text)
 }

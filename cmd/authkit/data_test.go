@@ -57,7 +57,7 @@ func TestImportAndRehashReport(t *testing.T) {
 		require.Equal(t, `{"read":7,"imported":7,"skipped":0}`+"\n", tl.ok(accounts(7), "import", "-json"))
 		out = tl.run("", "import", file)
 		require.Equal(t, 1, out.code)
-		require.Contains(t, out.stderr, "line 2: authkit: e-mail taken, by an account that is there")
+		require.Contains(t, out.stderr, "line 2: authkit: e-mail taken, by an existing account")
 		require.Contains(t, out.stderr, "-skip-existing")
 		out = tl.run("", "import", "-skip-existing", file)
 		require.Equal(t, "read\timported\tskipped\n530\t523\t7\n", out.stdout, out.stderr)
@@ -149,7 +149,7 @@ func TestImportFaults(t *testing.T) {
 		"several members":     {`{"id":1.5,"email": "a@example.com", "disabled": "hunter2"}` + "\n" + `{"email":7,"created_at":"hunter2"}`, `line 1: "id": not a text or a whole number; line 1: "disabled": not true, false, 0 or 1; line 2: "email": not a text; line 2: "created_at": not a time`},
 		"a member twice":      {`{"email": "a@example.com", "email": "b@example.com"}`, `line 1: "email": there twice`},
 		"several accounts":    {`{"email": "hunter"}` + "\n" + `{"email": "a@example.com"}` + "\n" + `{"email": "a@example.com","full_name":"\u0000"}`, "line 1: authkit: invalid input: email: must be an e-mail address; line 3: authkit: invalid input: full_name"},
-		"an unknown scheme":   {`{"email": "a@example.com"}` + "\n\n" + `{"email": "b@example.com", "password_hash": "hunter2"}`, "line 3: authkit: password hash of an unknown scheme; bcrypt"},
+		"an unknown scheme":   {`{"email": "a@example.com"}` + "\n\n" + `{"email": "b@example.com", "password_hash": "hunter2"}`, "line 3: authkit: password hash of an unknown scheme; the schemes are bcrypt"},
 		"a broken hash":       {`{"email": "b@example.com", "password_hash": "$2a$12$hunter2"}`, "line 1: authkit: malformed password hash"},
 		"no address":          {`{"email": "hunter"}`, "line 1: authkit: invalid input: email"},
 		"the same address":    {accounts(2) + accounts(1), "line 3: authkit: e-mail taken"},
@@ -217,7 +217,7 @@ func TestRotateKey(t *testing.T) {
 			// Again at once would end what the first key signed.
 			r := tl.run("", "rotate-key", file)
 			require.Equal(t, 1, r.code)
-			require.Contains(t, r.stderr, "may still be good; wait 1h")
+			require.Contains(t, r.stderr, "may still be valid; wait 1h")
 			same, err := readKey(file)
 			require.NoError(t, err)
 			require.Equal(t, next.ID, same.ID)
@@ -277,8 +277,8 @@ func TestDoctorSecret(t *testing.T) {
 	tl := onSQLite(t)
 	for secret, want := range map[string]string{
 		"my-super-secret-signing-key-for-production": "WARN\tweak_secret\t",
-		"your-256-bit-secret-your-256-bit-secret":    "ERROR\trefused_key\tthe signing key is refused by the library: the secret is one that tutorials print",
-		"hunter2": "ERROR\trefused_key\tthe signing key is refused by the library: the secret has 7 bytes",
+		"your-256-bit-secret-your-256-bit-secret":    "ERROR\trefused_key\tthe library refuses the signing key: the secret is one that tutorials print",
+		"hunter2": "ERROR\trefused_key\tthe library refuses the signing key: the secret has 7 bytes",
 		"5c1c4de2d0bbd53a1d0c8b3f8f2e6e9f1f0a6b7c2d9e8f7a6b5c4d3e2f1a0b9c": "",
 	} {
 		tl := &tool{t: t, env: map[string]string{"DATABASE_URL": tl.env["DATABASE_URL"], "SECRET_KEY": secret}, secrets: []string{secret}}
@@ -342,8 +342,8 @@ func TestAudit(t *testing.T) {
 		other := write(t, "other.key", strings.Repeat("K", 32))
 		r = tl.run("", "disable", "-audit-key", other, ann)
 		require.Equal(t, 1, r.code)
-		require.Contains(t, r.stderr, "was not written with the key in "+other)
-		require.Contains(t, tl.ok("", "list-users"), "\tfalse\t", "nothing was done")
+		require.Contains(t, r.stderr, "was written with another key than that in "+other)
+		require.Contains(t, tl.ok("", "list-users"), "\tfalse\t", "nothing was changed")
 		require.Equal(t, 1, tl.run("", "audit", "verify", "-audit-key", other).code)
 		r = tl.run("", "disable", "-audit-key", write(t, "short.key", "kkkk"), ann)
 		require.Equal(t, 1, r.code)

@@ -14,10 +14,9 @@ import (
 	"github.com/authkit-go/authkit/doctor"
 )
 
-// seenFromOutside are the codes of problems that show in the stores. Other
-// codes depend on the authkit.Config of the service, which the command does not
-// have.
-var seenFromOutside = []string{
+// visibleCodes are the codes of problems that show in the stores. Other codes
+// depend on the authkit.Config of the service, which the command does not have.
+var visibleCodes = []string{
 	"unavailable", "pending_migrations", "clock_skew",
 	"unreadable_hashes", "hashes_due", "expired_sessions", "one_address", "unknown_roles",
 }
@@ -25,7 +24,7 @@ var seenFromOutside = []string{
 // oldKey is the age at which a key should be replaced.
 const oldKey = 365 * 24 * time.Hour
 
-func examine(ctx context.Context, c *call) error {
+func checkAll(ctx context.Context, c *call) error {
 	c.sessionFlags()
 	c.hasherFlags()
 	keyFile := c.flags.String("key", "", "`file` of the signing key, as rotate-key writes it; otherwise SECRET_KEY is checked, if it is set")
@@ -41,11 +40,11 @@ func examine(ctx context.Context, c *call) error {
 		return err
 	}
 	cfg := authkit.Config{Users: store, Sessions: authkit.SessionConfig{Store: sessions}}
-	found, err := c.examineKey(*keyFile, &cfg)
+	found, err := c.checkKey(*keyFile, &cfg)
 	if err != nil {
 		return err
 	}
-	codes := seenFromOutside
+	codes := visibleCodes
 	if len(cfg.Tokens.Keys) > 0 {
 		codes = append(slices.Clone(codes), "weak_secret")
 	}
@@ -60,7 +59,7 @@ func examine(ctx context.Context, c *call) error {
 			pending = pending || f.Code == "pending_migrations"
 		}
 	}
-	if pending { // which explains why accounts cannot be read
+	if pending { // it explains why accounts cannot be read
 		found = slices.DeleteFunc(found, func(f authkit.Finding) bool { return f.Code == "unavailable" })
 	}
 	slices.SortStableFunc(found, func(a, b authkit.Finding) int { return cmp.Compare(b.Severity, a.Severity) })
@@ -80,9 +79,9 @@ func examine(ctx context.Context, c *call) error {
 	return nil
 }
 
-// examineKey checks the signing key, and puts it into the configuration if it
-// is usable.
-func (c *call) examineKey(file string, cfg *authkit.Config) (found []authkit.Finding, err error) {
+// checkKey checks the signing key, and puts it into the configuration if it is
+// usable.
+func (c *call) checkKey(file string, cfg *authkit.Config) (found []authkit.Finding, err error) {
 	key := authkit.Key{Algorithm: authkit.HS256, Secret: []byte(c.env("SECRET_KEY"))}
 	switch {
 	case file != "":
@@ -99,7 +98,7 @@ func (c *call) examineKey(file string, cfg *authkit.Config) (found []authkit.Fin
 		}
 		if mode := info.Mode().Perm(); mode&0o077 != 0 && os.PathSeparator == '/' && (key.Private != nil || key.Secret != nil) {
 			found = append(found, authkit.Finding{Code: "open_key_file", Severity: slog.LevelError,
-				Text: fmt.Sprintf("the key in %s can be used by others than its owner: its mode is %v", file, mode), Fix: "run: chmod 600; and rotate the key if they are not trusted"})
+				Text: fmt.Sprintf("the key in %s is accessible to other users: its mode is %v", file, mode), Fix: "run: chmod 600; rotate the key if you do not trust them"})
 		}
 	case len(key.Secret) == 0:
 		return nil, nil
@@ -107,7 +106,7 @@ func (c *call) examineKey(file string, cfg *authkit.Config) (found []authkit.Fin
 	if _, err := authkit.NewKeyRing(key); err != nil {
 		_, why, _ := strings.Cut(err.Error(), "]: ")
 		return append(found, authkit.Finding{Code: "refused_key", Severity: slog.LevelError,
-			Text: "the signing key is refused by the library: " + why, Fix: "make another, with: authkit rotate-key"}), nil
+			Text: "the library refuses the signing key: " + why, Fix: "create another with: authkit rotate-key"}), nil
 	}
 	cfg.Tokens.Keys = []authkit.Key{key}
 	return found, nil

@@ -18,7 +18,7 @@ const (
 	maxLineFaults = 10
 )
 
-// rows are accounts to import, and the lines that they are from.
+// rows are accounts to import, with their line numbers.
 type rows struct {
 	users []authkit.StoredUser
 	lines []int
@@ -27,8 +27,8 @@ type rows struct {
 func importUsers(ctx context.Context, c *call) error {
 	c.databaseFlags()
 	c.auditFlags()
-	check := c.flags.Bool("check", false, "look for what is wrong with the input, and import nothing; needs no database")
-	skip := c.flags.Bool("skip-existing", false, "leave out accounts whose address is taken, such as those of an import that was interrupted")
+	check := c.flags.Bool("check", false, "check the input, and import nothing; needs no database")
+	skip := c.flags.Bool("skip-existing", false, "skip accounts whose address is taken, such as those of an interrupted import")
 	args, err := c.parse(0, 1)
 	if err != nil {
 		return err
@@ -42,13 +42,13 @@ func importUsers(ctx context.Context, c *call) error {
 		defer func() { _ = f.Close() }()
 		input = f
 	} else if isTerminal(input) {
-		return usagef("no input; give a file, or write it to standard input")
+		return usagef("no input; pass a file, or write to standard input")
 	}
 	all, err := readRows(input)
 	if err != nil {
 		return fmt.Errorf("%w; nothing was imported", err)
 	}
-	// All of it is checked before any of it is stored.
+	// All rows are checked before any is stored.
 	checker, err := c.kit(authkit.Config{Users: nowhere{}})
 	if err != nil {
 		return err
@@ -68,7 +68,7 @@ func importUsers(ctx context.Context, c *call) error {
 			}
 		}
 		if imported, err = c.importRows(ctx, op, all); err != nil {
-			return fmt.Errorf("%w; %d accounts were imported before it; mend it, and run the same with -skip-existing", err, imported)
+			return fmt.Errorf("%w; %d accounts were imported before it; fix it, and run the command again with -skip-existing", err, imported)
 		}
 	}
 	t, err := c.table("read", "imported", "skipped")
@@ -94,7 +94,7 @@ func (c *call) importRows(ctx context.Context, op *operation, all *rows) (import
 	return imported, nil
 }
 
-// skipExisting takes the rows out whose address is taken.
+// skipExisting removes the rows whose address is taken.
 func (r *rows) skipExisting(ctx context.Context, store authkit.UserStore) (skipped int, err error) {
 	var left rows
 	for i, u := range r.users {
@@ -115,7 +115,8 @@ func (r *rows) skipExisting(ctx context.Context, store authkit.UserStore) (skipp
 	return skipped, nil
 }
 
-// locate says on which lines an import failed, of rows from the one given on.
+// locate adds the line numbers to the errors of an import that began at row
+// from.
 func (r *rows) locate(err error, from int) error {
 	if several, ok := err.(interface{ Unwrap() []error }); ok {
 		var errs []error
@@ -131,9 +132,9 @@ func (r *rows) locate(err error, from int) error {
 	hint := ""
 	switch {
 	case errors.Is(err, authkit.ErrEmailTaken):
-		hint = ", by an account that is there, or on an earlier line"
+		hint = ", by an existing account, or on an earlier line"
 	case errors.Is(err, authkit.ErrUnknownScheme):
-		hint = "; bcrypt, pbkdf2-sha256 (of passlib or Django) and argon2id are read"
+		hint = "; the schemes are bcrypt, pbkdf2-sha256 (passlib or Django) and argon2id"
 	}
 	return fmt.Errorf("line %d: %w%s", r.lines[from+failed.Row], failed.Err, hint)
 }
@@ -170,7 +171,7 @@ func readRows(r io.Reader) (*rows, error) {
 	return all, errors.Join(errs...)
 }
 
-// nowhere is a store that has nothing, and takes everything without keeping it.
+// nowhere is an empty store that accepts everything and stores nothing.
 type nowhere struct{ authkit.UserStore }
 
 func (nowhere) CreateUser(context.Context, authkit.StoredUser) error { return nil }

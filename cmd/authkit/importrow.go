@@ -76,7 +76,7 @@ func readText(to *string, value json.RawMessage) error {
 	return nil
 }
 
-// readID takes numbers too: many databases number their rows.
+// readID also accepts numbers: many databases number their rows.
 func readID(to *string, value json.RawMessage) error {
 	if strings.Trim(string(value), "0123456789") == "" {
 		*to = string(value)
@@ -95,7 +95,7 @@ func readRoles(to *[]string, value json.RawMessage) error {
 	return nil
 }
 
-// readBool takes 0 and 1 too: databases without booleans have them.
+// readBool also accepts 0 and 1: databases without booleans have them.
 func readBool(to *bool, value json.RawMessage) error {
 	b, err := strconv.ParseBool(strings.Trim(string(value), `"`))
 	if err != nil {
@@ -105,8 +105,8 @@ func readBool(to *bool, value json.RawMessage) error {
 	return nil
 }
 
-// readHash takes what Django writes for an account without a usable password,
-// which begins with "!", as no password.
+// readHash reads Django's form of an account without a usable password, which
+// begins with "!", as no password.
 func readHash(to *authkit.PasswordHash, value json.RawMessage) error {
 	var text string
 	if err := readText(&text, value); err != nil {
@@ -118,8 +118,8 @@ func readHash(to *authkit.PasswordHash, value json.RawMessage) error {
 	return nil
 }
 
-// readTime takes the forms of RFC 3339 and of databases. A time without a zone
-// is in UTC.
+// readTime accepts the forms of RFC 3339 and of databases. A time without a
+// zone is in UTC.
 func readTime(to *time.Time, value json.RawMessage) error {
 	var text string
 	if readText(&text, value) == nil {

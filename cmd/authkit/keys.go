@@ -18,7 +18,7 @@ import (
 	"github.com/authkit-go/authkit/jwks"
 )
 
-// tokenLife is how long a token can be good after its key was replaced: the
+// tokenLife is how long a token can stay valid after its key was replaced: the
 // longest life, and the leeway on both sides.
 const tokenLife = time.Hour + 2*time.Minute
 
@@ -46,11 +46,11 @@ func hashPassword(ctx context.Context, c *call) error {
 	return err
 }
 
-// rotateKey writes a new key into the file, and the old one into a file beside
-// it. Of an asymmetric one that is the public half.
+// rotateKey writes a new key into the file, and the old one into a file next to
+// it. Of an asymmetric key it keeps only the public half.
 func rotateKey(_ context.Context, c *call) error {
 	alg := c.flags.String("alg", "", "`algorithm`, such as EdDSA, ES256, RS256 or HS256 (default that of the old key, or EdDSA)")
-	force := c.flags.Bool("force", false, "rotate though tokens of the key before the old one may still be good")
+	force := c.flags.Bool("force", false, "rotate even if tokens of the key before the old one may still be valid")
 	args, err := c.parse(1, 1)
 	if err != nil {
 		return err
@@ -64,7 +64,7 @@ func rotateKey(_ context.Context, c *call) error {
 	previous := previousFile(file)
 	if info, err := os.Stat(previous); err == nil && !*force {
 		if left := time.Until(info.ModTime().Add(tokenLife)); left > 0 {
-			return fmt.Errorf("%s was written %v ago, and tokens that it verifies may still be good; wait %v, or use -force, which ends them",
+			return fmt.Errorf("%s was written %v ago, and its tokens may still be valid; wait %v, or pass -force, which invalidates them",
 				previous, time.Since(info.ModTime()).Round(time.Second), left.Round(time.Second))
 		}
 	}
@@ -74,7 +74,7 @@ func rotateKey(_ context.Context, c *call) error {
 	}
 	if hasOld {
 		if old.Private != nil {
-			old.Private = nil // it is not to sign any more
+			old.Private = nil // it must not sign any more
 		}
 		if err := writeKey(previous, old); err != nil {
 			return err
@@ -92,7 +92,7 @@ func rotateKey(_ context.Context, c *call) error {
 	return t.row(next.ID, string(next.Algorithm), file, old.ID, previous)
 }
 
-// previousFile returns where the key is kept that a file had before.
+// previousFile returns the file for the previous key of a file.
 func previousFile(file string) string {
 	ext := filepath.Ext(file)
 	return strings.TrimSuffix(file, ext) + ".previous" + ext
@@ -115,8 +115,8 @@ func readKey(file string) (authkit.Key, error) {
 	return key, nil
 }
 
-// writeKey writes a key for its owner alone: in PEM, or a secret as a JSON Web
-// Key. The file is whole at any time.
+// writeKey writes a key that only its owner can read: in PEM, or a secret as a
+// JSON Web Key. The file is complete at any time.
 func writeKey(file string, key authkit.Key) error {
 	var text []byte
 	var err error

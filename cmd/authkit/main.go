@@ -38,27 +38,27 @@ type command struct {
 // commands returns all commands, in the order of the usage.
 func commands() []command {
 	return []command{
-		{"create-user", "-email ADDRESS [-name NAME] [-role ROLE]...", "make an account; the password is asked for, or read from standard input", createUser},
-		{"set-password", "USER", "give an account a new password, and log its user out everywhere", setPassword},
+		{"create-user", "-email ADDRESS [-name NAME] [-role ROLE]...", "create an account; prompts for the password, or reads it from standard input", createUser},
+		{"set-password", "USER", "set the password of an account, and log its user out everywhere", setPassword},
 		{"set-email", "USER ADDRESS", "change the e-mail address of an account", setEmail},
 		{"set-name", "USER NAME", "change the full name of an account", setName},
 		{"set-roles", "USER [ROLE]...", "replace the roles of an account", setRoles},
 		{"add-role", "USER ROLE", "add a role to an account", addRole},
 		{"remove-role", "USER ROLE", "remove a role from an account", removeRole},
 		{"disable", "USER...", "disable accounts, and log their users out everywhere", disable},
-		{"enable", "USER...", "enable accounts again; their users have to log in", enable},
+		{"enable", "USER...", "enable accounts again; their users must log in", enable},
 		{"lock", "USER", "refuse logins of an account for a time; its sessions do not end", lock},
 		{"unlock", "USER...", "end the lock of accounts", unlock},
-		{"delete", "USER...", "delete accounts for good, with their sessions", deleteUsers},
+		{"delete", "USER...", "permanently delete accounts with their sessions", deleteUsers},
 		{"list-users", "", "list accounts", listUsers},
-		{"list-sessions", "USER", "list where a user is logged in", listSessions},
+		{"list-sessions", "USER", "list the sessions of a user", listSessions},
 		{"revoke", "[--] USER SESSION... | -all USER", "end sessions of a user, or every session and token", revoke},
-		{"rotate-key", "FILE", "make a new signing key, and keep the old one to verify", rotateKey},
+		{"rotate-key", "FILE", "create a new signing key, and keep the old one to verify", rotateKey},
 		{"hash", "", "hash a password", hashPassword},
-		{"doctor", "", "look for what is wrong with the database, the accounts and the key", examine},
+		{"doctor", "", "check the database, the accounts and the signing key for problems", checkAll},
 		{"rehash-report", "", "count the password hashes by scheme and cost, and those due for a rehash", rehashReport},
-		{"import", "[FILE]", "take over accounts with their hashes, a JSON object to a line", importUsers},
-		{"migrate", "", "make the tables, or bring them up to date", migrate},
+		{"import", "[FILE]", "import accounts with their hashes, one JSON object per line", importUsers},
+		{"migrate", "", "create or update the tables", migrate},
 		{"audit list", "", "list the audit log in the database, the newest entry first", auditList},
 		{"audit verify", "-audit-key FILE [FILE]", "verify the audit log, in the database or in a file", auditVerify},
 		{"version", "", "print the version of the command", version},
@@ -74,7 +74,7 @@ const (
 
 var (
 	// errFound is returned by a command that did its work and found a problem.
-	errFound = errors.New("something was found")
+	errFound = errors.New("problems were found")
 
 	errHelp = errors.New("help was asked for")
 )
@@ -102,7 +102,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	cmd, rest, ok := find(args)
 	if !ok {
-		fmt.Fprintf(stderr, "authkit: there is no command %q; see: authkit help\n", printable(args[0]))
+		fmt.Fprintf(stderr, "authkit: unknown command %q; see: authkit help\n", printable(args[0]))
 		return exitUsage
 	}
 	c := newCall(cmd, rest, stdin, stdout, stderr, env)
@@ -136,17 +136,17 @@ func find(args []string) (cmd command, rest []string, ok bool) {
 }
 
 func usage(w io.Writer) {
-	fmt.Fprint(w, "Authkit looks after the accounts, sessions and keys of a service.\n\n"+
+	fmt.Fprint(w, "Authkit manages the accounts, sessions and keys of a service.\n\n"+
 		"\tauthkit COMMAND [flags] [arguments]\n\nThe commands are:\n\n")
 	for _, cmd := range commands() {
 		fmt.Fprintf(w, "\t%-14s %s\n", cmd.name, cmd.help)
 	}
-	fmt.Fprint(w, "\nThe database is that of -db, or of the variable DATABASE_URL:\n"+
-		"sqlite:FILE, postgres://… or mysql://…. Sessions are looked for there, or in the Redis of\n"+
+	fmt.Fprint(w, "\nSet the database with -db or the variable DATABASE_URL:\n"+
+		"sqlite:FILE, postgres://… or mysql://…. Sessions are there, or in the Redis of\n"+
 		"REDIS_URL. A USER is an ID or an e-mail address.\n"+
-		"A password is asked for on a terminal, and otherwise read from standard input.\n"+
+		"Passwords are prompted for on a terminal, and otherwise read from standard input.\n"+
 		"For the flags of a command: authkit help COMMAND.\n\n"+
-		"The exit code is 0, or 1 where something failed or was found, or 2 for a wrong command line.\n")
+		"The exit code is 0, or 1 for a failure or a problem found, or 2 for a wrong command line.\n")
 }
 
 // parse parses the command line and returns its arguments. Flags may stand

@@ -211,7 +211,7 @@ func TestAccounts(t *testing.T) {
 		require.ErrorIs(t, err, authkit.ErrUserDisabled)
 		r = tl.run("", "enable", ann, "nobody@example.com", "bob@example.com")
 		require.Equal(t, 1, r.code)
-		require.Contains(t, r.stderr, `nothing was done: no account "nobody@example.com"`)
+		require.Contains(t, r.stderr, `nothing was changed: no account "nobody@example.com"`)
 		require.Empty(t, tl.ok("", "enable", "bob@example.com"))
 		_, err = kit.Login(ctx, "bob@example.com", password)
 		require.NoError(t, err)
@@ -307,15 +307,15 @@ func TestUsage(t *testing.T) {
 		{"set-name ann@example.com", "", 2, "too few arguments"},
 		{"lock", "", 2, "too few arguments"},
 		{"lock ann@example.com -for tomorrow", "", 2, "-for"},
-		{"unlock nobody@example.com", "", 1, "nothing was done"},
-		{"delete nobody@example.com -yes", "", 1, "nothing was done"},
+		{"unlock nobody@example.com", "", 1, "nothing was changed"},
+		{"delete nobody@example.com -yes", "", 1, "nothing was changed"},
 		{"audit list x", "", 2, "too many arguments"},
 		{"audit list -limit -1", "", 2, "-limit"},
 		{"version x", "", 2, "too many arguments"},
 		{"revoke ann@example.com", "", 2, "-all"},
 		{"revoke -- nobody -begins-with-a-hyphen", "", 1, "authkit list-users"},
 		{"revoke nobody -begins-with-a-hyphen", "", 2, "authkit help revoke"},
-		{"revoke -all ann@example.com session", "", 2, "leave the IDs out"},
+		{"revoke -all ann@example.com session", "", 2, "omit the IDs"},
 		{"list-sessions nobody", "", 1, "authkit list-users"},
 		{"rotate-key", "", 2, "too few arguments"},
 		{"hash -scheme nonsense", password, 2, "-scheme"},

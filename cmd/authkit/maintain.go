@@ -9,7 +9,7 @@ import (
 
 func migrate(ctx context.Context, c *call) error {
 	c.databaseFlags()
-	only := c.flags.Bool("pending", false, "list the migrations that are pending, and run none; the exit code is 1 if there are any")
+	only := c.flags.Bool("pending", false, "only list the pending migrations; the exit code is 1 if there are any")
 	if _, err := c.parse(0, 0); err != nil {
 		return err
 	}
@@ -23,7 +23,7 @@ func migrate(ctx context.Context, c *call) error {
 	}
 	if !*only {
 		if err := store.Migrate(ctx, auditsql.Migrations()); err != nil {
-			return fmt.Errorf("%w; does the user of the database have the right to create tables?", err)
+			return fmt.Errorf("%w; check that the database user may create tables", err)
 		}
 	}
 	t, err := c.table("migration")

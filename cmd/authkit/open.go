@@ -47,8 +47,7 @@ func (c *call) open(ctx context.Context) (*sqlstore.DB, error) {
 	return store, nil
 }
 
-// connect opens the database. A file that is not there is made only if that is
-// meant.
+// connect opens the database. It creates a missing file only if create is set.
 func (c *call) connect(ctx context.Context, create bool) (*sqlstore.DB, error) {
 	address := cmp.Or(c.address, c.env("DATABASE_URL"))
 	if address == "" {
@@ -65,14 +64,14 @@ func (c *call) connect(ctx context.Context, create bool) (*sqlstore.DB, error) {
 		dsn += "&mode=rw"
 	}
 	db, err := sql.Open(driver, dsn)
-	if err != nil { // its text may quote the password
+	if err != nil { // the text may contain the password
 		return nil, usagef("the driver cannot read the address of the database")
 	}
 	c.closers = append(c.closers, db.Close)
 	db.SetMaxOpenConns(maxConns)
 	db.SetMaxIdleConns(maxConns)
 	if err := db.PingContext(ctx); err != nil {
-		return nil, fmt.Errorf("the database does not answer: %w", err)
+		return nil, fmt.Errorf("the database does not respond: %w", err)
 	}
 	store, err := sqlstore.Open(db, dialect, &sqlstore.Options{TablePrefix: c.prefix, Tenant: c.tenant})
 	if err != nil {
@@ -81,15 +80,15 @@ func (c *call) connect(ctx context.Context, create bool) (*sqlstore.DB, error) {
 	return store, nil
 }
 
-// sessions returns where sessions are: in Redis, if an address is given to a
-// command that asks for one, or else with the accounts.
+// sessions returns the store of the sessions: Redis, if the command has the
+// flag and an address is set, or else the store of the accounts.
 func (c *call) sessions(ctx context.Context, store *sqlstore.DB) (authkit.SessionStore, error) {
 	if c.flags.Lookup("redis") == nil {
 		return store, nil
 	}
 	address := cmp.Or(c.redis, c.env("REDIS_URL"))
 	if address == "" && c.redisPrefix != "" {
-		return nil, usagef("-redis-prefix without an address; give REDIS_URL, or -redis")
+		return nil, usagef("-redis-prefix without an address; set REDIS_URL or -redis")
 	}
 	if address == "" {
 		return store, nil
@@ -101,7 +100,7 @@ func (c *call) sessions(ctx context.Context, store *sqlstore.DB) (authkit.Sessio
 	client := redis.NewClient(opts)
 	c.closers = append(c.closers, client.Close)
 	if err := client.Ping(ctx).Err(); err != nil {
-		return nil, fmt.Errorf("nothing was done, since the Redis server does not answer: %w; without REDIS_URL and -redis, what is in the account (disable, enable, set-password, revoke -all) is done and holds", err)
+		return nil, fmt.Errorf("nothing was changed, because the Redis server does not respond: %w; without REDIS_URL and -redis, the commands that change the account (disable, enable, set-password, revoke -all) still take effect", err)
 	}
 	sessions, err := redisstore.New(client, redisstore.Options{Prefix: c.redisPrefix})
 	if err != nil {
@@ -110,20 +109,20 @@ func (c *call) sessions(ctx context.Context, store *sqlstore.DB) (authkit.Sessio
 	return sessions, nil
 }
 
-// quiet is a logger of the Redis client.
+// quiet is the logger of the Redis client. It drops everything.
 type quiet struct{}
 
 func (quiet) Printf(context.Context, string, ...any) {}
 
-// checkFile looks for the file of a database. One that it makes is for its
-// owner alone.
+// checkFile checks the file of a database. If it creates one, only the owner
+// can read it.
 func checkFile(file string, create bool) error {
 	_, err := os.Stat(file)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if !create {
-		return fmt.Errorf("there is no file %s; to make it, run: authkit migrate", printable(file))
+		return fmt.Errorf("there is no file %s; to create it, run: authkit migrate", printable(file))
 	}
 	made, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/term"
 )
 
-// A table writes rows: separated by tabs behind a line of names, or as JSON.
+// A table writes rows: separated by tabs, with a line of names, or as JSON.
 type table struct {
 	w       io.Writer
 	json    bool
@@ -64,7 +64,7 @@ func (t *table) row(values ...any) error {
 	return err
 }
 
-// encode returns JSON, in which addresses and the like are left readable.
+// encode returns JSON without HTML escapes.
 func encode(v any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -84,8 +84,8 @@ func cell(v any) string {
 	return printable(fmt.Sprint(v))
 }
 
-// printable returns a text that moves no cursor: what others chose, such as the
-// name of a device, is shown on a terminal.
+// printable returns a text without characters that could control a terminal.
+// Clients choose some texts, such as the name of a device.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) && r != utf8.RuneError {
@@ -95,14 +95,14 @@ func printable(s string) string {
 	}, s)
 }
 
-// isTerminal reports whether a stream is one.
+// isTerminal reports whether a stream is a terminal.
 func isTerminal(stream any) bool {
 	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// A progress shows how far a long command is: a bar on a terminal, or a line
-// every few seconds.
+// A progress shows the progress of a long command: a bar on a terminal, or a
+// line every few seconds.
 type progress struct {
 	w     io.Writer
 	bar   bool
@@ -121,7 +121,7 @@ func (c *call) progress(what string, total int) *progress {
 	return &progress{w: c.stderr, bar: isTerminal(c.stderr), total: total, what: what, shown: time.Now()}
 }
 
-// at shows that so many of the total are done, if it is time to.
+// at shows the number of finished items, if an update is due.
 func (p *progress) at(done int) {
 	every := lineEvery
 	if p.bar {
@@ -133,7 +133,7 @@ func (p *progress) at(done int) {
 	}
 }
 
-// end shows how many it were in the end.
+// end shows the final number.
 func (p *progress) end(done int) { p.show(done, "\n") }
 
 func (p *progress) show(done int, end string) {

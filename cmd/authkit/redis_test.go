@@ -105,7 +105,7 @@ func TestRedisAddress(t *testing.T) {
 		text string
 	}{
 		"hunter:hunter2@127.0.0.1":     {2, "not an address like redis://"},
-		"redis://:hunter2@127.0.0.1:1": {1, "nothing was done, since the Redis server does not answer"},
+		"redis://:hunter2@127.0.0.1:1": {1, "nothing was changed, because the Redis server does not respond"},
 	} {
 		tl.env["REDIS_URL"] = address
 		r := tl.run("", "list-sessions", "ann@example.com")

@@ -25,7 +25,7 @@ func rehashReport(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if _, err := c.kit(authkit.Config{}); err != nil { // which looks at the cost
+	if _, err := c.kit(authkit.Config{}); err != nil { // checks the cost
 		return err
 	}
 	store, err := c.open(ctx)
@@ -70,13 +70,13 @@ func countHashes(ctx context.Context, db querier, hasher authkit.Hasher) (map[ki
 	return counts, err
 }
 
-// kindOf names the scheme and the cost of a hash, and nothing else of it.
+// kindOf returns the scheme and the cost of a hash.
 func kindOf(hasher authkit.Hasher, hash authkit.PasswordHash) kindOfHash {
 	if hash == "" {
 		return kindOfHash{"none", false}
 	}
 	due, err := hasher.NeedsRehash(hash)
-	if err != nil { // whatever it is, it may be a password
+	if err != nil { // the text may be a password
 		return kindOfHash{"unreadable", true}
 	}
 	fields := strings.Split(string(hash), "$")

@@ -11,10 +11,10 @@ import (
 	"golang.org/x/term"
 )
 
-const maxSecret = 4096 // bytes of a password or a key, as it is read
+const maxSecret = 4096 // bytes of a password or a key that are read
 
-// password asks for a password on a terminal, twice if it is a new one, without
-// showing it; or reads it from standard input.
+// password reads a password without echo from a terminal, twice if it is new,
+// or from standard input.
 func (c *call) password(ctx context.Context) (string, error) {
 	if !isTerminal(c.stdin) {
 		text, err := io.ReadAll(io.LimitReader(c.stdin, maxSecret+1))
@@ -32,12 +32,12 @@ func (c *call) password(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if first != again {
-		return "", errors.New("the two are not the same; try again")
+		return "", errors.New("the passwords differ; try again")
 	}
 	return first, nil
 }
 
-// onePassword takes the line end from a password that was read.
+// onePassword removes the line end of a password.
 func onePassword(text []byte) (string, error) {
 	text = bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r"))
 	switch {
@@ -51,8 +51,7 @@ func onePassword(text []byte) (string, error) {
 	return string(text), nil
 }
 
-// ask asks for a secret on the terminal. Whoever interrupts it gets the
-// terminal back as it was.
+// ask reads a secret from the terminal. An interrupt restores the terminal.
 func (c *call) ask(ctx context.Context, prompt string) (string, error) {
 	fd := int(c.stdin.(*os.File).Fd())
 	before, err := term.GetState(fd)
@@ -71,7 +70,7 @@ func (c *call) ask(ctx context.Context, prompt string) (string, error) {
 		typed <- answer{text, err}
 	}()
 	select {
-	case <-ctx.Done(): // the process is about to end, and the reader with it
+	case <-ctx.Done(): // the process ends soon, and the reader with it
 		return "", errors.Join(ctx.Err(), term.Restore(fd, before))
 	case a := <-typed:
 		if a.err != nil {
@@ -84,7 +83,7 @@ func (c *call) ask(ctx context.Context, prompt string) (string, error) {
 	}
 }
 
-// readSecretFile returns what a file holds, but for a line end.
+// readSecretFile returns the contents of a file without the line end.
 func readSecretFile(file string) ([]byte, error) {
 	f, err := os.Open(file)
 	if err != nil {

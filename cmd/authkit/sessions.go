@@ -39,16 +39,16 @@ func listSessions(ctx context.Context, c *call) error {
 func revoke(ctx context.Context, c *call) error {
 	c.sessionFlags()
 	c.auditFlags()
-	all := c.flags.Bool("all", false, "end all sessions, and refuse every token that was issued until now")
+	all := c.flags.Bool("all", false, "end all sessions, and refuse every token issued so far")
 	args, err := c.parse(1, -1)
 	if err != nil {
 		return err
 	}
 	switch {
 	case *all && len(args) > 1:
-		return usagef("-all ends all sessions; leave the IDs out")
+		return usagef("-all ends all sessions; omit the IDs")
 	case !*all && len(args) == 1:
-		return usagef("no session; give IDs from authkit list-sessions, or -all")
+		return usagef("no session; pass IDs from authkit list-sessions, or -all")
 	}
 	ctx, op, err := c.operation(ctx)
 	if err != nil {
@@ -63,7 +63,7 @@ func revoke(ctx context.Context, c *call) error {
 	}
 	for _, id := range args[1:] {
 		if err := op.kit.Logout(ctx, u.ID, id); err != nil {
-			return op.done(ctx, fmt.Errorf("%s: %w; those before it were ended", printable(id), err))
+			return op.done(ctx, fmt.Errorf("%s: %w; the ones before it were ended", printable(id), err))
 		}
 	}
 	return op.done(ctx, nil)

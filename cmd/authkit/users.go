@@ -10,7 +10,7 @@ import (
 // pageSize is the number of accounts that are read at once.
 const pageSize = 500
 
-// texts is a flag that may be given several times.
+// texts is a flag that may be repeated.
 type texts []string
 
 func (t *texts) String() string     { return strings.Join(*t, ",") }
@@ -24,12 +24,12 @@ func createUser(ctx context.Context, c *call) error {
 	var roles texts
 	c.flags.StringVar(&u.Email, "email", "", "e-mail `address`")
 	c.flags.StringVar(&u.FullName, "name", "", "full `name`")
-	c.flags.Var(&roles, "role", "`role`; may be given several times")
+	c.flags.Var(&roles, "role", "`role`; may be repeated")
 	if _, err := c.parse(0, 0); err != nil {
 		return err
 	}
 	if u.Email == "" {
-		return usagef("no address; give -email")
+		return usagef("no address; pass -email")
 	}
 	ctx, op, err := c.operation(ctx)
 	if err != nil {
@@ -63,7 +63,7 @@ func setPassword(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	u, err := op.user(ctx, args[0]) // ahead of the question
+	u, err := op.user(ctx, args[0]) // before the confirmation
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func setPassword(ctx context.Context, c *call) error {
 func listUsers(ctx context.Context, c *call) error {
 	c.databaseFlags()
 	var q authkit.UserQuery
-	c.flags.StringVar(&q.After, "after", "", "begin behind the account with this `ID`")
+	c.flags.StringVar(&q.After, "after", "", "start after the account with this `ID`")
 	c.flags.StringVar(&q.EmailPrefix, "email", "", "list only accounts whose address begins with this `text`")
 	c.flags.StringVar(&q.Role, "role", "", "list only accounts with this `role`")
 	limit := c.flags.Int("limit", 0, "list at most so many accounts; 0 means all")

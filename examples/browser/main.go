@@ -1,11 +1,11 @@
-// Command browser is a page that stays logged in: its refresh token is in a
-// cookie that no script can read, and its access token in the memory of the
+// Command browser is a page that stays logged in. Its refresh token is in a
+// cookie that no script can read. Its access token is in the memory of the
 // page.
 //
 //	go run ./examples/browser
 //
-// Browsers take Secure cookies from loopback addresses without HTTPS, so it
-// works as it is.
+// Browsers accept Secure cookies from loopback addresses without HTTPS, so it
+// needs no certificate.
 package main
 
 import (
@@ -66,8 +66,8 @@ func newHandler(ctx context.Context) (http.Handler, error) {
 	return mux, nil
 }
 
-// file serves a file of the page, which loads nothing from elsewhere and is in
-// no frame.
+// file serves a file of the page. Its policy forbids loading from other
+// origins, and framing.
 func file(name, contentType string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()

@@ -51,7 +51,7 @@ func parseOrigins(list string) ([]string, error) {
 		case err != nil || u.Host == "" || origin != u.Scheme+"://"+strings.ToLower(u.Host) || strings.Contains(origin, "*"):
 			return nil, fmt.Errorf("-cors: %q is not one exact origin; write it like https://app.example.com, without a path", origin)
 		case u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())):
-			return nil, fmt.Errorf("-cors: %q is not https; whoever is on the network could speak for it", origin)
+			return nil, fmt.Errorf("-cors: %q is not https; an attacker on the network could impersonate it", origin)
 		}
 		origins = append(origins, origin)
 	}

@@ -93,7 +93,7 @@ func loadConfig(args []string, lookup func(string) (string, bool), help io.Write
 	flags.IntVar(&cfg.cost, "cost", cost, "bcrypt `cost`, 10 to 14 (BCRYPT_COST)")
 	flags.StringVar(&cfg.usersFile, "users", env("USERS_FILE", ""), "JSON `file` of accounts to load instead of the two of the demo (USERS_FILE)")
 	flags.BoolVar(&noGenerateHash, "no-generate-hash", false, "leave /generate-hash/ out")
-	flags.StringVar(&cfg.throttle, "throttle", env("THROTTLE", throttleOn), "`what` to slow guessing down by: on, accounts (not by address) or off (THROTTLE)")
+	flags.StringVar(&cfg.throttle, "throttle", env("THROTTLE", throttleOn), "`limits` on guessing: on, accounts (no limits by address) or off (THROTTLE)")
 	flags.StringVar(&proxies, "trusted-proxies", env("TRUSTED_PROXIES", ""), "comma-separated `networks` of the proxies in front, which set X-Forwarded-For; unix for one that connects over the socket of -addr (TRUSTED_PROXIES)")
 	flags.StringVar(&cfg.redocFile, "redoc-js", "", "`file` with ReDoc's bundle, to serve to /redoc in place of the copy on the CDN")
 	flags.StringVar(&cfg.db, "db", env("DATABASE_URL", inMemory), "`database`: memory:, sqlite:FILE, postgres://… or mysql://… (DATABASE_URL)")

@@ -43,7 +43,7 @@ func (w *walker) login(ctx context.Context) error {
 }
 
 func (w *walker) use(ctx context.Context) error {
-	w.say("use the token at the two others: they have the public keys, and ask nobody")
+	w.say("use the token at the two others: they verify it with the public keys alone")
 	if err := w.expect(ctx, "GET", w.ordersURL+"/orders", 200); err != nil {
 		return err
 	}
@@ -51,7 +51,7 @@ func (w *walker) use(ctx context.Context) error {
 }
 
 func (w *walker) rotate(ctx context.Context) error {
-	w.say("rotate the key: the next one was published before, so nobody is late; the old token is still good")
+	w.say("rotate the key: the next one was published before, so all services have it; the old token is still valid")
 	if err := w.auth.rotate(); err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (w *walker) logout(ctx context.Context) error {
 }
 
 func (w *walker) outlive(ctx context.Context) error {
-	w.say("log in again, and stop auth: the others go on with what they have")
+	w.say("log in again, and stop auth: the others continue with the keys that they have")
 	if err := w.tokens(ctx, url.Values{"username": {"user@example.com"}, "password": {password}}); err != nil {
 		return err
 	}

@@ -15,17 +15,17 @@ var ErrFull = errors.New("gate: too many callers are waiting")
 // A Gate admits a fixed number of callers at a time. It is safe for concurrent
 // use.
 type Gate struct {
-	inside  chan struct{} // one element per caller inside
-	present chan struct{} // one element per caller inside or waiting
-	entered atomic.Uint64
-	waited  atomic.Int64 // nanoseconds
+	inside   chan struct{} // one element per caller inside
+	admitted chan struct{} // one element per caller inside or waiting
+	entered  atomic.Uint64
+	waited   atomic.Int64 // nanoseconds
 }
 
 // New returns a Gate that admits running callers and lets waiting callers wait.
 func New(running, waiting int) *Gate {
 	return &Gate{
-		inside:  make(chan struct{}, running),
-		present: make(chan struct{}, running+waiting),
+		inside:   make(chan struct{}, running),
+		admitted: make(chan struct{}, running+waiting),
 	}
 }
 
@@ -42,7 +42,7 @@ type Stats struct {
 // Stats returns the counts of the gate.
 func (g *Gate) Stats() Stats {
 	s := Stats{Inside: len(g.inside), Entered: g.entered.Load(), Waited: time.Duration(g.waited.Load())}
-	s.Waiting = max(0, len(g.present)-s.Inside)
+	s.Waiting = max(0, len(g.admitted)-s.Inside)
 	return s
 }
 
@@ -55,7 +55,7 @@ func (g *Gate) Enter(ctx context.Context) (leave func(), err error) {
 		return nil, err
 	}
 	select {
-	case g.present <- struct{}{}:
+	case g.admitted <- struct{}{}:
 	default:
 		return nil, ErrFull
 	}
@@ -72,12 +72,12 @@ func (g *Gate) Enter(ctx context.Context) (leave func(), err error) {
 		g.waited.Add(int64(time.Since(began)))
 		return g.leave, nil
 	case <-ctx.Done():
-		<-g.present
+		<-g.admitted
 		return nil, ctx.Err()
 	}
 }
 
 func (g *Gate) leave() {
 	<-g.inside
-	<-g.present
+	<-g.admitted
 }

@@ -71,7 +71,8 @@ func isPublished(secret []byte) bool {
 // sshLine matches a public key of OpenSSH.
 var sshLine = regexp.MustCompile(`(^|\s)(sk-)?(ssh|ecdsa)-[a-z0-9@.-]+ +AAAA[A-Za-z0-9+/]{16}`)
 
-// publicKind returns what a text that is not secret is, such as "a certificate", or "".
+// publicKind returns the kind of a text that is not secret, such as "a
+// certificate", or "".
 func publicKind(secret []byte) string {
 	switch text := string(secret); {
 	case bytes.Contains(secret, []byte("-----BEGIN CERTIFICATE")), bytes.Contains(secret, []byte("-----BEGIN TRUSTED CERTIFICATE")):
@@ -91,7 +92,8 @@ func publicKind(secret []byte) string {
 	return ""
 }
 
-// publicDER returns what the bytes of a public key or of a certificate are, or "".
+// publicDER returns the kind of the bytes of a public key or of a certificate,
+// or "".
 func publicDER(der []byte) string {
 	if len(der) < 32 || der[0] != 0x30 { // not a sequence
 		return ""
