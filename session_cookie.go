@@ -45,18 +45,18 @@ const (
 // unsafe method or opens a WebSocket (see http.CrossOriginProtection). Handlers of GET
 // requests must change nothing.
 //
-// A login that the user wants remembered lasts as [SessionConfig].Idle and Absolute say.
-// Every other one ends with the browser, and after Idle and Absolute of this type. While an
+// A login that the user wants remembered lasts as [SessionConfig].IdleTimeout and Absolute say.
+// Every other one ends with the browser, and after IdleTimeout and AbsoluteTimeout of this type. While an
 // account may not log in, because it is locked for example, its sessions go on but are not
 // prolonged. Disabling the account ends them.
 type SessionCookieConfig struct {
-	// Idle is how long a session lasts without a request. If zero, it is 2 hours. A request
+	// IdleTimeout is how long a session lasts without a request. If zero, it is 2 hours. A request
 	// is noted if the last one was noted a minute ago or earlier.
-	Idle time.Duration
+	IdleTimeout time.Duration
 
-	// Absolute is how long a session lasts with requests. If zero, it is 12 hours.
-	// [Session].ExpiresAt is never later. EndsAt may be.
-	Absolute time.Duration
+	// AbsoluteTimeout is how long a session lasts with requests. If zero, it is 12 hours.
+	// [Session].ExpiresAt is never later. AbsoluteExpiresAt may be.
+	AbsoluteTimeout time.Duration
 
 	// LoginPath is the path of the login page, such as "/login". A guard answers a browser
 	// that must log in with a redirect (303) to it, with the path of the request in the
@@ -79,15 +79,15 @@ type cookies struct {
 
 func newCookies(cfg SessionCookieConfig, s *sessions, fault func(field string, err error)) *cookies {
 	c := &cookies{
-		absolute:  cmp.Or(cfg.Absolute, min(defaultCookieAbsolute, s.absolute)),
+		absolute:  cmp.Or(cfg.AbsoluteTimeout, min(defaultCookieAbsolute, s.absolute)),
 		loginPath: cfg.LoginPath, protection: http.NewCrossOriginProtection(), trusted: slices.Clone(cfg.TrustedOrigins),
 	}
-	c.idle = cmp.Or(cfg.Idle, min(defaultCookieIdle, c.absolute))
+	c.idle = cmp.Or(cfg.IdleTimeout, min(defaultCookieIdle, c.absolute))
 	if c.absolute < minCookieIdle || c.absolute > s.absolute {
-		fault("Sessions.Cookies.Absolute", fmt.Errorf("%v; use %v to the %v of Sessions.Absolute, or 0 for %v", c.absolute, minCookieIdle, s.absolute, defaultCookieAbsolute))
+		fault("Sessions.Cookies.AbsoluteTimeout", fmt.Errorf("%v; use %v to the %v of Sessions.AbsoluteTimeout, or 0 for %v", c.absolute, minCookieIdle, s.absolute, defaultCookieAbsolute))
 	}
 	if c.idle < minCookieIdle || c.idle > c.absolute {
-		fault("Sessions.Cookies.Idle", fmt.Errorf("%v; use %v to the %v of Absolute, or 0 for %v", c.idle, minCookieIdle, c.absolute, defaultCookieIdle))
+		fault("Sessions.Cookies.IdleTimeout", fmt.Errorf("%v; use %v to the %v of Absolute, or 0 for %v", c.idle, minCookieIdle, c.absolute, defaultCookieIdle))
 	}
 	if c.loginPath != "" && (localPath(c.loginPath) != c.loginPath || strings.ContainsAny(c.loginPath, "?#")) {
 		fault("Sessions.Cookies.LoginPath", fmt.Errorf("%q; use a path that begins with one slash and has no query, such as \"/login\"", c.loginPath))
@@ -105,7 +105,7 @@ func (s *sessions) cookieExpiry(x *Session, kept bool, at time.Time) time.Time {
 	if kept {
 		return s.expiry(x, at)
 	}
-	return slices.MinFunc([]time.Time{at.Add(s.cookies.idle), x.CreatedAt.Add(s.cookies.absolute), x.EndsAt}, time.Time.Compare)
+	return slices.MinFunc([]time.Time{at.Add(s.cookies.idle), x.CreatedAt.Add(s.cookies.absolute), x.AbsoluteExpiresAt}, time.Time.Compare)
 }
 
 // sameOrigin returns errCrossOrigin for a request that another origin made with an unsafe
@@ -216,7 +216,7 @@ func (k *Kit) replaceCookie(ctx context.Context, w http.ResponseWriter, s *Store
 	}
 	life := time.Duration(0)
 	if kept {
-		life = s.EndsAt.Sub(at)
+		life = s.AbsoluteExpiresAt.Sub(at)
 	}
 	setSessionCookie(w, next.CookieText(kept), life)
 	return nil
@@ -303,7 +303,7 @@ func (a cookieAuthenticator) Authenticate(r *http.Request) (Credential, error) {
 	switch {
 	case !current:
 		return Credential{}, errTokenRevoked
-	case !at.Before(s.ExpiresAt) || !at.Before(s.EndsAt):
+	case !at.Before(s.ExpiresAt) || !at.Before(s.AbsoluteExpiresAt):
 		return Credential{}, ErrTokenExpired
 	case at.Sub(s.LastUsedAt) >= cookieTouch && k.prolongs(ctx, &s, &u):
 		k.touch(withClientOf(r), &s, kept, at)
@@ -329,7 +329,7 @@ func (s *sessions) holdsCookie(x *StoredSession, hash [32]byte, at time.Time) bo
 func (k *Kit) prolongs(ctx context.Context, s *StoredSession, u *StoredUser) bool {
 	c := fromContext(ctx)
 	again := c != nil && c.guard == k.guard && c.request != nil
-	return !again && k.mayLogIn(u) == nil && !s.CreatedAt.Before(u.ValidFrom)
+	return !again && k.mayLogIn(u) == nil && !s.CreatedAt.Before(u.TokensValidAfter)
 }
 
 // touch notes the use of a session. An error does not fail the request: the session lasts
