@@ -42,7 +42,7 @@ import (
 const defaultFiles = "login.go,login_factor.go,ticket.go,password.go,account.go,account_roles.go,account_delete.go,session.go,refresh.go," +
 	"session_handlers.go,session_cookie.go,login_form.go,refresh_cookie.go,guard.go,rbac.go,authenticator.go,principal.go,path.go," +
 	"watch.go,verifier.go,token.go,throttle.go,key*.go,hasher.go,schemes.go,email.go,throttle/*.go,revocation/*.go," +
-	"jwks/*.go,audit/*.go,harden/*.go,sqlstore/*.go,redisstore/*.go"
+	"internal/jws/*.go,account/*.go,jwks/*.go,audit/*.go,harden/*.go,sqlstore/*.go,redisstore/*.go"
 
 // The results of a mutant.
 const (
