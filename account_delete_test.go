@@ -1,0 +1,211 @@
+package authkit_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authkit-go/authkit"
+	"github.com/stretchr/testify/require"
+)
+
+func TestDeleteUser(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		stores func(*authkit.Config)
+		kinds  []authkit.EventKind
+	}{
+		"one store":  {together, []authkit.EventKind{authkit.EventUserDeleted}},
+		"two stores": {apart, []authkit.EventKind{authkit.EventUserDisabled, authkit.EventUserDeleted}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var events recorder
+			data := &notes{wiped: map[string]authkit.Wipe{}}
+			tickets := authkit.NewMemoryStore()
+			kit := newKit(t, tc.stores, events.listen, func(c *authkit.Config) {
+				c.UserData, c.Tickets = []authkit.UserData{data}, tickets
+			})
+			u := addUser(t, kit, email, password)
+			kept := addUser(t, kit, "kept@example.com", password)
+			token := begin(t, kit)
+			stranger, err := kit.Login(t.Context(), kept.Email, password)
+			require.NoError(t, err)
+			var ids []string
+			for _, subject := range []string{u.ID, u.Email, kept.ID} {
+				ticket, _ := authkit.NewTicket("link", subject, time.Hour)
+				require.NoError(t, tickets.PutTicket(t.Context(), ticket))
+				ids = append(ids, ticket.ID)
+			}
+			events.reset()
+			require.NoError(t, kit.DeleteUser(t.Context(), u.ID))
+			require.Equal(t, tc.kinds, events.kinds())
+			require.Equal(t, map[string]authkit.Wipe{u.ID: authkit.WipeAll}, data.wiped)
+			require.Equal(t, http.StatusUnauthorized, access(t, kit, token))
+			_, err = kit.Refresh(t.Context(), token.RefreshToken)
+			require.ErrorIs(t, err, authkit.ErrInvalidRefreshToken)
+			left, err := kit.Sessions(t.Context(), u.ID)
+			require.NoError(t, err)
+			require.Empty(t, left)
+			revoked, err := kit.Revocations(t.Context(), time.Time{})
+			require.NoError(t, err)
+			require.NotEmpty(t, revoked, "services without the accounts follow these")
+			for i, id := range ids {
+				_, err := tickets.AttemptTicket(t.Context(), "link", id, time.Now())
+				require.Equal(t, i == 2, err == nil, "ticket %d", i)
+			}
+			require.Equal(t, http.StatusOK, access(t, kit, stranger))
+			require.ErrorIs(t, kit.DeleteUser(t.Context(), u.ID), authkit.ErrUserNotFound)
+			again := addUser(t, kit, email, password)
+			require.NotEqual(t, u.ID, again.ID)
+			require.Equal(t, http.StatusUnauthorized, access(t, kit, token))
+		})
+	}
+}
+
+// An error half-way leaves the account as it was, or disabled where there is no transaction;
+// no event tells of a change that was rolled back.
+func TestDeleteUserFails(t *testing.T) {
+	t.Parallel()
+	cause := errors.Join(errors.New("no notes"), authkit.ErrUserNotFound, authkit.ErrConflict)
+	for name, stores := range map[string]func(*authkit.Config){"one store": together, "two stores": apart} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var events recorder
+			data := &notes{wiped: map[string]authkit.Wipe{}, err: cause}
+			kit := newKit(t, stores, events.listen, func(c *authkit.Config) { c.UserData = []authkit.UserData{data} })
+			data.kit = kit // its events wait, too
+			u := addUser(t, kit, email, password)
+			token := begin(t, kit)
+			events.reset()
+			err := kit.DeleteUser(t.Context(), u.ID)
+			require.ErrorIs(t, err, cause)
+			require.ErrorContains(t, err, "UserData notes")
+			require.Equal(t, 500, authkit.ProblemFor(err).Status)
+			after, err := kit.User(t.Context(), u.ID)
+			require.NoError(t, err)
+			if name == "one store" {
+				require.Equal(t, u, after)
+				require.Empty(t, events.all())
+				require.Equal(t, http.StatusOK, access(t, kit, token))
+			} else {
+				require.True(t, after.Disabled)
+				require.Equal(t, []authkit.EventKind{authkit.EventUserDisabled}, events.kinds())
+			}
+			data.err = nil
+			events.reset()
+			require.NoError(t, kit.DeleteUser(t.Context(), u.ID))
+			require.Contains(t, events.all(), authkit.Event{Kind: authkit.EventLogout, UserID: u.ID, ActorID: "system:notes"})
+			require.Equal(t, authkit.EventUserDeleted, events.last().Kind)
+		})
+	}
+}
+
+func TestExportUser(t *testing.T) {
+	t.Parallel()
+	data := &notes{wiped: map[string]authkit.Wipe{}}
+	kit := newKit(t, together, func(c *authkit.Config) { c.UserData = []authkit.UserData{data} })
+	u := addUser(t, kit, email, password, "user")
+	begin(t, kit)
+	export, err := kit.ExportUser(t.Context(), u.ID)
+	require.NoError(t, err)
+	text, err := json.Marshal(export)
+	require.NoError(t, err)
+	require.Empty(t, secretTexts.FindString(string(text)))
+	var decoded map[string]any
+	require.NoError(t, json.Unmarshal(text, &decoded))
+	require.Len(t, decoded, 3)
+	require.Equal(t, email, decoded["account"].(map[string]any)["email"])
+	require.Len(t, decoded["sessions"], 1)
+	require.Equal(t, []any{"a note"}, decoded["notes"])
+	data.err = errors.New("no notes")
+	_, err = kit.ExportUser(t.Context(), u.ID)
+	require.ErrorIs(t, err, data.err)
+}
+
+// RG-15: an account that is reset keeps nothing that lets anyone act as its user.
+func TestResetUser(t *testing.T) {
+	t.Parallel()
+	for name, stores := range map[string]func(*authkit.Config){"one store": together, "two stores": apart} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			features := &notes{wiped: map[string]authkit.Wipe{}}
+			var events recorder
+			var store authkit.UserStore
+			kit := newKit(t, stores, events.listen, func(c *authkit.Config) { c.UserData, store = []authkit.UserData{features}, c.Users })
+			u := addUser(t, kit, "u@example.com", password, "user")
+			token, err := kit.Login(t.Context(), u.Email, password)
+			require.NoError(t, err)
+			ticket, text := authkit.NewTicket("link", u.ID, time.Hour)
+			require.NoError(t, kit.Tickets().PutTicket(t.Context(), ticket))
+
+			began := time.Now()
+			require.NoError(t, kit.ResetUser(t.Context(), u.ID))
+			stored, err := store.UserByID(t.Context(), u.ID)
+			require.NoError(t, err)
+			require.True(t, stored.TokensValidAfter.After(began), "no credential from before is good, of whatever kind")
+			require.Equal(t, map[string]authkit.Wipe{u.ID: authkit.WipeCredentials}, features.wiped)
+			require.Equal(t, authkit.EventPasswordChange, events.last().Kind)
+			_, err = kit.Login(t.Context(), u.Email, password)
+			require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
+			_, err = kit.Refresh(t.Context(), token.RefreshToken)
+			require.ErrorIs(t, err, authkit.ErrInvalidRefreshToken)
+			_, _, err = kit.IdentifyToken(t.Context(), token.AccessToken)
+			require.ErrorIs(t, err, authkit.ErrInvalidToken)
+			_, err = authkit.RedeemTicket(t.Context(), kit.Tickets(), "link", text)
+			require.ErrorIs(t, err, authkit.ErrInvalidTicket)
+			after, err := kit.User(t.Context(), u.ID)
+			require.NoError(t, err)
+			require.Equal(t, []string{"user"}, after.Roles)
+
+			require.NoError(t, kit.SetPassword(t.Context(), u.ID, newPassword))
+			require.ErrorIs(t, kit.ResetUser(t.Context(), "no such account"), authkit.ErrUserNotFound)
+			features.err = errors.New("down")
+			require.ErrorIs(t, kit.ResetUser(t.Context(), u.ID), features.err)
+			_, err = kit.Login(t.Context(), u.Email, newPassword)
+			if name == "one store" {
+				require.NoError(t, err, "nothing has changed")
+			} else {
+				require.ErrorIs(t, err, authkit.ErrInvalidCredentials, "what could be removed is")
+			}
+		})
+	}
+}
+
+// A store that fails is one event, and none of it comes from within the transaction, where a
+// listener that uses the store would wait for itself.
+func TestResetUserStoreFails(t *testing.T) {
+	t.Parallel()
+	for name, stores := range map[string]func(*authkit.Config){"one store": func(*authkit.Config) {}, "two stores": func(c *authkit.Config) {
+		c.Users = authkit.NewMemoryStore()
+	}} {
+		var events recorder
+		store := &faultyStore{MemoryStore: authkit.NewMemoryStore()}
+		var kit *authkit.Kit
+		kit = newKit(t, events.listen, store.listen, stores, func(c *authkit.Config) {
+			c.OnEvent = append(c.OnEvent, func(_ context.Context, e authkit.Event) {
+				if e.Kind == authkit.EventStoreFailure {
+					ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+					defer cancel()
+					_, err := kit.CountUsers(ctx, authkit.UserQuery{})
+					require.NoError(t, err)
+				}
+			})
+		})
+		u := addUser(t, kit, email, password)
+		store.down(false, "RevokeSessions")
+		events.reset()
+		err := kit.ResetUser(t.Context(), u.ID)
+		require.ErrorIs(t, err, authkit.ErrUnavailable, name)
+		require.Equal(t, 1, strings.Count(err.Error(), authkit.ErrUnavailable.Error()), name)
+		want := []authkit.EventKind{authkit.EventStoreFailure}
+		if name == "two stores" {
+			want = []authkit.EventKind{authkit.EventPasswordChange, authkit.EventStoreFailure}
+		}
+		require.Equal(t, want, events.kinds(), name)
+	}
+}
