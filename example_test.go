@@ -74,8 +74,8 @@ func Example() {
 	// POST   /token       public
 }
 
-// On any other router a guard is plain middleware. RequireRoles authenticates by
-// itself; nothing has to stand in front of it.
+// On any other router, a guard is middleware. RequireRoles also authenticates
+// the request, so it needs no other middleware before it.
 func ExampleKit_RequireRoles() {
 	kit := authkittest.NewKit(authkittest.Example{})
 	router := http.NewServeMux()
@@ -98,7 +98,7 @@ func ExampleKit_RequireRoles() {
 	// admin 200
 }
 
-// A page that is open to everybody, and greets those who are logged in.
+// A public page that greets users who are logged in.
 func ExampleKit_Identify() {
 	kit := authkittest.NewKit(authkittest.Example{})
 	front := func(w http.ResponseWriter, r *http.Request) {
@@ -119,8 +119,8 @@ func ExampleKit_Identify() {
 	// hello, user1@example.com
 }
 
-// Moving a table of passlib's over: the accounts keep their passwords, and each hash
-// is replaced by one of the primary scheme when its owner next logs in.
+// Accounts of a system that used passlib keep their passwords. Each hash is
+// replaced by one of the primary scheme at the next login of its user.
 func ExampleKit_ImportUsers() {
 	ctx := context.Background()
 	store := authkit.NewMemoryStore()
@@ -152,9 +152,9 @@ func ExampleKit_ImportUsers() {
 	// $2a$12$
 }
 
-// The usual mistake: a handler that asks who is there, on a route that lets everybody
-// in, and does not look whether anybody is. Behind Public() nobody is authenticated,
-// even with a good token: guard the route, or call Kit.Identify.
+// A common mistake: a handler of a public route calls UserFrom and ignores its
+// second result. Public does not authenticate requests, not even those with a
+// valid token. Guard the route, or call Kit.Identify.
 func Example_incorrect() {
 	kit := authkittest.NewKit(authkittest.Example{})
 	mux := kit.NewMux()
@@ -168,8 +168,8 @@ func Example_incorrect() {
 	// Output: 200 ""
 }
 
-// A login with a code that is sent by e-mail. A real one answers requests for addresses without an
-// account in the same way.
+// A login with a code that is sent by e-mail. A real program gives the same
+// response for an address without an account.
 func ExampleKit_LoginWith() {
 	t := authkittest.Example{}
 	kit := authkittest.NewKit(t)
@@ -204,7 +204,8 @@ func ExampleKit_LoginWith() {
 	// Output: user1@example.com [email]
 }
 
-// A route that is dangerous wants a recent login. A client that is refused logs in again.
+// A dangerous route requires a recent login. A client that is refused logs in
+// again.
 func ExamplePolicy_Fresh() {
 	t := authkittest.Example{}
 	kit := authkittest.NewKit(t)

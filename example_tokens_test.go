@@ -42,7 +42,7 @@ func ExampleTokenVerifier() {
 	claims, err := verifier.Verify(token)
 	fmt.Println(claims.Subject, claims.Roles, err)
 
-	// One letter more, and it is somebody else's.
+	// A token with one letter more is refused.
 	claims, err = verifier.Verify(token + "A")
 	fmt.Printf("%q %v\n", claims.Subject, errors.Is(err, authkit.ErrInvalidToken))
 	// Output:
@@ -50,7 +50,8 @@ func ExampleTokenVerifier() {
 	// "" true
 }
 
-// A new key goes in front and signs from now on; the old one stays until its last token has expired.
+// The new key is the first one, so it signs from now on. The old key stays
+// until its last token has expired.
 func ExampleTokenConfig_rotation() {
 	// Each is 32 random bytes or more, such as from: openssl rand -hex 32
 	old := authkit.Key{ID: "2026-01", Algorithm: authkit.HS256, Secret: []byte("5fd1c0a3729be84610d3f7c2ab95e86d")}
@@ -85,8 +86,8 @@ func ExampleTokenConfig_rotation() {
 	// half an hour later, with the old key gone: true
 }
 
-// The keys of a service that runs are rotated in three calls. See Replace for how long to wait between
-// them.
+// A running service rotates its keys in three calls. See Replace for how long
+// to wait between them.
 func ExampleKeyRing_Replace() {
 	old := authkit.Key{ID: "2026-01", Algorithm: authkit.HS256, Secret: []byte("5fd1c0a3729be84610d3f7c2ab95e86d")}
 	next := authkit.Key{ID: "2026-02", Algorithm: authkit.HS256, Secret: []byte("b04e7a9152cd386fe1f60b8d2a73c594")}
@@ -126,7 +127,8 @@ func ExampleKeyRing_Replace() {
 	// retire: authkit: invalid token
 }
 
-// A host's own claims go in as a struct or a map, and come out of a token that was verified.
+// Pass the claims of your program as a struct or a map, and decode them from a
+// verified token.
 func ExampleClaims_Decode() {
 	type team struct {
 		Team string `json:"team"`
@@ -157,8 +159,9 @@ func ExampleClaims_Decode() {
 	// Output: ada acme pro
 }
 
-// The usual mistakes are faults of the configuration, all reported at once: a secret that is too
-// short, a public key where HMAC wants a secret, a token that lives for a day.
+// All problems of a configuration are reported at once. Here a secret is too
+// short, a public key is set where HMAC needs a secret, and a token lives for a
+// day.
 func ExampleNewTokenIssuer_mistakes() {
 	public, _, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {

@@ -286,8 +286,9 @@ func (k *Kit) reverify(ctx context.Context, userID, password string) (StoredUser
 // other sessions; their access tokens are refused at the next request. The session of the
 // principal in ctx goes on. Without such a session, all sessions and tokens end.
 //
-// A principal in ctx must be the user, by a login: not another user, not a machine
-// credential such as an API key, and not an administrator who impersonates the user.
+// If ctx has a principal, it must be a login of this user. It must not be
+// another user, a machine credential such as an API key, or an administrator
+// who impersonates the user.
 //
 // The errors are:
 //   - ErrForbidden if the principal of ctx may not make the change.

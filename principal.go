@@ -37,7 +37,8 @@ type Principal struct {
 	ActorID string
 
 	// Credential is the kind of credential: "bearer", "cookie", or one of an
-	// [Authenticator]. TokenID names it: the "jti" of a token, or [Credential].ID.
+	// [Authenticator]. TokenID identifies it: it is the "jti" of a token, or
+	// [Credential].ID.
 	Credential string
 	TokenID    string
 
@@ -200,9 +201,11 @@ func (k *Kit) principal(ctx context.Context) (Principal, bool) {
 	return Principal{}, false
 }
 
-// WithSystem returns a context whose principal is this program itself, under a name such as
-// "import" or "cli:ann". Events name it as their actor. It replaces the principal that ctx
-// has. Methods of a Kit allow it everything; no policy but [Public] admits it.
+// WithSystem returns a context whose principal is this program itself, under a
+// name such as "import" or "cli:ann". Events name it as their actor. It
+// replaces the principal that ctx has. A Kit lets this principal make every
+// change. Of all policies only [Public] admits it, so it cannot be used to call
+// a guarded handler.
 //
 // Use it in commands and jobs that change accounts without a request, and in handlers that
 // have authorized a principal of another guard. A job makes a Kit with the stores and the

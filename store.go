@@ -25,9 +25,10 @@ var (
 	// the role [Config].AdminRole.
 	ErrLastAdmin = errors.New("authkit: the last administrator stays")
 
-	// ErrUnstorable is returned by a [UserStore] for a value that its database cannot hold,
-	// such as a letter outside the character set of the connection. Another try would fail
-	// too, so it is answered with 422 and not with 503.
+	// ErrUnstorable is returned by a [UserStore] for a value that its database
+	// cannot hold, such as a letter outside the character set of the
+	// connection. Another try would fail too, so the status of the response is
+	// 422 and not 503.
 	ErrUnstorable = errors.New("authkit: the database cannot hold a value")
 
 	// ErrSessionNotFound is returned by a [SessionStore] for a session that it does not
@@ -152,8 +153,9 @@ func (r Rotation) Apply(s StoredSession) StoredSession {
 	return s
 }
 
-// A Revocation is the reason why access tokens that have not expired are refused: those of
-// one session, or, without a SessionID, all that a user was issued before At.
+// A Revocation refuses access tokens before they expire. With a SessionID it
+// refuses those of one session. Without a SessionID it refuses all tokens that
+// the user was issued before At.
 type Revocation struct {
 	UserID    string
 	SessionID string
@@ -200,9 +202,9 @@ func (r Revocation) Email() string {
 type SessionStore interface {
 	// CreateSession stores a new session. If its user then has more than limit,
 	// which is at least 1, those at the end of SessionsByUser are revoked at
-	// s.CreatedAt, but never s itself. A concurrent rotation may count or not.
-	// Expired sessions count. An ID that exists, for any user, is an error that
-	// changes nothing.
+	// s.CreatedAt, but never s itself. The order may or may not include the
+	// effect of a concurrent rotation. Expired sessions count. An ID that
+	// exists, for any user, is an error that changes nothing.
 	CreateSession(ctx context.Context, s StoredSession, limit int) error
 
 	// SessionByID returns the session, expired or not, or ErrSessionNotFound.
@@ -272,8 +274,8 @@ type UserBatchStore interface {
 //
 // The rules for a [UserStore] apply. In addition:
 //   - Of several callers that consume one ticket exactly one succeeds.
-//   - Attempts are counted before they are decided: of any number of concurrent
-//     calls of AttemptTicket at most MaxAttempts return the ticket.
+//   - Attempts are counted before the token is compared. However many calls of
+//     AttemptTicket run at once, at most MaxAttempts of them return the ticket.
 //   - The Kind is a part of the key: a ticket is never found under another
 //     kind.
 //   - A look-up of a kind, ID or subject that a backend cannot store finds no
@@ -298,8 +300,9 @@ type TicketStore interface {
 	// If the subject is empty, it removes none.
 	DeleteTickets(ctx context.Context, subject string) error
 
-	// DeleteExpiredTickets removes tickets whose ExpiresAt is not after at, limit at most
-	// (none, if that is not positive), and returns how many it removed.
+	// DeleteExpiredTickets removes at most limit tickets whose ExpiresAt is not
+	// after at, and returns the number of removed tickets. If limit is not
+	// positive, it removes none.
 	DeleteExpiredTickets(ctx context.Context, at time.Time, limit int) (deleted int, err error)
 }
 
