@@ -57,9 +57,9 @@ func (db *DB) current(ctx context.Context) *transaction {
 }
 
 // InTx implements [authkit.Transactor]. The transaction has the isolation level
-// read committed. In SQLite it can write from the beginning, so it never fails
-// to become a writer. A call of db with another context than that of f waits
-// for the end of f on SQLite, where there is one writer.
+// read committed. In SQLite it holds the write lock from the beginning, so that
+// it never fails to get it later. Other writes of db wait there until f
+// returns, so f must use only its own context.
 //
 // Within a transaction of [DB.WithTx], InTx is a savepoint: if f fails, its
 // changes are undone, and the transaction stays usable.
