@@ -15,8 +15,9 @@
 // have the key cannot make a valid chain.
 //
 // A log writes to a [Store]: a file (package trail), a table (package
-// auditsql), or a [MemoryStore]. Several instances can write one table, in one
-// chain: if another instance was first, the log appends its entries behind it.
+// auditsql), or a [MemoryStore]. Several instances can write one chain in one
+// table. If another instance has appended entries first, the log continues
+// after those.
 //
 // # Logins do not wait
 //
@@ -51,8 +52,9 @@
 // The chain covers only salted hashes of the data that identifies a user or a
 // client. After [Log.Erase] has removed the data and its salt, the chain is
 // still valid, and no search through all addresses recovers the data. An
-// attacker who can write the store can erase, too. The log counts what it
-// erased itself, and a verification reports the difference.
+// attacker who can write the store can erase entries too. To detect this, the
+// log counts the parts that it has erased itself, and a verification reports a
+// difference.
 package audit
 
 import (
@@ -82,8 +84,8 @@ const (
 // Options configure a [Log].
 type Options struct {
 	// Key authenticates the chain: 32 random bytes or more, which nothing else
-	// uses. Keep it where a party that can write the store cannot read it. It
-	// is required. A new key needs a new, empty store.
+	// uses. It is required. An attacker who can write the store must not be
+	// able to read it. A new key needs a new, empty store.
 	Key []byte
 
 	// Queue is the maximum number of entries that wait to be written, each of
@@ -228,9 +230,9 @@ func (l *Log) unwritten() int {
 }
 
 // Run writes the queue until ctx is done, and then the rest of it, for at most
-// 10 seconds. It returns the error of ctx, joined with another one that counts
-// the entries that were left unwritten, if there are any. If the store fails,
-// Run tries again, in the end every 5 seconds. Call it once.
+// 10 seconds. It returns the error of ctx. If entries were left unwritten, a
+// second error with their number is joined to it. If the store fails, Run tries
+// again, at growing intervals of up to 5 seconds. Call it once.
 func (l *Log) Run(ctx context.Context) error {
 	done := make(chan error, 1)
 	l.add(Entry{Time: now(), Kind: KindStarted, Outcome: Success})
