@@ -3,6 +3,7 @@ package authkit_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log"
 	"log/slog"
@@ -224,4 +225,96 @@ func ExamplePolicy_Fresh() {
 	// error_description="A more recent or stronger login is required"
 	// max_age="300"
 	// acr_values="otp"
+}
+
+// A page with which strangers sign up. It responds in the same way whether or
+// not the address has an account, and its mail tells the difference. Package
+// account has complete pages, which also verify the address.
+func ExampleKit_CreateUser() {
+	kit := authkittest.NewKit(authkittest.Example{})
+	mux := kit.NewMux()
+	mux.HandleFunc("POST /signup", authkit.Public(), func(w http.ResponseWriter, r *http.Request) {
+		var form struct { // not a User, or the client could choose its roles
+			Email    string `json:"email"`
+			Password string `json:"password"`
+		}
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<16)).Decode(&form); err != nil {
+			authkit.NewProblem(http.StatusBadRequest, "Malformed JSON").ServeHTTP(w, r)
+			return
+		}
+		// Config.Throttle limits how often an address can sign up.
+		err := kit.Admit(r.Context(), authkit.Attempt{Action: authkit.ActionRegister}, func(ctx context.Context) error {
+			_, err := kit.CreateUser(ctx, authkit.User{Email: form.Email, Roles: []string{"user"}}, form.Password)
+			if errors.Is(err, authkit.ErrEmailTaken) {
+				return nil // send a mail to the owner of the address
+			}
+			return err
+		})
+		if err != nil {
+			authkit.ProblemFor(err).ServeHTTP(w, r)
+			return
+		}
+		w.WriteHeader(http.StatusAccepted)
+	})
+	for _, body := range []string{
+		`{"email": "ann@example.com", "password": "correct horse"}`,
+		`{"email": "ANN@example.com", "password": "another horse"}`,
+		`{"email": "bob@example.com", "password": "short"}`,
+	} {
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, httptest.NewRequest("POST", "/signup", strings.NewReader(body)))
+		fmt.Println(w.Code)
+	}
+	// Output:
+	// 202
+	// 202
+	// 422
+}
+
+// A job changes an account. Events name the job as the actor. No request can
+// act as the job, because no route admits its principal.
+func ExampleWithSystem() {
+	t := authkittest.Example{}
+	var events authkittest.Recorder
+	kit := authkittest.NewKit(t, events.Listen)
+	ann := authkittest.User(t, kit)
+	events.Take() // the events so far
+
+	ctx := authkit.WithSystem(context.Background(), "cleanup")
+	if err := kit.DisableUser(ctx, ann.ID); err != nil {
+		log.Fatal(err)
+	}
+	for _, e := range events.Take() {
+		fmt.Println(e.Kind, "by", e.ActorID)
+	}
+	p, ok := authkit.PrincipalFrom(ctx)
+	fmt.Println(p.Kind, p.Name, ok)
+	fmt.Println(authkit.Authenticated().Check(p))
+	// Output:
+	// user_disabled by system:cleanup
+	// system cleanup true
+	// authkit: not enough permissions
+}
+
+// The access matrix lists every route with its policy. Compare it with a golden
+// file in a test, so that a review sees each change.
+func ExampleMux_AccessMatrix() {
+	kit := authkittest.NewKit(authkittest.Example{}, func(c *authkit.Config) {
+		c.Roles = map[string][]string{"admin": {"notes:read", "notes:write"}, "user": {"notes:read"}}
+	})
+	handler := http.NotFoundHandler()
+	mux := kit.NewMux()
+	mux.Handle("POST /token", authkit.Public(), kit.TokenHandler())
+	mux.Handle("GET /notes/{id}", authkit.Permissions("notes:read").OrMachines(), handler)
+	mux.Handle("PUT /notes/{id}", authkit.Permissions("notes:write"), handler)
+	mux.Handle("DELETE /users/{id}", authkit.Roles("admin").Fresh(5*time.Minute), handler)
+
+	for _, route := range mux.AccessMatrix() {
+		fmt.Printf("%-6s %-12s %s\n", route.Method, route.Pattern, route.Policy)
+	}
+	// Output:
+	// GET    /notes/{id}  permissions: notes:read; or machines
+	// PUT    /notes/{id}  permissions: notes:write
+	// POST   /token       public
+	// DELETE /users/{id}  roles: admin; fresh: 5m0s
 }

@@ -6,9 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"time"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/authkittest"
 )
 
 // One service logs users in and holds the private key; the others verify its tokens with the public
@@ -179,4 +183,41 @@ func ExampleNewTokenIssuer_mistakes() {
 	// authkit: TokenConfig.Keys[0]: the secret has 6 bytes and needs at least 32; make one with: openssl rand -hex 32
 	// authkit: TokenConfig.Keys[1]: HS256 takes a Secret, not Private or Public
 	// authkit: TokenConfig.Lifetime: 24h0m0s; use whole seconds up to 1h0m0s, or 0 for 30m0s
+}
+
+// A service that verifies the tokens of another one. It needs only the public
+// key: no Kit, no store and no secret. Package jwks fetches keys by HTTP.
+func ExampleNewGuard() {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		log.Fatal(err)
+	}
+	tokens := authkit.TokenConfig{Issuer: "https://login.example.com", Audience: "orders"}
+
+	// The service that logs in users.
+	t := authkittest.Example{}
+	kit := authkittest.NewKit(t, func(c *authkit.Config) {
+		c.Secret, c.Tokens = nil, tokens
+		c.Tokens.Keys = []authkit.Key{{ID: "2026-01", Algorithm: authkit.EdDSA, Private: private}}
+	})
+
+	// The service that verifies.
+	tokens.Keys = []authkit.Key{{ID: "2026-01", Algorithm: authkit.EdDSA, Public: public}}
+	guard, err := authkit.NewGuard(authkit.GuardConfig{Tokens: tokens, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		log.Fatal(err)
+	}
+	mux := guard.NewMux()
+	mux.HandleFunc("GET /orders", authkit.Roles("buyer"), func(w http.ResponseWriter, r *http.Request) {
+		p, _ := authkit.PrincipalFrom(r.Context())
+		fmt.Fprint(w, p.Roles)
+	})
+	for _, role := range []string{"buyer", "seller"} {
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, authkittest.Request(t, kit, authkittest.User(t, kit, role), "GET", "/orders", nil))
+		fmt.Println(role, w.Code)
+	}
+	// Output:
+	// buyer 200
+	// seller 403
 }
