@@ -73,11 +73,12 @@ type Credential struct {
 	Methods  []string
 	AuthTime time.Time
 
-	// IssuedAt is when the credential was issued. If it is not zero, the guard
-	// refuses a credential from before the cut-off of the account, or from
-	// before its creation. Set it for every credential that [Kit.SetPassword]
-	// or [Kit.LogoutEverywhere] must end. [Kit.ChangePassword] ends it only if
-	// no session of the caller continues.
+	// IssuedAt is when the credential was issued. Set it for every credential
+	// that [Kit.SetPassword] and [Kit.LogoutEverywhere] must end: a guard
+	// refuses a credential that was issued before such a call, or before the
+	// account was created. [Kit.ChangePassword] ends it only if no session of
+	// the caller continues. If IssuedAt is zero, none of them ends the
+	// credential.
 	IssuedAt time.Time
 
 	// ExpiresAt is when the credential expires; zero means never. The guard refuses it

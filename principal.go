@@ -43,7 +43,7 @@ type Principal struct {
 	TokenID    string
 
 	SessionID string    // empty if the credential belongs to no session
-	IssuedAt  time.Time // zero if the credential does not say
+	IssuedAt  time.Time // zero if unknown
 	ExpiresAt time.Time // zero if it does not expire
 
 	// Methods and AuthTime are how and when the user authenticated, as in [Proof]. A

@@ -150,7 +150,8 @@ func (s *sessions) expiry(session *Session, at time.Time) time.Time {
 	return session.EndsAt
 }
 
-// Sessions returns the sessions of a user that have not expired, the one used last in front.
+// Sessions returns the sessions of a user that have not expired, the most
+// recently used first.
 func (k *Kit) Sessions(ctx context.Context, userID string) ([]Session, error) {
 	if k.sessions == nil {
 		return nil, errNoSessions
