@@ -28,7 +28,6 @@
 //
 // The methods do not replace the policy of a route. A method returns
 // ErrForbidden if the principal of the context
-//
 //   - grants roles that it does not have itself,
 //   - sets the password or e-mail of an account that has such roles,
 //   - or was authenticated by another Kit or Guard.

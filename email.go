@@ -21,12 +21,6 @@ var ErrInvalidEmail = errors.New("authkit: invalid e-mail address")
 // The local part may have consecutive dots, or end in one. RFC 5322 forbids
 // both, but Japanese carriers have issued such addresses. A mailer must quote
 // such a local part.
-//
-// It returns ErrInvalidEmail for every other text that is not a plain address: outer
-// space, a display name, a quoted local part, a leading dot, an address literal, or a domain
-// without a dot, such as localhost. It returns it for anything outside ASCII too, so letters
-// that look alike are never taken for each other. Give an international domain in its xn--
-// form, which idna.Lookup.ToASCII of golang.org/x/net returns.
 func NormalizeEmail(s string) (string, error) {
 	local, domain, ok := strings.Cut(s, "@")
 	if !ok || len(local) > 64 || len(s) > 254 || !validLocalPart(local) || !validDomain(domain) {

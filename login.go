@@ -90,12 +90,12 @@ func (k *Kit) Login(ctx context.Context, email, password string) (Token, error) 
 // LoginWith calls prove at most once. prove must take the same time whether or
 // not the account exists. The error that it returns, or wraps, decides whether
 // the attempt counts as a failure:
-//
 //   - ErrInvalidCredentials, ErrInvalidTicket or ErrInvalidCode if the user
 //     could not be authenticated. The attempt counts. Return one of them for a
 //     wrong response even if ctx is done.
-//   - ErrUserNotFound and ErrTicketNotFound count too. LoginWith returns
-//     ErrInvalidCredentials instead, because they reveal who has an account.
+//   - ErrUserNotFound or ErrTicketNotFound. The attempt counts. LoginWith
+//     returns ErrInvalidCredentials instead, because these errors reveal who
+//     has an account.
 //   - ErrUnavailable if a store failed, or any other error. The attempt does
 //     not count against the account.
 //

@@ -193,7 +193,6 @@ func (k *Kit) Logout(ctx context.Context, userID, sessionID string) error {
 // request.
 //
 // The errors are:
-//
 //   - ErrSessionNotFound if the user does not have that session. No session
 //     ends.
 //   - ErrUnavailable if the store failed.

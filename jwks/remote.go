@@ -30,7 +30,6 @@ type RemoteConfig struct {
 	Client *http.Client
 
 	// OnError is called
-	//
 	//   - if a fetch fails,
 	//   - with an [EntryError] for each entry that was left out of a set that
 	//     changed,

@@ -22,7 +22,6 @@ const (
 )
 
 // Doctor reports problems of the database:
-//
 //   - pending migrations,
 //   - a clock that differs from that of the program,
 //   - connections with unsafe settings,
