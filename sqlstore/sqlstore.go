@@ -26,8 +26,8 @@
 //
 // # Features with tables of their own
 //
-// [DB.Exec], [DB.Query] and [DB.InTx] run the statements of packages that keep
-// further tables, such as auditsql. [DB.Migrate] takes their [Migrations].
+// A package with further tables, such as auditsql, runs its statements with
+// [DB.Exec], [DB.Query] and [DB.InTx]. Pass its [Migrations] to [DB.Migrate].
 //
 // # Drivers
 //
