@@ -27,11 +27,13 @@
 // [KindLost].
 //
 // No client can fill the queue. Equal events of one actor and route within a
-// second are one entry with a Count. Events that cost no hash and change
-// nothing, such as denied requests and refused tokens, use at most half of the
-// queue, as do kinds that package authkit does not have. If no login may go
-// unrecorded, [Log.FailClosed] refuses requests while the queue is nearly full.
-// OnEvent itself cannot refuse a request, since its events have happened.
+// second are one entry with a Count. Events that a client can cause cheaply,
+// such as denied requests and refused tokens, use at most half of the queue. So
+// do events of kinds that package authkit does not define.
+//
+// If every login must be recorded, use [Log.FailClosed], which refuses requests
+// while the queue is nearly full. OnEvent cannot refuse a request, because its
+// events have already happened.
 //
 // A program that is killed loses its queue: the events of the last 20
 // milliseconds, while the store keeps up, and the counts of the last second.
