@@ -28,9 +28,10 @@ const maxHops = 32 // addresses of X-Forwarded-For that are read
 // client. The entries before it are ignored, because the client can forge them.
 // If an entry is not an address, the entry after it counts as the client.
 //
-// The error joins the problems of the networks. There must be at least one. A
-// network must not be wider than /8, or than /16 for IPv6. A wider one contains
-// clients, and a client in it could choose its address.
+// TrustProxies returns an error that joins all problems of the networks. There
+// must be at least one network. A network must not be wider than /8, or than
+// /16 for IPv6. A wider one contains clients, and a client in it could choose
+// its address.
 func TrustProxies(networks ...netip.Prefix) (func(http.Handler) http.Handler, error) {
 	if len(networks) == 0 {
 		return nil, errors.New("throttle: no proxies to trust; name their networks, or leave TrustProxies out")

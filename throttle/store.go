@@ -108,17 +108,20 @@ type Verdict struct {
 //     difference makes waits shorter or longer.
 //   - An error means that the store failed. A call with a cancelled context
 //     returns an error, and has no effect or the whole effect.
-//   - A store without room drops buckets, and counters that refuse nothing,
-//     those that expire first before others. It never drops a record that
-//     refuses. If that is not enough, it refuses and changes nothing: Take
-//     returns a Verdict of a minute, and Clear an error. A success never fails
-//     for lack of room; the Source is then not known (LO-10).
+//   - A store without room drops buckets, and counters that refuse no attempt.
+//     It drops those first that expire first. It never drops a record that
+//     refuses attempts. If that is not enough, it refuses and changes nothing:
+//     Take returns a Verdict of a minute, and Clear an error. A success never
+//     fails for lack of room; the Source is then not known (LO-10).
 //
-// A counter counts as absent if it has no record, if at is not after the
-// pardon, or if n is less than Curve.Disable and at plus n times Curve.Forget
-// is not after At. If at plus Curve.Open is not after At, its open attempts
-// have failed: open is 0, and since is at. A source is known if At is before
-// the time in its record.
+// A counter counts as absent if
+//   - it has no record,
+//   - at is not after the pardon, or
+//   - n is less than Curve.Disable, and at + n × Curve.Forget is not after At.
+//
+// If at + Curve.Open is not after At, the open attempts of a counter have
+// failed: open is 0, and since is at. A source is known if At is before the
+// time in its record.
 type Store interface {
 	// Take decides on an attempt, and counts it if it is admitted. A refused
 	// attempt changes nothing.
