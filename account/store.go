@@ -38,12 +38,9 @@ type Job struct {
 // accountsql has another. An implementation of your own is correct if it passes
 // storetest.TestAccountStore.
 //
-// An implementation promises the same as an [authkit.UserStore]: every method
-// is atomic, safe for concurrent use and visible to every later call, memory is
-// not shared, times come from the caller and are kept to the microsecond or
-// better, and a cancelled context ends a call without an effect or with the
-// whole effect. If ctx carries a transaction of the accounts, a call joins it
-// if the store can. Otherwise the call takes effect at once.
+// The rules for an [authkit.UserStore] apply. If ctx carries a transaction of
+// the accounts, a call joins it if the store can. Otherwise the call takes
+// effect at once.
 type Store interface {
 	// PutJob stores a new job. An ID that is empty or exists is an error that
 	// changes nothing.
