@@ -83,8 +83,9 @@ type Config struct {
 	// for concurrent use.
 	ExtraClaims func(ctx context.Context, u User) (any, error)
 
-	// OnEvent are called with every [Event], in order, before the operation returns. They
-	// must be quick and safe for concurrent use.
+	// OnEvent are functions that are called with every [Event], one after the
+	// other, before the operation returns. They must be quick and safe for
+	// concurrent use.
 	OnEvent []func(context.Context, Event)
 
 	// Logger logs every event, beside OnEvent. If nil, it is slog.Default(). To log
@@ -154,8 +155,8 @@ const (
 	defaultAdminRole = "admin"
 )
 
-// A Kit logs users in, guards routes and manages accounts. Make one with [New]. It is safe
-// for concurrent use and does not change.
+// A Kit logs users in, guards routes and manages accounts. Make one with [New].
+// It is immutable, and safe for concurrent use.
 type Kit struct {
 	users          UserStore
 	sessions       *sessions        // nil if sessions are off

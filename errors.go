@@ -42,7 +42,8 @@ var (
 	// the [Event] of a guard.
 	ErrInvalidToken = errors.New("authkit: invalid token")
 
-	// ErrTokenExpired is the ErrInvalidToken of a token that has expired.
+	// ErrTokenExpired is returned for a token that has expired. It wraps
+	// ErrInvalidToken.
 	ErrTokenExpired error = &refusal{ErrInvalidToken, ReasonExpired, nil}
 
 	// ErrInvalidRefreshToken is returned by [Kit.Refresh] for every refresh

@@ -295,8 +295,9 @@ func (k *Kit) reverify(ctx context.Context, userID, password string) (StoredUser
 //   - Those of [Kit.VerifyPassword] for the old password.
 //   - A *ValidationError if the new password is against the rules.
 //   - ErrConflict if the account is changed at the same time. The other change stays.
-//   - ErrUnavailable as in [Kit.LogoutEverywhere]. If the password was changed and sessions
-//     in another store could not be ended, the account is cut off: all of its sessions end.
+//   - ErrUnavailable as in [Kit.LogoutEverywhere]. If sessions are in another
+//     store, which fails after the password was changed, all sessions of the
+//     account end, including that of the principal.
 func (k *Kit) ChangePassword(ctx context.Context, userID, old, password string) error {
 	if err := k.mayProve(ctx, userID); err != nil {
 		return err

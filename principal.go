@@ -28,7 +28,7 @@ type Principal struct {
 
 	UserID string   // empty for a service without an account, and for the system
 	Email  string   // may be empty
-	Roles  []string // from the account, as they are now; from the credential behind a [Guard]
+	Roles  []string // of the account, as they are now; behind a guard of [NewGuard], of the credential
 
 	// Name is that of a service without an account, or of [WithSystem].
 	Name string

@@ -108,7 +108,7 @@ type Session struct {
 	CreatedAt  time.Time `json:"created_at"`
 	LastUsedAt time.Time `json:"last_used_at"` // the login, or the last refresh
 	ExpiresAt  time.Time `json:"expires_at"`   // unless it is refreshed before that
-	EndsAt     time.Time `json:"ends_at"`      // the end, however often it is refreshed; never moves
+	EndsAt     time.Time `json:"ends_at"`      // the end at the latest; fixed at the login
 
 	// AuthTime is when the user authenticated, and Methods is how: names of RFC 8176
 	// such as "pwd" and "otp". A refresh changes neither. They are zero for a session that
@@ -123,10 +123,10 @@ type Session struct {
 type StoredSession struct {
 	Session
 
-	TokenHash  [32]byte  `json:"-"` // of the refresh token that is good now
-	ParentHash [32]byte  `json:"-"` // of the one before it; all zeros if there was none
-	RotatedAt  time.Time `json:"-"` // when the one replaced the other; zero if never
-	Successor  []byte    `json:"-"` // the token that is good now, sealed under the one before it
+	TokenHash  [32]byte  `json:"-"` // of the current refresh token
+	ParentHash [32]byte  `json:"-"` // of the previous refresh token; all zeros if there was none
+	RotatedAt  time.Time `json:"-"` // when the current token replaced the previous one; zero if never
+	Successor  []byte    `json:"-"` // the current token, encrypted with the previous one
 }
 
 // Format implements fmt.Formatter. It prints the session without the hashes and the sealed
@@ -181,11 +181,7 @@ func (r Revocation) Email() string {
 // have others. An implementation of your own is correct if it passes
 // storetest.TestSessionStore.
 //
-// The rules for a [UserStore] apply: every method is atomic, safe for
-// concurrent use and visible to every later call, texts are compared byte by
-// byte, memory is not shared, times come from the caller and are kept to the
-// microsecond or better, and a call whose context is cancelled has no effect or
-// its whole effect. In addition:
+// The rules for a [UserStore] apply. In addition:
 //   - Of several callers that rotate the same token exactly one succeeds. The
 //     others get the token that it stored: a token never has two successors.
 //   - A session that was revoked or deleted never comes back, whatever runs at
@@ -296,8 +292,8 @@ type TicketStore interface {
 	// if its ExpiresAt is not after at; the number of attempts does not matter.
 	ConsumeTicket(ctx context.Context, kind, id string, at time.Time) error
 
-	// DeleteTickets removes the tickets of a subject, of all kinds. No ticket is no error.
-	// If the subject is empty, it removes none.
+	// DeleteTickets removes the tickets of a subject, of all kinds. It returns
+	// nil if there are none. If the subject is empty, it removes none.
 	DeleteTickets(ctx context.Context, subject string) error
 
 	// DeleteExpiredTickets removes at most limit tickets whose ExpiresAt is not
@@ -349,7 +345,7 @@ type UserData interface {
 	// Name names the data in an export, such as "totp".
 	Name() string
 
-	// Wipe removes the data of a user. No data is no error.
+	// Wipe removes the data of a user. It returns nil if there is none.
 	Wipe(ctx context.Context, userID string, what Wipe) error
 
 	// Export returns the data of a user, without secrets, as a value that encodes as
