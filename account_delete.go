@@ -42,7 +42,7 @@ func (k *Kit) deleteUser(ctx context.Context, u *StoredUser) error {
 		// The update checks the version and the last administrator. It also keeps others
 		// from changing the account before the end of the transaction.
 		from := nextSecond(now())
-		change := UserUpdate{Disabled: new(true), ValidFrom: &from, KeepRole: k.keeps(&u.User), IfVersion: u.Version}
+		change := UserUpdate{Disabled: new(true), TokensValidAfter: &from, KeepRole: k.keeps(&u.User), IfVersion: u.Version}
 		if _, err := k.users.UpdateUser(ctx, u.ID, change, now()); err != nil {
 			return err
 		}
@@ -105,7 +105,7 @@ func (k *Kit) ResetUser(ctx context.Context, userID string) error {
 	}
 	if k.shared() {
 		from := nextSecond(now())
-		change.ValidFrom = &from
+		change.TokensValidAfter = &from
 		err = k.inTx(ctx, func(ctx context.Context) error {
 			if _, err := k.change(ctx, userID, change, EventPasswordChange); err != nil {
 				return err

@@ -530,7 +530,7 @@ func TestResetUser(t *testing.T) {
 			require.NoError(t, kit.ResetUser(t.Context(), u.ID))
 			stored, err := store.UserByID(t.Context(), u.ID)
 			require.NoError(t, err)
-			require.True(t, stored.ValidFrom.After(began), "no credential from before is good, of whatever kind")
+			require.True(t, stored.TokensValidAfter.After(began), "no credential from before is good, of whatever kind")
 			require.Equal(t, map[string]authkit.Wipe{u.ID: authkit.WipeCredentials}, features.wiped)
 			require.Equal(t, authkit.EventPasswordChange, events.last().Kind)
 			_, err = kit.Login(t.Context(), u.Email, password)

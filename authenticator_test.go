@@ -184,7 +184,7 @@ func TestAuthenticatorRefuses(t *testing.T) {
 		{[]string{"X-Fake", "expired, by it"}, 401, authkit.ReasonExpired, ""},
 		{[]string{"X-Fake", "gone"}, 401, authkit.ReasonUnknownUser, ""},
 		{[]string{"X-Fake", "disabled"}, 400, authkit.ReasonDisabled, off.ID},
-		{[]string{"X-Fake", "cut off"}, 401, authkit.ReasonCutOff, cut.ID},
+		{[]string{"X-Fake", "cut off"}, 401, authkit.ReasonRevokedBefore, cut.ID},
 		{[]string{"X-Fake", "older"}, 401, authkit.ReasonOtherAccount, old.ID},
 		{[]string{"X-Fake", "good", "X-Second", "good"}, 401, authkit.ReasonTooMany, ""},
 		{[]string{"X-Fake", "good", "X-Second", "wrong"}, 401, authkit.ReasonTooMany, ""},
@@ -363,7 +363,7 @@ func TestCredentialsOlderThanTheAccount(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var events recorder
 				kit, store, user := newSessionKit(t, events.listen, func(c *authkit.Config) {
-					c.EmailSubject, c.Tokens.Leeway, c.Sessions.Grace = emailSubject, 30*time.Second, -1
+					c.EmailSubject, c.Tokens.Leeway, c.Sessions.ReuseGrace = emailSubject, 30*time.Second, -1
 				})
 				again := func(after time.Duration) (authkit.Token, int) {
 					require.NoError(t, store.DeleteUser(t.Context(), user.ID, ""))

@@ -20,7 +20,7 @@ func fillSessions(b *testing.B, store *authkit.MemoryStore, n, due int, at time.
 			expires = at.Add(-time.Hour + time.Duration(i)*time.Microsecond)
 		}
 		err := store.CreateSession(b.Context(), authkit.StoredSession{Session: authkit.Session{
-			ID: fmt.Sprintf("session-%07d", i), UserID: fmt.Sprint("user-", i/10), CreatedAt: at, LastUsedAt: at, ExpiresAt: expires, EndsAt: expires,
+			ID: fmt.Sprintf("session-%07d", i), UserID: fmt.Sprint("user-", i/10), CreatedAt: at, LastUsedAt: at, ExpiresAt: expires, AbsoluteExpiresAt: expires,
 		}}, 50)
 		if err != nil {
 			b.Fatal(err)

@@ -18,7 +18,7 @@ func BenchmarkRefresh(b *testing.B) {
 			at := time.Now()
 			for i := range sessions - 1 {
 				err := store.CreateSession(b.Context(), authkit.StoredSession{Session: authkit.Session{
-					ID: authkit.NewUserID(), UserID: fmt.Sprint(i), CreatedAt: at, LastUsedAt: at, ExpiresAt: at.Add(time.Hour), EndsAt: at.Add(time.Hour),
+					ID: authkit.NewUserID(), UserID: fmt.Sprint(i), CreatedAt: at, LastUsedAt: at, ExpiresAt: at.Add(time.Hour), AbsoluteExpiresAt: at.Add(time.Hour),
 				}}, 50)
 				if err != nil {
 					b.Fatal(err)

@@ -101,17 +101,17 @@ var (
 	errAuthTime = errors.New("authkit: LoginWith: a Proof with an AuthTime that is not after 1970")
 
 	// errAccountChanged refuses a login whose account has changed since it was proved.
-	errAccountChanged = &refusal{ErrInvalidCredentials, ReasonCutOff, nil}
+	errAccountChanged = &refusal{ErrInvalidCredentials, ReasonRevokedBefore, nil}
 
 	// errOtherName refuses a login whose attempt names another account than its proof: its
 	// failures would count against that one.
 	errOtherName = &refusal{ErrInvalidCredentials, ReasonOtherAccount, nil}
 
-	errUserGone     = &refusal{ErrInvalidToken, ReasonUnknownUser, nil}
-	errOtherAccount = &refusal{ErrInvalidToken, ReasonOtherAccount, nil}
-	errTokenRevoked = &refusal{ErrInvalidToken, ReasonRevoked, nil}
-	errTokenCutOff  = &refusal{ErrInvalidToken, ReasonCutOff, nil}
-	errUserDisabled = &refusal{ErrUserDisabled, ReasonDisabled, nil}
+	errUserGone           = &refusal{ErrInvalidToken, ReasonUnknownUser, nil}
+	errOtherAccount       = &refusal{ErrInvalidToken, ReasonOtherAccount, nil}
+	errTokenRevoked       = &refusal{ErrInvalidToken, ReasonRevoked, nil}
+	errTokenRevokedBefore = &refusal{ErrInvalidToken, ReasonRevokedBefore, nil}
+	errUserDisabled       = &refusal{ErrUserDisabled, ReasonDisabled, nil}
 
 	// errCrossOrigin refuses a request of another origin.
 	errCrossOrigin = &refusal{ErrForbidden, ReasonCrossOrigin, nil}

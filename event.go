@@ -74,7 +74,7 @@ const (
 	ReasonOtherAccount   Reason = "other_account"   // the subject now belongs to another account
 	ReasonRevoked        Reason = "revoked"         // the session has ended
 	ReasonReused         Reason = "reused"          // a refresh token that was used before
-	ReasonCutOff         Reason = "cut_off"         // issued before a password change or a logout everywhere
+	ReasonRevokedBefore  Reason = "revoked_before"  // issued before a password change or a logout everywhere
 	ReasonMissingRole    Reason = "missing_role"    // or a missing permission
 )
 

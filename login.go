@@ -229,7 +229,7 @@ func (k *Kit) complete(ctx context.Context, l *login) error {
 	if err != nil {
 		return err
 	}
-	if err := passed(ctx, l.user.ValidFrom); err != nil {
+	if err := passed(ctx, l.user.TokensValidAfter); err != nil {
 		return err
 	}
 	at := now()
@@ -325,8 +325,8 @@ func (k *Kit) issue(u StoredUser, extra any, s *Session, proof Proof, at time.Ti
 	}
 	if s != nil {
 		c.SessionID = s.ID
-		if c.ExpiresAt.After(s.EndsAt) {
-			c.ExpiresAt = s.EndsAt
+		if c.ExpiresAt.After(s.AbsoluteExpiresAt) {
+			c.ExpiresAt = s.AbsoluteExpiresAt
 		}
 	}
 	signed, err := k.issuer.Issue(c)

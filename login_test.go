@@ -1122,7 +1122,7 @@ func TestTokenTooLargeForASession(t *testing.T) {
 func TestLoginBeforeTheCutOff(t *testing.T) {
 	t.Parallel()
 	kit, store, user := newSessionKit(t)
-	_, err := store.UpdateUser(t.Context(), user.ID, authkit.UserUpdate{ValidFrom: new(time.Now().Add(time.Hour))}, time.Now())
+	_, err := store.UpdateUser(t.Context(), user.ID, authkit.UserUpdate{TokensValidAfter: new(time.Now().Add(time.Hour))}, time.Now())
 	require.NoError(t, err)
 	token, err := kit.Login(t.Context(), email, password)
 	require.ErrorIs(t, err, authkit.ErrUnavailable)

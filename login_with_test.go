@@ -87,7 +87,7 @@ func TestLoginWithRefuses(t *testing.T) {
 		{"authenticated before 1970", nil, func(p *authkit.Proof) { p.AuthTime = time.Unix(-1, 0) }, nil, authkit.ErrInvalidCredentials, failed, authkit.ReasonWrongProof},
 		{"an unknown user", nil, func(p *authkit.Proof) { p.UserID = "gone" }, nil, authkit.ErrInvalidCredentials, failed, authkit.ReasonUnknownUser},
 		{"no user", nil, func(p *authkit.Proof) { p.UserID = "" }, nil, authkit.ErrInvalidCredentials, failed, authkit.ReasonUnknownUser},
-		{"another version", nil, func(p *authkit.Proof) { p.Version = 2 }, nil, authkit.ErrInvalidCredentials, failed, authkit.ReasonCutOff},
+		{"another version", nil, func(p *authkit.Proof) { p.Version = 2 }, nil, authkit.ErrInvalidCredentials, failed, authkit.ReasonRevokedBefore},
 		{"another name", func(u *authkit.User) { u.Email = "other@example.com" }, nil, nil, authkit.ErrInvalidCredentials, failed, authkit.ReasonOtherAccount},
 		{"disabled", func(u *authkit.User) { u.Disabled = true }, nil, nil, authkit.ErrUserDisabled, failed, authkit.ReasonDisabled},
 		{"locked", func(u *authkit.User) { u.LockedUntil = time.Now().Add(time.Hour) }, nil, nil, authkit.ErrInvalidCredentials, failed, authkit.ReasonLocked},

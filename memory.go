@@ -198,8 +198,8 @@ func (s *MemoryStore) UpdateUser(ctx context.Context, id string, change UserUpda
 	u.EmailVerifiedAt = *cmp.Or(change.EmailVerifiedAt, &u.EmailVerifiedAt)
 	u.LockedUntil = *cmp.Or(change.LockedUntil, &u.LockedUntil)
 	u.PasswordHash = *cmp.Or(change.PasswordHash, &u.PasswordHash)
-	if from := *cmp.Or(change.ValidFrom, &u.ValidFrom); from.After(u.ValidFrom) {
-		u.ValidFrom = from
+	if from := *cmp.Or(change.TokensValidAfter, &u.TokensValidAfter); from.After(u.TokensValidAfter) {
+		u.TokensValidAfter = from
 	}
 	u.UpdatedAt = at
 	u.Version++

@@ -274,8 +274,8 @@ func (k *Kit) accepts(u *StoredUser, issued int64) error {
 	switch {
 	case u.Disabled:
 		return errUserDisabled
-	case !u.ValidFrom.IsZero() && time.Unix(issued, 0).Before(u.ValidFrom):
-		return errTokenCutOff
+	case !u.TokensValidAfter.IsZero() && time.Unix(issued, 0).Before(u.TokensValidAfter):
+		return errTokenRevokedBefore
 	case issued != 0 && issued+k.verifier.leeway < u.CreatedAt.Unix():
 		return errOtherAccount // of the account that had the ID or the address before (FR-10)
 	}

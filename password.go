@@ -357,7 +357,7 @@ func (k *Kit) cutOff(ctx context.Context, userID string, change UserUpdate, kind
 	// Tokens are dated in whole seconds. The cut-off is the next one, so that none of this
 	// second outlives it.
 	from := nextSecond(now())
-	change.ValidFrom = &from
+	change.TokensValidAfter = &from
 	return k.changeAndRevoke(ctx, userID, change, kind, "", from)
 }
 
@@ -394,9 +394,9 @@ func (k *Kit) changeAndRevoke(ctx context.Context, userID string, change UserUpd
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) { // a time-out took long enough
 		err = k.revoke(ctx, &u, except, at)
 	}
-	if err != nil && change.ValidFrom == nil {
+	if err != nil && change.TokensValidAfter == nil {
 		// The user cannot call again with the old password. No session must outlive it.
-		_, failed := k.users.UpdateUser(ctx, userID, UserUpdate{ValidFrom: new(nextSecond(now()))}, now())
+		_, failed := k.users.UpdateUser(ctx, userID, UserUpdate{TokensValidAfter: new(nextSecond(now()))}, now())
 		err = errors.Join(err, failed)
 	}
 	if err != nil {

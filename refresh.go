@@ -11,14 +11,14 @@ import (
 )
 
 var (
-	errRefreshMalformed = &refusal{ErrInvalidRefreshToken, ReasonMalformed, nil}
-	errRefreshRevoked   = &refusal{ErrInvalidRefreshToken, ReasonRevoked, nil}
-	errRefreshExpired   = &refusal{ErrInvalidRefreshToken, ReasonExpired, nil}
-	errRefreshReused    = &refusal{ErrInvalidRefreshToken, ReasonReused, nil}
-	errRefreshUserGone  = &refusal{ErrInvalidRefreshToken, ReasonUnknownUser, nil}
-	errRefreshDisabled  = &refusal{ErrInvalidRefreshToken, ReasonDisabled, nil}
-	errRefreshCutOff    = &refusal{ErrInvalidRefreshToken, ReasonCutOff, nil}
-	errRefreshLocked    = &refusal{ErrInvalidRefreshToken, ReasonLocked, nil}
+	errRefreshMalformed     = &refusal{ErrInvalidRefreshToken, ReasonMalformed, nil}
+	errRefreshRevoked       = &refusal{ErrInvalidRefreshToken, ReasonRevoked, nil}
+	errRefreshExpired       = &refusal{ErrInvalidRefreshToken, ReasonExpired, nil}
+	errRefreshReused        = &refusal{ErrInvalidRefreshToken, ReasonReused, nil}
+	errRefreshUserGone      = &refusal{ErrInvalidRefreshToken, ReasonUnknownUser, nil}
+	errRefreshDisabled      = &refusal{ErrInvalidRefreshToken, ReasonDisabled, nil}
+	errRefreshRevokedBefore = &refusal{ErrInvalidRefreshToken, ReasonRevokedBefore, nil}
+	errRefreshLocked        = &refusal{ErrInvalidRefreshToken, ReasonLocked, nil}
 
 	errRefreshUnverified = &refusal{ErrInvalidRefreshToken, ReasonUnverified, nil}
 	errRefreshOther      = &refusal{ErrInvalidRefreshToken, ReasonOtherAccount, nil}
@@ -26,7 +26,7 @@ var (
 
 // Refresh exchanges a refresh token for an access token and the next refresh
 // token. Each refresh token can be exchanged once, by one caller. A caller that
-// presents it again within [SessionConfig].Grace gets the same successor, if
+// presents it again within [SessionConfig].ReuseGrace gets the same successor, if
 // that has not been used yet. A later use, or an older token, means that two
 // parties hold tokens of one session. Refresh then ends the session for both
 // (RFC 9700 section 4.14.2).
@@ -143,7 +143,7 @@ func refreshable(ctx context.Context, s *StoredSession, err error) error {
 		return errRefreshRevoked
 	case err != nil:
 		return unavailable(ctx, err)
-	case !at.Before(s.ExpiresAt) || !at.Before(s.EndsAt):
+	case !at.Before(s.ExpiresAt) || !at.Before(s.AbsoluteExpiresAt):
 		return errRefreshExpired
 	}
 	return nil
@@ -183,8 +183,8 @@ func (k *Kit) mayRefresh(ctx context.Context, s *Session, u *StoredUser) error {
 	if u == nil {
 		return k.end(ctx, s, errRefreshUserGone)
 	}
-	if s.CreatedAt.Before(u.ValidFrom) {
-		return k.end(ctx, s, errRefreshCutOff)
+	if s.CreatedAt.Before(u.TokensValidAfter) {
+		return k.end(ctx, s, errRefreshRevokedBefore)
 	}
 	if leeway := time.Duration(k.verifier.leeway) * time.Second; s.CreatedAt.Add(leeway).Before(u.CreatedAt) {
 		return k.end(ctx, s, errRefreshOther) // of the account that had the ID before (FR-10)

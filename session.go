@@ -28,33 +28,34 @@ type SessionConfig struct {
 	// [MemoryStore], can be [Config].Users and Store.
 	Store SessionStore
 
-	// Idle is how long a session lasts without a refresh. If zero, it is 7 days. It must
+	// IdleTimeout is how long a session lasts without a refresh. If zero, it is 7 days. It must
 	// be at least the lifetime of an access token.
-	Idle time.Duration
+	IdleTimeout time.Duration
 
-	// Absolute is how long a session lasts, however often it is refreshed. If zero, it is
+	// AbsoluteTimeout is how long a session lasts, however often it is refreshed. If zero, it is
 	// 30 days. The maximum is 400 days.
-	Absolute time.Duration
+	AbsoluteTimeout time.Duration
 
-	// Grace is how long a refresh token can be used again after its first use.
-	// Within that time it returns the same successor. After it, reuse ends the
-	// session. Reuse is normal if two tabs refresh at once or a response is
-	// lost. If zero, Grace is 10 seconds. The maximum is one minute, and a
+	// ReuseGrace is how long a refresh token can be used again after its first
+	// use. Within that time it returns the same successor. After it, reuse ends
+	// the session. Reuse is normal if two tabs refresh at once or a response is
+	// lost. If zero, ReuseGrace is 10 seconds. The maximum is one minute, and a
 	// negative value means none. It must be longer than StoreTimeout, and
 	// should be much longer than the difference between the clocks of
 	// instances.
-	Grace time.Duration
+	ReuseGrace time.Duration
 
-	// KeepSuccessor extends Grace until the successor is used. A refresh token
-	// that was exchanged returns the same successor again, however late, until
-	// the successor has been exchanged or the session ends. So a client stays
-	// logged in if it loses the response to a refresh and retries after minutes
-	// or days, such as a phone in a tunnel.
+	// KeepSuccessor extends ReuseGrace until the successor is used. A refresh
+	// token that was exchanged returns the same successor again, however late,
+	// until the successor has been exchanged or the session ends. So a client
+	// stays logged in if it loses the response to a refresh and retries after
+	// minutes or days, such as a phone in a tunnel.
 	//
 	// The price is that a stolen token is detected later. A thief and the user
 	// can take turns to refresh and share the session. It ends when one of them
 	// presents a token that was exchanged two or more refreshes ago. If
-	// KeepSuccessor is false, they can share the session only within Grace.
+	// KeepSuccessor is false, they can share the session only within
+	// ReuseGrace.
 	KeepSuccessor bool
 
 	// Cookies turns on session cookies, for pages that are rendered on the server, for
@@ -62,9 +63,9 @@ type SessionConfig struct {
 	// request.
 	Cookies *SessionCookieConfig
 
-	// PerUser is the maximum number of sessions of a user. A further login ends the session
+	// MaxPerUser is the maximum number of sessions of a user. A further login ends the session
 	// that was used longest ago. If zero, it is 50, which is also the maximum.
-	PerUser int
+	MaxPerUser int
 }
 
 // errNoSessions is returned by methods that need sessions, if sessions are off.
@@ -89,10 +90,10 @@ func newSessions(cfg SessionConfig, timeout, accessLife time.Duration, fault fun
 		return nil
 	}
 	s := &sessions{
-		idle:     cmp.Or(cfg.Idle, defaultIdle),
-		absolute: cmp.Or(cfg.Absolute, defaultAbsolute),
-		grace:    max(0, cmp.Or(cfg.Grace, defaultGrace)),
-		perUser:  cmp.Or(cfg.PerUser, defaultPerUser),
+		idle:     cmp.Or(cfg.IdleTimeout, defaultIdle),
+		absolute: cmp.Or(cfg.AbsoluteTimeout, defaultAbsolute),
+		grace:    max(0, cmp.Or(cfg.ReuseGrace, defaultGrace)),
+		perUser:  cmp.Or(cfg.MaxPerUser, defaultPerUser),
 
 		keepSuccessor: cfg.KeepSuccessor,
 	}
@@ -101,27 +102,27 @@ func newSessions(cfg SessionConfig, timeout, accessLife time.Duration, fault fun
 	}
 	s.store = timedSessionStore(cfg.Store, timeout)
 	if s.absolute <= 0 || s.absolute > maxAbsolute {
-		fault("Sessions.Absolute", fmt.Errorf("%v; use up to %v, or 0 for %v", s.absolute, maxAbsolute, defaultAbsolute))
-	} else if cfg.Idle == 0 {
+		fault("Sessions.AbsoluteTimeout", fmt.Errorf("%v; use up to %v, or 0 for %v", s.absolute, maxAbsolute, defaultAbsolute))
+	} else if cfg.IdleTimeout == 0 {
 		s.idle = min(s.idle, s.absolute)
 	}
 	if s.idle < accessLife || s.idle > s.absolute {
-		fault("Sessions.Idle", fmt.Errorf("%v; use a time from the %v of an access token to the %v of Absolute", s.idle, accessLife, s.absolute))
+		fault("Sessions.IdleTimeout", fmt.Errorf("%v; use a time from the %v of an access token to the %v of Absolute", s.idle, accessLife, s.absolute))
 	}
 	if s.grace > 0 && s.grace <= timeout {
-		fault("Sessions.Grace", fmt.Errorf("%v, which is over when a store has taken the %v of StoreTimeout; use a longer one, or a shorter StoreTimeout", s.grace, timeout))
+		fault("Sessions.ReuseGrace", fmt.Errorf("%v, which is over when a store has taken the %v of StoreTimeout; use a longer one, or a shorter StoreTimeout", s.grace, timeout))
 	}
-	if cfg.KeepSuccessor && cfg.Grace < 0 {
-		fault("Sessions.KeepSuccessor", errors.New("set along with a negative Grace, which returns no successor again; set one of the two"))
+	if cfg.KeepSuccessor && cfg.ReuseGrace < 0 {
+		fault("Sessions.KeepSuccessor", errors.New("set along with a negative ReuseGrace, which returns no successor again; set one of the two"))
 	}
 	if s.grace > maxGrace {
-		fault("Sessions.Grace", fmt.Errorf("%v; use up to %v, 0 for %v, or a negative value for none", s.grace, maxGrace, defaultGrace))
+		fault("Sessions.ReuseGrace", fmt.Errorf("%v; use up to %v, 0 for %v, or a negative value for none", s.grace, maxGrace, defaultGrace))
 	}
 	if cfg.Cookies != nil {
 		s.cookies = newCookies(*cfg.Cookies, s, fault)
 	}
 	if s.perUser < 0 || s.perUser > defaultPerUser {
-		fault("Sessions.PerUser", fmt.Errorf("%d; use 1 to %d, or 0 for %d", s.perUser, defaultPerUser, defaultPerUser))
+		fault("Sessions.MaxPerUser", fmt.Errorf("%d; use 1 to %d, or 0 for %d", s.perUser, defaultPerUser, defaultPerUser))
 	}
 	return s
 }
@@ -133,7 +134,7 @@ func (s *sessions) begin(ctx context.Context, p Proof, at time.Time) (StoredSess
 	stored := StoredSession{
 		Session: Session{
 			ID: token.SessionID(), UserID: p.UserID, Device: client.Device, Address: client.Address,
-			CreatedAt: at, LastUsedAt: at, EndsAt: at.Add(s.absolute),
+			CreatedAt: at, LastUsedAt: at, AbsoluteExpiresAt: at.Add(s.absolute),
 			AuthTime: p.AuthTime.UTC().Truncate(time.Microsecond), Methods: slices.Clone(p.Methods),
 		},
 		TokenHash: token.Hash(),
@@ -144,10 +145,10 @@ func (s *sessions) begin(ctx context.Context, p Proof, at time.Time) (StoredSess
 
 // expiry returns when a session expires that is used at a time.
 func (s *sessions) expiry(session *Session, at time.Time) time.Time {
-	if expiry := at.Add(s.idle); expiry.Before(session.EndsAt) {
+	if expiry := at.Add(s.idle); expiry.Before(session.AbsoluteExpiresAt) {
 		return expiry
 	}
-	return session.EndsAt
+	return session.AbsoluteExpiresAt
 }
 
 // Sessions returns the sessions of a user that have not expired, the most

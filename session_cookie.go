@@ -45,22 +45,22 @@ const (
 // unsafe method or opens a WebSocket (see http.CrossOriginProtection). Handlers of GET
 // requests must change nothing.
 //
-// If the user chose to be remembered, [SessionConfig].Idle and Absolute limit
-// the session. Otherwise Idle and Absolute of this type limit it, and the
-// cookie ends with the browser.
+// If the user chose to be remembered, [SessionConfig].IdleTimeout and
+// AbsoluteTimeout limit the session. Otherwise IdleTimeout and AbsoluteTimeout
+// of this type limit it, and the cookie ends with the browser.
 //
 // While an account may not log in, for instance because it is locked, its
 // sessions go on but requests do not prolong them. Disabling the account ends
 // them.
 type SessionCookieConfig struct {
-	// Idle is how long a session lasts without a request. If zero, it is 2
-	// hours. The time of the last request is stored at most once a minute.
-	Idle time.Duration
+	// IdleTimeout is how long a session lasts without a request. If zero, it is
+	// 2 hours. The time of the last request is stored at most once a minute.
+	IdleTimeout time.Duration
 
-	// Absolute is how long a session lasts, however many requests there are. If
-	// zero, it is 12 hours. [Session].ExpiresAt is never later than that, but
-	// EndsAt may be.
-	Absolute time.Duration
+	// AbsoluteTimeout is how long a session lasts, however many requests there
+	// are. If zero, it is 12 hours. [Session].ExpiresAt is never later than
+	// that, but AbsoluteExpiresAt may be.
+	AbsoluteTimeout time.Duration
 
 	// LoginPath is the path of the login page, such as "/login". A guard answers a browser
 	// that must log in with a redirect (303) to it, with the path of the request in the
@@ -83,15 +83,15 @@ type cookies struct {
 
 func newCookies(cfg SessionCookieConfig, s *sessions, fault func(field string, err error)) *cookies {
 	c := &cookies{
-		absolute:  cmp.Or(cfg.Absolute, min(defaultCookieAbsolute, s.absolute)),
+		absolute:  cmp.Or(cfg.AbsoluteTimeout, min(defaultCookieAbsolute, s.absolute)),
 		loginPath: cfg.LoginPath, protection: http.NewCrossOriginProtection(), trusted: slices.Clone(cfg.TrustedOrigins),
 	}
-	c.idle = cmp.Or(cfg.Idle, min(defaultCookieIdle, c.absolute))
+	c.idle = cmp.Or(cfg.IdleTimeout, min(defaultCookieIdle, c.absolute))
 	if c.absolute < minCookieIdle || c.absolute > s.absolute {
-		fault("Sessions.Cookies.Absolute", fmt.Errorf("%v; use %v to the %v of Sessions.Absolute, or 0 for %v", c.absolute, minCookieIdle, s.absolute, defaultCookieAbsolute))
+		fault("Sessions.Cookies.AbsoluteTimeout", fmt.Errorf("%v; use %v to the %v of Sessions.AbsoluteTimeout, or 0 for %v", c.absolute, minCookieIdle, s.absolute, defaultCookieAbsolute))
 	}
 	if c.idle < minCookieIdle || c.idle > c.absolute {
-		fault("Sessions.Cookies.Idle", fmt.Errorf("%v; use %v to the %v of Absolute, or 0 for %v", c.idle, minCookieIdle, c.absolute, defaultCookieIdle))
+		fault("Sessions.Cookies.IdleTimeout", fmt.Errorf("%v; use %v to the %v of Absolute, or 0 for %v", c.idle, minCookieIdle, c.absolute, defaultCookieIdle))
 	}
 	if c.loginPath != "" && (localPath(c.loginPath) != c.loginPath || strings.ContainsAny(c.loginPath, "?#")) {
 		fault("Sessions.Cookies.LoginPath", fmt.Errorf("%q; use a path that begins with one slash and has no query, such as \"/login\"", c.loginPath))
@@ -109,7 +109,7 @@ func (s *sessions) cookieExpiry(x *Session, kept bool, at time.Time) time.Time {
 	if kept {
 		return s.expiry(x, at)
 	}
-	return slices.MinFunc([]time.Time{at.Add(s.cookies.idle), x.CreatedAt.Add(s.cookies.absolute), x.EndsAt}, time.Time.Compare)
+	return slices.MinFunc([]time.Time{at.Add(s.cookies.idle), x.CreatedAt.Add(s.cookies.absolute), x.AbsoluteExpiresAt}, time.Time.Compare)
 }
 
 // sameOrigin returns errCrossOrigin for a request that another origin made with an unsafe
@@ -221,7 +221,7 @@ func (k *Kit) replaceCookie(ctx context.Context, w http.ResponseWriter, s *Store
 	}
 	life := time.Duration(0)
 	if kept {
-		life = s.EndsAt.Sub(at)
+		life = s.AbsoluteExpiresAt.Sub(at)
 	}
 	setSessionCookie(w, next.CookieText(kept), life)
 	return nil
@@ -308,7 +308,7 @@ func (a cookieAuthenticator) Authenticate(r *http.Request) (Credential, error) {
 	switch {
 	case !current:
 		return Credential{}, errTokenRevoked
-	case !at.Before(s.ExpiresAt) || !at.Before(s.EndsAt):
+	case !at.Before(s.ExpiresAt) || !at.Before(s.AbsoluteExpiresAt):
 		return Credential{}, ErrTokenExpired
 	case at.Sub(s.LastUsedAt) >= cookieTouch && k.prolongs(ctx, &s, &u):
 		k.touch(withClientOf(r), &s, kept, at)
@@ -334,7 +334,7 @@ func (s *sessions) holdsCookie(x *StoredSession, hash [32]byte, at time.Time) bo
 func (k *Kit) prolongs(ctx context.Context, s *StoredSession, u *StoredUser) bool {
 	c := fromContext(ctx)
 	again := c != nil && c.guard == k.guard && c.request != nil
-	return !again && k.mayLogIn(u) == nil && !s.CreatedAt.Before(u.ValidFrom)
+	return !again && k.mayLogIn(u) == nil && !s.CreatedAt.Before(u.TokensValidAfter)
 }
 
 // touch notes the use of a session. An error does not fail the request: the session lasts

@@ -250,9 +250,9 @@ func TestSessionCookieLifetimes(t *testing.T) {
 		idle, absolute time.Duration
 	}{
 		"default":    {authkit.SessionCookieConfig{}, "", 2 * time.Hour, 12 * time.Hour},
-		"configured": {authkit.SessionCookieConfig{Idle: 10 * time.Minute, Absolute: time.Hour}, "", 10 * time.Minute, time.Hour},
-		"the same":   {authkit.SessionCookieConfig{Idle: time.Hour, Absolute: time.Hour}, "", time.Hour, time.Hour},
-		"remembered": {authkit.SessionCookieConfig{Idle: 10 * time.Minute, Absolute: time.Hour}, "on", 7 * day, 30 * day},
+		"configured": {authkit.SessionCookieConfig{IdleTimeout: 10 * time.Minute, AbsoluteTimeout: time.Hour}, "", 10 * time.Minute, time.Hour},
+		"the same":   {authkit.SessionCookieConfig{IdleTimeout: time.Hour, AbsoluteTimeout: time.Hour}, "", time.Hour, time.Hour},
+		"remembered": {authkit.SessionCookieConfig{IdleTimeout: 10 * time.Minute, AbsoluteTimeout: time.Hour}, "on", 7 * day, 30 * day},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -391,7 +391,7 @@ func TestSessionCookieReadsTheAccount(t *testing.T) {
 	_, err := store.UpdateUser(t.Context(), user.ID, authkit.UserUpdate{Disabled: new(true)}, time.Now())
 	require.NoError(t, err)
 	problem(t, s.do("GET", "/me", ""), 400, "Inactive user")
-	_, err = store.UpdateUser(t.Context(), user.ID, authkit.UserUpdate{Disabled: new(false), ValidFrom: new(time.Now().Add(time.Minute))}, time.Now())
+	_, err = store.UpdateUser(t.Context(), user.ID, authkit.UserUpdate{Disabled: new(false), TokensValidAfter: new(time.Now().Add(time.Minute))}, time.Now())
 	require.NoError(t, err)
 	problem(t, s.do("GET", "/me", ""), 401, "Could not validate credentials")
 	require.NoError(t, store.DeleteUser(t.Context(), user.ID, ""))
@@ -471,12 +471,12 @@ func TestCookieConfigFaults(t *testing.T) {
 		cookies authkit.SessionCookieConfig
 		fault   string
 	}{
-		"just too short":   {authkit.SessionCookieConfig{Idle: 2*time.Minute - 1}, "Sessions.Cookies.Idle"},
-		"hardly too short": {authkit.SessionCookieConfig{Absolute: 2*time.Minute - 1, Idle: 2*time.Minute - 1}, "Sessions.Cookies.Absolute"},
-		"short":            {authkit.SessionCookieConfig{Idle: time.Minute}, "Sessions.Cookies.Idle"},
-		"negative":         {authkit.SessionCookieConfig{Absolute: -time.Hour}, "Sessions.Cookies.Absolute"},
-		"idle too long":    {authkit.SessionCookieConfig{Idle: 13 * time.Hour}, "Sessions.Cookies.Idle"},
-		"too long":         {authkit.SessionCookieConfig{Absolute: 31 * 24 * time.Hour}, "Sessions.Cookies.Absolute"},
+		"just too short":   {authkit.SessionCookieConfig{IdleTimeout: 2*time.Minute - 1}, "Sessions.Cookies.IdleTimeout"},
+		"hardly too short": {authkit.SessionCookieConfig{AbsoluteTimeout: 2*time.Minute - 1, IdleTimeout: 2*time.Minute - 1}, "Sessions.Cookies.AbsoluteTimeout"},
+		"short":            {authkit.SessionCookieConfig{IdleTimeout: time.Minute}, "Sessions.Cookies.IdleTimeout"},
+		"negative":         {authkit.SessionCookieConfig{AbsoluteTimeout: -time.Hour}, "Sessions.Cookies.AbsoluteTimeout"},
+		"idle too long":    {authkit.SessionCookieConfig{IdleTimeout: 13 * time.Hour}, "Sessions.Cookies.IdleTimeout"},
+		"too long":         {authkit.SessionCookieConfig{AbsoluteTimeout: 31 * 24 * time.Hour}, "Sessions.Cookies.AbsoluteTimeout"},
 		"no path":          {authkit.SessionCookieConfig{LoginPath: "login"}, "Sessions.Cookies.LoginPath"},
 		"another site":     {authkit.SessionCookieConfig{LoginPath: "https://example.com/login"}, "Sessions.Cookies.LoginPath"},
 		"two slashes":      {authkit.SessionCookieConfig{LoginPath: "//login"}, "Sessions.Cookies.LoginPath"},
@@ -500,5 +500,5 @@ func TestCookieConfigFaults(t *testing.T) {
 	require.ErrorContains(t, err, "Sessions.Store")
 
 	// Where sessions are shorter than the defaults of cookies, so are cookies.
-	newSite(t, func(c *authkit.Config) { c.Sessions.Absolute, c.Tokens.Lifetime = time.Hour, time.Minute })
+	newSite(t, func(c *authkit.Config) { c.Sessions.AbsoluteTimeout, c.Tokens.Lifetime = time.Hour, time.Minute })
 }

@@ -300,7 +300,7 @@ func TestReuseEndsTheSessionForSure(t *testing.T) {
 	t.Parallel()
 	var events recorder
 	store := &faultyStore{MemoryStore: authkit.NewMemoryStore()}
-	kit := newKit(t, store.listen, events.listen, func(c *authkit.Config) { c.Sessions.Grace = -1 })
+	kit := newKit(t, store.listen, events.listen, func(c *authkit.Config) { c.Sessions.ReuseGrace = -1 })
 	addUser(t, kit, email, password)
 	first := begin(t, kit)
 	second := renew(t, kit, first)
@@ -464,7 +464,7 @@ func TestRotationWhoseAnswerWasLost(t *testing.T) {
 	t.Parallel()
 	for _, grace := range []time.Duration{0, -1} {
 		store := &faultyStore{MemoryStore: authkit.NewMemoryStore()}
-		kit := newKit(t, store.listen, func(c *authkit.Config) { c.Sessions.Grace = grace })
+		kit := newKit(t, store.listen, func(c *authkit.Config) { c.Sessions.ReuseGrace = grace })
 		addUser(t, kit, email, password)
 		token := begin(t, kit)
 		store.after = func(name string, _ int) error {

@@ -173,7 +173,7 @@ func TestSessionsHandler(t *testing.T) {
 		var sessions []map[string]any
 		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &sessions))
 		for _, s := range sessions {
-			require.ElementsMatch(t, []string{"id", "device", "address", "created_at", "last_used_at", "expires_at", "ends_at", "auth_time", "amr", "current"}, slices.Collect(keysOf(s)))
+			require.ElementsMatch(t, []string{"id", "device", "address", "created_at", "last_used_at", "expires_at", "absolute_expires_at", "auth_time", "amr", "current"}, slices.Collect(keysOf(s)))
 			ids = append(ids, s["id"].(string))
 			if s["current"] == true {
 				current += s["id"].(string)

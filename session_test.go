@@ -141,7 +141,7 @@ func TestRefreshGraceAndReuse(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				var events recorder
-				kit, _, user := newSessionKit(t, events.listen, func(c *authkit.Config) { c.Sessions.Grace = tc.grace })
+				kit, _, user := newSessionKit(t, events.listen, func(c *authkit.Config) { c.Sessions.ReuseGrace = tc.grace })
 				other := begin(t, kit)
 				first := begin(t, kit)
 				second := renew(t, kit, first)
@@ -282,7 +282,10 @@ func TestSessionLifetimes(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			var events recorder
-			kit, _, _ := newSessionKit(t, events.listen, func(c *authkit.Config) { c.Sessions.Absolute = 24 * time.Hour; c.Sessions.Idle = time.Hour })
+			kit, _, _ := newSessionKit(t, events.listen, func(c *authkit.Config) {
+				c.Sessions.AbsoluteTimeout = 24 * time.Hour
+				c.Sessions.IdleTimeout = time.Hour
+			})
 			token := begin(t, kit)
 			time.Sleep(time.Hour)
 			requireRefused(t, kit, &events, token, authkit.EventRefreshFailure, authkit.ReasonExpired)
@@ -344,9 +347,9 @@ func TestCutOff(t *testing.T) {
 			return store.DeleteUser(ctx, id, "")
 		}, "", 401, authkit.ReasonUnknownUser, ""},
 		"cut off in the store": {func(ctx context.Context, _ *authkit.Kit, store *authkit.MemoryStore, id string) error {
-			_, err := store.UpdateUser(ctx, id, authkit.UserUpdate{ValidFrom: new(time.Now().Add(time.Second))}, time.Now())
+			_, err := store.UpdateUser(ctx, id, authkit.UserUpdate{TokensValidAfter: new(time.Now().Add(time.Second))}, time.Now())
 			return err
-		}, "", 401, authkit.ReasonCutOff, password},
+		}, "", 401, authkit.ReasonRevokedBefore, password},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -561,7 +564,7 @@ func TestRefreshRace(t *testing.T) {
 // RF-03: without a grace, one of the callers wins and the session ends; never two successors.
 func TestRefreshRaceWithoutGrace(t *testing.T) {
 	t.Parallel()
-	kit, _, _ := newSessionKit(t, func(c *authkit.Config) { c.Sessions.Grace = -1 })
+	kit, _, _ := newSessionKit(t, func(c *authkit.Config) { c.Sessions.ReuseGrace = -1 })
 	for round := range 100 {
 		token := begin(t, kit)
 		next := make([]authkit.Token, 64)
@@ -596,7 +599,7 @@ func TestRefreshStorm(t *testing.T) {
 	store := authkit.NewMemoryStore()
 	kit := newKit(t, withSessions(store), func(c *authkit.Config) {
 		c.OnEvent = nil
-		c.Sessions.Grace = time.Minute // a machine that stands still for a while is not what this is about
+		c.Sessions.ReuseGrace = time.Minute // a machine that stands still for a while is not what this is about
 	})
 	hash, err := kit.HashPassword(t.Context(), password)
 	require.NoError(t, err)
@@ -619,7 +622,7 @@ func TestRefreshStorm(t *testing.T) {
 				at := time.Now()
 				held := refresh.New()
 				err = store.CreateSession(context.Background(), authkit.StoredSession{
-					Session:   authkit.Session{ID: held.SessionID(), UserID: u.ID, CreatedAt: at, LastUsedAt: at, ExpiresAt: at.Add(time.Hour), EndsAt: at.Add(time.Hour)},
+					Session:   authkit.Session{ID: held.SessionID(), UserID: u.ID, CreatedAt: at, LastUsedAt: at, ExpiresAt: at.Add(time.Hour), AbsoluteExpiresAt: at.Add(time.Hour)},
 					TokenHash: held.Hash(),
 				}, 50)
 				if err != nil {
@@ -662,7 +665,7 @@ func TestSessionsPerUser(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var events recorder
-		kit, _, user := newSessionKit(t, events.listen, func(c *authkit.Config) { c.Sessions.PerUser = 3 })
+		kit, _, user := newSessionKit(t, events.listen, func(c *authkit.Config) { c.Sessions.MaxPerUser = 3 })
 		var tokens []authkit.Token
 		for range 3 {
 			tokens = append(tokens, begin(t, kit))
@@ -779,18 +782,18 @@ func TestSessionConfigFaults(t *testing.T) {
 		change func(*authkit.Config)
 		want   string
 	}{
-		"no store":            {func(c *authkit.Config) { c.Sessions.Idle = time.Hour }, "Config.Sessions.Store"},
+		"no store":            {func(c *authkit.Config) { c.Sessions.IdleTimeout = time.Hour }, "Config.Sessions.Store"},
 		"empty memory store":  {func(c *authkit.Config) { c.Sessions.Store = new(authkit.MemoryStore) }, "NewMemoryStore"},
-		"idle too short":      {func(c *authkit.Config) { c.Sessions.Idle = time.Minute }, "Config.Sessions.Idle"},
-		"idle over absolute":  {func(c *authkit.Config) { c.Sessions.Idle = 31 * 24 * time.Hour }, "Config.Sessions.Idle"},
-		"negative idle":       {func(c *authkit.Config) { c.Sessions.Idle = -1 }, "Config.Sessions.Idle"},
-		"absolute":            {func(c *authkit.Config) { c.Sessions.Absolute = 401 * 24 * time.Hour }, "Config.Sessions.Absolute"},
-		"negative absolute":   {func(c *authkit.Config) { c.Sessions.Absolute = -1 }, "Config.Sessions.Absolute"},
-		"grace":               {func(c *authkit.Config) { c.Sessions.Grace = time.Hour }, "Config.Sessions.Grace"},
-		"grace of a timeout":  {func(c *authkit.Config) { c.Sessions.Grace, c.StoreTimeout = 10*time.Second, 10*time.Second }, "Config.Sessions.Grace: 10s, which is over"},
-		"grace over a minute": {func(c *authkit.Config) { c.Sessions.Grace = time.Minute + 1 }, "Config.Sessions.Grace"},
-		"per user":            {func(c *authkit.Config) { c.Sessions.PerUser = 51 }, "Config.Sessions.PerUser"},
-		"no grace to keep":    {func(c *authkit.Config) { c.Sessions.Grace, c.Sessions.KeepSuccessor = -1, true }, "Config.Sessions.KeepSuccessor"},
+		"idle too short":      {func(c *authkit.Config) { c.Sessions.IdleTimeout = time.Minute }, "Config.Sessions.IdleTimeout"},
+		"idle over absolute":  {func(c *authkit.Config) { c.Sessions.IdleTimeout = 31 * 24 * time.Hour }, "Config.Sessions.IdleTimeout"},
+		"negative idle":       {func(c *authkit.Config) { c.Sessions.IdleTimeout = -1 }, "Config.Sessions.IdleTimeout"},
+		"absolute":            {func(c *authkit.Config) { c.Sessions.AbsoluteTimeout = 401 * 24 * time.Hour }, "Config.Sessions.AbsoluteTimeout"},
+		"negative absolute":   {func(c *authkit.Config) { c.Sessions.AbsoluteTimeout = -1 }, "Config.Sessions.AbsoluteTimeout"},
+		"grace":               {func(c *authkit.Config) { c.Sessions.ReuseGrace = time.Hour }, "Config.Sessions.ReuseGrace"},
+		"grace of a timeout":  {func(c *authkit.Config) { c.Sessions.ReuseGrace, c.StoreTimeout = 10*time.Second, 10*time.Second }, "Config.Sessions.ReuseGrace: 10s, which is over"},
+		"grace over a minute": {func(c *authkit.Config) { c.Sessions.ReuseGrace = time.Minute + 1 }, "Config.Sessions.ReuseGrace"},
+		"per user":            {func(c *authkit.Config) { c.Sessions.MaxPerUser = 51 }, "Config.Sessions.MaxPerUser"},
+		"no grace to keep":    {func(c *authkit.Config) { c.Sessions.ReuseGrace, c.Sessions.KeepSuccessor = -1, true }, "Config.Sessions.KeepSuccessor"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -86,9 +86,9 @@ func (k *Kit) effective(cfg Config, users UserStore, tickets TicketStore, runnin
 	cfg.Tokens.MaxLifetime, cfg.Tokens.MaxBytes = cfg.Tokens.maxLife(), cfg.Tokens.maxBytes()
 	cfg.Users, cfg.Tickets = users, tickets
 	if s := k.sessions; s != nil {
-		cfg.Sessions.Idle, cfg.Sessions.Absolute, cfg.Sessions.Grace, cfg.Sessions.PerUser = s.idle, s.absolute, s.grace, s.perUser
+		cfg.Sessions.IdleTimeout, cfg.Sessions.AbsoluteTimeout, cfg.Sessions.ReuseGrace, cfg.Sessions.MaxPerUser = s.idle, s.absolute, s.grace, s.perUser
 		if c := s.cookies; c != nil {
-			cfg.Sessions.Cookies.Idle, cfg.Sessions.Cookies.Absolute = c.idle, c.absolute
+			cfg.Sessions.Cookies.IdleTimeout, cfg.Sessions.Cookies.AbsoluteTimeout = c.idle, c.absolute
 		}
 	}
 	cfg.StoreTimeout = cmp.Or(cfg.StoreTimeout, defaultStoreTimeout)
@@ -149,17 +149,17 @@ func (s Settings) attrs() []slog.Attr {
 		slog.String("Sessions.Store", typeName(s.Sessions.Store)))
 	if s.Sessions.Store != nil {
 		attrs = append(attrs,
-			slog.Duration("Sessions.Idle", s.Sessions.Idle),
-			slog.Duration("Sessions.Absolute", s.Sessions.Absolute),
-			slog.Duration("Sessions.Grace", s.Sessions.Grace),
+			slog.Duration("Sessions.IdleTimeout", s.Sessions.IdleTimeout),
+			slog.Duration("Sessions.AbsoluteTimeout", s.Sessions.AbsoluteTimeout),
+			slog.Duration("Sessions.ReuseGrace", s.Sessions.ReuseGrace),
 			slog.Bool("Sessions.KeepSuccessor", s.Sessions.KeepSuccessor),
-			slog.Int("Sessions.PerUser", s.Sessions.PerUser),
+			slog.Int("Sessions.MaxPerUser", s.Sessions.MaxPerUser),
 			slog.Bool("Sessions.Cookies", s.Sessions.Cookies != nil))
 	}
 	if c := s.Sessions.Cookies; c != nil {
 		attrs = append(attrs,
-			slog.Duration("Sessions.Cookies.Idle", c.Idle),
-			slog.Duration("Sessions.Cookies.Absolute", c.Absolute),
+			slog.Duration("Sessions.Cookies.IdleTimeout", c.IdleTimeout),
+			slog.Duration("Sessions.Cookies.AbsoluteTimeout", c.AbsoluteTimeout),
 			slog.String("Sessions.Cookies.LoginPath", c.LoginPath),
 			slog.String("Sessions.Cookies.TrustedOrigins", strings.Join(c.TrustedOrigins, " ")))
 	}

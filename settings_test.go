@@ -49,14 +49,14 @@ Tokens.Leeway=30s
 Tokens.CacheSize=0
 Users=*authkit.MemoryStore
 Sessions.Store=*authkit.MemoryStore
-Sessions.Idle=168h0m0s
-Sessions.Absolute=720h0m0s
-Sessions.Grace=10s
+Sessions.IdleTimeout=168h0m0s
+Sessions.AbsoluteTimeout=720h0m0s
+Sessions.ReuseGrace=10s
 Sessions.KeepSuccessor=false
-Sessions.PerUser=50
+Sessions.MaxPerUser=50
 Sessions.Cookies=true
-Sessions.Cookies.Idle=2h0m0s
-Sessions.Cookies.Absolute=12h0m0s
+Sessions.Cookies.IdleTimeout=2h0m0s
+Sessions.Cookies.AbsoluteTimeout=12h0m0s
 Sessions.Cookies.LoginPath=/login
 Sessions.Cookies.TrustedOrigins=https://a.example.com https://b.example.com
 Tickets=*authkit.MemoryStore
@@ -128,26 +128,26 @@ func TestSettingsHoldNoSecret(t *testing.T) {
 func TestSettingsValues(t *testing.T) {
 	t.Parallel()
 	kit := newKit(t, func(c *authkit.Config) {
-		c.Tokens.Leeway, c.Sessions.Store, c.Sessions.Grace = -1, authkit.NewMemoryStore(), -1
-		c.Sessions.Absolute, c.Sessions.Cookies = time.Hour, &authkit.SessionCookieConfig{TrustedOrigins: []string{"https://a.example.com"}}
+		c.Tokens.Leeway, c.Sessions.Store, c.Sessions.ReuseGrace = -1, authkit.NewMemoryStore(), -1
+		c.Sessions.AbsoluteTimeout, c.Sessions.Cookies = time.Hour, &authkit.SessionCookieConfig{TrustedOrigins: []string{"https://a.example.com"}}
 		c.Roles = map[string][]string{"admin": {"users:write"}}
 	})
 	s := kit.Settings()
 	require.Zero(t, s.Tokens.Leeway)
-	require.Zero(t, s.Sessions.Grace)
-	require.Equal(t, time.Hour, s.Sessions.Idle)
-	require.Equal(t, time.Hour, s.Sessions.Cookies.Idle)
+	require.Zero(t, s.Sessions.ReuseGrace)
+	require.Equal(t, time.Hour, s.Sessions.IdleTimeout)
+	require.Equal(t, time.Hour, s.Sessions.Cookies.IdleTimeout)
 	require.Equal(t, 8, s.Passwords.MinLength)
 	require.Equal(t, "admin", s.AdminRole)
 	due, err := s.Passwords.Hasher.NeedsRehash(s.SampleHash)
 	require.NoError(t, err)
 	require.False(t, due)
 
-	s.Sessions.Cookies.Idle, s.Sessions.Cookies.TrustedOrigins[0] = 0, "changed"
+	s.Sessions.Cookies.IdleTimeout, s.Sessions.Cookies.TrustedOrigins[0] = 0, "changed"
 	s.Roles["admin"][0], s.Roles["other"] = "changed", nil
 	s.OnEvent[0] = nil
 	again := kit.Settings()
-	require.Equal(t, time.Hour, again.Sessions.Cookies.Idle)
+	require.Equal(t, time.Hour, again.Sessions.Cookies.IdleTimeout)
 	require.Equal(t, []string{"https://a.example.com"}, again.Sessions.Cookies.TrustedOrigins)
 	require.Equal(t, map[string][]string{"admin": {"users:write"}}, again.Roles)
 	require.NotNil(t, again.OnEvent[0])

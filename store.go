@@ -101,14 +101,14 @@ type UserStore interface {
 // A Session is a login that lasts: an entry in a user's list of devices. It holds no
 // secret.
 type Session struct {
-	ID         string    `json:"id"`
-	UserID     string    `json:"-"`
-	Device     string    `json:"device"`  // the User-Agent of the login, at most 256 bytes
-	Address    string    `json:"address"` // of the client at the last refresh; at most 64 bytes
-	CreatedAt  time.Time `json:"created_at"`
-	LastUsedAt time.Time `json:"last_used_at"` // the login, or the last refresh
-	ExpiresAt  time.Time `json:"expires_at"`   // unless it is refreshed before that
-	EndsAt     time.Time `json:"ends_at"`      // the end at the latest; fixed at the login
+	ID                string    `json:"id"`
+	UserID            string    `json:"-"`
+	Device            string    `json:"device"`  // the User-Agent of the login, at most 256 bytes
+	Address           string    `json:"address"` // of the client at the last refresh; at most 64 bytes
+	CreatedAt         time.Time `json:"created_at"`
+	LastUsedAt        time.Time `json:"last_used_at"`        // the login, or the last refresh
+	ExpiresAt         time.Time `json:"expires_at"`          // unless it is refreshed before that
+	AbsoluteExpiresAt time.Time `json:"absolute_expires_at"` // the end at the latest; fixed at the login
 
 	// AuthTime is when the user authenticated, and Methods is how: names of RFC 8176
 	// such as "pwd" and "otp". A refresh changes neither. They are zero for a session that

@@ -43,10 +43,10 @@ type StoredUser struct {
 	User
 	PasswordHash PasswordHash `json:"-"`
 
-	// ValidFrom is the cut-off of the account: tokens and sessions issued before it are
+	// TokensValidAfter is the cut-off of the account: tokens and sessions issued before it are
 	// refused, as are tokens issued within the same second. The zero time means no
 	// cut-off. Methods such as [Kit.SetPassword] set it.
-	ValidFrom time.Time `json:"-"`
+	TokensValidAfter time.Time `json:"-"`
 }
 
 // Format implements fmt.Formatter. It prints the account without its password hash, for
@@ -66,8 +66,8 @@ type UserUpdate struct {
 
 	// A new hash alone does not end the sessions begun with the old password. See
 	// [Kit.SetPassword], which sets both fields.
-	PasswordHash *PasswordHash
-	ValidFrom    *time.Time // moves forward only; an earlier time changes nothing
+	PasswordHash     *PasswordHash
+	TokensValidAfter *time.Time // moves forward only; an earlier time changes nothing
 
 	// IfVersion is a precondition: the update fails with ErrConflict unless the account
 	// has this Version. Zero means no precondition.

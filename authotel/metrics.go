@@ -29,7 +29,7 @@ func usual() map[authkit.EventKind][]authkit.Reason {
 		authkit.EventLoginSuccess: none,
 		authkit.EventLoginFailure: {
 			authkit.ReasonUnknownUser, authkit.ReasonWrongPassword, authkit.ReasonNoPassword, authkit.ReasonUnreadableHash, authkit.ReasonDisabled,
-			authkit.ReasonOverloaded, authkit.ReasonStore, authkit.ReasonCanceled, authkit.ReasonTimeout, authkit.ReasonInternal, authkit.ReasonCutOff,
+			authkit.ReasonOverloaded, authkit.ReasonStore, authkit.ReasonCanceled, authkit.ReasonTimeout, authkit.ReasonInternal, authkit.ReasonRevokedBefore,
 			authkit.ReasonLocked, authkit.ReasonUnverified, authkit.ReasonWrongCode, authkit.ReasonWrongProof, authkit.ReasonMalformed, authkit.ReasonOtherAccount,
 		},
 		authkit.EventLoginChallenge: none,
@@ -37,13 +37,13 @@ func usual() map[authkit.EventKind][]authkit.Reason {
 		authkit.EventRateLimited:    {authkit.ReasonThrottled},
 		authkit.EventTokenRefused: {
 			authkit.ReasonMalformed, authkit.ReasonTooLarge, authkit.ReasonBadSignature, authkit.ReasonBadClaims, authkit.ReasonExpired, authkit.ReasonNotYetValid,
-			authkit.ReasonUnknownUser, authkit.ReasonOtherAccount, authkit.ReasonDisabled, authkit.ReasonRevoked, authkit.ReasonCutOff,
+			authkit.ReasonUnknownUser, authkit.ReasonOtherAccount, authkit.ReasonDisabled, authkit.ReasonRevoked, authkit.ReasonRevokedBefore,
 			authkit.ReasonTooMany,
 		},
 		authkit.EventAccessDenied:   {authkit.ReasonMissingRole, authkit.ReasonMissingFactor, authkit.ReasonMachine, authkit.ReasonCrossOrigin},
 		authkit.EventSessionRenewed: none,
 		authkit.EventRefreshFailure: {
-			authkit.ReasonMalformed, authkit.ReasonRevoked, authkit.ReasonExpired, authkit.ReasonUnknownUser, authkit.ReasonDisabled, authkit.ReasonCutOff, authkit.ReasonOtherAccount,
+			authkit.ReasonMalformed, authkit.ReasonRevoked, authkit.ReasonExpired, authkit.ReasonUnknownUser, authkit.ReasonDisabled, authkit.ReasonRevokedBefore, authkit.ReasonOtherAccount,
 			authkit.ReasonStore, authkit.ReasonCanceled, authkit.ReasonTimeout, authkit.ReasonInternal, authkit.ReasonLocked, authkit.ReasonUnverified,
 		},
 		authkit.EventTokenReuse:     {authkit.ReasonReused},

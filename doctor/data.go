@@ -70,7 +70,7 @@ func (c *stats) readUser(ctx context.Context, s authkit.Settings, id string) err
 	}
 	c.accounts++
 	now := time.Now()
-	if soon := now.Add(leeway); u.CreatedAt.After(soon) || u.UpdatedAt.After(soon) || u.ValidFrom.After(soon) {
+	if soon := now.Add(leeway); u.CreatedAt.After(soon) || u.UpdatedAt.After(soon) || u.TokensValidAfter.After(soon) {
 		c.ahead++
 	}
 	if slices.ContainsFunc(u.Roles, func(role string) bool { return !known(s.Roles, role) }) {

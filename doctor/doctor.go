@@ -168,10 +168,10 @@ func checkTokens(s authkit.Settings) (found []authkit.Finding) {
 				fmt.Sprintf("access tokens are valid for %v, and without sessions a stolen one can only be revoked with all others of its user", life),
 				fmt.Sprintf("set Config.Sessions.Store, or Config.Tokens.Lifetime to %v or less", longAccess)))
 		}
-	} else if life := s.Sessions.Absolute; life > longSession {
+	} else if life := s.Sessions.AbsoluteTimeout; life > longSession {
 		found = append(found, finding("long_sessions", slog.LevelInfo,
 			fmt.Sprintf("a session lasts up to %v without a new login; NIST SP 800-63B asks for one after %v", life, longSession),
-			"set Config.Sessions.Absolute to 0, unless this is intended"))
+			"set Config.Sessions.AbsoluteTimeout to 0, unless this is intended"))
 	}
 	if len(s.Keys) > 0 && !symmetric(s.Keys[0]) && s.Tokens.Audience == "" {
 		found = append(found, finding("no_audience", slog.LevelWarn,

@@ -96,7 +96,7 @@ func TestDoctorConfig(t *testing.T) {
 			[]string{"WARN long_access_tokens", "WARN memory_store", "INFO sessions_off"}},
 		"sessions off, and short tokens": {func(c *authkit.Config) { c.Sessions.Store, c.Tokens.Lifetime = nil, 15*time.Minute },
 			[]string{"WARN memory_store", "INFO sessions_off"}},
-		"long sessions": {func(c *authkit.Config) { c.Sessions.Absolute = 90 * 24 * time.Hour },
+		"long sessions": {func(c *authkit.Config) { c.Sessions.AbsoluteTimeout = 90 * 24 * time.Hour },
 			[]string{"WARN memory_store", "INFO long_sessions"}},
 		"others verify, and no audience": {func(c *authkit.Config) {
 			c.Secret, c.Tokens.Keys = nil, []authkit.Key{{ID: "a", Algorithm: authkit.EdDSA, Private: private}}
@@ -265,7 +265,7 @@ func TestDoctorData(t *testing.T) {
 		"no address is verified":     {users: make([]authkit.StoredUser, 2)},
 		"all addresses are verified": {users: []authkit.StoredUser{{User: authkit.User{EmailVerifiedAt: at}}}},
 		"an account of tomorrow":     {users: []authkit.StoredUser{{User: authkit.User{CreatedAt: at.Add(time.Hour)}}}, want: "ERROR clock_skew"},
-		"a cut-off of tomorrow":      {users: []authkit.StoredUser{{ValidFrom: at.Add(time.Hour)}}, want: "ERROR clock_skew"},
+		"a cut-off of tomorrow":      {users: []authkit.StoredUser{{TokensValidAfter: at.Add(time.Hour)}}, want: "ERROR clock_skew"},
 		"a session of tomorrow": {users: make([]authkit.StoredUser, 1), want: "ERROR clock_skew",
 			sessions: func(string) authkit.Session {
 				return authkit.Session{LastUsedAt: at.Add(time.Hour), ExpiresAt: at.Add(2 * time.Hour)}

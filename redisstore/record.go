@@ -38,7 +38,7 @@ func parseMicros(text string) (time.Time, error) {
 // and user.
 func createArgs(s *authkit.StoredSession) []any {
 	return []any{
-		s.Device, s.Address, micros(s.CreatedAt), micros(s.LastUsedAt), micros(s.ExpiresAt), micros(s.EndsAt),
+		s.Device, s.Address, micros(s.CreatedAt), micros(s.LastUsedAt), micros(s.ExpiresAt), micros(s.AbsoluteExpiresAt),
 		s.TokenHash[:], s.ParentHash[:], micros(s.RotatedAt), s.Successor, optionalMicros(s.AuthTime), joinMethods(s.Methods),
 		life(s.CreatedAt, s.ExpiresAt),
 	}
@@ -95,7 +95,7 @@ func parseSession(id string, reply any, err error) (authkit.StoredSession, error
 		time *time.Time
 		text string
 	}{
-		{&s.CreatedAt, fields[3]}, {&s.LastUsedAt, fields[4]}, {&s.ExpiresAt, fields[5]}, {&s.EndsAt, fields[6]}, {&s.RotatedAt, fields[9]},
+		{&s.CreatedAt, fields[3]}, {&s.LastUsedAt, fields[4]}, {&s.ExpiresAt, fields[5]}, {&s.AbsoluteExpiresAt, fields[6]}, {&s.RotatedAt, fields[9]},
 	} {
 		if *at.time, err = parseMicros(at.text); err != nil {
 			return authkit.StoredSession{}, errReply

@@ -26,7 +26,7 @@ func newSession(userID string, n int) *authkit.StoredSession {
 	return &authkit.StoredSession{
 		Session: authkit.Session{
 			ID: fmt.Sprintf("session-%d", n), UserID: userID, Device: "Browser", Address: "192.0.2.1",
-			CreatedAt: at, LastUsedAt: at, ExpiresAt: at.Add(time.Hour), EndsAt: at.Add(24 * time.Hour),
+			CreatedAt: at, LastUsedAt: at, ExpiresAt: at.Add(time.Hour), AbsoluteExpiresAt: at.Add(24 * time.Hour),
 		},
 		TokenHash: sha256.Sum256(fmt.Append(nil, "token ", n)),
 		Successor: []byte{},

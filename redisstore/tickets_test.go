@@ -446,7 +446,7 @@ func oldFields(x *authkit.StoredSession) []any {
 	us := func(at time.Time) any { return fmt.Sprint(at.UnixMicro()) }
 	return []any{
 		"call", "0123456789abcdef", "user", x.UserID, "device", x.Device, "address", x.Address, "created", us(x.CreatedAt),
-		"used", us(x.LastUsedAt), "expires", us(x.ExpiresAt), "ends", us(x.EndsAt), "token", x.TokenHash[:], "parent", x.ParentHash[:],
+		"used", us(x.LastUsedAt), "expires", us(x.ExpiresAt), "ends", us(x.AbsoluteExpiresAt), "token", x.TokenHash[:], "parent", x.ParentHash[:],
 		"rotated", us(x.RotatedAt), "successor", x.Successor,
 	}
 }

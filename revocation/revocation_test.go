@@ -568,7 +568,7 @@ func BenchmarkList(b *testing.B) {
 		s := authkit.NewUserID()
 		at := time.Now()
 		err := w.store.CreateSession(b.Context(), authkit.StoredSession{Session: authkit.Session{
-			ID: s, UserID: s, CreatedAt: at, LastUsedAt: at, ExpiresAt: at.Add(time.Hour), EndsAt: at.Add(time.Hour),
+			ID: s, UserID: s, CreatedAt: at, LastUsedAt: at, ExpiresAt: at.Add(time.Hour), AbsoluteExpiresAt: at.Add(time.Hour),
 		}}, 50)
 		require.NoError(b, err)
 		_, err = w.store.RevokeSession(b.Context(), s, s, at)
@@ -650,7 +650,7 @@ func TestNotModifiedIsCheap(t *testing.T) {
 		for range 1000 {
 			at, id := time.Now(), authkit.NewUserID()
 			require.NoError(t, w.store.CreateSession(t.Context(), authkit.StoredSession{Session: authkit.Session{
-				ID: id, UserID: id, CreatedAt: at, LastUsedAt: at, ExpiresAt: at.Add(time.Hour), EndsAt: at.Add(time.Hour),
+				ID: id, UserID: id, CreatedAt: at, LastUsedAt: at, ExpiresAt: at.Add(time.Hour), AbsoluteExpiresAt: at.Add(time.Hour),
 			}}, 50))
 			_, err := w.store.RevokeSession(t.Context(), id, id, at)
 			require.NoError(t, err)

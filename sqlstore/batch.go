@@ -64,7 +64,7 @@ func (db *DB) userArgs(u *authkit.StoredUser) ([]any, error) {
 	}
 	roles, err := encodeRoles(u.Roles)
 	return []any{
-		db.opts.Tenant, u.ID, u.Email, u.FullName, roles, u.Disabled, string(u.PasswordHash), micros(u.ValidFrom),
+		db.opts.Tenant, u.ID, u.Email, u.FullName, roles, u.Disabled, string(u.PasswordHash), micros(u.TokensValidAfter),
 		micros(u.CreatedAt), micros(u.UpdatedAt), micros(u.EmailVerifiedAt), micros(u.LockedUntil),
 	}, err
 }

@@ -46,7 +46,7 @@ func (r *sessionRow) intoStored(to []any) []any {
 // read finishes a session after a scan of listColumns.
 func (r *sessionRow) read() {
 	x := r.x
-	x.CreatedAt, x.LastUsedAt, x.ExpiresAt, x.EndsAt = fromMicros(r.created), fromMicros(r.used), fromMicros(r.expires), fromMicros(r.ends)
+	x.CreatedAt, x.LastUsedAt, x.ExpiresAt, x.AbsoluteExpiresAt = fromMicros(r.created), fromMicros(r.used), fromMicros(r.expires), fromMicros(r.ends)
 	x.AuthTime, x.Methods = fromMicros(r.auth), decodeList(r.methods)
 }
 
@@ -89,7 +89,7 @@ func bytesOf(b []byte) []byte { return append([]byte{}, b...) }
 // sessionArgs returns a session as the arguments of sessionColumns.
 func sessionArgs(x *authkit.StoredSession) []any {
 	return []any{
-		x.ID, x.UserID, x.Device, x.Address, micros(x.CreatedAt), micros(x.LastUsedAt), micros(x.ExpiresAt), micros(x.EndsAt),
+		x.ID, x.UserID, x.Device, x.Address, micros(x.CreatedAt), micros(x.LastUsedAt), micros(x.ExpiresAt), micros(x.AbsoluteExpiresAt),
 		micros(x.AuthTime), encodeMethods(x.Methods), x.TokenHash[:], x.ParentHash[:], micros(x.RotatedAt), bytesOf(x.Successor),
 	}
 }

@@ -48,7 +48,7 @@ func (r *userRow) read() {
 	u := r.u
 	u.Roles = decodeList(r.roles)
 	u.PasswordHash = authkit.PasswordHash(r.hash)
-	u.ValidFrom, u.CreatedAt, u.UpdatedAt = fromMicros(r.from), fromMicros(r.created), fromMicros(r.updated)
+	u.TokensValidAfter, u.CreatedAt, u.UpdatedAt = fromMicros(r.from), fromMicros(r.created), fromMicros(r.updated)
 	u.EmailVerifiedAt, u.LockedUntil = fromMicros(r.verified), fromMicros(r.locked)
 }
 

@@ -37,7 +37,7 @@ func newUpdate(change *authkit.UserUpdate) (up update, err error) {
 	if change.Disabled != nil {
 		up.disabled = sql.NullBool{Bool: *change.Disabled, Valid: true}
 	}
-	setTime(&up.from, change.ValidFrom)
+	setTime(&up.from, change.TokensValidAfter)
 	setTime(&up.verified, change.EmailVerifiedAt)
 	setTime(&up.locked, change.LockedUntil)
 	return up, nil

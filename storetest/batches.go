@@ -59,7 +59,7 @@ func testCreateUsers(t *testing.T, s BatchStore) {
 	for _, size := range []int{1, 2, 500} {
 		users := newUsers(next, next+size-1)
 		users[0].Roles, users[0].PasswordHash, users[0].Version = nil, "", 7
-		users[size-1].ValidFrom, users[size-1].EmailVerifiedAt, users[size-1].LockedUntil = wholeSecond, start, start.In(elsewhere)
+		users[size-1].TokensValidAfter, users[size-1].EmailVerifiedAt, users[size-1].LockedUntil = wholeSecond, start, start.In(elsewhere)
 		if err := s.CreateUsers(t.Context(), users); err != nil {
 			t.Fatalf("%d accounts: %v", size, err)
 		}

@@ -213,7 +213,7 @@ func testCancelledContext(t *testing.T, s authkit.UserStore) {
 	_, err = s.ListUsers(ctx, authkit.UserQuery{Limit: 1})
 	fails("ListUsers", err)
 	fails("CreateUser", s.CreateUser(ctx, newUser(2)))
-	_, err = s.UpdateUser(ctx, "id-000001", authkit.UserUpdate{Disabled: new(true), PasswordHash: new(authkit.PasswordHash("new")), ValidFrom: &start}, start)
+	_, err = s.UpdateUser(ctx, "id-000001", authkit.UserUpdate{Disabled: new(true), PasswordHash: new(authkit.PasswordHash("new")), TokensValidAfter: &start}, start)
 	fails("UpdateUser", err)
 	_, err = s.CountUsers(ctx, authkit.UserQuery{})
 	fails("CountUsers", err)

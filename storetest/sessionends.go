@@ -75,7 +75,7 @@ func testRotate(t *testing.T, s authkit.SessionStore) {
 	second := newRotation(&a, "second", time.Minute)
 	third := newRotation(&a, "third", time.Hour)
 	third.Old, third.Successor, third.Address = second.New, nil, ""
-	third.ExpiresAt = a.EndsAt.Add(time.Hour) // the store does not adjust it
+	third.ExpiresAt = a.AbsoluteExpiresAt.Add(time.Hour) // the store does not adjust it
 	fourth := newRotation(&a, "fourth", -time.Hour)
 	fourth.Old = third.New
 	for _, r := range []authkit.Rotation{second, third, fourth} {

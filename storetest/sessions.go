@@ -96,7 +96,7 @@ func newSession(userID string, n int) authkit.StoredSession {
 			ID:     fmt.Sprintf("session-%06d", n),
 			UserID: userID,
 			Device: fmt.Sprintf("Browser %d", n), Address: fmt.Sprintf("192.0.2.%d", n),
-			CreatedAt: at, LastUsedAt: at, ExpiresAt: at.Add(time.Hour), EndsAt: at.Add(24 * time.Hour),
+			CreatedAt: at, LastUsedAt: at, ExpiresAt: at.Add(time.Hour), AbsoluteExpiresAt: at.Add(24 * time.Hour),
 			AuthTime: at.Add(-time.Duration(n+1) * time.Microsecond), Methods: []string{"pwd", fmt.Sprint("otp-", n)},
 		},
 		TokenHash: hashOf(fmt.Sprint("token ", n)),
@@ -138,7 +138,7 @@ func findSession(t *testing.T, s authkit.SessionStore, id string) authkit.Stored
 
 func equalSessions(a, b authkit.Session) bool {
 	return a.ID == b.ID && a.UserID == b.UserID && a.Device == b.Device && a.Address == b.Address && a.CreatedAt.Equal(b.CreatedAt) &&
-		a.LastUsedAt.Equal(b.LastUsedAt) && a.ExpiresAt.Equal(b.ExpiresAt) && a.EndsAt.Equal(b.EndsAt) &&
+		a.LastUsedAt.Equal(b.LastUsedAt) && a.ExpiresAt.Equal(b.ExpiresAt) && a.AbsoluteExpiresAt.Equal(b.AbsoluteExpiresAt) &&
 		a.AuthTime.Equal(b.AuthTime) && slices.Equal(a.Methods, b.Methods)
 }
 
@@ -338,7 +338,7 @@ func testSessionKeepsTimes(t *testing.T, s authkit.SessionStore) {
 		x := newSession("user-1", i)
 		x.CreatedAt, x.LastUsedAt, x.RotatedAt = at, at.Add(time.Microsecond), at.Add(2*time.Microsecond)
 		x.AuthTime = at.Add(-time.Microsecond)
-		x.ExpiresAt, x.EndsAt = at.Add(time.Hour+3*time.Microsecond), at.AddDate(1, 0, 0).Add(4*time.Microsecond)
+		x.ExpiresAt, x.AbsoluteExpiresAt = at.Add(time.Hour+3*time.Microsecond), at.AddDate(1, 0, 0).Add(4*time.Microsecond)
 		all = append(all, x)
 	}
 	begin(t, s, all...)
@@ -377,7 +377,7 @@ func testSessionKeepsProof(t *testing.T, s authkit.SessionStore) {
 		for i := range all {
 			x := &all[i]
 			r := newRotation(x, fmt.Sprintf("round %d session %d", round, i), time.Duration(round)*time.Hour)
-			r.ExpiresAt = x.EndsAt
+			r.ExpiresAt = x.AbsoluteExpiresAt
 			want := r.Apply(*x)
 			got, rotated, err := s.RotateSession(t.Context(), x.ID, r)
 			if err != nil || !rotated {

@@ -159,8 +159,8 @@ var sessionMutants = map[string]struct {
 	}},
 	"never moves the expiry past the end": {"Rotate", func(b *brokenSessions, m *authkit.MemoryStore) {
 		b.rotate = func(ctx context.Context, id string, r authkit.Rotation) (authkit.StoredSession, bool, error) {
-			if s, err := m.SessionByID(ctx, id); err == nil && r.ExpiresAt.After(s.EndsAt) {
-				r.ExpiresAt = s.EndsAt
+			if s, err := m.SessionByID(ctx, id); err == nil && r.ExpiresAt.After(s.AbsoluteExpiresAt) {
+				r.ExpiresAt = s.AbsoluteExpiresAt
 			}
 			return m.RotateSession(ctx, id, r)
 		}

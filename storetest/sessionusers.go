@@ -46,7 +46,7 @@ func hasBoth(t *testing.T, s joinedStore, session authkit.StoredSession, user au
 
 func testSessionUser(t *testing.T, s joinedStore) {
 	ada, bob := newUser(1), newUser(2)
-	ada.EmailVerifiedAt, ada.LockedUntil, ada.ValidFrom = start, start.Add(time.Hour).In(elsewhere), wholeSecond
+	ada.EmailVerifiedAt, ada.LockedUntil, ada.TokensValidAfter = start, start.Add(time.Hour).In(elsewhere), wholeSecond
 	bob.FullName, bob.Roles, bob.Disabled, bob.PasswordHash = "", nil, true, ""
 	create(t, s, ada, bob)
 	a, b, c := newSession(ada.ID, 1), newSession(ada.ID, 2), newSession(bob.ID, 3)

@@ -212,7 +212,7 @@ func testRollbackOfEveryMethod(t *testing.T, s TransactorStore) {
 		{"UpdateUser", func(ctx context.Context) error {
 			_, err := s.UpdateUser(ctx, ada.ID, authkit.UserUpdate{
 				Email: new("user9999@example.com"), FullName: new("No"), Roles: &[]string{"admin"}, Disabled: new(true), EmailVerifiedAt: &late,
-				LockedUntil: &late, PasswordHash: new(authkit.PasswordHash("no")), ValidFrom: &wholeSecond, IfVersion: 1, KeepRole: "admin",
+				LockedUntil: &late, PasswordHash: new(authkit.PasswordHash("no")), TokensValidAfter: &wholeSecond, IfVersion: 1, KeepRole: "admin",
 			}, late)
 			return err
 		}},

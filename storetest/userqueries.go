@@ -173,8 +173,8 @@ func testQueryPages(t *testing.T, s authkit.UserStore) {
 func testUserKeepsTimes(t *testing.T, s authkit.UserStore) {
 	zero := newUser(0)
 	create(t, s, zero)
-	if u := find(t, s, zero.ID); !u.EmailVerifiedAt.IsZero() || !u.LockedUntil.IsZero() || !u.ValidFrom.IsZero() {
-		t.Fatalf("times that nobody set: verified %v, locked until %v, valid from %v", u.EmailVerifiedAt, u.LockedUntil, u.ValidFrom)
+	if u := find(t, s, zero.ID); !u.EmailVerifiedAt.IsZero() || !u.LockedUntil.IsZero() || !u.TokensValidAfter.IsZero() {
+		t.Fatalf("times that nobody set: verified %v, locked until %v, valid from %v", u.EmailVerifiedAt, u.LockedUntil, u.TokensValidAfter)
 	}
 	second := start.Truncate(time.Second)
 	for i, at := range []time.Time{

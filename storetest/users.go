@@ -35,34 +35,34 @@ import (
 // store for one test. It may register a cleanup. The subtests run in parallel.
 func TestUserStore(t *testing.T, open func(t *testing.T) authkit.UserStore) {
 	for name, test := range map[string]func(*testing.T, authkit.UserStore){
-		"CreateAndFind":          testCreateAndFind,
-		"NotFound":               testNotFound,
-		"EmailIsUnique":          testEmailIsUnique,
-		"IDIsUnique":             testIDIsUnique,
-		"ComparesBytes":          testComparesBytes,
-		"KeepsText":              testKeepsText,
-		"SharesNoMemory":         testSharesNoMemory,
-		"Pages":                  testPages,
-		"Update":                 testUpdate,
-		"UpdateToATakenEmail":    testUpdateToATakenEmail,
-		"IfVersion":              testIfVersion,
-		"KeepsTimes":             testUserKeepsTimes,
-		"Queries":                testQueries,
-		"QueryPages":             testQueryPages,
-		"Counts":                 testCounts,
-		"KeepRole":               testKeepRole,
-		"LastAdminStays":         testLastAdminStays,
-		"ValidFromMovesForward":  testValidFromMovesForward,
-		"LatestValidFromWins":    testLatestValidFromWins,
-		"HashAndValidFromAtOnce": testHashAndValidFromAtOnce,
-		"RehashLosesToAChange":   testRehashLosesToAChange,
-		"Delete":                 testDelete,
-		"OneCreatorWins":         testOneCreatorWins,
-		"OneEmailChangeWins":     testOneEmailChangeWins,
-		"OneVersionWins":         testOneVersionWins,
-		"ReadersSeeWholeRecords": testReadersSeeWholeRecords,
-		"AllMethodsAtOnce":       testAllMethodsAtOnce,
-		"CancelledContext":       testCancelledContext,
+		"CreateAndFind":                 testCreateAndFind,
+		"NotFound":                      testNotFound,
+		"EmailIsUnique":                 testEmailIsUnique,
+		"IDIsUnique":                    testIDIsUnique,
+		"ComparesBytes":                 testComparesBytes,
+		"KeepsText":                     testKeepsText,
+		"SharesNoMemory":                testSharesNoMemory,
+		"Pages":                         testPages,
+		"Update":                        testUpdate,
+		"UpdateToATakenEmail":           testUpdateToATakenEmail,
+		"IfVersion":                     testIfVersion,
+		"KeepsTimes":                    testUserKeepsTimes,
+		"Queries":                       testQueries,
+		"QueryPages":                    testQueryPages,
+		"Counts":                        testCounts,
+		"KeepRole":                      testKeepRole,
+		"LastAdminStays":                testLastAdminStays,
+		"TokensValidAfterMovesForward":  testTokensValidAfterMovesForward,
+		"LatestTokensValidAfterWins":    testLatestTokensValidAfterWins,
+		"HashAndTokensValidAfterAtOnce": testHashAndTokensValidAfterAtOnce,
+		"RehashLosesToAChange":          testRehashLosesToAChange,
+		"Delete":                        testDelete,
+		"OneCreatorWins":                testOneCreatorWins,
+		"OneEmailChangeWins":            testOneEmailChangeWins,
+		"OneVersionWins":                testOneVersionWins,
+		"ReadersSeeWholeRecords":        testReadersSeeWholeRecords,
+		"AllMethodsAtOnce":              testAllMethodsAtOnce,
+		"CancelledContext":              testCancelledContext,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -129,9 +129,9 @@ func update(t *testing.T, s authkit.UserStore, u *authkit.StoredUser, change aut
 
 func same(t *testing.T, got, want authkit.StoredUser) {
 	t.Helper()
-	if !equal(got.User, want.User) || got.PasswordHash != want.PasswordHash || !got.ValidFrom.Equal(want.ValidFrom) {
+	if !equal(got.User, want.User) || got.PasswordHash != want.PasswordHash || !got.TokensValidAfter.Equal(want.TokensValidAfter) {
 		t.Fatalf("got  %+v (hash %q, valid from %v)\nwant %+v (hash %q, valid from %v)",
-			got.User, string(got.PasswordHash), got.ValidFrom, want.User, string(want.PasswordHash), want.ValidFrom)
+			got.User, string(got.PasswordHash), got.TokensValidAfter, want.User, string(want.PasswordHash), want.TokensValidAfter)
 	}
 }
 
@@ -153,13 +153,13 @@ func testCreateAndFind(t *testing.T, s authkit.UserStore) {
 	bare.FullName, bare.Roles, bare.Disabled, bare.PasswordHash = "", []string{}, true, ""
 	plain.EmailVerifiedAt, plain.LockedUntil = start.Add(time.Minute), start.Add(time.Hour).In(elsewhere)
 	cutOff := newUser(3)
-	cutOff.ValidFrom = start.Truncate(time.Second).In(elsewhere)
+	cutOff.TokensValidAfter = start.Truncate(time.Second).In(elsewhere)
 	create(t, s, plain, bare, cutOff)
 	same(t, find(t, s, plain.ID), plain)
 	same(t, find(t, s, bare.ID), bare)
 	same(t, find(t, s, cutOff.ID), cutOff)
-	if u := find(t, s, plain.ID); !u.ValidFrom.IsZero() {
-		t.Fatalf("an account without a cut-off is valid from %v", u.ValidFrom)
+	if u := find(t, s, plain.ID); !u.TokensValidAfter.IsZero() {
+		t.Fatalf("an account without a cut-off is valid from %v", u.TokensValidAfter)
 	}
 }
 
@@ -323,16 +323,16 @@ func testUpdate(t *testing.T, s authkit.UserStore) {
 		{authkit.UserUpdate{Email: new("other@example.com")}, func() {}},
 		{authkit.UserUpdate{PasswordHash: new(authkit.PasswordHash("other"))}, func() { u.PasswordHash = "other" }},
 		{authkit.UserUpdate{PasswordHash: new(authkit.PasswordHash(""))}, func() { u.PasswordHash = "" }},
-		{authkit.UserUpdate{ValidFrom: &cutOff}, func() { u.ValidFrom = cutOff }},
+		{authkit.UserUpdate{TokensValidAfter: &cutOff}, func() { u.TokensValidAfter = cutOff }},
 		{authkit.UserUpdate{EmailVerifiedAt: &start}, func() { u.EmailVerifiedAt = start }},
 		{authkit.UserUpdate{LockedUntil: &later}, func() { u.LockedUntil = later }},
 		{authkit.UserUpdate{EmailVerifiedAt: &time.Time{}, LockedUntil: &start}, func() { u.EmailVerifiedAt, u.LockedUntil = time.Time{}, start }},
 		{authkit.UserUpdate{LockedUntil: &time.Time{}}, func() { u.LockedUntil = time.Time{} }},
 		{
-			authkit.UserUpdate{PasswordHash: new(authkit.PasswordHash("both")), ValidFrom: new(cutOff.Add(time.Second))},
-			func() { u.PasswordHash, u.ValidFrom = "both", cutOff.Add(time.Second) },
+			authkit.UserUpdate{PasswordHash: new(authkit.PasswordHash("both")), TokensValidAfter: new(cutOff.Add(time.Second))},
+			func() { u.PasswordHash, u.TokensValidAfter = "both", cutOff.Add(time.Second) },
 		},
-		{authkit.UserUpdate{FullName: new("Late"), ValidFrom: &cutOff}, func() { u.FullName = "Late" }},
+		{authkit.UserUpdate{FullName: new("Late"), TokensValidAfter: &cutOff}, func() { u.FullName = "Late" }},
 		{
 			authkit.UserUpdate{Email: new("user1@example.com"), FullName: new("Back"), Roles: &[]string{"a", "b"}, Disabled: new(false)},
 			func() {
@@ -355,7 +355,7 @@ func testUpdate(t *testing.T, s authkit.UserStore) {
 func testUpdateToATakenEmail(t *testing.T, s authkit.UserStore) {
 	create(t, s, newUser(1), newUser(2))
 	_, err := s.UpdateUser(t.Context(), "id-000001", authkit.UserUpdate{
-		Email: new("user2@example.com"), FullName: new("No"), PasswordHash: new(authkit.PasswordHash("no")), ValidFrom: new(start.Truncate(time.Second)),
+		Email: new("user2@example.com"), FullName: new("No"), PasswordHash: new(authkit.PasswordHash("no")), TokensValidAfter: new(start.Truncate(time.Second)),
 	}, start.Add(1))
 	wantError(t, err, authkit.ErrEmailTaken)
 	same(t, find(t, s, "id-000001"), newUser(1))

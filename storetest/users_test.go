@@ -29,9 +29,9 @@ var mutants = map[string]struct {
 	"not found is no error":                 {"NotFound", func(s *authkit.MemoryStore) authkit.UserStore { return silent{s} }},
 	"pages from the start":                  {"Pages", func(s *authkit.MemoryStore) authkit.UserStore { return firstPage{s} }},
 	"update in two steps":                   {"ReadersSeeWholeRecords", func(s *authkit.MemoryStore) authkit.UserStore { return twoSteps{s} }},
-	"valid-from moves back":                 {"ValidFromMovesForward", func(s *authkit.MemoryStore) authkit.UserStore { return &movesBack{MemoryStore: s} }},
-	"look-then-move":                        {"LatestValidFromWins", func(s *authkit.MemoryStore) authkit.UserStore { return &lookThenMove{movesBack{MemoryStore: s}} }},
-	"hash first, valid-from later":          {"HashAndValidFromAtOnce", func(s *authkit.MemoryStore) authkit.UserStore { return hashFirst{s} }},
+	"valid-from moves back":                 {"TokensValidAfterMovesForward", func(s *authkit.MemoryStore) authkit.UserStore { return &movesBack{MemoryStore: s} }},
+	"look-then-move":                        {"LatestTokensValidAfterWins", func(s *authkit.MemoryStore) authkit.UserStore { return &lookThenMove{movesBack{MemoryStore: s}} }},
+	"hash first, valid-from later":          {"HashAndTokensValidAfterAtOnce", func(s *authkit.MemoryStore) authkit.UserStore { return hashFirst{s} }},
 	"rehash over a change":                  {"RehashLosesToAChange", func(s *authkit.MemoryStore) authkit.UserStore { return lookThenUpdate{s} }},
 	"forgets the times":                     {"Update", func(s *authkit.MemoryStore) authkit.UserStore { return timeless{s} }},
 }
@@ -152,8 +152,8 @@ type movesBack struct {
 
 func (s *movesBack) UpdateUser(ctx context.Context, id string, c authkit.UserUpdate, at time.Time) (authkit.User, error) {
 	u, err := s.MemoryStore.UpdateUser(ctx, id, c, at)
-	if err == nil && c.ValidFrom != nil {
-		s.from.Store(id, *c.ValidFrom)
+	if err == nil && c.TokensValidAfter != nil {
+		s.from.Store(id, *c.TokensValidAfter)
 	}
 	return u, err
 }
@@ -161,7 +161,7 @@ func (s *movesBack) UpdateUser(ctx context.Context, id string, c authkit.UserUpd
 func (s *movesBack) UserByID(ctx context.Context, id string) (authkit.StoredUser, error) {
 	u, err := s.MemoryStore.UserByID(ctx, id)
 	if from, ok := s.from.Load(id); ok && err == nil {
-		u.ValidFrom = from.(time.Time)
+		u.TokensValidAfter = from.(time.Time)
 	}
 	return u, err
 }
@@ -177,8 +177,8 @@ func (s *movesBack) UserByEmail(ctx context.Context, email string) (authkit.Stor
 type lookThenMove struct{ movesBack }
 
 func (s *lookThenMove) UpdateUser(ctx context.Context, id string, c authkit.UserUpdate, at time.Time) (authkit.User, error) {
-	if u, err := s.UserByID(ctx, id); err == nil && c.ValidFrom != nil && !c.ValidFrom.After(u.ValidFrom) {
-		c.ValidFrom = nil
+	if u, err := s.UserByID(ctx, id); err == nil && c.TokensValidAfter != nil && !c.TokensValidAfter.After(u.TokensValidAfter) {
+		c.TokensValidAfter = nil
 	}
 	time.Sleep(time.Millisecond)
 	return s.movesBack.UpdateUser(ctx, id, c, at)

@@ -23,7 +23,7 @@ func testIfVersion(t *testing.T, s authkit.UserStore) {
 			}
 			_, err := s.UpdateUser(t.Context(), u.ID, authkit.UserUpdate{
 				Email: new("no@example.com"), FullName: new("No"), Roles: &[]string{"no"}, Disabled: new(true),
-				EmailVerifiedAt: &at, LockedUntil: &at, PasswordHash: new(authkit.PasswordHash("no")), ValidFrom: new(at.Truncate(time.Second)),
+				EmailVerifiedAt: &at, LockedUntil: &at, PasswordHash: new(authkit.PasswordHash("no")), TokensValidAfter: new(at.Truncate(time.Second)),
 				IfVersion: version,
 			}, at)
 			wantError(t, err, authkit.ErrConflict)

@@ -188,7 +188,7 @@ func TestAccounts(t *testing.T) {
 		require.Equal(t, false, row["disabled"])
 
 		sessions := strings.Split(tl.ok("", "list-sessions", "ann@example.com"), "\n")
-		require.Equal(t, "id\tdevice\taddress\tcreated_at\tlast_used_at\texpires_at\tends_at", sessions[0])
+		require.Equal(t, "id\tdevice\taddress\tcreated_at\tlast_used_at\texpires_at\tabsolute_expires_at", sessions[0])
 		session := strings.Split(sessions[1], "\t")[0]
 		r := tl.run("", "revoke", "--", bob, session)
 		require.Equal(t, 1, r.code, "the session of another user")

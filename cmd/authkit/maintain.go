@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/authkit-go/authkit/account/accountsql"
 	"github.com/authkit-go/authkit/audit/auditsql"
+	"github.com/authkit-go/authkit/sqlstore"
 )
 
 func migrate(ctx context.Context, c *call) error {
@@ -17,12 +19,13 @@ func migrate(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	pending, err := store.Pending(ctx, auditsql.Migrations())
+	features := []sqlstore.Migrations{auditsql.Migrations(), accountsql.Migrations()}
+	pending, err := store.Pending(ctx, features...)
 	if err != nil {
 		return err
 	}
 	if !*only {
-		if err := store.Migrate(ctx, auditsql.Migrations()); err != nil {
+		if err := store.Migrate(ctx, features...); err != nil {
 			return fmt.Errorf("%w; check that the database user may create tables", err)
 		}
 	}

@@ -27,10 +27,10 @@ func listSessions(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	t, err := c.table("id", "device", "address", "created_at", "last_used_at", "expires_at", "ends_at")
+	t, err := c.table("id", "device", "address", "created_at", "last_used_at", "expires_at", "absolute_expires_at")
 	for _, s := range sessions {
 		if err == nil {
-			err = t.row(s.ID, s.Device, s.Address, s.CreatedAt, s.LastUsedAt, s.ExpiresAt, s.EndsAt)
+			err = t.row(s.ID, s.Device, s.Address, s.CreatedAt, s.LastUsedAt, s.ExpiresAt, s.AbsoluteExpiresAt)
 		}
 	}
 	return err

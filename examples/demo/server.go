@@ -102,7 +102,7 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 		Tokens:       authkit.TokenConfig{MaxLifetime: anyLife},
 		StoreTimeout: storeTimeout,
 		Users:        store.users,
-		Sessions:     authkit.SessionConfig{Store: store.sessions, Idle: sessionIdle, Absolute: sessionAbsolute},
+		Sessions:     authkit.SessionConfig{Store: store.sessions, IdleTimeout: sessionIdle, AbsoluteTimeout: sessionAbsolute},
 		Passwords:    authkit.PasswordConfig{Hasher: hasher},
 		Roles:        roleTable(),
 		EmailSubject: true, // the subject is the e-mail, as clients expect

@@ -271,7 +271,7 @@ func (w *walk) listSessions(t *testing.T, path string) {
 		require.WithinDuration(t, before, at(session, "created_at"), time.Minute)
 		require.Equal(t, session["created_at"], session["last_used_at"])
 		require.Equal(t, at(session, "created_at").Add(sessionIdle), at(session, "expires_at"))
-		require.Equal(t, at(session, "created_at").Add(sessionAbsolute), at(session, "ends_at"))
+		require.Equal(t, at(session, "created_at").Add(sessionAbsolute), at(session, "absolute_expires_at"))
 	}
 
 	phone = w.issued(t, w.do(t, refreshCall(phone.refresh)))
@@ -283,7 +283,7 @@ func (w *walk) listSessions(t *testing.T, path string) {
 	require.Equal(t, was["id"], renewed["id"])
 	require.Equal(t, was["device"], renewed["device"], "the device is that of the login")
 	require.Equal(t, was["created_at"], renewed["created_at"])
-	require.Equal(t, was["ends_at"], renewed["ends_at"])
+	require.Equal(t, was["absolute_expires_at"], renewed["absolute_expires_at"])
 	require.True(t, at(renewed, "last_used_at").After(at(was, "last_used_at")))
 	require.Equal(t, at(renewed, "last_used_at").Add(sessionIdle), at(renewed, "expires_at"))
 }

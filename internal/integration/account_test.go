@@ -66,7 +66,7 @@ func newAccountApp(t testing.TB, store storetest.TransactorStore, jobs account.S
 	a.kit, err = authkit.New(authkit.Config{
 		Secret:    []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"),
 		Users:     wrapped,
-		Sessions:  authkit.SessionConfig{Store: wrapped, Grace: time.Minute},
+		Sessions:  authkit.SessionConfig{Store: wrapped, ReuseGrace: time.Minute},
 		Passwords: authkit.PasswordConfig{Hasher: authkit.Bcrypt{Cost: 4, InsecureLowCost: true}, MaxConcurrentHashes: 64},
 		Logger:    slog.New(slog.DiscardHandler),
 

@@ -209,7 +209,7 @@ func TestUpgrade(t *testing.T) {
 			PasswordHash: "hash",
 		}, u)
 		require.Equal(t, authkit.Session{ID: "s", UserID: "id-ann", Device: "d", Address: "a", CreatedAt: time.Unix(1, 0).UTC(),
-			LastUsedAt: time.Unix(2, 0).UTC(), ExpiresAt: time.Unix(3, 0).UTC(), EndsAt: time.Unix(4, 0).UTC()}, x.Session)
+			LastUsedAt: time.Unix(2, 0).UTC(), ExpiresAt: time.Unix(3, 0).UTC(), AbsoluteExpiresAt: time.Unix(4, 0).UTC()}, x.Session)
 		require.True(t, x.AuthTime.IsZero())
 		require.Nil(t, x.Methods)
 		changed, err := s.UpdateUser(t.Context(), "id-ann", authkit.UserUpdate{EmailVerifiedAt: &start, IfVersion: 3}, start)

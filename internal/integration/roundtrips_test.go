@@ -89,7 +89,7 @@ func changePassword(ctx context.Context, s *sqlstore.DB, n int) error {
 	}
 	return s.InTx(ctx, func(ctx context.Context) error {
 		hash := authkit.PasswordHash(fmt.Sprint("hash ", n))
-		_, err := s.UpdateUser(ctx, u.ID, authkit.UserUpdate{PasswordHash: &hash, ValidFrom: &start, IfVersion: u.Version}, start)
+		_, err := s.UpdateUser(ctx, u.ID, authkit.UserUpdate{PasswordHash: &hash, TokensValidAfter: &start, IfVersion: u.Version}, start)
 		if err != nil {
 			return err
 		}

@@ -33,7 +33,7 @@ func userNamed(name string) authkit.StoredUser {
 
 func sessionNamed(name, userID string) authkit.StoredSession {
 	return authkit.StoredSession{
-		Session:   authkit.Session{ID: name, UserID: userID, CreatedAt: start, LastUsedAt: start, ExpiresAt: start.Add(time.Hour), EndsAt: start.Add(time.Hour)},
+		Session:   authkit.Session{ID: name, UserID: userID, CreatedAt: start, LastUsedAt: start, ExpiresAt: start.Add(time.Hour), AbsoluteExpiresAt: start.Add(time.Hour)},
 		TokenHash: [32]byte{1},
 	}
 }

@@ -52,7 +52,7 @@ func TestTenantsAreApart(t *testing.T) {
 			x := sessionNamed(id, "id-ann")
 			x.ID, x.Device, x.TokenHash = id, s.Tenant(), sha256.Sum256([]byte(id))
 			x.CreatedAt, x.LastUsedAt = start, start.Add(time.Duration(used)*time.Minute)
-			x.ExpiresAt, x.EndsAt = at.Add(time.Hour), at.Add(2*time.Hour)
+			x.ExpiresAt, x.AbsoluteExpiresAt = at.Add(time.Hour), at.Add(2*time.Hour)
 			return x
 		}
 		ticket := func(s *sqlstore.DB, id, subject string, expires time.Time) authkit.Ticket {

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	bufferSize = 8192 // bytes of a token that needs no memory of its own
+	bufferSize = 8192 // bytes of a token that needs no further memory
 	maxTries   = 16   // keys that a token with an unusual header is tried against
 )
 
@@ -234,7 +234,7 @@ func (b *buffers) decode(segment string) ([]byte, bool) {
 		return decoded, err == nil && strict64.EncodedLen(len(decoded)) == len(segment)
 	}
 	// The text goes into the second half and its bytes into the first. A text that does
-	// not fit there gets memory of its own.
+	// not fit there gets new memory.
 	n, err := strict64.Decode(b.buf[:], append(b.buf[len(b.buf)/2:][:0], segment...))
 	return b.buf[:n], err == nil && strict64.EncodedLen(n) == len(segment) // not if line ends were skipped
 }

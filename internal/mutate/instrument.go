@@ -606,7 +606,7 @@ func (r *rewriter) render(from, to int, skip span) string {
 	return out.String()
 }
 
-// runtimeFile is what each rewritten package needs. A program notes the mutants
+// runtimeFile is the file that each rewritten package needs. A program notes the mutants
 // that it reaches in the file that MUTATE_COVER names.
 func runtimeFile(pkg string, count int) []byte {
 	return fmt.Appendf(nil, `package %s

@@ -13,7 +13,7 @@
 // these tests, until the first one fails.
 //
 // A mutant that survives the tests of its package gets those of the packages
-// that import it, which -tests can limit. The ones that nobody could notice are
+// that import it, which -tests can limit. The mutants that no test can notice are
 // listed in equivalent.txt, each with its reason.
 //
 // CONTRIBUTING.md says when to run it. The exit status is 1 if a mutant that is
@@ -38,13 +38,13 @@ import (
 	"time"
 )
 
-// defaultFiles decide who is who, who may what, and for how long.
-const defaultFiles = "login.go,factor.go,ticket.go,password.go,users.go,roles.go,deletion.go,session.go,refresh.go," +
-	"sessionhandlers.go,session_cookie.go,formlogin.go,cookie.go,guard.go,rbac.go,authenticator.go,principal.go,path.go," +
+// defaultFiles are the files that decide about authentication and authorization.
+const defaultFiles = "login.go,login_factor.go,ticket.go,password.go,account.go,account_roles.go,account_delete.go,session.go,refresh.go," +
+	"session_handlers.go,session_cookie.go,login_form.go,refresh_cookie.go,guard.go,rbac.go,authenticator.go,principal.go,path.go," +
 	"watch.go,verifier.go,token.go,throttle.go,key*.go,hasher.go,schemes.go,email.go,throttle/*.go,revocation/*.go," +
-	"jwks/*.go,audit/*.go,harden/*.go,sqlstore/*.go,redisstore/*.go"
+	"internal/jws/*.go,account/*.go,jwks/*.go,audit/*.go,harden/*.go,sqlstore/*.go,redisstore/*.go"
 
-// What can become of a mutant.
+// The results of a mutant.
 const (
 	killed     = "killed"
 	timedOut   = "timed out"
@@ -65,7 +65,7 @@ type result struct {
 type config struct {
 	dir        string // the top of the tree
 	files      []string
-	tests      []string // packages for what survives, "none", or nil for the importers
+	tests      []string // packages for survivors, "none", or nil for the importers
 	run        string   // limits the tests to these names
 	timeout    time.Duration
 	resume     string
@@ -104,7 +104,7 @@ func main() {
 	}
 }
 
-// run mutates the files of a tree and returns what became of each mutant.
+// run mutates the files of a tree and returns the result of each mutant.
 func run(ctx context.Context, c config) ([]result, error) {
 	tmp, err := os.MkdirTemp("", "mutate")
 	if err != nil {
@@ -185,7 +185,7 @@ func count(results []result, status string) (n int) {
 	return n
 }
 
-// summarize prints what survived, and the counts of each file.
+// summarize prints the survivors and the counts of each file.
 func summarize(w io.Writer, results []result) {
 	slices.SortFunc(results, func(a, b result) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.ID, b.ID))

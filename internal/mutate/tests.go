@@ -38,7 +38,7 @@ type program struct {
 	binaries map[string]*binary // by import path
 }
 
-// A listed package is what go list reports.
+// A listed package is an entry of go list.
 type listed struct {
 	ImportPath, Dir, Export, Name      string
 	GoFiles, TestGoFiles, XTestGoFiles []string
@@ -230,7 +230,7 @@ func (p *program) binary(ctx context.Context, path string) (*binary, error) {
 }
 
 // cache returns the name of the file, beside that of the results, that keeps
-// what learn finds.
+// the findings of learn.
 func (p *program) cache(b *binary) (string, error) {
 	if p.resume == "" {
 		return "", nil
@@ -399,7 +399,7 @@ func (p *program) try(ctx context.Context, path string, mutants []mutant, log io
 	return results, nil
 }
 
-// importers returns the packages whose tests what survives gets.
+// importers returns the packages whose tests run for survivors.
 func (p *program) importers(path string) []string {
 	var some []string
 	for _, name := range p.tests {
