@@ -29,8 +29,9 @@ const (
 //
 // The errors are:
 //   - A *ValidationError with every invalid field.
-//   - ErrEmailTaken if another account has the address. It reveals who has an account, so
-//     a page that is open to strangers answers it like success and sends mail.
+//   - ErrEmailTaken if another account has the address. It reveals who has an
+//     account. A public page must therefore respond as if the account was
+//     created, and send a mail to the address.
 //   - ErrForbidden if the principal of ctx may not grant the roles.
 //   - ErrUnstorable if the database cannot hold the full name.
 //   - ErrOverloaded, ErrUnavailable, or the error of ctx.

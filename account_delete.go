@@ -6,10 +6,11 @@ import (
 	"slices"
 )
 
-// DeleteUser deletes an account with its sessions, its tickets and the data of all
-// [Config].UserData, and refuses all of its tokens. If one store with transactions keeps
-// accounts and sessions, all of that is one change. Otherwise DeleteUser disables the
-// account first, so that no error leaves an account that can log in.
+// DeleteUser deletes an account with its sessions, its tickets and the data of
+// all [Config].UserData, and refuses all of its tokens. If accounts and
+// sessions are in one store with transactions, all of this is one change.
+// Otherwise DeleteUser disables the account first, so that after an error the
+// account cannot log in.
 //
 // The errors are:
 //   - ErrLastAdmin if no enabled account would have [Config].AdminRole any more.

@@ -183,10 +183,12 @@ func (k *Kit) mayProve(ctx context.Context, userID string) error {
 	return nil
 }
 
-// RequireSelf returns ErrForbidden if ctx has a principal that is not a login of the user: another
-// user, a machine credential such as an API key, one that is limited to permissions, or an
-// administrator who impersonates the user. Features call it before users change how they log
-// in. Without a principal it returns nil: your program acts.
+// RequireSelf returns ErrForbidden if ctx has a principal that is not a login
+// of the user. Examples are another user, an API key, a credential that is
+// limited to permissions, and an administrator who impersonates the user. It
+// returns nil if ctx has no principal, because your program acts then.
+//
+// Features call it before users change how they log in.
 func (k *Kit) RequireSelf(ctx context.Context, userID string) error { return k.mayProve(ctx, userID) }
 
 // isLogin reports whether the principal is a user who has logged in, without limits. An

@@ -52,18 +52,19 @@ type Credential struct {
 	UserID  string
 	Service string
 
-	// Machine is set for a credential that a program presents without a person, such as
-	// an API key. It is admitted only by policies with [Policy.OrMachines]. A credential
-	// of a Service is one, whether Machine is set or not.
+	// Machine marks a machine credential: one that a program presents without a
+	// person, such as an API key. Only policies with [Policy.OrMachines] admit
+	// it. The credential of a Service is always a machine credential.
 	Machine bool
 
-	// Roles are those of a Service, and of a user where the guard has no accounts. A Kit
-	// takes the roles of a user from the account.
+	// Roles are the roles of a Service. A Kit ignores them for a user, and
+	// takes the roles of the account. A guard of [NewGuard] has no accounts,
+	// and uses Roles for users too.
 	Roles []string
 
-	// Limited restricts the credential to Permissions, as far as the roles of its account
-	// grant them. It then passes policies of [Permissions] and [Authenticated] with
-	// OrMachines, and never one of roles.
+	// Limited restricts the credential to Permissions. It has only those of
+	// them that the roles of its account grant. Policies of [Permissions] and
+	// [Authenticated] can admit it, policies of roles cannot.
 	Limited     bool
 	Permissions []string
 
@@ -72,22 +73,25 @@ type Credential struct {
 	Methods  []string
 	AuthTime time.Time
 
-	// IssuedAt is when the credential was issued. If it is not zero, the guard
-	// refuses a credential from before the cut-off of the account, or from
-	// before its creation. Set it for every credential that [Kit.SetPassword]
-	// or [Kit.LogoutEverywhere] must end. [Kit.ChangePassword] ends it only if
-	// no session of the caller continues.
+	// IssuedAt is when the credential was issued. Set it for every credential
+	// that [Kit.SetPassword] and [Kit.LogoutEverywhere] must end: a guard
+	// refuses a credential that was issued before such a call, or before the
+	// account was created. [Kit.ChangePassword] ends it only if no session of
+	// the caller continues. If IssuedAt is zero, none of them ends the
+	// credential.
 	IssuedAt time.Time
 
 	// ExpiresAt is when the credential expires; zero means never. The guard refuses it
 	// from then on.
 	ExpiresAt time.Time
 
-	SessionID string // of a credential that belongs to a session
+	SessionID string // the session that the credential belongs to, if any
 
-	// ActorID is the user who acts as UserID, who is impersonated. Such a credential changes
-	// the full name of accounts and creates accounts without roles. It changes no password,
-	// address or role, and deletes, disables and locks no account.
+	// ActorID is the user who impersonates UserID, such as an administrator.
+	// With this credential, methods of a Kit change the full name of accounts
+	// and create accounts without roles. They return ErrForbidden for changes
+	// of passwords, addresses and roles, and for deleting, disabling or locking
+	// an account.
 	ActorID string
 
 	account *StoredUser // of UserID, if it was read along with the credential

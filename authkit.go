@@ -34,8 +34,9 @@ type Config struct {
 	// that is a [TicketStore]. SecondFactors need one.
 	Tickets TicketStore
 
-	// SecondFactors are asked by every login. A login of a user who has enrolled one of
-	// them fails with a [ChallengeError] until the user has answered it.
+	// SecondFactors are the second factors that users can enroll. A user who
+	// has enrolled one cannot log in with the first factor alone: the login
+	// fails with a [ChallengeError] until the user answers it.
 	SecondFactors []SecondFactor
 
 	// Authenticators authenticate requests by other credentials than bearer tokens and
@@ -82,8 +83,9 @@ type Config struct {
 	// for concurrent use.
 	ExtraClaims func(ctx context.Context, u User) (any, error)
 
-	// OnEvent are called with every [Event], in order, before the operation returns. They
-	// must be quick and safe for concurrent use.
+	// OnEvent are functions that are called with every [Event], one after the
+	// other, before the operation returns. They must be quick and safe for
+	// concurrent use.
 	OnEvent []func(context.Context, Event)
 
 	// Logger logs every event, beside OnEvent. If nil, it is slog.Default(). To log
@@ -102,22 +104,26 @@ type PasswordConfig struct {
 	// factor.
 	MinLength int
 
-	// Normalize, if not nil, returns the form of a password that is hashed and compared, such
-	// as norm.NFC.String of golang.org/x/text, so that a password typed on another device is
-	// the same bytes. It is called once for every password, when it is set and when it is
-	// verified, before all other rules. A password over 1,024 bytes, or with a NUL or bytes
-	// that are not UTF-8, is refused without it. If nil, passwords are compared byte by byte.
+	// Normalize, if not nil, is applied to a password before it is hashed or
+	// compared. Use it to give a password the same bytes on every device, for
+	// instance with norm.NFC.String of golang.org/x/text. If nil, passwords are
+	// compared byte by byte.
 	//
-	// The result must not change: hashes of the old form no longer verify. So set it before
-	// the first account is created. Imported hashes were made of another form, unless the
-	// system that made them did the same. It must be safe for concurrent use.
+	// It is called once for each password that is set or verified, before all
+	// other rules. A password that has more than 1,024 bytes, contains a NUL or
+	// is not UTF-8 is refused before the call.
+	//
+	// Set it before the first account is created, and do not change it:
+	// existing hashes would no longer verify. The same is true of imported
+	// hashes, unless the system that made them used the same form. It must be
+	// safe for concurrent use.
 	Normalize func(password string) string
 
-	// Check, if not nil, checks every new password that meets the other rules, for
-	// example against a list of known passwords. It returns ErrPasswordRefused for a
-	// password that must not be used. Another error fails the operation, so Check decides
-	// whether a password passes if it cannot be checked. It must be safe for concurrent
-	// use.
+	// Check, if not nil, checks every new password that meets the other rules,
+	// for example against a list of known passwords. It returns
+	// ErrPasswordRefused for a password that must not be used. Any other error
+	// fails the operation. To accept a password that cannot be checked, return
+	// nil. It must be safe for concurrent use.
 	Check func(ctx context.Context, password string, u User) error
 
 	// MaxConcurrentHashes is the maximum number of password hashes that run at the same
@@ -149,8 +155,8 @@ const (
 	defaultAdminRole = "admin"
 )
 
-// A Kit logs users in, guards routes and manages accounts. Make one with [New]. It is safe
-// for concurrent use and does not change.
+// A Kit logs users in, guards routes and manages accounts. Make one with [New].
+// It is immutable, and safe for concurrent use.
 type Kit struct {
 	users          UserStore
 	sessions       *sessions        // nil if sessions are off

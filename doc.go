@@ -26,11 +26,14 @@
 // [Kit.AddRole] and [Kit.ChangePassword]. [Kit.ImportUsers] imports accounts of
 // another system with their password hashes.
 //
-// The methods do not replace the policy of a route. A Kit refuses three things:
-// to grant roles that the principal of the context does not have, to take over
-// an account that has such roles, and changes by a principal of another Kit or
-// Guard. It does not check that users change only their own account: pass the
-// ID of the principal, not one from the request.
+// The methods do not replace the policy of a route. A method returns
+// ErrForbidden if the principal of the context
+//   - grants roles that it does not have itself,
+//   - sets the password or e-mail of an account that has such roles,
+//   - or was authenticated by another Kit or Guard.
+//
+// A Kit does not check that users change only their own account. Pass the ID of
+// the principal, not one from the request.
 //
 // # Logins
 //

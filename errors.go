@@ -37,15 +37,18 @@ var (
 	// permission, and by methods of a [Kit] for a principal that may not make the change.
 	ErrForbidden = errors.New("authkit: not enough permissions")
 
-	// ErrInvalidToken is returned by [TokenVerifier.Verify] and by guards for every token
-	// that is refused. It does not tell the reason. The event of the refusal does.
+	// ErrInvalidToken is returned by [TokenVerifier.Verify] and by guards for
+	// every token that is refused. It does not reveal the reason, which is in
+	// the [Event] of a guard.
 	ErrInvalidToken = errors.New("authkit: invalid token")
 
-	// ErrTokenExpired is the ErrInvalidToken of a token that has expired.
+	// ErrTokenExpired is returned for a token that has expired. It wraps
+	// ErrInvalidToken.
 	ErrTokenExpired error = &refusal{ErrInvalidToken, ReasonExpired, nil}
 
-	// ErrInvalidRefreshToken is returned by [Kit.Refresh] for every refresh token that is
-	// refused. It does not tell the reason. The event of the refusal does.
+	// ErrInvalidRefreshToken is returned by [Kit.Refresh] for every refresh
+	// token that is refused. It does not reveal the reason, which is in the
+	// [Event].
 	ErrInvalidRefreshToken = errors.New("authkit: invalid refresh token")
 
 	// ErrInvalidTicket is returned by [AttemptTicket] and [RedeemTicket] for every token

@@ -46,7 +46,7 @@ type Reason string
 
 // The reasons of events.
 const (
-	ReasonUnknownUser    Reason = "unknown_user"    // no account has that e-mail, or no longer has that subject
+	ReasonUnknownUser    Reason = "unknown_user"    // no account has the e-mail, or the subject of the token
 	ReasonWrongPassword  Reason = "wrong_password"  // or a password that no scheme can take
 	ReasonNoPassword     Reason = "no_password"     // the account has none
 	ReasonUnreadableHash Reason = "unreadable_hash" // the stored hash is malformed, of an unknown scheme, or too costly
@@ -125,7 +125,8 @@ func (e Event) level() slog.Level {
 //   - Error for errors of a store,
 //   - Warn for failed logins, denied requests and reused refresh tokens,
 //   - Debug for refused tokens of all kinds, throttled attempts, and logins
-//     that found the gate full, since clients can cause any number of them,
+//     that were refused with ErrOverloaded, since clients can cause any number
+//     of them,
 //   - Info for all others.
 func LogEvents(configured *slog.Logger) func(context.Context, Event) {
 	return func(ctx context.Context, e Event) {

@@ -12,8 +12,8 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// A table of users comes from another system. Its hashes are read where they are, and
-// each is replaced when its owner logs in: a Kit does all of this by itself.
+// A user table comes from another system. Its hashes are verified as they are,
+// and each is replaced when its user logs in. A Kit does so at every login.
 func ExampleSchemes() {
 	hasher := authkit.Schemes(authkit.Bcrypt{Cost: 10}, authkit.PBKDF2SHA256{})
 
@@ -28,7 +28,7 @@ func ExampleSchemes() {
 	due, err = hasher.NeedsRehash(stored)
 	fmt.Println(due, err)
 
-	// A scheme that is not named is not read.
+	// A hash of a scheme that was not passed to Schemes cannot be verified.
 	fmt.Println(hasher.Verify("admin123", "5f4dcc3b5aa765d61d8327deb882cf99"))
 	// Output:
 	// authkit: password mismatch
@@ -39,8 +39,9 @@ func ExampleSchemes() {
 	// authkit: password hash of an unknown scheme
 }
 
-// bcrypt reads 72 bytes of a password, so two long ones could open the same account.
-// They are refused, and never cut: count the bytes, not the letters.
+// bcrypt uses only the first 72 bytes of a password. A longer password is
+// refused and never truncated, since another one with the same beginning would
+// match it. The limit counts bytes, not letters.
 func ExampleBcrypt_longPassword() {
 	twenty := strings.Repeat("🔑", 20)
 	_, err := authkit.Bcrypt{}.Hash(twenty)
@@ -62,9 +63,9 @@ func ExamplePasswordHash() {
 	// 60
 }
 
-// A peppered Hasher mixes a key that is not in the database into every password, so a
-// stolen table alone cannot be guessed at. What bcrypt sees has 64 letters, however
-// long the password is.
+// A peppered Hasher hashes an HMAC of the password instead of the password. The
+// key of the HMAC is not in the database, so a stolen table is not enough to
+// guess passwords. The HMAC has 64 letters, however long the password is.
 type peppered struct {
 	pepper []byte
 	bcrypt authkit.Bcrypt
@@ -102,7 +103,8 @@ func (p peppered) mix(password string) string {
 	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// A scheme of the host's own stands in front, and the accounts follow as they log in.
+// Your own scheme is the first one, so new hashes use it. Other hashes are
+// replaced when their users log in.
 func ExampleHasher() {
 	hasher := authkit.Schemes(
 		peppered{pepper: []byte("from the same place as the signing secret"), bcrypt: authkit.Bcrypt{Cost: 10}},

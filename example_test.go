@@ -3,6 +3,7 @@ package authkit_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log"
 	"log/slog"
@@ -74,8 +75,8 @@ func Example() {
 	// POST   /token       public
 }
 
-// On any other router a guard is plain middleware. RequireRoles authenticates by
-// itself; nothing has to stand in front of it.
+// On any other router, a guard is middleware. RequireRoles also authenticates
+// the request, so it needs no other middleware before it.
 func ExampleKit_RequireRoles() {
 	kit := authkittest.NewKit(authkittest.Example{})
 	router := http.NewServeMux()
@@ -98,7 +99,7 @@ func ExampleKit_RequireRoles() {
 	// admin 200
 }
 
-// A page that is open to everybody, and greets those who are logged in.
+// A public page that greets users who are logged in.
 func ExampleKit_Identify() {
 	kit := authkittest.NewKit(authkittest.Example{})
 	front := func(w http.ResponseWriter, r *http.Request) {
@@ -119,8 +120,8 @@ func ExampleKit_Identify() {
 	// hello, user1@example.com
 }
 
-// Moving a table of passlib's over: the accounts keep their passwords, and each hash
-// is replaced by one of the primary scheme when its owner next logs in.
+// Accounts of a system that used passlib keep their passwords. Each hash is
+// replaced by one of the primary scheme at the next login of its user.
 func ExampleKit_ImportUsers() {
 	ctx := context.Background()
 	store := authkit.NewMemoryStore()
@@ -152,9 +153,9 @@ func ExampleKit_ImportUsers() {
 	// $2a$12$
 }
 
-// The usual mistake: a handler that asks who is there, on a route that lets everybody
-// in, and does not look whether anybody is. Behind Public() nobody is authenticated,
-// even with a good token: guard the route, or call Kit.Identify.
+// A common mistake: a handler of a public route calls UserFrom and ignores its
+// second result. Public does not authenticate requests, not even those with a
+// valid token. Guard the route, or call Kit.Identify.
 func Example_incorrect() {
 	kit := authkittest.NewKit(authkittest.Example{})
 	mux := kit.NewMux()
@@ -168,8 +169,8 @@ func Example_incorrect() {
 	// Output: 200 ""
 }
 
-// A login with a code that is sent by e-mail. A real one answers requests for addresses without an
-// account in the same way.
+// A login with a code that is sent by e-mail. A real program gives the same
+// response for an address without an account.
 func ExampleKit_LoginWith() {
 	t := authkittest.Example{}
 	kit := authkittest.NewKit(t)
@@ -204,7 +205,8 @@ func ExampleKit_LoginWith() {
 	// Output: user1@example.com [email]
 }
 
-// A route that is dangerous wants a recent login. A client that is refused logs in again.
+// A dangerous route requires a recent login. A client that is refused logs in
+// again.
 func ExamplePolicy_Fresh() {
 	t := authkittest.Example{}
 	kit := authkittest.NewKit(t)
@@ -223,4 +225,96 @@ func ExamplePolicy_Fresh() {
 	// error_description="A more recent or stronger login is required"
 	// max_age="300"
 	// acr_values="otp"
+}
+
+// A page with which strangers sign up. It responds in the same way whether or
+// not the address has an account, and its mail tells the difference. Package
+// account has complete pages, which also verify the address.
+func ExampleKit_CreateUser() {
+	kit := authkittest.NewKit(authkittest.Example{})
+	mux := kit.NewMux()
+	mux.HandleFunc("POST /signup", authkit.Public(), func(w http.ResponseWriter, r *http.Request) {
+		var form struct { // not a User, or the client could choose its roles
+			Email    string `json:"email"`
+			Password string `json:"password"`
+		}
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<16)).Decode(&form); err != nil {
+			authkit.NewProblem(http.StatusBadRequest, "Malformed JSON").ServeHTTP(w, r)
+			return
+		}
+		// Config.Throttle limits how often an address can sign up.
+		err := kit.Admit(r.Context(), authkit.Attempt{Action: authkit.ActionRegister}, func(ctx context.Context) error {
+			_, err := kit.CreateUser(ctx, authkit.User{Email: form.Email, Roles: []string{"user"}}, form.Password)
+			if errors.Is(err, authkit.ErrEmailTaken) {
+				return nil // send a mail to the owner of the address
+			}
+			return err
+		})
+		if err != nil {
+			authkit.ProblemFor(err).ServeHTTP(w, r)
+			return
+		}
+		w.WriteHeader(http.StatusAccepted)
+	})
+	for _, body := range []string{
+		`{"email": "ann@example.com", "password": "correct horse"}`,
+		`{"email": "ANN@example.com", "password": "another horse"}`,
+		`{"email": "bob@example.com", "password": "short"}`,
+	} {
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, httptest.NewRequest("POST", "/signup", strings.NewReader(body)))
+		fmt.Println(w.Code)
+	}
+	// Output:
+	// 202
+	// 202
+	// 422
+}
+
+// A job changes an account. Events name the job as the actor. No request can
+// act as the job, because no route admits its principal.
+func ExampleWithSystem() {
+	t := authkittest.Example{}
+	var events authkittest.Recorder
+	kit := authkittest.NewKit(t, events.Listen)
+	ann := authkittest.User(t, kit)
+	events.Take() // the events so far
+
+	ctx := authkit.WithSystem(context.Background(), "cleanup")
+	if err := kit.DisableUser(ctx, ann.ID); err != nil {
+		log.Fatal(err)
+	}
+	for _, e := range events.Take() {
+		fmt.Println(e.Kind, "by", e.ActorID)
+	}
+	p, ok := authkit.PrincipalFrom(ctx)
+	fmt.Println(p.Kind, p.Name, ok)
+	fmt.Println(authkit.Authenticated().Check(p))
+	// Output:
+	// user_disabled by system:cleanup
+	// system cleanup true
+	// authkit: not enough permissions
+}
+
+// The access matrix lists every route with its policy. Compare it with a golden
+// file in a test, so that a review sees each change.
+func ExampleMux_AccessMatrix() {
+	kit := authkittest.NewKit(authkittest.Example{}, func(c *authkit.Config) {
+		c.Roles = map[string][]string{"admin": {"notes:read", "notes:write"}, "user": {"notes:read"}}
+	})
+	handler := http.NotFoundHandler()
+	mux := kit.NewMux()
+	mux.Handle("POST /token", authkit.Public(), kit.TokenHandler())
+	mux.Handle("GET /notes/{id}", authkit.Permissions("notes:read").OrMachines(), handler)
+	mux.Handle("PUT /notes/{id}", authkit.Permissions("notes:write"), handler)
+	mux.Handle("DELETE /users/{id}", authkit.Roles("admin").Fresh(5*time.Minute), handler)
+
+	for _, route := range mux.AccessMatrix() {
+		fmt.Printf("%-6s %-12s %s\n", route.Method, route.Pattern, route.Policy)
+	}
+	// Output:
+	// GET    /notes/{id}  permissions: notes:read; or machines
+	// PUT    /notes/{id}  permissions: notes:write
+	// POST   /token       public
+	// DELETE /users/{id}  roles: admin; fresh: 5m0s
 }

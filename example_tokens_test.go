@@ -6,9 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"time"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/authkittest"
 )
 
 // One service logs users in and holds the private key; the others verify its tokens with the public
@@ -42,7 +46,7 @@ func ExampleTokenVerifier() {
 	claims, err := verifier.Verify(token)
 	fmt.Println(claims.Subject, claims.Roles, err)
 
-	// One letter more, and it is somebody else's.
+	// A token with one letter more is refused.
 	claims, err = verifier.Verify(token + "A")
 	fmt.Printf("%q %v\n", claims.Subject, errors.Is(err, authkit.ErrInvalidToken))
 	// Output:
@@ -50,7 +54,8 @@ func ExampleTokenVerifier() {
 	// "" true
 }
 
-// A new key goes in front and signs from now on; the old one stays until its last token has expired.
+// The new key is the first one, so it signs from now on. The old key stays
+// until its last token has expired.
 func ExampleTokenConfig_rotation() {
 	// Each is 32 random bytes or more, such as from: openssl rand -hex 32
 	old := authkit.Key{ID: "2026-01", Algorithm: authkit.HS256, Secret: []byte("5fd1c0a3729be84610d3f7c2ab95e86d")}
@@ -85,8 +90,8 @@ func ExampleTokenConfig_rotation() {
 	// half an hour later, with the old key gone: true
 }
 
-// The keys of a service that runs are rotated in three calls. See Replace for how long to wait between
-// them.
+// A running service rotates its keys in three calls. See Replace for how long
+// to wait between them.
 func ExampleKeyRing_Replace() {
 	old := authkit.Key{ID: "2026-01", Algorithm: authkit.HS256, Secret: []byte("5fd1c0a3729be84610d3f7c2ab95e86d")}
 	next := authkit.Key{ID: "2026-02", Algorithm: authkit.HS256, Secret: []byte("b04e7a9152cd386fe1f60b8d2a73c594")}
@@ -126,7 +131,8 @@ func ExampleKeyRing_Replace() {
 	// retire: authkit: invalid token
 }
 
-// A host's own claims go in as a struct or a map, and come out of a token that was verified.
+// Pass the claims of your program as a struct or a map, and decode them from a
+// verified token.
 func ExampleClaims_Decode() {
 	type team struct {
 		Team string `json:"team"`
@@ -157,8 +163,9 @@ func ExampleClaims_Decode() {
 	// Output: ada acme pro
 }
 
-// The usual mistakes are faults of the configuration, all reported at once: a secret that is too
-// short, a public key where HMAC wants a secret, a token that lives for a day.
+// All problems of a configuration are reported at once. Here a secret is too
+// short, a public key is set where HMAC needs a secret, and a token lives for a
+// day.
 func ExampleNewTokenIssuer_mistakes() {
 	public, _, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -176,4 +183,41 @@ func ExampleNewTokenIssuer_mistakes() {
 	// authkit: TokenConfig.Keys[0]: the secret has 6 bytes and needs at least 32; make one with: openssl rand -hex 32
 	// authkit: TokenConfig.Keys[1]: HS256 takes a Secret, not Private or Public
 	// authkit: TokenConfig.Lifetime: 24h0m0s; use whole seconds up to 1h0m0s, or 0 for 30m0s
+}
+
+// A service that verifies the tokens of another one. It needs only the public
+// key: no Kit, no store and no secret. Package jwks fetches keys by HTTP.
+func ExampleNewGuard() {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		log.Fatal(err)
+	}
+	tokens := authkit.TokenConfig{Issuer: "https://login.example.com", Audience: "orders"}
+
+	// The service that logs in users.
+	t := authkittest.Example{}
+	kit := authkittest.NewKit(t, func(c *authkit.Config) {
+		c.Secret, c.Tokens = nil, tokens
+		c.Tokens.Keys = []authkit.Key{{ID: "2026-01", Algorithm: authkit.EdDSA, Private: private}}
+	})
+
+	// The service that verifies.
+	tokens.Keys = []authkit.Key{{ID: "2026-01", Algorithm: authkit.EdDSA, Public: public}}
+	guard, err := authkit.NewGuard(authkit.GuardConfig{Tokens: tokens, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		log.Fatal(err)
+	}
+	mux := guard.NewMux()
+	mux.HandleFunc("GET /orders", authkit.Roles("buyer"), func(w http.ResponseWriter, r *http.Request) {
+		p, _ := authkit.PrincipalFrom(r.Context())
+		fmt.Fprint(w, p.Roles)
+	})
+	for _, role := range []string{"buyer", "seller"} {
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, authkittest.Request(t, kit, authkittest.User(t, kit, role), "GET", "/orders", nil))
+		fmt.Println(role, w.Code)
+	}
+	// Output:
+	// buyer 200
+	// seller 403
 }

@@ -50,10 +50,11 @@ func (GuardConfig) Format(f fmt.State, _ rune) {
 // A Guard is the middleware of this package. It authenticates requests and decides by a
 // [Policy]. It is safe for concurrent use.
 //
-// The guard of a [Kit] looks up the account of every request. A guard made with [NewGuard]
-// has no account store. It is for services that verify tokens but do not issue them. Roles
-// come from the token there: a role that was removed, or a session that has ended, stays
-// good until the token expires, unless [GuardConfig].Revoked refuses it.
+// The guard of a [Kit] looks up the account of every request. A guard made with
+// [NewGuard] has no account store. It is for services that verify tokens but do
+// not issue them. It takes the roles from the token. A user who loses a role
+// keeps it until the token expires. So does a user who logs out, unless
+// [GuardConfig].Revoked refuses the token.
 type Guard struct {
 	verifier       *TokenVerifier
 	roles          roleTable

@@ -119,10 +119,10 @@ func (k *Kit) KeyRing() *KeyRing { return k.verifier.keys }
 // Use it for signed statements that are not access tokens. The payload can have any form and
 // length.
 //
-// The media type typ, without "application/", keeps kinds of statements apart (RFC 8725
-// section 3.11). It is 1 to 127 visible ASCII characters, and not "JWT" or "at+jwt" in any
-// case. Some verifiers of JWTs ignore typ, and would take a payload of claims for a token:
-// use another form.
+// The media type typ, without "application/", keeps kinds of statements apart
+// (RFC 8725 section 3.11). It is 1 to 127 visible ASCII characters, and not
+// "JWT" or "at+jwt" in any case. Do not use a JSON object with claims as the
+// payload: verifiers of JWTs that ignore typ would accept it as a token.
 func (r *KeyRing) Sign(typ string, payload []byte) (string, error) {
 	if err := checkStatementType(typ); err != nil {
 		return "", err

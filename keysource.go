@@ -33,11 +33,13 @@ type KeySource interface {
 // NewKeyRingFrom returns a ring with the keys of a source. It calls the source when it needs
 // keys, so the ring is empty at first.
 //
-// A token that no key of the ring signed waits while the ring fetches the keys once more.
-// Tokens cause at most one fetch in 30 seconds. Once keys are older than their maxAge, the
-// next token starts a fetch in the background. If fetches fail, the keys stay valid for 24
-// hours after the last one that succeeded. Guards then answer 503, as they do before the
-// first fetch has succeeded. The ring still signs.
+// A token that no key of the ring signed waits while the ring fetches the keys
+// once more. Tokens cause at most one fetch in 30 seconds. Once keys are older
+// than their maxAge, the next token starts a fetch in the background.
+//
+// If fetches fail, the ring uses its keys for 24 hours after the last fetch
+// that succeeded. After that, guards respond with 503, as they do before the
+// first fetch has succeeded. A ring with a private key still signs.
 //
 // The ring calls onError with the error of every fetch that fails. If onError is nil, the
 // error is logged with slog.Default() at level Warn.

@@ -15,25 +15,31 @@ const (
 	MethodMultiple = "mfa" // along with the methods that were used
 )
 
-// A Proof is the result of authenticating a user: who, how, when. A session and its access
-// tokens carry it as "amr" and "auth_time".
+// A Proof is the result of authenticating a user: the account, the methods and
+// the time. A session and its access tokens carry it as "amr" and "auth_time".
 type Proof struct {
 	UserID string
 
-	// Methods are the methods used, in names of RFC 8176 such as "pwd", "otp" and "hwk". At
-	// least one is required. "mfa" among them means that they are several factors at once,
-	// as a passkey with user verification is. The method of a [SecondFactor] means that the
-	// factor has been answered: a code sent by mail is not "otp" but "email".
+	// Methods are the methods used, in names of RFC 8176 such as "pwd", "otp"
+	// and "hwk". At least one is required. "mfa" means that several factors
+	// were used at once, as by a passkey with user verification. No second
+	// factor is then required.
+	//
+	// The Method of a [SecondFactor] means that the user has answered that
+	// factor. So do not use "otp" for a code that was sent by mail, but
+	// "email".
 	Methods []string
 
-	// AuthTime is when the user authenticated. If it is zero or in the future, it is now. A
-	// second factor that is answered later sets it to that time. The login fails if it is not
-	// after 1970, as when another provider sent an auth_time of 0.
+	// AuthTime is when the user authenticated. If it is zero or in the future,
+	// it is now. If the user then answers a second factor, it becomes the time
+	// of that answer. The login fails if AuthTime is not after 1970, because
+	// another provider may send an auth_time of 0.
 	AuthTime time.Time
 
-	// Version is the [User].Version of the account when the proof began, such as when a
-	// code was sent. If the account has changed since, the login fails. If zero, it is the
-	// version that the account has when the proof returns.
+	// Version is the [User].Version of the account when the proof began, such
+	// as when a code was sent. If the account has changed since, the login
+	// fails. If zero, it is the version at the time when the function that
+	// returns the Proof has returned.
 	Version int64
 }
 
@@ -50,8 +56,8 @@ type login struct {
 // if sessions are on.
 //
 // The errors are:
-//   - ErrInvalidCredentials, at the same cost, whether the account does not exist, has no
-//     password, has another one, or is locked.
+//   - ErrInvalidCredentials if the account does not exist, has no password, has
+//     another password, or is locked. All of these take the same time.
 //   - ErrUserDisabled or ErrEmailUnverified if the password is right and the account may
 //     not log in.
 //   - A *ChallengeError if the user must answer a second factor; see [Kit.AnswerChallenge].
@@ -60,9 +66,10 @@ type login struct {
 //   - ErrOverloaded if too many logins are waiting, ErrUnavailable if a store failed, or
 //     the error of ctx.
 //
-// After a successful login, a stored hash of another scheme or of a lower cost is replaced.
-// A login within the second of a cut-off, such as that of [Kit.SetPassword], waits for the
-// end of that second.
+// After a successful login, a stored hash of another scheme or of a lower cost
+// is replaced. A login in the same second as a call of [Kit.SetPassword] or
+// [Kit.LogoutEverywhere] waits for the end of that second, because its token
+// would be refused otherwise.
 func (k *Kit) Login(ctx context.Context, email, password string) (Token, error) {
 	email, _ = NormalizeEmail(email) // empty if it is none: no account has that
 	password = k.normalized(password)
@@ -80,15 +87,17 @@ func (k *Kit) Login(ctx context.Context, email, password string) (Token, error) 
 // log in, requires a second factor, begins the session, issues the tokens and
 // emits the events.
 //
-// The function prove is called at most once. If the user could not be
-// authenticated, it returns ErrInvalidCredentials, ErrInvalidTicket,
-// ErrInvalidCode, or an error that wraps one of them. Such an attempt counts as
-// a failure. prove must take the same time whether or not the account exists.
-// ErrUserNotFound and ErrTicketNotFound are replaced by ErrInvalidCredentials,
-// because they reveal who has an account. If a store failed, prove returns an
-// error that wraps ErrUnavailable. An attempt with any other error does not
-// count against the account. For a response that was compared and is wrong,
-// prove must therefore return one of the first errors even if ctx is done.
+// LoginWith calls prove at most once. prove must take the same time whether or
+// not the account exists. The error that it returns, or wraps, decides whether
+// the attempt counts as a failure:
+//   - ErrInvalidCredentials, ErrInvalidTicket or ErrInvalidCode if the user
+//     could not be authenticated. The attempt counts. Return one of them for a
+//     wrong response even if ctx is done.
+//   - ErrUserNotFound or ErrTicketNotFound. The attempt counts. LoginWith
+//     returns ErrInvalidCredentials instead, because these errors reveal who
+//     has an account.
+//   - ErrUnavailable if a store failed, or any other error. The attempt does
+//     not count against the account.
 //
 // If a.Account is not empty, it must be the e-mail of the user that prove
 // authenticates. Otherwise the login fails.

@@ -132,9 +132,9 @@ func (k *Kit) challenge(ctx context.Context, l *login, missing []string) error {
 
 // AnswerChallenge completes the pending login of a [ChallengeError] with the
 // user's response to one of its methods. A pending login is valid for five
-// minutes and five attempts, only for the client that began it, and only for
-// this call. It ends if the account changes or the attempt is throttled: the
-// user must then log in again.
+// minutes and five attempts. The User-Agent must be that of the client that
+// began it; see [WithClient]. If the account changes or the attempt is
+// throttled, the pending login ends, and the user must log in again.
 //
 // The errors are ErrInvalidCredentials for every refusal, and those of
 // [Kit.Login] except a *ChallengeError.

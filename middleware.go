@@ -45,8 +45,8 @@ func (k *Kit) Guard() *Guard { return k.guard }
 // and emits no event. Use it in handlers that are open to everyone and treat
 // known users differently. Set Cache-Control in them, as guards do.
 //
-// In a handler behind a guard it checks the request again. Long-lived streams
-// call it every few seconds. That does not extend the session of a cookie.
+// In a handler behind a guard it checks the request again. This does not extend
+// the session of a cookie. For long-lived streams, use [Kit.Watch].
 //
 // The errors are:
 //   - ErrNoCredentials if the request has no credential.

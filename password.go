@@ -286,16 +286,18 @@ func (k *Kit) reverify(ctx context.Context, userID, password string) (StoredUser
 // other sessions; their access tokens are refused at the next request. The session of the
 // principal in ctx goes on. Without such a session, all sessions and tokens end.
 //
-// A principal in ctx must be the user, by a login: not another user, not a machine
-// credential such as an API key, and not an administrator who impersonates the user.
+// If ctx has a principal, it must be a login of this user. It must not be
+// another user, a machine credential such as an API key, or an administrator
+// who impersonates the user.
 //
 // The errors are:
 //   - ErrForbidden if the principal of ctx may not make the change.
 //   - Those of [Kit.VerifyPassword] for the old password.
 //   - A *ValidationError if the new password is against the rules.
 //   - ErrConflict if the account is changed at the same time. The other change stays.
-//   - ErrUnavailable as in [Kit.LogoutEverywhere]. If the password was changed and sessions
-//     in another store could not be ended, the account is cut off: all of its sessions end.
+//   - ErrUnavailable as in [Kit.LogoutEverywhere]. If sessions are in another
+//     store, which fails after the password was changed, all sessions of the
+//     account end, including that of the principal.
 func (k *Kit) ChangePassword(ctx context.Context, userID, old, password string) error {
 	if err := k.mayProve(ctx, userID); err != nil {
 		return err

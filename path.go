@@ -22,9 +22,10 @@ import (
 //   - An encoded slash, "%2f", and a backslash, encoded or not.
 //   - A control character, such as "%00".
 //   - A path that does not begin with a slash, except "*" of OPTIONS.
-//   - The method CONNECT, for which http.ServeMux matches another path and host. A
-//     WebSocket over HTTP/2 (RFC 8441) is accepted, unless the Mux has a pattern with a
-//     host: the host of its CONNECT is matched with the port.
+//   - The method CONNECT, because http.ServeMux matches its path and host
+//     differently. The CONNECT of a WebSocket over HTTP/2 (RFC 8441) is
+//     accepted, unless a pattern of the Mux has a host: http.ServeMux would
+//     compare that with host and port.
 //
 // There is no exception for a route. Send a text that may contain a slash in the query or
 // in the body.

@@ -28,7 +28,7 @@ type Principal struct {
 
 	UserID string   // empty for a service without an account, and for the system
 	Email  string   // may be empty
-	Roles  []string // from the account, as they are now; from the credential behind a [Guard]
+	Roles  []string // of the account, as they are now; behind a guard of [NewGuard], of the credential
 
 	// Name is that of a service without an account, or of [WithSystem].
 	Name string
@@ -37,12 +37,13 @@ type Principal struct {
 	ActorID string
 
 	// Credential is the kind of credential: "bearer", "cookie", or one of an
-	// [Authenticator]. TokenID names it: the "jti" of a token, or [Credential].ID.
+	// [Authenticator]. TokenID identifies it: it is the "jti" of a token, or
+	// [Credential].ID.
 	Credential string
 	TokenID    string
 
 	SessionID string    // empty if the credential belongs to no session
-	IssuedAt  time.Time // zero if the credential does not say
+	IssuedAt  time.Time // zero if unknown
 	ExpiresAt time.Time // zero if it does not expire
 
 	// Methods and AuthTime are how and when the user authenticated, as in [Proof]. A
@@ -200,9 +201,11 @@ func (k *Kit) principal(ctx context.Context) (Principal, bool) {
 	return Principal{}, false
 }
 
-// WithSystem returns a context whose principal is this program itself, under a name such as
-// "import" or "cli:ann". Events name it as their actor. It replaces the principal that ctx
-// has. Methods of a Kit allow it everything; no policy but [Public] admits it.
+// WithSystem returns a context whose principal is this program itself, under a
+// name such as "import" or "cli:ann". Events name it as their actor. It
+// replaces the principal that ctx has. A Kit lets this principal make every
+// change. Of all policies only [Public] admits it, so it cannot be used to call
+// a guarded handler.
 //
 // Use it in commands and jobs that change accounts without a request, and in handlers that
 // have authorized a principal of another guard. A job makes a Kit with the stores and the

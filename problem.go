@@ -66,9 +66,10 @@ const (
 	challengeScope        = `Bearer error="insufficient_scope"`
 )
 
-// ProblemFor returns the response for an error of a [Kit], or one that wraps it: its
-// status, and a text that says no more than a client may know. Any other error, those of
-// a [Hasher] among them, becomes a 500 without detail.
+// ProblemFor returns the response for an error of a [Kit], or for an error that
+// wraps one. The text contains only facts that a client may know. For every
+// other error, including those of a [Hasher], the response is 500 without
+// detail.
 func ProblemFor(err error) Problem {
 	_, hook := errors.AsType[*hookError](err)
 	switch { // whatever the store or the hook wrapped

@@ -79,10 +79,11 @@ func (p Policy) Fresh(maxAge time.Duration) Policy {
 	return p
 }
 
-// Using returns a policy that also requires the login to have used all of the methods, by
-// the [Principal].Methods: names of RFC 8176, such as "otp" or "mfa". Guards refuse other
-// requests as [Policy.Fresh] says. Users who have not enrolled a factor never pass, so send
-// them to enrol. Machine credentials never pass.
+// Using returns a policy that also requires the login to have used all of the
+// methods, by the [Principal].Methods: names of RFC 8176, such as "otp" or
+// "mfa". Guards refuse other requests as described at [Policy.Fresh]. Users who
+// have not enrolled the factor never pass, so direct them to a page where they
+// can. Machine credentials never pass.
 func (p Policy) Using(method string, more ...string) Policy {
 	p.methods = append(append(slices.Clone(p.methods), method), more...)
 	return p
@@ -107,11 +108,12 @@ func (p Policy) String() string {
 	return text
 }
 
-// Check returns nil if the principal may pass. Otherwise it returns ErrNoCredentials for
-// the zero Principal, a [*StepUpError] if the user must authenticate again, or
-// ErrForbidden. It is the decision behind the middleware. Roles compare exactly.
-// Permissions are those of the guard that made the principal: one made by hand has none. The
-// principal of [WithSystem] passes no policy but Public.
+// Check returns nil if the principal may pass. Otherwise it returns
+// ErrNoCredentials for the zero Principal, a [*StepUpError] if the user must
+// authenticate again, or ErrForbidden. The middleware of this package calls it.
+// Names of roles are compared exactly. A principal has permissions only if a
+// guard made it, by the role table of that guard. The principal of [WithSystem]
+// passes no policy except Public.
 func (p Policy) Check(who Principal) error {
 	if who.Kind == System && p.kind != policyPublic {
 		return errMachine

@@ -33,9 +33,9 @@ const refreshCookie = "__Host-refresh"
 //
 //	mux.Handle("/session", authkit.Public(), kit.RefreshCookieHandler())
 //
-// A refresh that fails does not change the cookie: if two tabs race, the loser
-// must not log out the winner. Only this handler reads the cookie, no guard
-// does.
+// A refresh that fails does not change the cookie, so that a tab that loses a
+// race does not log out the others. Only this handler reads the cookie. Guards
+// ignore it.
 func (k *Kit) RefreshCookieHandler(trustedOrigins ...string) http.Handler {
 	protection := http.NewCrossOriginProtection()
 	for _, origin := range trustedOrigins {

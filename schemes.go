@@ -41,11 +41,12 @@ const (
 	djangoPrefix        = "pbkdf2_sha256$"
 )
 
-// Bcrypt is the primary scheme: bcrypt with the idents 2a, 2b and 2y read and 2a
-// written. The zero value hashes at cost 12.
+// Bcrypt is the scheme of new hashes by default. It reads hashes that begin
+// with $2a$, $2b$ or $2y$, and writes $2a$. The zero value hashes at cost 12.
 //
-// bcrypt reads 72 bytes of a password. A longer one is refused by Hash and is a
-// mismatch for Verify; it is never truncated.
+// bcrypt uses only the first 72 bytes of a password. This package never
+// truncates one: for a longer password, Hash returns ErrPasswordTooLong and
+// Verify returns ErrPasswordMismatch.
 type Bcrypt struct {
 	// Cost is the base-2 logarithm of the work of new hashes, 10 to 15; zero
 	// means 12, about a quarter of a second. A stored hash is read at any cost
@@ -143,9 +144,9 @@ func parseBcrypt(h string) (cost int, err error) {
 }
 
 // PBKDF2SHA256 reads the hashes of passlib ($pbkdf2-sha256$…) and of Django
-// (pbkdf2_sha256$…), and writes passlib's form. Put it behind [Bcrypt] in
-// [Schemes] and the hashes rotate as their owners log in. The zero value hashes
-// with 600,000 rounds.
+// (pbkdf2_sha256$…), and writes passlib's form. Pass it to [Schemes] after
+// [Bcrypt], and each hash is replaced by one of bcrypt when its user logs in.
+// The zero value hashes with 600,000 rounds.
 type PBKDF2SHA256 struct {
 	// Rounds is the number of rounds of new hashes, 600,000 to MaxRounds; zero
 	// means 600,000.
@@ -299,18 +300,20 @@ func decodeExact(enc *base64.Encoding, s string) ([]byte, bool) {
 // Argon2id is Argon2id in the PHC string form. The zero value hashes with the
 // parameters that OWASP recommends: 19 MiB, two passes, one lane.
 //
-// The parameters m, t and p of a stored hash may be in any order. It must be of version 19:
-// one without "v=" is of version 16, which this package does not compute.
+// The parameters m, t and p of a stored hash may be in any order. The hash must
+// have version 19. A hash without "v=" has version 16, which this package does
+// not compute.
 //
-// A stored hash is read up to 256 MiB, 16 passes, 16 lanes, and 1 GiB of memory written over
-// all passes. Anything beyond is refused before memory is allocated.
+// A stored hash may use at most 256 MiB, 16 passes and 16 lanes, and its memory
+// times its passes may be at most 1 GiB. A hash beyond these limits is refused
+// before memory is allocated.
 type Argon2id struct {
 	Time      int // passes; zero means 2
 	MemoryKiB int // KiB; zero means 19,456 (19 MiB)
 	Threads   int // lanes; zero means 1
 
-	// InsecureLowCost also allows less than the least of OWASP's choices, 7 MiB with
-	// five passes. It is for tests.
+	// InsecureLowCost also allows parameters below the weakest that OWASP
+	// recommends, which are 7 MiB and five passes. It is for tests.
 	InsecureLowCost bool
 }
 

@@ -36,21 +36,26 @@ type SessionConfig struct {
 	// 30 days. The maximum is 400 days.
 	AbsoluteTimeout time.Duration
 
-	// ReuseGrace is how long a refresh token that was just used returns the same successor
-	// again, instead of ending the session: two tabs refresh at the same time, and
-	// responses get lost. If zero, it is 10 seconds. The maximum is one minute, and a
-	// negative value means none. It must be longer than StoreTimeout, and should be much
-	// longer than the difference between the clocks of instances.
+	// ReuseGrace is how long a refresh token can be used again after its first
+	// use. Within that time it returns the same successor. After it, reuse ends
+	// the session. Reuse is normal if two tabs refresh at once or a response is
+	// lost. If zero, ReuseGrace is 10 seconds. The maximum is one minute, and a
+	// negative value means none. It must be longer than StoreTimeout, and
+	// should be much longer than the difference between the clocks of
+	// instances.
 	ReuseGrace time.Duration
 
-	// KeepSuccessor extends ReuseGrace until the successor is used: a refresh token that was
-	// exchanged returns the same successor again, however late, until that one has been
-	// exchanged itself or the session ends. It keeps clients logged in that lose the answer
-	// to a refresh and come back after minutes or days, such as a phone in a tunnel.
+	// KeepSuccessor extends ReuseGrace until the successor is used. A refresh
+	// token that was exchanged returns the same successor again, however late,
+	// until the successor has been exchanged or the session ends. So a client
+	// stays logged in if it loses the response to a refresh and retries after
+	// minutes or days, such as a phone in a tunnel.
 	//
-	// The price is that theft shows later. A thief and the user who take turns get each
-	// other's tokens and share the session. It ends when one of them presents a token that is
-	// two or more exchanges old. If false, that is so within ReuseGrace only.
+	// The price is that a stolen token is detected later. A thief and the user
+	// can take turns to refresh and share the session. It ends when one of them
+	// presents a token that was exchanged two or more refreshes ago. If
+	// KeepSuccessor is false, they can share the session only within
+	// ReuseGrace.
 	KeepSuccessor bool
 
 	// Cookies turns on session cookies, for pages that are rendered on the server, for
@@ -146,7 +151,8 @@ func (s *sessions) expiry(session *Session, at time.Time) time.Time {
 	return session.AbsoluteExpiresAt
 }
 
-// Sessions returns the sessions of a user that have not expired, the one used last in front.
+// Sessions returns the sessions of a user that have not expired, the most
+// recently used first.
 func (k *Kit) Sessions(ctx context.Context, userID string) ([]Session, error) {
 	if k.sessions == nil {
 		return nil, errNoSessions
@@ -184,9 +190,13 @@ func (k *Kit) Logout(ctx context.Context, userID, sessionID string) error {
 	return nil
 }
 
-// LogoutOthers ends all sessions of a user but one: the one that asks, as a rule. The
-// error is ErrSessionNotFound if the user does not have that one, and then nothing ends;
-// or ErrUnavailable.
+// LogoutOthers ends all sessions of a user except one, usually that of the
+// request.
+//
+// The errors are:
+//   - ErrSessionNotFound if the user does not have that session. No session
+//     ends.
+//   - ErrUnavailable if the store failed.
 func (k *Kit) LogoutOthers(ctx context.Context, userID, sessionID string) error {
 	if k.sessions == nil {
 		return errNoSessions
@@ -206,13 +216,14 @@ func (k *Kit) LogoutOthers(ctx context.Context, userID, sessionID string) error 
 }
 
 // LogoutEverywhere refuses every token that a user was issued so far, of all
-// sessions. It also works if sessions are off. In that case, a token from an
-// instance whose clock is ahead is dated ahead, and stays valid for that much
-// longer.
+// sessions. It also works if sessions are off. In that case, the tokens of an
+// instance whose clock is ahead may survive: those that are dated after the
+// call.
 //
 // The error is ErrForbidden as in [Kit.SetFullName], ErrUserNotFound or
-// ErrUnavailable. After ErrUnavailable, call it again: the change may have been
-// made or not, or may not have reached services that follow the revocations.
+// ErrUnavailable. After ErrUnavailable, call it again: it is not known whether
+// the change was made, or whether services that follow the revocations will see
+// it.
 func (k *Kit) LogoutEverywhere(ctx context.Context, userID string) error {
 	if err := k.mayAct(ctx); err != nil {
 		return err
@@ -220,19 +231,19 @@ func (k *Kit) LogoutEverywhere(ctx context.Context, userID string) error {
 	return k.cutOff(ctx, userID, UserUpdate{}, EventLogout)
 }
 
-// RevocationLife returns how long a [Revocation] matters: longer than every access token that
-// it refuses is accepted, by [TokenConfig].MaxLifetime.
+// RevocationLife returns how long a [Revocation] must be kept. By then every
+// access token that it refuses has expired; see [TokenConfig].MaxLifetime.
 func (k *Kit) RevocationLife() time.Duration {
 	return time.Duration(k.verifier.maxLife)*time.Second + 2*maxLeeway
 }
 
-// Revocations returns the revocations with an At that is not before since, by which access
-// tokens that have not expired are refused. It returns none that is older than
-// [Kit.RevocationLife]. It is for services that verify tokens without a store.
+// Revocations returns the revocations whose At is not before since, and that
+// are not older than [Kit.RevocationLife]. Use it to inform services that
+// verify tokens without a store. Package revocation does so.
 //
-// The times are those of the clocks of the instances that revoked. An instance whose clock is
-// behind adds a Revocation with an earlier At than others have added: do not use the time of
-// the last call as since.
+// Each At is the time of the instance that revoked. If its clock is behind, a
+// new Revocation has an At in the past. Do not pass the time of the last call
+// as since: the next call would miss it.
 func (k *Kit) Revocations(ctx context.Context, since time.Time) ([]Revocation, error) {
 	if k.sessions == nil {
 		return nil, errNoSessions

@@ -45,17 +45,21 @@ const (
 // unsafe method or opens a WebSocket (see http.CrossOriginProtection). Handlers of GET
 // requests must change nothing.
 //
-// A login that the user wants remembered lasts as [SessionConfig].IdleTimeout and Absolute say.
-// Every other one ends with the browser, and after IdleTimeout and AbsoluteTimeout of this type. While an
-// account may not log in, because it is locked for example, its sessions go on but are not
-// prolonged. Disabling the account ends them.
+// If the user chose to be remembered, [SessionConfig].IdleTimeout and
+// AbsoluteTimeout limit the session. Otherwise IdleTimeout and AbsoluteTimeout
+// of this type limit it, and the cookie ends with the browser.
+//
+// While an account may not log in, for instance because it is locked, its
+// sessions go on but requests do not prolong them. Disabling the account ends
+// them.
 type SessionCookieConfig struct {
-	// IdleTimeout is how long a session lasts without a request. If zero, it is 2 hours. A request
-	// is noted if the last one was noted a minute ago or earlier.
+	// IdleTimeout is how long a session lasts without a request. If zero, it is
+	// 2 hours. The time of the last request is stored at most once a minute.
 	IdleTimeout time.Duration
 
-	// AbsoluteTimeout is how long a session lasts with requests. If zero, it is 12 hours.
-	// [Session].ExpiresAt is never later. AbsoluteExpiresAt may be.
+	// AbsoluteTimeout is how long a session lasts, however many requests there
+	// are. If zero, it is 12 hours. [Session].ExpiresAt is never later than
+	// that, but AbsoluteExpiresAt may be.
 	AbsoluteTimeout time.Duration
 
 	// LoginPath is the path of the login page, such as "/login". A guard answers a browser
@@ -144,14 +148,15 @@ func (c *cookies) plainOrigin(r *http.Request) bool {
 	return !endpoint.Loopback(host) && !strings.HasSuffix(host, ".localhost")
 }
 
-// SetSessionCookie turns a login into one by cookie: it replaces the refresh token of t by a
-// session cookie, which it sets. Use it after [Kit.Login], [Kit.LoginWith] or
-// [Kit.AnswerChallenge]; [Kit.FormLoginHandler] does it. It ends the sessions of the cookies
-// that r brings. If remember is true, the browser keeps the cookie when it is closed.
+// SetSessionCookie exchanges the refresh token of t for a session cookie and
+// sets the cookie. Use it after [Kit.Login], [Kit.LoginWith] or
+// [Kit.AnswerChallenge]. [Kit.FormLoginHandler] calls it for you. If r has
+// session cookies, their sessions end. If remember is true, the browser keeps
+// the cookie when it is closed.
 //
-// The errors are ErrInvalidRefreshToken if t was used already, ErrUnavailable if a store
-// failed, or the error of the context. The session of t ends then. It panics if session
-// cookies are off.
+// The errors are ErrInvalidRefreshToken if t was used already, ErrUnavailable
+// if a store failed, or the error of the context. After an error, the session
+// of t has ended. It panics if session cookies are off.
 func (k *Kit) SetSessionCookie(w http.ResponseWriter, r *http.Request, t Token, remember bool) error {
 	k.needCookies("SetSessionCookie")
 	presented, ok := refresh.Parse(t.RefreshToken)

@@ -59,10 +59,10 @@ func noContent(w http.ResponseWriter) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// SessionsHandler returns a handler that lists the sessions of the user, on GET. The answer
-// is a JSON array of [Session], the one used last in front. The member "current" of each
-// tells whether it is the session of the request. Mount the handler behind a guard, with
-// those that end sessions:
+// SessionsHandler returns a handler that lists the sessions of the user, on
+// GET. The answer is a JSON array of [Session], the most recently used first.
+// The member "current" is true for the session of the request. Mount the
+// handler behind a guard, with those that end sessions:
 //
 //	mux.Handle("GET /users/me/sessions", authkit.Authenticated(), kit.SessionsHandler())
 //	mux.Handle("DELETE /users/me/sessions", authkit.Authenticated(), kit.EndOtherSessionsHandler())

@@ -25,9 +25,10 @@ var (
 	// the role [Config].AdminRole.
 	ErrLastAdmin = errors.New("authkit: the last administrator stays")
 
-	// ErrUnstorable is returned by a [UserStore] for a value that its database cannot hold,
-	// such as a letter outside the character set of the connection. Another try would fail
-	// too, so it is answered with 422 and not with 503.
+	// ErrUnstorable is returned by a [UserStore] for a value that its database
+	// cannot hold, such as a letter outside the character set of the
+	// connection. Another try would fail too, so the status of the response is
+	// 422 and not 503.
 	ErrUnstorable = errors.New("authkit: the database cannot hold a value")
 
 	// ErrSessionNotFound is returned by a [SessionStore] for a session that it does not
@@ -107,7 +108,7 @@ type Session struct {
 	CreatedAt         time.Time `json:"created_at"`
 	LastUsedAt        time.Time `json:"last_used_at"`        // the login, or the last refresh
 	ExpiresAt         time.Time `json:"expires_at"`          // unless it is refreshed before that
-	AbsoluteExpiresAt time.Time `json:"absolute_expires_at"` // the end, however often it is refreshed; never moves
+	AbsoluteExpiresAt time.Time `json:"absolute_expires_at"` // the end at the latest; fixed at the login
 
 	// AuthTime is when the user authenticated, and Methods is how: names of RFC 8176
 	// such as "pwd" and "otp". A refresh changes neither. They are zero for a session that
@@ -122,10 +123,10 @@ type Session struct {
 type StoredSession struct {
 	Session
 
-	TokenHash  [32]byte  `json:"-"` // of the refresh token that is good now
-	ParentHash [32]byte  `json:"-"` // of the one before it; all zeros if there was none
-	RotatedAt  time.Time `json:"-"` // when the one replaced the other; zero if never
-	Successor  []byte    `json:"-"` // the token that is good now, sealed under the one before it
+	TokenHash  [32]byte  `json:"-"` // of the current refresh token
+	ParentHash [32]byte  `json:"-"` // of the previous refresh token; all zeros if there was none
+	RotatedAt  time.Time `json:"-"` // when the current token replaced the previous one; zero if never
+	Successor  []byte    `json:"-"` // the current token, encrypted with the previous one
 }
 
 // Format implements fmt.Formatter. It prints the session without the hashes and the sealed
@@ -152,8 +153,9 @@ func (r Rotation) Apply(s StoredSession) StoredSession {
 	return s
 }
 
-// A Revocation is the reason why access tokens that have not expired are refused: those of
-// one session, or, without a SessionID, all that a user was issued before At.
+// A Revocation refuses access tokens before they expire. With a SessionID it
+// refuses those of one session. Without a SessionID it refuses all tokens that
+// the user was issued before At.
 type Revocation struct {
 	UserID    string
 	SessionID string
@@ -179,11 +181,7 @@ func (r Revocation) Email() string {
 // have others. An implementation of your own is correct if it passes
 // storetest.TestSessionStore.
 //
-// The rules for a [UserStore] apply: every method is atomic, safe for
-// concurrent use and visible to every later call, texts are compared byte by
-// byte, memory is not shared, times come from the caller and are kept to the
-// microsecond or better, and a call whose context is cancelled has no effect or
-// its whole effect. In addition:
+// The rules for a [UserStore] apply. In addition:
 //   - Of several callers that rotate the same token exactly one succeeds. The
 //     others get the token that it stored: a token never has two successors.
 //   - A session that was revoked or deleted never comes back, whatever runs at
@@ -200,9 +198,9 @@ func (r Revocation) Email() string {
 type SessionStore interface {
 	// CreateSession stores a new session. If its user then has more than limit,
 	// which is at least 1, those at the end of SessionsByUser are revoked at
-	// s.CreatedAt, but never s itself. A concurrent rotation may count or not.
-	// Expired sessions count. An ID that exists, for any user, is an error that
-	// changes nothing.
+	// s.CreatedAt, but never s itself. The order may or may not include the
+	// effect of a concurrent rotation. Expired sessions count. An ID that
+	// exists, for any user, is an error that changes nothing.
 	CreateSession(ctx context.Context, s StoredSession, limit int) error
 
 	// SessionByID returns the session, expired or not, or ErrSessionNotFound.
@@ -272,8 +270,8 @@ type UserBatchStore interface {
 //
 // The rules for a [UserStore] apply. In addition:
 //   - Of several callers that consume one ticket exactly one succeeds.
-//   - Attempts are counted before they are decided: of any number of concurrent
-//     calls of AttemptTicket at most MaxAttempts return the ticket.
+//   - Attempts are counted before the token is compared. However many calls of
+//     AttemptTicket run at once, at most MaxAttempts of them return the ticket.
 //   - The Kind is a part of the key: a ticket is never found under another
 //     kind.
 //   - A look-up of a kind, ID or subject that a backend cannot store finds no
@@ -294,12 +292,13 @@ type TicketStore interface {
 	// if its ExpiresAt is not after at; the number of attempts does not matter.
 	ConsumeTicket(ctx context.Context, kind, id string, at time.Time) error
 
-	// DeleteTickets removes the tickets of a subject, of all kinds. No ticket is no error.
-	// If the subject is empty, it removes none.
+	// DeleteTickets removes the tickets of a subject, of all kinds. It returns
+	// nil if there are none. If the subject is empty, it removes none.
 	DeleteTickets(ctx context.Context, subject string) error
 
-	// DeleteExpiredTickets removes tickets whose ExpiresAt is not after at, limit at most
-	// (none, if that is not positive), and returns how many it removed.
+	// DeleteExpiredTickets removes at most limit tickets whose ExpiresAt is not
+	// after at, and returns the number of removed tickets. If limit is not
+	// positive, it removes none.
 	DeleteExpiredTickets(ctx context.Context, at time.Time, limit int) (deleted int, err error)
 }
 
@@ -346,7 +345,7 @@ type UserData interface {
 	// Name names the data in an export, such as "totp".
 	Name() string
 
-	// Wipe removes the data of a user. No data is no error.
+	// Wipe removes the data of a user. It returns nil if there is none.
 	Wipe(ctx context.Context, userID string, what Wipe) error
 
 	// Export returns the data of a user, without secrets, as a value that encodes as

@@ -47,14 +47,17 @@ func (k *Kit) emit(ctx context.Context, e Event) {
 	waiting.events = append(waiting.events, e)
 }
 
-// InTx calls f in a transaction of the account store, for changes of a feature and of
-// accounts that are one change. Methods of the Kit and of stores join the transaction if they
-// are called with the context that f receives. Events are delivered after the commit. The
-// store may call f again after a deadlock, so f has no effect but on stores. Hash passwords
-// before the transaction; see [Kit.PreparePassword].
+// InTx calls f in a transaction of the account store. Use it to change accounts
+// and your own data together or not at all. Methods of the Kit and of stores
+// join the transaction if they are called with the context that f receives.
+// Events are delivered after the commit.
 //
-// If the store is no [Transactor], InTx only calls f. If ctx carries a transaction of your
-// program, f joins it, and the events are delivered before your program commits.
+// The store may call f again after a deadlock, so f must have no effect except
+// on stores. Hash passwords before the transaction; see [Kit.PreparePassword].
+//
+// If the store is not a [Transactor], InTx calls f without a transaction. If
+// ctx carries a transaction of your program, f joins it, and the events are
+// delivered before your program commits.
 //
 // The errors are that of f, unchanged, and ErrUnavailable if the transaction failed.
 func (k *Kit) InTx(ctx context.Context, f func(ctx context.Context) error) error {

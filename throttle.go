@@ -73,8 +73,9 @@ const (
 	AttemptSucceeded // the client has proved who it is
 )
 
-// A Throttle limits attempts. A Kit asks it before it looks up or hashes anything, so the
-// answer cannot depend on whether an account exists. Package throttle implements it.
+// A Throttle limits attempts. A Kit calls it before it looks up or hashes
+// anything, so its decision cannot depend on whether an account exists. Package
+// throttle implements it.
 //
 // It must be safe for concurrent use. A [ThrottledError] refuses the attempt. Any other error
 // means that the throttle failed; the Kit then refuses the attempt as if a store had failed.
@@ -90,8 +91,9 @@ type Throttle interface {
 	// longer counts against the account. An attempt without an End, such as that of a
 	// program that was killed, stays counted.
 	//
-	// If a.Guess is not zero, the attempt failed because that password is wrong, and not
-	// for another reason such as a disabled account.
+	// Here a.Guess is set only if the attempt failed because that password is
+	// wrong. It is zero if the attempt failed for another reason, such as a
+	// disabled account.
 	End(ctx context.Context, a Attempt, outcome AttemptOutcome) error
 
 	// Clear removes the failures of a.Account, because its owner has proved
@@ -154,10 +156,11 @@ func (k *Kit) throttled(ctx context.Context, a Attempt, attempt func(*trial) err
 	return err
 }
 
-// Admit calls f if [Config].Throttle admits the attempt. It limits requests that can be
-// repeated at will, such as those for a mail. The attempt stays counted if f returns nil. If
-// f fails, it counts against the address only. Logins use [Kit.LoginWith] instead, which
-// takes back what succeeded.
+// Admit calls f if [Config].Throttle admits the attempt. Use it to limit
+// requests that a client could repeat without end, such as requests for a mail.
+// If f returns nil, the attempt stays counted. If f fails, it counts only
+// against the address. For logins use [Kit.LoginWith] instead: it does not
+// count logins that succeed.
 //
 // The errors are a *ThrottledError, ErrOverloaded, ErrUnavailable if the throttle failed, and
 // that of f.

@@ -30,9 +30,9 @@ const (
 	maxLeeway       = time.Minute
 )
 
-// A TokenConfig says how access tokens are signed and verified. One configuration
-// serves both sides: a verifier requires what an issuer with the same
-// configuration puts in.
+// A TokenConfig configures how access tokens are signed and verified. Use the
+// same configuration for an issuer and its verifiers: a verifier requires the
+// claims that the issuer sets.
 type TokenConfig struct {
 	// Keys must hold at least one key, unless Ring is set. The first signs; all
 	// of them verify. To rotate, put the new key first and keep the old one

@@ -73,9 +73,10 @@ type UserUpdate struct {
 	// has this Version. Zero means no precondition.
 	IfVersion int64
 
-	// KeepRole is a precondition: the update fails with ErrLastAdmin unless at least one
-	// enabled account of the store has this role afterwards and is not locked: its
-	// LockedUntil is not after the time of the update. Empty means no precondition.
+	// KeepRole is a precondition: the update fails with ErrLastAdmin unless the
+	// store has at least one account with this role afterwards that is neither
+	// disabled nor locked. An account is locked if its LockedUntil is after the
+	// time of the update. Empty means no precondition.
 	KeepRole string
 }
 

@@ -18,12 +18,14 @@ const (
 	watchFailures = 3
 )
 
-// Watch returns a context for a handler that lasts, such as that of a WebSocket or of
-// server-sent events. A guard checks a request once, when it comes in. Watch checks it again
-// periodically, and cancels the context when a new request with the same credential would be
-// refused: the token or session has expired, the user has logged out, the account is disabled,
-// or a role that the policy requires was taken away. It also cancels the context when ctx is
-// done. See [Guard.Watch].
+// Watch returns a context for a long-running handler, such as that of a
+// WebSocket or of server-sent events. A guard checks a request once, when it
+// comes in. Watch checks it again periodically.
+//
+// Watch cancels the context when a new request with the same credential would
+// be refused: because the token has expired, the user has logged out, the
+// account is disabled, or a required role was removed. It also cancels the
+// context when ctx is done. See [Guard.Watch].
 //
 //	ctx, stop := kit.Watch(r.Context(), authkit.Authenticated(), 0)
 //	defer stop()
@@ -42,19 +44,21 @@ func (k *Kit) Watch(ctx context.Context, p Policy, interval time.Duration) (watc
 //
 // context.Cause returns the reason of the end:
 //   - ErrInvalidToken if the credential is refused or its session has ended;
-//     ErrTokenExpired, which is one, if it has expired.
+//     ErrTokenExpired, which wraps ErrInvalidToken, if it has expired.
 //   - ErrUserDisabled if the account is disabled.
 //   - ErrForbidden or a [*StepUpError] if the policy does not admit the principal any more.
-//   - ErrUnavailable if a store failed in three checks in a row. Watch tries again before.
+//   - ErrUnavailable if a store failed in three checks in a row.
 //   - ErrNoCredentials if ctx has no principal of g. The context is cancelled at once then.
 //   - The cause of ctx, or context.Canceled after stop.
 //
-// Watch keeps a copy of the request's header. A session cookie that was replaced, as by
-// [Kit.RenewSessionCookie], ends the streams that were opened with the old one. An
-// [Authenticator] of credentials that are accepted once cannot be watched.
+// Watch keeps a copy of the request's header. If the session cookie is
+// replaced, for instance by [Kit.RenewSessionCookie], the streams that were
+// opened with the old cookie end. A credential that its [Authenticator] accepts
+// only once cannot be watched.
 //
-// Call stop when the handler returns. It waits for a check that is running. Without it, the
-// goroutine of Watch ends when ctx is done, which is when the request ends.
+// Call stop when the handler returns. It waits for a check that is running. If
+// stop is not called, the goroutine of Watch ends when ctx is done, so at the
+// end of the request.
 func (g *Guard) Watch(ctx context.Context, p Policy, interval time.Duration) (watched context.Context, stop func()) {
 	watched, cancel := context.WithCancelCause(ctx)
 	c := fromContext(ctx)

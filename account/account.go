@@ -16,38 +16,38 @@
 //
 // # Who has an account
 //
-// No answer reveals whether an address has an account. The methods that take an
-// address from a stranger read no account at all: they store one job, whatever
-// the address is. [Accounts.Run] looks up the account later and decides which
-// mail to send. Only the reader of the mailbox learns the result.
+// No response reveals whether an address has an account. A method that takes an
+// address from a stranger does not look up the account. It stores a job for
+// every address. [Accounts.Run] later looks up the account and decides which
+// mail to send. Only a reader of the mailbox sees the result.
 //
 // # Signing up
 //
 // Register takes only an address, and mails a link to it. [Accounts.SignUp]
 // creates the account when the link is used: it takes the password, the name
-// and the fields of your program. So an account belongs to the reader of its
-// mailbox from the beginning. A stranger cannot prepare an account for the
-// address of another person, and an address that was never confirmed is not
-// taken.
+// and the fields of your program. So only a reader of the mailbox can create
+// the account. A stranger cannot create one for the address of another person,
+// or block that address.
 //
 // # Proof of a mailbox
 //
-// An account that a program or an administrator has created may have been in
-// the hands of someone else before its address was verified. The first proof of
-// the mailbox removes its password, its sessions and its factors; see
-// [authkit.Kit.ResetUser].
+// If a program or an administrator created the account, another person may have
+// used it before its address was verified. The first user who proves to read
+// the mailbox therefore gets it without the old password, sessions and second
+// factors; see [authkit.Kit.ResetUser].
 //
-// A link works once. It is void after a newer link of its kind, after a change
-// to the account, and after a login of the user. A reset does not log in, and
-// removes no second factor of an account whose address was verified before.
+// A link works once. It stops working after a newer link of its kind, a change
+// to the account, or a login of the user. A password reset does not log the
+// user in. It keeps the second factors if the address was verified before.
 // Locked and disabled accounts are refused.
 //
 // # Mails
 //
-// Mails wait in an outbox, encrypted, and are deleted when the [Mailer] has
-// accepted them. A mail is sent again if the program stops between the two.
-// Strangers can cause 3 mails an hour and 10 a day to an address. Set
-// authkit.Config.Throttle too: it limits how many jobs a client can store.
+// Mails wait in an encrypted outbox until the [Mailer] has accepted them. If
+// the program stops after that, but before the mail is deleted from the outbox,
+// the mail is sent twice. Strangers can cause 3 mails an hour and 10 a day to
+// an address. Set authkit.Config.Throttle too: it limits how many jobs a client
+// can store.
 package account
 
 import (
@@ -85,7 +85,8 @@ type Config struct {
 
 	// Store keeps the outbox. If nil, it is a new [MemoryStore], which loses
 	// the mails that wait when the program ends. Package accountsql has another
-	// one. With the database of the accounts it is part of their transactions.
+	// one. If it uses the database of the accounts, it joins their
+	// transactions.
 	Store Store
 
 	// Service is the name of your service, for mails and pages. If empty, it is
@@ -95,9 +96,9 @@ type Config struct {
 	// Roles are the roles of accounts that sign up.
 	Roles []string
 
-	// SignUp, if it was made with [OnSignUp], receives the fields of your
-	// program when an account signs up. Otherwise a sign-up with other fields
-	// is refused.
+	// SignUp receives the fields of your program when an account signs up. Make
+	// it with [OnSignUp]. If it is zero, a sign-up with other fields is
+	// refused.
 	SignUp SignUpHook
 
 	// CodeLogin turns on logins with a code that is sent by e-mail.

@@ -34,10 +34,10 @@ func (a *Accounts) RequestCode(ctx context.Context, email string) (handle string
 	return t.ID, nil
 }
 
-// LoginWithCode logs in the user who received the code of a request. It takes
-// the path of every login: it asks for second factors, and refuses locked and
-// disabled accounts. If the address was never verified, it is now, and all
-// credentials of the account are removed before.
+// LoginWithCode logs in the user who received the code of a request. Like every
+// login, it requires second factors and refuses locked and disabled accounts.
+// If the address was not verified yet, all old credentials of the account are
+// removed and the address counts as verified.
 //
 // A wrong code does not count against the account, so a stranger cannot block
 // it. An account has ten codes a day with five attempts each.

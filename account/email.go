@@ -15,9 +15,9 @@ const (
 
 // ChangeEmail mails a link for [Accounts.ConfirmEmail] to a new address of a
 // user who gives the password again. The link is good for an hour. If the new
-// address has an account, it gets a mail without a link. An address can be
-// changed once in seven days, since the old address can undo the change for as
-// long.
+// address has an account, it gets a mail without a link. A user can change the
+// address once in seven days, because the old address can undo a change for
+// seven days.
 //
 // The errors are:
 //   - A *ValidationError if the text is not an e-mail address, or if the
@@ -78,8 +78,8 @@ func (a *Accounts) noteChange(ctx context.Context, userID string, version int64,
 // old address was verified, it gets a link with which the change can be undone
 // for seven days.
 //
-// The user must be logged in: otherwise a stranger could make another person
-// confirm an address for the account of the stranger.
+// The user must be logged in. Otherwise a stranger could trick the reader of
+// another mailbox into confirming that address for the account of the stranger.
 //
 // The errors are:
 //   - ErrForbidden if the principal of ctx is not a login of the user.
@@ -164,10 +164,11 @@ func (a *Accounts) logoutOthers(ctx context.Context, userID, sessionID string) e
 	return err
 }
 
-// UndoEmail gives an account its old address back, for the token of the link
-// that [Accounts.ConfirmEmail] sent there, and sets the password. The account
-// may have been in the hands of someone else, so all of its credentials,
-// sessions and factors are removed; see [authkit.Kit.ResetUser].
+// UndoEmail restores the old address of an account and sets the password. The
+// token is that of the link that [Accounts.ConfirmEmail] sent to the old
+// address. The account may have been in the hands of someone else, so all of
+// its credentials, sessions and factors are removed; see
+// [authkit.Kit.ResetUser].
 //
 // The errors are those of [Accounts.ResetPassword].
 func (a *Accounts) UndoEmail(ctx context.Context, token, password string) error {

@@ -49,10 +49,10 @@ type Page struct {
 
 // Mount adds the pages to a Mux. It panics as [authkit.Mux.Handle] does.
 //
-// GET renders a form and changes nothing, so that programs that follow the
-// links in a mail use none up. POST takes the form, or a JSON object with the
-// same names, and answers in kind. These are the paths, below that of
-// [Config].BaseURL, with their fields:
+// GET renders a form and changes nothing, so a program that follows the links
+// in a mail does not use them up. POST takes the form and responds with a page,
+// or takes a JSON object with the same names and responds with JSON. These are
+// the paths, below that of [Config].BaseURL, with their fields:
 //
 //	/register    email                                      202
 //	/signup      token password full_name and your fields   201, the account
@@ -66,7 +66,7 @@ type Page struct {
 //	/code        email                                      202, the handle; with Config.CodeLogin
 //	/code/login  handle code                                200, the tokens; with Config.CodeLogin
 //
-// The status is that of an answer in JSON. Errors in JSON are those of
+// The status is that of a JSON response. Errors in JSON are those of
 // [authkit.ProblemFor]. Forms are refused with 403 if they come from another
 // origin. A form of /code/login sets the session cookie and redirects (303) to
 // "/".

@@ -10,8 +10,8 @@ import (
 	"unicode"
 )
 
-// ErrMailRejected is returned by a [Mailer] for a message that no retry
-// delivers, such as one to an address that does not exist.
+// ErrMailRejected is returned by a [Mailer] for a message that can never be
+// delivered, such as one to an address that does not exist.
 var ErrMailRejected = errors.New("account: mail rejected")
 
 // A Message is one e-mail to one user.

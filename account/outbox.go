@@ -120,8 +120,8 @@ func (a *Accounts) nudge() {
 
 // Run sends the mails that wait, until ctx is done, and returns the error of
 // ctx. An error of a store or of the [Mailer] is an event, and the job is tried
-// again. Several instances may run it on one store: one of them has a job at a
-// time.
+// again. Several instances may run it on one store. Only one of them works on a
+// job at a time.
 func (a *Accounts) Run(ctx context.Context) error {
 	var group sync.WaitGroup
 	for range workers {

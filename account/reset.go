@@ -18,10 +18,10 @@ func (a *Accounts) RequestReset(ctx context.Context, email string) error {
 	return a.ask(ctx, authkit.ActionReset, task{Kind: taskReset, Email: email})
 }
 
-// StartReset sends a link for [Accounts.ResetPassword] to a user, for an
-// administrator, who neither chooses nor sees a password. The old password
-// stays until the link is used; see [authkit.Kit.ResetUser]. Your program must
-// authorize the call.
+// StartReset sends a link for [Accounts.ResetPassword] to a user. It is for
+// administrators, who need not choose or see a password. The old password works
+// until the link is used. To revoke it at once, call [authkit.Kit.ResetUser]
+// before. Your program must authorize the call.
 //
 // The errors are ErrUserNotFound, ErrUnavailable, and that of ctx.
 func (a *Accounts) StartReset(ctx context.Context, userID string) error {
@@ -63,8 +63,8 @@ func (a *Accounts) Invite(ctx context.Context, u authkit.User) (authkit.User, er
 // ResetPassword sets the password of a user, for the token of a link that was
 // mailed by [Accounts.RequestReset], [Accounts.Invite] or
 // [Accounts.StartReset]. It ends all sessions of the user, and tells the user
-// by mail. It does not log in, and removes no second factor, except that the
-// first proof of the mailbox removes all credentials.
+// by mail. It does not log the user in. It removes all credentials if the
+// address was not verified before, and otherwise keeps the second factors.
 //
 // The errors are:
 //   - ErrInvalidTicket if the token is unknown, used, expired or void, or if

@@ -43,9 +43,10 @@ func (a *Accounts) ask(ctx context.Context, action string, t task) error {
 	})
 }
 
-// Register sends a mail to an address: a link for [Accounts.SignUp], or, if the
-// address has an account, how to log in to it. Call it again to send the mail
-// again: the new link voids the old one. The link is good for 24 hours.
+// Register sends a mail to an address. The mail has a link for
+// [Accounts.SignUp]. If the address has an account, it explains how to log in
+// instead. Call it again to send the mail again: the new link voids the old
+// one. The link is good for 24 hours.
 //
 // The errors are:
 //   - A *ValidationError if the text is not an e-mail address.
@@ -154,12 +155,12 @@ type SignUpHook struct {
 // OnSignUp calls f in the transaction that creates the account, with a context
 // that carries it. If f returns an error, there is no account. To show the
 // error beside a field, return a *authkit.ValidationError. The store may call f
-// again after a deadlock, so f has no effect but on the store.
+// again after a deadlock, so f must have no effect except on the store.
 //
 // The page of a sign-up has an input for each text, number and bool of T. Its
 // label is the one in the texts, or else the name.
 //
-// It panics if T is no struct or has a field named "token", "password" or
+// It panics if T is not a struct or has a field named "token", "password" or
 // "full_name".
 func OnSignUp[T any](f func(ctx context.Context, u authkit.User, fields T) error) SignUpHook {
 	typ := reflect.TypeFor[T]()

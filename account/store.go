@@ -26,8 +26,8 @@ type Job struct {
 	ID   string // random and unique
 	Body []byte // encrypted, bound to the ID
 
-	// Attempts is how often the job was claimed. A caller that claimed it holds
-	// it until another caller claims it.
+	// Attempts is how often the job was claimed. A caller that has claimed the
+	// job owns it until another caller claims it.
 	Attempts int
 
 	DueAt     time.Time // when it may be claimed
@@ -38,22 +38,19 @@ type Job struct {
 // accountsql has another. An implementation of your own is correct if it passes
 // storetest.TestAccountStore.
 //
-// An implementation promises the same as an [authkit.UserStore]: every method
-// is atomic, safe for concurrent use and visible to every later call, memory is
-// not shared, times come from the caller and are kept to the microsecond or
-// better, and a cancelled context ends a call without an effect or with the
-// whole effect. In a transaction of the accounts, calls join it if the store
-// can; otherwise they take effect at once.
+// The rules for an [authkit.UserStore] apply. If ctx carries a transaction of
+// the accounts, a call joins it if the store can. Otherwise the call takes
+// effect at once.
 type Store interface {
 	// PutJob stores a new job. An ID that is empty or exists is an error that
 	// changes nothing.
 	PutJob(ctx context.Context, j Job) error
 
-	// ClaimJob returns the job with the smallest DueAt whose DueAt is not after
-	// at and whose ExpiresAt is. In the same step it sets its DueAt to until
-	// and adds one to its Attempts. Of several callers exactly one gets a job.
-	// It may return a job with a greater DueAt while others claim. If there is
-	// no job, it returns ErrNoJob.
+	// ClaimJob returns a job that is due: its DueAt is not after at, and its
+	// ExpiresAt is after at. Of these it returns the one with the smallest
+	// DueAt, but may return another one while other callers claim jobs. In the
+	// same step it sets DueAt to until and adds one to Attempts. Two callers
+	// never get the same job. If there is no job, it returns ErrNoJob.
 	ClaimJob(ctx context.Context, at, until time.Time) (Job, error)
 
 	// PostponeJob sets the DueAt of a job, if its Attempts are those given.
@@ -68,14 +65,14 @@ type Store interface {
 	// If there are none, both are zero.
 	Times(ctx context.Context, key string) (times []time.Time, version int64, err error)
 
-	// SetTimes stores times under a key, if the version is that of the times
-	// that are stored, and adds one to the version. Otherwise it returns
-	// ErrConflict and changes nothing.
+	// SetTimes replaces the times under a key and adds one to their version. If
+	// version is not that of the stored times, it returns ErrConflict and
+	// changes nothing.
 	SetTimes(ctx context.Context, key string, times []time.Time, version int64, expires time.Time) error
 
-	// DeleteExpiredJobs removes jobs and times that expire not after at, limit
-	// of each at most (none, if that is not positive), and returns how many it
-	// removed.
+	// DeleteExpiredJobs removes jobs and times that do not expire after at. It
+	// removes at most limit of each, or none if limit is not positive, and
+	// returns the number removed.
 	DeleteExpiredJobs(ctx context.Context, at time.Time, limit int) (deleted int, err error)
 }
 

@@ -15,8 +15,9 @@
 // have the key cannot make a valid chain.
 //
 // A log writes to a [Store]: a file (package trail), a table (package
-// auditsql), or a [MemoryStore]. Several instances can write one table, in one
-// chain: if another instance was first, the log appends its entries behind it.
+// auditsql), or a [MemoryStore]. Several instances can write one chain in one
+// table. If another instance has appended entries first, the log continues
+// after those.
 //
 // # Logins do not wait
 //
@@ -26,11 +27,13 @@
 // [KindLost].
 //
 // No client can fill the queue. Equal events of one actor and route within a
-// second are one entry with a Count. Events that cost no hash and change
-// nothing, such as denied requests and refused tokens, use at most half of the
-// queue, as do kinds that package authkit does not have. If no login may go
-// unrecorded, [Log.FailClosed] refuses requests while the queue is nearly full.
-// OnEvent itself cannot refuse a request, since its events have happened.
+// second are one entry with a Count. Events that a client can cause cheaply,
+// such as denied requests and refused tokens, use at most half of the queue. So
+// do events of kinds that package authkit does not define.
+//
+// If every login must be recorded, use [Log.FailClosed], which refuses requests
+// while the queue is nearly full. OnEvent cannot refuse a request, because its
+// events have already happened.
 //
 // A program that is killed loses its queue: the events of the last 20
 // milliseconds, while the store keeps up, and the counts of the last second.
@@ -51,8 +54,9 @@
 // The chain covers only salted hashes of the data that identifies a user or a
 // client. After [Log.Erase] has removed the data and its salt, the chain is
 // still valid, and no search through all addresses recovers the data. An
-// attacker who can write the store can erase, too. The log counts what it
-// erased itself, and a verification reports the difference.
+// attacker who can write the store can erase entries too. To detect this, the
+// log counts the parts that it has erased itself, and a verification reports a
+// difference.
 package audit
 
 import (
@@ -82,8 +86,8 @@ const (
 // Options configure a [Log].
 type Options struct {
 	// Key authenticates the chain: 32 random bytes or more, which nothing else
-	// uses. Keep it where a party that can write the store cannot read it. It
-	// is required. A new key needs a new, empty store.
+	// uses. It is required. An attacker who can write the store must not be
+	// able to read it. A new key needs a new, empty store.
 	Key []byte
 
 	// Queue is the maximum number of entries that wait to be written, each of
@@ -228,9 +232,9 @@ func (l *Log) unwritten() int {
 }
 
 // Run writes the queue until ctx is done, and then the rest of it, for at most
-// 10 seconds. It returns the error of ctx, joined with another one that counts
-// the entries that were left unwritten, if there are any. If the store fails,
-// Run tries again, in the end every 5 seconds. Call it once.
+// 10 seconds. It returns the error of ctx. If entries were left unwritten, a
+// second error with their number is joined to it. If the store fails, Run tries
+// again, at growing intervals of up to 5 seconds. Call it once.
 func (l *Log) Run(ctx context.Context) error {
 	done := make(chan error, 1)
 	l.add(Entry{Time: now(), Kind: KindStarted, Outcome: Success})

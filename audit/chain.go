@@ -68,8 +68,8 @@ func (c *Chain) Link(h Head, entries []Entry) {
 	}
 }
 
-// Follows reports whether an entry was written directly behind a head. It uses
-// only the MAC of the head.
+// Follows reports whether an entry is the next one after a head. It uses only
+// the MAC of the head.
 func (c *Chain) Follows(h Head, e *Entry) bool { return hmac.Equal(c.sum(h, e), e.MAC) }
 
 // Personal reports whether each part of the personal data of an entry is

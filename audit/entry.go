@@ -13,7 +13,7 @@ import (
 // [authkit.EventKind].
 const (
 	KindStarted authkit.EventKind = "audit_started" // Run began; without a KindStopped before it, the program was killed
-	KindStopped authkit.EventKind = "audit_stopped" // Run ended in order
+	KindStopped authkit.EventKind = "audit_stopped" // Run ended normally
 	KindLost    authkit.EventKind = "audit_lost"    // Count events were lost at about this place
 	KindErased  authkit.EventKind = "audit_erased"  // Count parts of entries were erased; see [Log.Erase]
 )
@@ -25,13 +25,13 @@ const (
 )
 
 // An Entry is one line of the log: an event with its actor, its account, its
-// client and its outcome. It holds no password, token or hash of one, no name
-// that a client sent, and no error text. Texts are printable UTF-8 of bounded
-// length.
+// client and its outcome. It never contains a password, a token, a hash of
+// either, a name that a client sent, or the text of an error. All texts are
+// printable UTF-8 of limited length.
 //
-// Events are equal if they differ only in the time, the agent, the request or
-// the end of an IPv6 address. An entry with a Count has these from the first of
-// its events.
+// Events count as equal if they differ only in Time, Agent, RequestID or the
+// end of an IPv6 address. An entry with a Count has these values from its first
+// event.
 //
 // Two parts of an entry are personal data: the client (ActorID to RequestID),
 // and TargetID. The chain covers only a salted hash of each, so that they can
@@ -63,9 +63,9 @@ type Entry struct {
 }
 
 // Erase removes the personal data of a user from the entry, and returns the
-// number of parts that it removed. It removes the target if that is the user.
-// It removes the client if the actor is the user, or if the actor is unknown
-// and the target is the user. The chain stays valid.
+// number of parts that it removed. The target is removed if it is the user. The
+// client is removed if the actor is the user, or if the actor is unknown and
+// the target is the user. The chain stays valid.
 func (e *Entry) Erase(userID string) (parts int) {
 	if userID == "" {
 		return 0

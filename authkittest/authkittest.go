@@ -1,5 +1,5 @@
-// Package authkittest helps to test programs that use authkit. It makes a quick
-// [authkit.Kit], accounts, and requests with access tokens:
+// Package authkittest helps to test programs that use authkit. It makes a Kit
+// with fast password hashes, accounts, and requests with access tokens:
 //
 //	func TestReports(t *testing.T) {
 //		kit := authkittest.NewKit(t)
@@ -10,7 +10,8 @@
 //	}
 //
 // Every token comes from a login, and every request passes the guards of the
-// program. Nothing here puts a principal into a context.
+// program. No function bypasses the guards by putting a principal into a
+// context.
 package authkittest
 
 import (
@@ -42,8 +43,8 @@ type TB interface {
 	Context() context.Context
 }
 
-// An Example is the [TB] of an example function. It panics instead of failing a
-// test.
+// An Example is a [TB] for example functions, which have no *testing.T. It
+// panics where a test would fail.
 type Example struct{}
 
 // Helper does nothing.
@@ -109,10 +110,10 @@ func Login(t TB, kit *authkit.Kit, roles ...string) authkit.Token {
 	return LoginAs(t, kit, User(t, kit, roles...))
 }
 
-// LoginAs logs an account in, whatever its password is. Methods are those of
-// [authkit.Proof]; without any it is a login by password. For a user with a
-// second factor, or a route that requires one, add its method, such as "otp",
-// or "mfa".
+// LoginAs logs an account in without checking its password. The methods are
+// those of the [authkit.Proof]. Without methods, it is a login by password. For
+// a user with a second factor, or a route that requires one, pass its method,
+// such as "otp", or "mfa".
 func LoginAs(t TB, kit *authkit.Kit, u authkit.User, methods ...string) authkit.Token {
 	t.Helper()
 	if len(methods) == 0 {

@@ -1,13 +1,13 @@
-// Package doctor checks the configuration and the data of a Kit. It finds
-// settings that are weak or contradict each other, and data that shows a
-// problem, such as hashes that no configured scheme can read.
+// Package doctor checks the configuration and the data of a Kit. It reports
+// settings that are weak or contradict each other. It also reports problems in
+// the data, such as hashes that no configured scheme can read.
 //
 //	for _, f := range doctor.Check(ctx, kit) {
 //		slog.Log(ctx, f.Severity, f.Text, "code", f.Code, "fix", f.Fix)
 //	}
 //
-// Call it when a program starts. None of the problems is one that [authkit.New]
-// refuses.
+// Call it when a program starts. It reports problems that [authkit.New]
+// accepts.
 package doctor
 
 import (
@@ -45,12 +45,13 @@ const (
 //
 //	Doctor(ctx context.Context) []authkit.Finding
 //
-// A wrapper shows the part that it wraps with a method Unwrap() any.
+// If a part wraps another one, it needs a method Unwrap() any that returns the
+// other part, so that Check finds it.
 //
-// Check changes nothing. It reads data for at most 10 seconds, and gives every
-// part as long. A check that fails is a finding itself. Do not show findings to
-// users. They contain no secrets and no accounts, but may contain the errors of
-// a store.
+// Check changes nothing. It reads data for at most 10 seconds, and waits as
+// long for each part. A check that fails is reported as a finding. Do not show
+// findings to users. They contain no secrets and no accounts, but may contain
+// the errors of a store.
 func Check(ctx context.Context, kit *authkit.Kit) []authkit.Finding {
 	s := kit.Settings()
 	found := slices.Concat(checkKeys(s), checkTokens(s), checkPasswords(s), checkFactors(s), checkStores(s), checkData(ctx, s))

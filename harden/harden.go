@@ -10,7 +10,7 @@
 //	}
 //	server := harden.Server("127.0.0.1:8000", wrap(mux))
 //
-// The headers are defaults: a handler that needs another value sets it.
+// The headers are defaults. A handler can set another value.
 //
 // # CORS
 //
@@ -49,16 +49,17 @@ const (
 
 // Options configure [New]. Every zero value is a safe default.
 type Options struct {
-	// HSTS is how long browsers reach the host by https only (RFC 6797): a year
-	// or more. If zero, the header is not sent. Set it when every name of the
-	// host has https, because browsers keep it.
+	// HSTS is how long browsers use only https for the host (RFC 6797). It is a
+	// year or more. If zero, the header is not sent. Set it only when the host
+	// serves everything by https, because browsers remember it.
 	HSTS time.Duration
 
-	// HSTSSubdomains extends HSTS to every name below the host's.
+	// HSTSSubdomains extends HSTS to all subdomains of the host.
 	HSTSSubdomains bool
 
-	// ContentSecurityPolicy is the policy of pages that set none. If empty, a
-	// browser loads nothing for the page and shows it in no frame.
+	// ContentSecurityPolicy is the policy of responses that set none. If empty,
+	// the policy lets a page load nothing, and no other page may embed it in a
+	// frame.
 	ContentSecurityPolicy string
 
 	// MaxBodyBytes is the maximum that a handler can read of a request's body.
@@ -82,8 +83,8 @@ type Options struct {
 	OmitPath bool
 }
 
-// New returns the middleware, or an error that joins all problems of opts. It
-// goes around everything else.
+// New returns the middleware, or an error that joins all problems of opts. Use
+// it as the outermost middleware.
 //
 // A handler behind it still has http.Flusher, http.Hijacker, http.CloseNotifier
 // and io.ReaderFrom if the server's http.ResponseWriter has them.
@@ -139,10 +140,10 @@ func notInName(r rune) bool {
 // how long a client can hold a connection, and how large its header can be. The
 // fields of the server can be changed before it serves.
 //
-// Idle connections are closed after 620 seconds. A load balancer has to close
-// them first: if both sides do at the same time, it answers the next request
-// with 502. Google's keeps them for 600 seconds, that of Oracle for 300, and
-// those of AWS and nginx for 60.
+// Idle connections are closed after 620 seconds. A load balancer must close
+// them earlier. If it sends a request while the server closes the connection,
+// the client gets 502. The load balancer of Google keeps connections for 600
+// seconds, that of Oracle for 300, and those of AWS and nginx for 60.
 //
 // A response must be sent within a minute. A handler that needs longer extends
 // the time with http.ResponseController.

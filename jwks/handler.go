@@ -18,8 +18,8 @@ import (
 // Key Set (RFC 7517 section 5). The set does not contain HS keys. Methods other
 // than GET and HEAD get 405. It panics if ring is nil.
 //
-// Clients may keep the set for five minutes. A new key must be in the ring for
-// as long before it signs: see [authkit.KeyRing.Replace].
+// Clients may keep the set for five minutes. Add a new key to the ring five
+// minutes before it signs; see [authkit.KeyRing.Replace].
 //
 // The usual path is /.well-known/jwks.json, without authentication. For the
 // keys of a Kit:

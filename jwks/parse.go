@@ -75,7 +75,7 @@ func (e *EntryError) Unwrap() error { return e.Err }
 // for each:
 //   - a kty, crv or alg that authkit does not have,
 //   - a key that is secret, private, broken, weak, or does not fit its alg,
-//   - a kid that an earlier key has, or no kid like an earlier key.
+//   - a kid that an earlier key has, or no kid if an earlier key has none.
 func ParseSet(jwks []byte) (keys []authkit.Key, skipped []*EntryError, err error) {
 	if len(jwks) > maxDocument {
 		return nil, nil, fmt.Errorf("jwks: a set of %d bytes; %d are the most", len(jwks), maxDocument)

@@ -29,26 +29,30 @@ type RemoteConfig struct {
 	// and Jar.
 	Client *http.Client
 
-	// OnError is called if a fetch fails, and for a set that changed: with an
-	// [EntryError] for each entry that was left out, and if it has no key for
-	// tokens. If nil, the error is logged with slog.Default() at level Warn.
-	// Calls do not overlap.
+	// OnError is called
+	//   - if a fetch fails,
+	//   - with an [EntryError] for each entry that was left out of a set that
+	//     changed,
+	//   - if a set that changed has no key for tokens.
+	//
+	// If nil, the error is logged with slog.Default() at level Warn. Calls do
+	// not overlap.
 	OnError func(error)
 
 	// InsecureHTTP allows an http URL with a loopback address, for tests and
-	// development. A program that answers at that address in place of the
-	// issuer can make tokens.
+	// development. Another program that takes over the port of that address can
+	// forge tokens.
 	InsecureHTTP bool
 }
 
 // NewRemote returns a ring with the key set that an issuer publishes, for
-// [authkit.TokenConfig].Ring. It makes no request: the ring fetches the set
-// when the first token needs it. Call its Fetch to fetch the set at once, and
-// its Run to keep tokens from waiting.
+// [authkit.TokenConfig].Ring. NewRemote makes no request: the ring fetches the
+// set for the first token. Call [authkit.KeyRing.Fetch] to fetch it at once,
+// and [authkit.KeyRing.Run] so that no request waits for a fetch.
 //
 // The ring fetches the set again after the max-age of the response, or after
-// five minutes if it has none. See [authkit.NewKeyRingFrom] for the limits, and
-// for its behavior while fetches fail.
+// five minutes if it has none. [authkit.NewKeyRingFrom] describes the limits,
+// and the behavior while fetches fail.
 //
 // It returns an error if the URL cannot be used.
 func NewRemote(cfg RemoteConfig) (*authkit.KeyRing, error) {

@@ -46,8 +46,8 @@ type Config struct {
 	// MaxStale is the maximum age of the list. If the list is older, tokens are
 	// refused with 503. If zero, there is no limit: an attacker who cuts the
 	// follower off from the list can then use a revoked session until its
-	// access token expires. The age counts from the last signed list, which may
-	// be up to five minutes older than it appears, because clocks differ.
+	// access token expires. The age is measured from the time in the signed
+	// list. It can be wrong by up to five minutes, because clocks differ.
 	MaxStale time.Duration
 
 	// Client makes the requests. If nil, it is a new client. NewFollower copies
@@ -121,11 +121,11 @@ func NewFollower(cfg Config) (*Follower, error) {
 }
 
 // Revoked reports whether a token is revoked, for GuardConfig.Revoked. It makes
-// no request. A token that lives longer than the entries of the list counts as
-// revoked, since its entry may have been dropped.
+// no request. If a token lives longer than the entries of the list, it counts
+// as revoked, because its entry may have been removed already.
 //
-// The error is ErrStale before the first list, and if the last one is older
-// than MaxStale.
+// The error is ErrStale if no list was received yet, or if the last one is
+// older than [Config].MaxStale.
 func (f *Follower) Revoked(_ context.Context, c authkit.Claims) (bool, error) {
 	life := c.ExpiresAt.Sub(c.IssuedAt)
 	f.mu.RLock()

@@ -23,9 +23,8 @@ import (
 // The handler reads the store at most once a second, after a burst of a few
 // reads, for any number of clients. It keeps the list in memory, and signs each
 // response once. A follower therefore sees a revocation up to a second later.
-// If the clock of the instance that revoked was behind by more than two
-// minutes, the follower sees it up to a minute later. Use one Handler for each
-// Kit.
+// If the clock of the instance that revoked was more than two minutes slow, it
+// is up to a minute later. Use one Handler for each Kit.
 func Handler(kit *authkit.Kit) http.Handler {
 	f := newFeed(kit)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -1,7 +1,7 @@
-// Package revocation distributes revocations to services that verify access
-// tokens without a store: those of ended sessions and of accounts whose tokens
-// were all revoked. A guard checks a token against a list in memory, so a
-// request needs no network access.
+// Package revocation informs services that verify access tokens without a store
+// about ended sessions, and about accounts whose tokens were all revoked. A
+// guard checks each token against a list in memory, so a request needs no
+// network access.
 //
 // The service that logs users in serves the list, and the others follow it:
 //
@@ -32,11 +32,11 @@
 // not reveal who logs out, and can be public. Entries with an address are for
 // tokens that name the user only by e-mail.
 //
-// A request with after=CURSOR gets the entries that the service has found
-// since. A cursor counts entries, not seconds, so clocks may differ between the
-// services. A request without a cursor, or with one of another instance of the
-// service, gets the whole list. The response has an ETag. It is 304 if there
-// are no new entries.
+// A request with after=CURSOR gets only the entries that the service has added
+// since. A cursor counts entries, not seconds, so it does not matter if clocks
+// differ. A request without a cursor gets the whole list. So does a request
+// with a cursor of another instance of the service. The response has an ETag.
+// It is 304 if there are no new entries.
 package revocation
 
 import (

@@ -31,7 +31,7 @@ type conn struct {
 
 // Exec runs a statement and returns how many rows it changed. In the text,
 // {name} is a table with the prefix of [Options], and ? is an argument. In
-// MySQL, a row that is set to its old values does not count.
+// MySQL, a row whose new values equal the old ones does not count.
 //
 // Statements are cached by their texts, so use constant ones.
 func (db *DB) Exec(ctx context.Context, query string, args ...any) (rows int64, err error) {

@@ -21,10 +21,13 @@ const (
 	examined = 1000
 )
 
-// Doctor reports problems of the database: pending migrations, a clock that
-// differs from that of the program, connections with unsafe settings, and
-// accounts whose roles cannot be read, of which it looks at 1,000. It changes
-// nothing.
+// Doctor reports problems of the database:
+//   - pending migrations,
+//   - a clock that differs from that of the program,
+//   - connections with unsafe settings,
+//   - accounts whose roles cannot be read, among up to 1,000 accounts.
+//
+// It changes nothing.
 func (db *DB) Doctor(ctx context.Context) []authkit.Finding {
 	var found []authkit.Finding
 	for _, check := range []func(context.Context) ([]authkit.Finding, error){

@@ -19,11 +19,11 @@ var migrations embed.FS
 // own, for [DB.Migrate].
 //
 // The files read like those of goose. Each statement ends at the end of a line.
-// The names in them begin with authkit_; replace that if you have another
-// prefix and another tool.
+// The names in them begin with authkit_. If you run them with another tool and
+// use another prefix, replace it.
 //
-// A file never changes once it was released, and only adds: a program that
-// knows fewer of them runs on a database that has more.
+// A released file never changes, and files only add to the tables. A program of
+// an older version therefore runs on a database with newer migrations.
 type Migrations struct {
 	// Package names the package, so that its files cannot be taken for those of
 	// another. It consists of a to z, 0 to 9 and the underscore.
@@ -33,7 +33,7 @@ type Migrations struct {
 }
 
 // Schema returns the migrations of this package, for another migration tool.
-// [DB.Migrate] runs them without being asked to.
+// [DB.Migrate] always includes them, so do not pass them to it.
 func Schema() Migrations {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
@@ -149,9 +149,9 @@ func (c conn) done(ctx context.Context) (map[string]bool, error) {
 }
 
 // Migrate makes the tables, or brings them up to date: it runs the migrations
-// that [DB.Pending] returns. Several programs can do so at once: one does it,
-// and the others wait. A failure leaves the database as it was. MySQL cannot do
-// that: the next call goes on where the failed one stopped.
+// that [DB.Pending] returns. If several programs call it at once, one runs the
+// migrations and the others wait. If it fails, the database is unchanged. On
+// MySQL some migrations may remain, and the next call continues after them.
 //
 // It needs a connection for itself, and cannot run in a transaction.
 func (db *DB) Migrate(ctx context.Context, more ...Migrations) (err error) {

@@ -119,9 +119,9 @@ func (c conn) revokeEach(ctx context.Context, userID string, ids []string, at ti
 	return nil
 }
 
-// RevokeSessions implements [authkit.SessionStore]. The number of statements
-// does not depend on that of the sessions, up to a thousand. In Postgres it is
-// one.
+// RevokeSessions implements [authkit.SessionStore]. In Postgres it is one
+// statement. Elsewhere the number of statements is the same for up to a
+// thousand sessions.
 func (db *DB) RevokeSessions(ctx context.Context, userID, except string, at time.Time) error {
 	if !storable(userID) {
 		return unstorable(ctx, failure(errSessionText))

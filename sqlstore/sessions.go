@@ -176,8 +176,8 @@ const sessionUser = `SELECT s.id, s.user_id, s.device, s.address, s.created_at, 
 	u.password_hash, u.valid_from, u.created_at, u.updated_at, u.email_verified_at, u.locked_until, u.version
 	FROM {sessions} AS s JOIN {users} AS u ON u.tenant = s.tenant AND u.id = s.user_id WHERE s.tenant = ? AND s.id = ?`
 
-// SessionUser implements [authkit.SessionUserStore]. If both are there, it is one
-// statement.
+// SessionUser implements [authkit.SessionUserStore]. It runs one statement if
+// the session and its account exist.
 func (db *DB) SessionUser(ctx context.Context, sessionID string) (authkit.StoredSession, authkit.StoredUser, error) {
 	if !storable(sessionID) {
 		return authkit.StoredSession{}, authkit.StoredUser{}, unstorable(ctx, authkit.ErrSessionNotFound)
@@ -235,8 +235,9 @@ func (db *DB) SessionsByUser(ctx context.Context, userID string) ([]authkit.Sess
 	return list, nil
 }
 
-// RotateSession implements [authkit.SessionStore]. One UPDATE finds the token
-// that is to be replaced: of several callers one succeeds (RF-03).
+// RotateSession implements [authkit.SessionStore]. One UPDATE compares and
+// replaces the token, so exactly one of several concurrent callers succeeds
+// (RF-03).
 func (db *DB) RotateSession(ctx context.Context, id string, r authkit.Rotation) (authkit.StoredSession, bool, error) {
 	if !storable(id) {
 		return authkit.StoredSession{}, false, unstorable(ctx, authkit.ErrSessionNotFound)

@@ -26,8 +26,8 @@
 //
 // # Features with tables of their own
 //
-// [DB.Exec], [DB.Query] and [DB.InTx] run the statements of packages that keep
-// further tables, such as auditsql. [DB.Migrate] takes their [Migrations].
+// A package with further tables, such as auditsql, runs its statements with
+// [DB.Exec], [DB.Query] and [DB.InTx]. Pass its [Migrations] to [DB.Migrate].
 //
 // # Drivers
 //
@@ -42,10 +42,10 @@
 // Postgres no statement depends on being prepared, so PgBouncer in transaction
 // mode works with default_query_exec_mode=exec or simple_protocol.
 //
-// Bound the pool, to 10 open and 10 idle connections or so. A call holds one
-// connection at a time, so no pool is too small. SQLite has one writer at a
-// time: the store queues its writes, so that they are served in their order,
-// and reads run beside them.
+// Limit the pool to about 10 open and 10 idle connections. A call holds one
+// connection at a time, so a small pool cannot deadlock. SQLite has one writer
+// at a time. The store queues its writes in order. Reads run at the same time
+// as a write.
 package sqlstore
 
 import (
@@ -82,9 +82,9 @@ type Options struct {
 // [authkit.TicketStore] and [authkit.Transactor]. It is safe for concurrent
 // use, by any number of programs on one database.
 //
-// After a deadlock, and other errors that mean the same, a DB tries again, five
-// times at most, and for five seconds if an SQLite file is locked. It does not
-// within a transaction of your program.
+// If a call fails with a deadlock or a similar error, a DB tries it up to five
+// times. If an SQLite file is locked, it tries for up to five seconds. Within a
+// transaction of your program it never tries again.
 type DB struct {
 	pool   *sql.DB
 	d      Dialect

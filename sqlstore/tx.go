@@ -31,10 +31,10 @@ var (
 	errPanicked = errors.New("a function panicked")
 )
 
-// WithTx returns a context in which the calls of db are part of tx, a
-// transaction of your program on the pool that was given to [Open]. So are
-// calls of every other DB on that pool, and those of a Kit. A DB on another
-// pool ignores tx.
+// WithTx returns a context for calls that are to be part of tx, a transaction
+// of your program on the pool that was passed to [Open]. Calls with this
+// context join tx if they are calls of db, of another DB on that pool, or of a
+// Kit on one of these. A DB on another pool ignores tx.
 //
 // Your program commits tx or rolls it back. Until then the context is for one
 // goroutine at a time. Errors that the contracts of the stores name, such as
@@ -57,9 +57,9 @@ func (db *DB) current(ctx context.Context) *transaction {
 }
 
 // InTx implements [authkit.Transactor]. The transaction has the isolation level
-// read committed. In SQLite it can write from the beginning, so it never fails
-// to become a writer. A call of db with another context than that of f waits
-// for the end of f on SQLite, where there is one writer.
+// read committed. In SQLite it holds the write lock from the beginning, so that
+// it never fails to get it later. Other writes of db wait there until f
+// returns, so f must use only its own context.
 //
 // Within a transaction of [DB.WithTx], InTx is a savepoint: if f fails, its
 // changes are undone, and the transaction stays usable.

@@ -8,13 +8,13 @@
 //	}
 //
 // Each subtest has the name of the rule that it tests, such as NotFound or
-// OneRotationWins. The tests know no backend. They pass all times, which are
-// not those of the clock, so a store must not let rows expire by its own clock.
-// The times have microsecond precision. No session is created under the ID of a
-// removed one. Every store is used by up to 64 goroutines at once.
+// OneRotationWins. The tests work with every backend. They pass fixed times
+// that differ from the current time, so a store must not use its own clock to
+// expire rows. The times have microsecond precision. The tests never reuse the
+// ID of a removed session. They use a store from up to 64 goroutines at once.
 //
 // Run the tests with the race detector, and against the server that the program
-// will use, not a substitute. Most bugs in a store only appear between two
+// will use, not a substitute. Most bugs in a store appear only with concurrent
 // callers.
 package storetest
 

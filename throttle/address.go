@@ -24,13 +24,14 @@ const maxHops = 32 // addresses of X-Forwarded-For that are read
 // address of its own peer to X-Forwarded-For.
 //
 // The header is read only on connections from a proxy, and from its end, where
-// proxies append. The first address that is not a proxy's is the client's. The
-// entries before it come from the client. If an entry is not an address, the
-// entry after it is the client's.
+// proxies append. The last address that is not one of a proxy is that of the
+// client. The entries before it are ignored, because the client can forge them.
+// If an entry is not an address, the entry after it counts as the client.
 //
-// The error joins the problems of the networks. There must be at least one.
-// None may be wider than /8, or than /16 of IPv6: such a network contains
-// clients, who could then choose their address.
+// TrustProxies returns an error that joins all problems of the networks. There
+// must be at least one network. A network must not be wider than /8, or than
+// /16 for IPv6. A wider one contains clients, and a client in it could choose
+// its address.
 func TrustProxies(networks ...netip.Prefix) (func(http.Handler) http.Handler, error) {
 	if len(networks) == 0 {
 		return nil, errors.New("throttle: no proxies to trust; name their networks, or leave TrustProxies out")

@@ -27,18 +27,19 @@ const (
 )
 
 // Device returns a handler that recognizes browsers. Put it around the handler
-// that logs in. A successful login gives the browser a cookie. With it, later
-// logins of the browser to the same account have their own counter for 90 days,
-// so a stranger cannot lock the user out (LO-12). Device panics without a
+// that logs in. A successful login gives the browser a cookie. For 90 days,
+// failed logins of this browser to the same account have their own counter, so
+// a stranger cannot lock the user out (LO-12). Device panics without a
 // Config.Secret.
 //
 //	mux.Handle("POST /token", authkit.Public(), limits.Device(kit.TokenHandler()))
 //
 // The cookie is signed, bound to the account and the host, Secure, HttpOnly and
-// SameSite=Strict. It does not log the user in. A thief gains only the few
-// guesses of that browser. A cookie for another account, or one that was
-// tampered with, is ignored. The cookie holds the eight accounts that logged in
-// last. A login that another site sends does not change the cookie.
+// SameSite=Strict. It does not log the user in. A thief of the cookie gains
+// only the few guesses of that browser. A cookie for another account, or one
+// that was tampered with, is ignored. The cookie holds the last eight accounts
+// that logged in. A login that was sent from another site does not change the
+// cookie.
 func (t *Throttle) Device(next http.Handler) http.Handler {
 	if t.cookies == nil {
 		panic("throttle: Device: no Config.Secret to sign the cookies with; set it")

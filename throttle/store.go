@@ -30,7 +30,7 @@ type Curve struct {
 	First   time.Duration // the wait after one more; it doubles with each further one
 	Most    time.Duration // the longest wait
 	Disable int           // from this number on, at most 10,000, every attempt is refused until Clear
-	Forget  time.Duration // n failures decay after n times this, if n is less than Disable
+	Forget  time.Duration // n failures are removed after n times this, if n is less than Disable
 	Known   time.Duration // a source is known for this long after its latest success
 	Open    time.Duration // attempts that have not ended after this time have failed
 }
@@ -75,8 +75,8 @@ type Take struct {
 // A Verdict is the time that an attempt must wait. The attempt is admitted if
 // both durations are zero.
 type Verdict struct {
-	Bucket  time.Duration // because of the limits
-	Counter time.Duration // because of the counter
+	Bucket  time.Duration // the wait because of the limits
+	Counter time.Duration // the wait because of the counter
 
 	// Open reports that the counter refuses only because of attempts that have
 	// not ended. If none of them fails, it admits this one.
@@ -108,17 +108,20 @@ type Verdict struct {
 //     difference makes waits shorter or longer.
 //   - An error means that the store failed. A call with a cancelled context
 //     returns an error, and has no effect or the whole effect.
-//   - A store without room drops buckets, and counters that refuse nothing,
-//     those that expire first before others. It never drops a record that
-//     refuses. If that is not enough, it refuses and changes nothing: Take
-//     returns a Verdict of a minute, and Clear an error. A success never fails
-//     for lack of room; the Source is then not known (LO-10).
+//   - A store without room drops buckets, and counters that refuse no attempt.
+//     It drops those first that expire first. It never drops a record that
+//     refuses attempts. If that is not enough, it refuses and changes nothing:
+//     Take returns a Verdict of a minute, and Clear an error. A success never
+//     fails for lack of room; the Source is then not known (LO-10).
 //
-// A counter counts as absent if it has no record, if at is not after the
-// pardon, or if n is less than Curve.Disable and at plus n times Curve.Forget
-// is not after At. If at plus Curve.Open is not after At, its open attempts
-// have failed: open is 0, and since is at. A source is known if At is before
-// the time in its record.
+// A counter counts as absent if
+//   - it has no record,
+//   - at is not after the pardon, or
+//   - n is less than Curve.Disable, and at + n × Curve.Forget is not after At.
+//
+// If at + Curve.Open is not after At, the open attempts of a counter have
+// failed: open is 0, and since is at. A source is known if At is before the
+// time in its record.
 type Store interface {
 	// Take decides on an attempt, and counts it if it is admitted. A refused
 	// attempt changes nothing.
@@ -128,11 +131,11 @@ type Store interface {
 	// than a minute after At + Burst × Every comes from a clock that was set
 	// back since, and counts as absent.
 	//
-	// The counter is that of the Source if that is known, and otherwise
-	// Counter. It admits the attempt if Curve.Wait(n) has passed since at.
-	// Otherwise the wait is the rest of it. If n is Curve.Disable or more, the
-	// wait is always Curve.Most. If the counter refuses, but would admit with n
-	// - open in place of n and since in place of at, the verdict is Open.
+	// The counter is Source if that is known, and otherwise Counter. It admits
+	// the attempt if Curve.Wait(n) has passed since at. Otherwise the wait is
+	// the rest of it. If n is Curve.Disable or more, the wait is always
+	// Curve.Most. If the counter refuses, but would admit with n - open in
+	// place of n and since in place of at, the verdict is Open.
 	//
 	// If all admit the attempt, the TAT of every bucket becomes max(TAT, At) +
 	// Every, n becomes n + 1, open becomes open + 1, and at becomes the later
@@ -150,12 +153,16 @@ type Store interface {
 	// not 0, it becomes n - 1, and open becomes open - 1 if it is not 0. If
 	// open is then 0, at becomes since.
 	//
-	// If it failed, the buckets stay unchanged, and so does the counter if n is
-	//   0. A repeated guess is not a new failure: if Guess is not 0 and equals
-	//      that of the record, and the Source is known or zero, the counter
-	//      changes as for an undecided attempt. Otherwise open becomes open - 1
-	//      if it is not 0, and since becomes at. If Guess is not 0, and the
-	//      Source is known or zero, guess then becomes Guess.
+	// If it failed, the buckets stay unchanged. If n is 0, the counter stays
+	// unchanged too.
+	//
+	// A repeated guess is not a new failure. A guess is repeated if Guess is
+	// not 0 and equals that of the record, and the Source is known or zero. The
+	// counter then changes as for an undecided attempt.
+	//
+	// Otherwise open becomes open - 1 if it is not 0, and since becomes at. If
+	// Guess is not 0, and the Source is known or zero, guess then becomes
+	// Guess.
 	Settle(ctx context.Context, t Take, outcome authkit.AttemptOutcome) error
 
 	// Clear deletes Counter and sets the pardon to At, so that the failures of

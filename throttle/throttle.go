@@ -15,30 +15,32 @@
 // Consecutive failures per account, from any address: the first four are free,
 // the fifth blocks for 30 seconds, and each further one doubles the wait, up to
 // an hour. While the account is blocked, the right password is refused too.
-// After a hundred failures it is refused until the password is set anew; see
-// [authkit.Kit.SetPassword]. n failures are forgotten after n days. Names
-// without an account have the same limits.
+// After a hundred failures, the account is blocked until its password is set
+// again; see [authkit.Kit.SetPassword]. Below a hundred, n failures are removed
+// n days after the last one. Names without an account have the same limits.
 //
-// An attempt counts before its password is compared. It no longer counts
-// against the account if it did not reach the comparison. It still counts
-// against the address. If an account would be blocked only because of attempts
-// that have not ended, Begin waits for them, for up to 5 seconds.
+// An attempt counts as a failure before its password is compared. If it ends
+// without a comparison, because a store fails for example, it stops counting
+// against the account, but still counts against the address. If an account is
+// blocked only by attempts that have not ended, Begin waits for them, for up to
+// 5 seconds.
 //
 // # Known places
 //
-// A place of past success has its own counter, which a stranger cannot reach.
-// Such a place is the address of a login within the last 90 days, for the
-// account that logged in. With [Throttle.Device] it is also the browser, at any
-// address; a known browser is also exempt from the limit of its address. A
-// success clears the counter of its place and no other, so the logins of a user
-// give an attacker no new guesses.
+// Failures at a known place have their own counter, which a stranger cannot
+// reach. A place is an address. With [Throttle.Device] it is also a browser, at
+// any address, and a known browser is exempt from the limit of its address. A
+// place is known to an account for 90 days after the account logged in there.
 //
-// At a known place, the same wrong password again is not a new failure: a
-// device that keeps sending an old password does not block its owner. The
-// counter keeps 16 bits of a MAC of the last wrong password for this, under a
-// key derived from [Config].Secret. A copy of the store without the secret
-// reveals nothing about the password. With the secret, it excludes all but one
-// in 65,536 candidates, and never identifies the password.
+// A success clears only the counter of its own place. The logins of a user
+// therefore give an attacker elsewhere no new guesses.
+//
+// At a known place, repeating the same wrong password is not a new failure, so
+// a device that keeps sending an old password does not block its owner. To
+// detect this, the counter keeps 16 bits of a MAC of the last wrong password,
+// under a key derived from [Config].Secret. A copy of the store without the
+// secret reveals nothing about the password. A copy with the secret reveals 16
+// bits: one in 65,536 candidates matches.
 //
 // # Stores
 //
@@ -89,10 +91,10 @@ type Config struct {
 	// Store keeps the counters. If nil, it is a new [Memory].
 	Store Store
 
-	// Secret signs the cookies of [Throttle.Device], and keys the digests in
-	// the store. It has 32 random bytes or more, which nothing else uses. All
-	// instances on one Store need the same Secret. If nil, there are no such
-	// cookies.
+	// Secret signs the cookies of [Throttle.Device], and is the key of the
+	// digests in the store. It has 32 random bytes or more, which nothing else
+	// uses. All instances on one Store need the same Secret. If nil, there are
+	// no such cookies.
 	Secret []byte
 
 	// LimitUnaddressed counts all clients without an IP address, such as those
@@ -346,8 +348,8 @@ func (t *Throttle) End(ctx context.Context, a authkit.Attempt, outcome authkit.A
 	return t.call(ctx, take, func(ctx context.Context, s Store) error { return s.Settle(ctx, take, outcome) })
 }
 
-// Clear implements [authkit.Throttle]. It lets the user of an account log in
-// again, from everywhere. [authkit.Kit.SetPassword] calls it. An administration
+// Clear implements [authkit.Throttle]. The user of the account can then log in
+// again from every place. [authkit.Kit.SetPassword] calls it. An administration
 // page can call it with authkit.Attempt{Action: authkit.ActionLogin, Account:
 // email}.
 func (t *Throttle) Clear(ctx context.Context, a authkit.Attempt) error {
