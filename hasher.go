@@ -2,11 +2,21 @@ package authkit
 
 import (
 	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"unicode/utf8"
+)
+
+// Limits of every scheme.
+const (
+	saltLen    = 16
+	minSalt    = 8
+	maxSalt    = 1024
+	maxHashLen = 2048 // a hash with the longest salt has 1,500 bytes
 )
 
 // A PasswordHash is a stored password hash: one self-describing string with its
@@ -223,4 +233,13 @@ func atoi(s string, limit int) (int, bool) {
 	}
 	n, err := strconv.Atoi(s)
 	return n, err == nil && n <= limit
+}
+
+// decodeExact decodes s, and refuses the line ends that Go's decoders skip.
+func decodeExact(enc *base64.Encoding, s string) ([]byte, bool) {
+	if strings.ContainsAny(s, "\r\n") {
+		return nil, false
+	}
+	b, err := enc.DecodeString(s)
+	return b, err == nil
 }

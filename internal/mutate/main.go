@@ -41,7 +41,7 @@ import (
 // defaultFiles are the files that decide about authentication and authorization.
 const defaultFiles = "login.go,login_factor.go,ticket.go,password.go,account.go,account_roles.go,account_delete.go,session.go,refresh.go," +
 	"session_handlers.go,session_cookie.go,login_form.go,refresh_cookie.go,guard.go,rbac.go,authenticator.go,principal.go,path.go," +
-	"watch.go,verifier.go,token.go,throttle.go,key*.go,hasher.go,schemes.go,email.go,throttle/*.go,revocation/*.go," +
+	"watch.go,verifier.go,token.go,throttle.go,key*.go,hasher.go,bcrypt.go,pbkdf2.go,argon2id.go,email.go,throttle/*.go,revocation/*.go," +
 	"internal/jws/*.go,account/*.go,jwks/*.go,audit/*.go,harden/*.go,sqlstore/*.go,redisstore/*.go"
 
 // The results of a mutant.
