@@ -44,6 +44,7 @@ func tokConstruct(t *testing.T, key authkit.Key) (issuer *authkit.TokenIssuer, i
 
 // TK-01, TK-02: every fault of a key is an error when the issuer or verifier is made, never later.
 func TestKeyFaults(t *testing.T) {
+	over := int64(math.MaxInt32 + 2) // wraps where an int has 32 bits
 	t.Parallel()
 	good := tokKeys()
 	r := good[authkit.RS256].Private.(*rsa.PrivateKey)
@@ -129,7 +130,7 @@ func TestKeyFaults(t *testing.T) {
 		{"RSA of 2047 bits", authkit.Key{Algorithm: authkit.PS256, Public: modulus(2047, 65537)}, "an RSA key of 2047 bits"},
 		{"RSA of 8193 bits", authkit.Key{Algorithm: authkit.RS256, Public: modulus(8193, 65537)}, "an RSA key of 8193 bits"},
 		{"RSA with an even exponent", authkit.Key{Algorithm: authkit.RS256, Public: modulus(2048, 65538)}, "exponent 65538"},
-		{"RSA with an exponent over 2^31", authkit.Key{Algorithm: authkit.RS256, Public: modulus(2048, math.MaxInt32+2)}, "exponent 2147483649"},
+		{"RSA with an exponent over 2^31", authkit.Key{Algorithm: authkit.RS256, Public: modulus(2048, int(over))}, fmt.Sprintf("exponent %d", int(over))},
 		{"RSA with exponent 1", authkit.Key{Algorithm: authkit.RS256, Public: modulus(2048, 1)}, "exponent 1"},
 		{"RSA with exponent 0", authkit.Key{Algorithm: authkit.RS256, Public: modulus(2048, 0)}, "exponent 0"},
 		{"RSA with a negative exponent", authkit.Key{Algorithm: authkit.RS256, Public: modulus(2048, -3)}, "exponent -3"},
