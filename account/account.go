@@ -57,6 +57,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/url"
 	"strings"
@@ -113,6 +114,9 @@ type Config struct {
 // that logging a Config does not reveal its key.
 func (Config) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("account.Config{[redacted]}")) }
 
+// LogValue implements slog.LogValuer. It returns a fixed text.
+func (c Config) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(c)) }
+
 // Accounts are the flows of accounts. Make one with [New]. It is safe for
 // concurrent use.
 type Accounts struct {
@@ -133,6 +137,10 @@ type Accounts struct {
 	texts     *texts
 	wake      chan struct{}
 }
+
+// Format implements fmt.Formatter. It prints a fixed text for every verb, so
+// that logging Accounts does not reveal their keys.
+func (*Accounts) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("account.Accounts{[redacted]}")) }
 
 // The kinds of tickets.
 const (

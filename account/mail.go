@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	htmltemplate "html/template"
+	"log/slog"
 	"strings"
 	"text/template"
 	"unicode"
@@ -33,6 +34,9 @@ type Message struct {
 // Format implements fmt.Formatter. It prints a fixed text for every verb, so
 // that logging a message does not reveal its link.
 func (Message) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("account.Message{[redacted]}")) }
+
+// LogValue implements slog.LogValuer. It returns a fixed text.
+func (m Message) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(m)) }
 
 // A Mailer sends messages. Package smtpmail implements it. It must be safe for
 // concurrent use.

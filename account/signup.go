@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"reflect"
 	"slices"
 	"strings"
@@ -73,6 +74,9 @@ type NewAccount struct {
 func (NewAccount) Format(f fmt.State, _ rune) {
 	_, _ = f.Write([]byte("account.NewAccount{[redacted]}"))
 }
+
+// LogValue implements slog.LogValuer. It returns a fixed text.
+func (n NewAccount) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(n)) }
 
 // SignUp creates the account of an address, for the token of the link that was
 // mailed to it. The address counts as verified. SignUp does not log in.
