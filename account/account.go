@@ -37,16 +37,18 @@
 // the mailbox removes its password, its sessions and its factors; see
 // [authkit.Kit.ResetUser].
 //
-// A link works once. It is void after a newer link of its kind, after a change
-// to the account, and after a login of the user. A reset does not log in, and
-// removes no second factor of an account whose address was verified before.
-// Locked and disabled accounts are refused.
+// A link works once. It is void after a newer link of its kind. A link to choose
+// a password is also void after a change to the account, and while the user has
+// a session that is newer than the link. A reset does not log in, and removes no
+// second factor of an account whose address was verified before. Locked and
+// disabled accounts are refused.
 //
 // # Mails
 //
 // Mails wait in an outbox, encrypted, and are deleted when the [Mailer] has
 // accepted them. A mail is sent again if the program stops between the two.
-// Strangers can cause 3 mails an hour and 10 a day to an address. Set
+// Strangers can cause 3 mails an hour and 10 a day to a mailbox; addresses that
+// differ only in a tag, such as ann+shop@example.com, are one mailbox. Set
 // authkit.Config.Throttle too: it limits how many jobs a client can store.
 package account
 
@@ -84,9 +86,11 @@ type Config struct {
 	// Mailer sends the mails.
 	Mailer Mailer
 
-	// Store keeps the outbox. If nil, it is a new [MemoryStore], which loses
-	// the mails that wait when the program ends. Package accountsql has another
-	// one. With the database of the accounts it is part of their transactions.
+	// Store keeps the outbox, the counts of mails and the times of changes of
+	// addresses. If nil, it is a new [MemoryStore], which loses all of them when
+	// the program ends: an address can then be changed again before seven days
+	// have passed. Package accountsql has another Store. With the database of
+	// the accounts it is part of their transactions.
 	Store Store
 
 	// Service is the name of your service, for mails and pages. If empty, it is
