@@ -167,7 +167,8 @@ func (a *Accounts) logoutOthers(ctx context.Context, userID, sessionID string) e
 // UndoEmail gives an account its old address back, for the token of the link
 // that [Accounts.ConfirmEmail] sent there, and sets the password. The account
 // may have been in the hands of someone else, so all of its credentials,
-// sessions and factors are removed; see [authkit.Kit.ResetUser].
+// sessions and factors are removed; see [authkit.Kit.ResetUser]. The address that
+// loses the account gets a mail.
 //
 // The errors are those of [Accounts.ResetPassword].
 func (a *Accounts) UndoEmail(ctx context.Context, token, password string) error {
@@ -206,6 +207,9 @@ func (a *Accounts) UndoEmail(ctx context.Context, token, password string) error 
 		if err != nil {
 			return err
 		}
-		return a.noteChange(ctx, u.ID, version)
+		if err := a.noteChange(ctx, u.ID, version); err != nil {
+			return err
+		}
+		return a.notify(ctx, "email_undone", u, g.Changed, "")
 	})
 }
