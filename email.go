@@ -9,20 +9,16 @@ import (
 var ErrInvalidEmail = errors.New("authkit: invalid e-mail address")
 
 // NormalizeEmail returns the canonical form of an e-mail address, in which it
-// is stored, looked up and unique: letters are in lower case. It returns
-// ErrInvalidEmail unless the text is a plain ASCII address: without outer
-// space, display name, quoted local part or address literal, and with a dot in
-// the domain. An international domain must be in its xn-- form. Letters that
-// only look alike are therefore never confused.
+// is stored, looked up and unique: letters are in lower case.
+//
+// It returns ErrInvalidEmail unless the text is a plain ASCII address: without outer
+// space, display name, quoted local part, leading dot or address literal, and with a dot in
+// the domain. So letters that look alike are never taken for each other. Give an
+// international domain in its xn-- form, which idna.Lookup.ToASCII of golang.org/x/net
+// returns.
 //
 // The local part may have dots in a row or at its end, against RFC 5322, since Japanese
 // carriers have issued such addresses. A mailer must quote such a local part.
-//
-// It returns ErrInvalidEmail for every other text that is not a plain address: outer
-// space, a display name, a quoted local part, a leading dot, an address literal, or a domain
-// without a dot, such as localhost. It returns it for anything outside ASCII too, so letters
-// that look alike are never taken for each other. Give an international domain in its xn--
-// form, which idna.Lookup.ToASCII of golang.org/x/net returns.
 func NormalizeEmail(s string) (string, error) {
 	local, domain, ok := strings.Cut(s, "@")
 	if !ok || len(local) > 64 || len(s) > 254 || !validLocalPart(local) || !validDomain(domain) {

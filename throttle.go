@@ -156,7 +156,7 @@ func (k *Kit) throttled(ctx context.Context, a Attempt, attempt func(*trial) err
 
 // Admit calls f if [Config].Throttle admits the attempt. It limits requests that can be
 // repeated at will, such as those for a mail. The attempt stays counted if f returns nil. If
-// f fails, it counts against the address only. Logins use [Kit.LoginWith] instead, which
+// f fails, it counts against the address of the client only. Logins use [Kit.LoginWith] instead, which
 // takes back what succeeded.
 //
 // The errors are a *ThrottledError, ErrOverloaded, ErrUnavailable if the throttle failed, and

@@ -80,7 +80,7 @@ type Config struct {
 
 	// Key encrypts the outbox: 32 or more random bytes that nothing else uses,
 	// the same in every instance. A job that was stored under another key waits
-	// until it expires.
+	// until it expires, and counts of mails begin anew.
 	Key []byte
 
 	// Mailer sends the mails.

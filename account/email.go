@@ -17,7 +17,8 @@ const (
 // user who gives the password again. The link is good for an hour. If the new
 // address has an account, it gets a mail without a link. An address can be
 // changed once in seven days, since the old address can undo the change for as
-// long.
+// long. A user without a password first chooses one with a link of
+// [Accounts.RequestReset].
 //
 // The errors are:
 //   - A *ValidationError if the text is not an e-mail address, or if the

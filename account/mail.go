@@ -44,7 +44,7 @@ type Mailer interface {
 	// Send sends a message. If it returns nil, the message will be delivered or
 	// bounce. If the error is ErrMailRejected, another call would fail as well.
 	// After any other error the caller may try again; the user may then get the
-	// message twice. It ends when ctx is done.
+	// message twice. Send ends when ctx is done.
 	Send(ctx context.Context, m Message) error
 }
 
