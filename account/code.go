@@ -35,8 +35,9 @@ func (a *Accounts) RequestCode(ctx context.Context, email string) (handle string
 }
 
 // LoginWithCode logs in the user who received the code of a request. Like every
-// login, it asks for second factors, and refuses locked and disabled accounts. If the address was never verified, it is now, and all
-// credentials of the account are removed before.
+// login, it asks for second factors, and refuses locked and disabled accounts.
+// If the address was never verified, it is now, and all credentials of the
+// account are removed before.
 //
 // A wrong code does not count against the account, so a stranger cannot block
 // it. An account has ten codes a day with five attempts each.

@@ -168,8 +168,8 @@ func (a *Accounts) logoutOthers(ctx context.Context, userID, sessionID string) e
 // UndoEmail gives an account its old address back, for the token of the link
 // that [Accounts.ConfirmEmail] sent there, and sets the password. The account
 // may have been in the hands of someone else, so all of its credentials,
-// sessions and factors are removed; see [authkit.Kit.ResetUser]. The address that
-// loses the account gets a mail.
+// sessions and factors are removed; see [authkit.Kit.ResetUser]. The address
+// that loses the account gets a mail.
 //
 // The errors are those of [Accounts.ResetPassword].
 func (a *Accounts) UndoEmail(ctx context.Context, token, password string) error {

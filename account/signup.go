@@ -153,7 +153,8 @@ type SignUpHook struct {
 // OnSignUp returns the hook that calls f for each account that signs up. T is a
 // struct; its fields are the only ones that a client can set, under exactly the
 // names of their JSON form. Everything else is refused, such as "roles", "id"
-// or "is_admin".
+// or "is_admin". Within a field that is a struct, names may differ in case, as
+// in encoding/json.
 //
 // OnSignUp calls f in the transaction that creates the account, with a context
 // that carries it. If f returns an error, there is no account. To show the
