@@ -9,18 +9,16 @@ import (
 var ErrInvalidEmail = errors.New("authkit: invalid e-mail address")
 
 // NormalizeEmail returns the canonical form of an e-mail address, in which it
-// is stored and compared: all letters are in lower case.
+// is stored, looked up and unique: letters are in lower case.
 //
-// It returns ErrInvalidEmail unless the text is a plain ASCII address. Such an
-// address has no space around it, no display name, no quotes, no leading dot
-// and no address literal. Its domain has a dot, so localhost is not one.
-// Because only ASCII is accepted, letters that look alike are never confused.
-// Convert an international domain to its xn-- form before, for instance with
-// idna.Lookup.ToASCII of golang.org/x/net.
+// It returns ErrInvalidEmail unless the text is a plain ASCII address: without outer
+// space, display name, quoted local part, leading dot or address literal, and with a dot in
+// the domain. So letters that look alike are never taken for each other. Give an
+// international domain in its xn-- form, which idna.Lookup.ToASCII of golang.org/x/net
+// returns.
 //
-// The local part may have consecutive dots, or end in one. RFC 5322 forbids
-// both, but Japanese carriers have issued such addresses. A mailer must quote
-// such a local part.
+// The local part may have dots in a row or at its end, against RFC 5322, since Japanese
+// carriers have issued such addresses. A mailer must quote such a local part.
 func NormalizeEmail(s string) (string, error) {
 	local, domain, ok := strings.Cut(s, "@")
 	if !ok || len(local) > 64 || len(s) > 254 || !validLocalPart(local) || !validDomain(domain) {

@@ -156,11 +156,10 @@ func (k *Kit) throttled(ctx context.Context, a Attempt, attempt func(*trial) err
 	return err
 }
 
-// Admit calls f if [Config].Throttle admits the attempt. Use it to limit
-// requests that a client could repeat without end, such as requests for a mail.
-// If f returns nil, the attempt stays counted. If f fails, it counts only
-// against the address. For logins use [Kit.LoginWith] instead: it does not
-// count logins that succeed.
+// Admit calls f if [Config].Throttle admits the attempt. It limits requests that can be
+// repeated at will, such as those for a mail. The attempt stays counted if f returns nil. If
+// f fails, it counts against the address of the client only. Logins use [Kit.LoginWith] instead, which
+// takes back what succeeded.
 //
 // The errors are a *ThrottledError, ErrOverloaded, ErrUnavailable if the throttle failed, and
 // that of f.

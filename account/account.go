@@ -36,18 +36,19 @@
 // the mailbox therefore gets it without the old password, sessions and second
 // factors; see [authkit.Kit.ResetUser].
 //
-// A link works once. It stops working after a newer link of its kind, a change
-// to the account, or a login of the user. A password reset does not log the
-// user in. It keeps the second factors if the address was verified before.
-// Locked and disabled accounts are refused.
+// A link works once. It is void after a newer link of its kind. A link to choose
+// a password is also void after a change to the account, and while the user has
+// a session that is newer than the link. A reset does not log in, and removes no
+// second factor of an account whose address was verified before. Locked and
+// disabled accounts are refused.
 //
 // # Mails
 //
-// Mails wait in an encrypted outbox until the [Mailer] has accepted them. If
-// the program stops after that, but before the mail is deleted from the outbox,
-// the mail is sent twice. Strangers can cause 3 mails an hour and 10 a day to
-// an address. Set authkit.Config.Throttle too: it limits how many jobs a client
-// can store.
+// Mails wait in an outbox, encrypted, and are deleted when the [Mailer] has
+// accepted them. A mail is sent again if the program stops between the two.
+// Strangers can cause 3 mails an hour and 10 a day to a mailbox; addresses that
+// differ only in a tag, such as ann+shop@example.com, are one mailbox. Set
+// authkit.Config.Throttle too: it limits how many jobs a client can store.
 package account
 
 import (
@@ -57,6 +58,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/url"
 	"strings"
@@ -77,16 +79,17 @@ type Config struct {
 
 	// Key encrypts the outbox: 32 or more random bytes that nothing else uses,
 	// the same in every instance. A job that was stored under another key waits
-	// until it expires.
+	// until it expires, and counts of mails begin anew.
 	Key []byte
 
 	// Mailer sends the mails.
 	Mailer Mailer
 
-	// Store keeps the outbox. If nil, it is a new [MemoryStore], which loses
-	// the mails that wait when the program ends. Package accountsql has another
-	// one. If it uses the database of the accounts, it joins their
-	// transactions.
+	// Store keeps the outbox, the counts of mails and the times of changes of
+	// addresses. If nil, it is a new [MemoryStore], which loses all of them when
+	// the program ends: an address can then be changed again before seven days
+	// have passed. Package accountsql has another Store. With the database of
+	// the accounts it is part of their transactions.
 	Store Store
 
 	// Service is the name of your service, for mails and pages. If empty, it is
@@ -114,6 +117,9 @@ type Config struct {
 // that logging a Config does not reveal its key.
 func (Config) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("account.Config{[redacted]}")) }
 
+// LogValue implements slog.LogValuer. It returns a fixed text.
+func (c Config) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(c)) }
+
 // Accounts are the flows of accounts. Make one with [New]. It is safe for
 // concurrent use.
 type Accounts struct {
@@ -134,6 +140,10 @@ type Accounts struct {
 	texts     *texts
 	wake      chan struct{}
 }
+
+// Format implements fmt.Formatter. It prints a fixed text for every verb, so
+// that logging Accounts does not reveal their keys.
+func (*Accounts) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("account.Accounts{[redacted]}")) }
 
 // The kinds of tickets.
 const (

@@ -442,6 +442,7 @@ func TestChangeEmail(t *testing.T) {
 		time.Sleep(7*24*time.Hour - time.Second)
 		require.ErrorContains(t, a.UndoEmail(t.Context(), token(t, told), "short"), "password")
 		require.NoError(t, a.UndoEmail(t.Context(), token(t, told), newPassword))
+		require.Equal(t, "new@example.com", a.mail(t).To)
 		got, err = a.kit.User(t.Context(), u.ID)
 		require.NoError(t, err)
 		require.Equal(t, "ann@example.com", got.Email)
@@ -537,6 +538,78 @@ func TestUndoRefuses(t *testing.T) {
 			if tc.want == nil {
 				require.NoError(t, a.kit.VerifyPassword(t.Context(), u.ID, newPassword))
 			}
+		})
+	}
+}
+
+// RG-10, RG-15: an undo removes what a thief has made since the change: the
+// password, sessions, second factors and pending links. The address that loses
+// the account is told, since the old mailbox may be the one that was stolen.
+func TestUndoRemovesCredentials(t *testing.T) {
+	t.Parallel()
+	factor := &factors{enrolled: map[string]bool{}}
+	a := newApp(t, options{kit: []func(*authkit.Config){func(c *authkit.Config) { c.UserData = []authkit.UserData{factor} }}})
+	u := a.add(t, "ann@example.com")
+	require.NoError(t, a.ChangeEmail(t.Context(), u.ID, password, "new@example.com"))
+	require.NoError(t, a.ConfirmEmail(t.Context(), u.ID, token(t, a.mail(t))))
+	undo := token(t, a.mail(t))
+	factor.enrolled[u.ID] = true
+	stolen, err := a.kit.Login(t.Context(), "new@example.com", password)
+	require.NoError(t, err)
+	reset := a.resetToken(t, "new@example.com")
+	handle, err := a.RequestCode(t.Context(), "new@example.com")
+	require.NoError(t, err)
+	code := codeIn.FindString(a.mail(t).Text)
+	require.NoError(t, a.UndoEmail(t.Context(), undo, newPassword))
+	told := a.mail(t)
+	require.Equal(t, "new@example.com", told.To)
+	require.Contains(t, told.Text, "undone")
+	require.NotRegexp(t, tokenIn, told.Text)
+	require.Empty(t, factor.enrolled)
+	_, err = a.kit.Refresh(t.Context(), stolen.RefreshToken)
+	require.ErrorIs(t, err, authkit.ErrInvalidRefreshToken)
+	require.ErrorIs(t, a.kit.VerifyPassword(t.Context(), u.ID, password), authkit.ErrInvalidCredentials)
+	require.ErrorIs(t, a.ResetPassword(t.Context(), reset, password), authkit.ErrInvalidTicket)
+	_, err = a.LoginWithCode(t.Context(), handle, code)
+	require.ErrorIs(t, err, authkit.ErrInvalidTicket)
+}
+
+// RG-15: a change of address that an earlier holder began comes to nothing when
+// the owner has proved the mailbox, wherever the change is at that time. If the
+// holder is first, the holder leaves the address, and its owner is free to sign
+// up.
+func TestProofEndsChanges(t *testing.T) {
+	t.Parallel()
+	for _, order := range []string{"asked", "mailed", "confirmed"} {
+		t.Run(order, func(t *testing.T) {
+			t.Parallel()
+			a := newApp(t)
+			u, err := a.kit.CreateUser(t.Context(), authkit.User{Email: "ann@example.com"}, password)
+			require.NoError(t, err)
+			reset := a.resetToken(t, u.Email)
+			require.NoError(t, a.ChangeEmail(t.Context(), u.ID, password, "thief@example.org"))
+			link := ""
+			if order != "asked" {
+				link = token(t, a.mail(t))
+			}
+			if order == "confirmed" {
+				require.NoError(t, a.ConfirmEmail(t.Context(), u.ID, link))
+				a.none(t)
+				require.ErrorIs(t, a.ResetPassword(t.Context(), reset, newPassword), authkit.ErrInvalidTicket)
+				require.NoError(t, a.Register(t.Context(), "ann@example.com"))
+				fresh, err := a.SignUp(t.Context(), token(t, a.mail(t)), account.NewAccount{Password: newPassword})
+				require.NoError(t, err)
+				require.NotEqual(t, u.ID, fresh.ID)
+				return
+			}
+			require.NoError(t, a.ResetPassword(t.Context(), reset, newPassword))
+			a.none(t)
+			if link != "" {
+				require.ErrorIs(t, a.ConfirmEmail(t.Context(), u.ID, link), authkit.ErrInvalidTicket)
+			}
+			got, err := a.kit.User(t.Context(), u.ID)
+			require.NoError(t, err)
+			require.Equal(t, "ann@example.com", got.Email)
 		})
 	}
 }

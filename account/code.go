@@ -15,8 +15,8 @@ var errCodesOff = errors.New("account: set Config.CodeLogin for logins with a co
 // RequestCode sends a code of six digits to an address, if an enabled account
 // has it, and returns the handle that [Accounts.LoginWithCode] needs beside the
 // code. It returns a handle for every address. The code is good for ten minutes
-// and five attempts, and works with this handle only: a code that a stranger
-// requested fits no other login.
+// and five attempts, and a newer one voids it. It works with this handle only: a
+// code that a stranger requested fits no other login.
 //
 // The errors are those of [Accounts.Register].
 func (a *Accounts) RequestCode(ctx context.Context, email string) (handle string, err error) {
@@ -35,9 +35,9 @@ func (a *Accounts) RequestCode(ctx context.Context, email string) (handle string
 }
 
 // LoginWithCode logs in the user who received the code of a request. Like every
-// login, it requires second factors and refuses locked and disabled accounts.
-// If the address was not verified yet, all old credentials of the account are
-// removed and the address counts as verified.
+// login, it asks for second factors, and refuses locked and disabled accounts.
+// If the address was never verified, it is now, and all credentials of the
+// account are removed before.
 //
 // A wrong code does not count against the account, so a stranger cannot block
 // it. An account has ten codes a day with five attempts each.

@@ -15,9 +15,10 @@ const (
 
 // ChangeEmail mails a link for [Accounts.ConfirmEmail] to a new address of a
 // user who gives the password again. The link is good for an hour. If the new
-// address has an account, it gets a mail without a link. A user can change the
-// address once in seven days, because the old address can undo a change for
-// seven days.
+// address has an account, it gets a mail without a link. An address can be
+// changed once in seven days, since the old address can undo the change for as
+// long. A user without a password first chooses one with a link of
+// [Accounts.RequestReset].
 //
 // The errors are:
 //   - A *ValidationError if the text is not an e-mail address, or if the
@@ -164,11 +165,11 @@ func (a *Accounts) logoutOthers(ctx context.Context, userID, sessionID string) e
 	return err
 }
 
-// UndoEmail restores the old address of an account and sets the password. The
-// token is that of the link that [Accounts.ConfirmEmail] sent to the old
-// address. The account may have been in the hands of someone else, so all of
-// its credentials, sessions and factors are removed; see
-// [authkit.Kit.ResetUser].
+// UndoEmail gives an account its old address back, for the token of the link
+// that [Accounts.ConfirmEmail] sent there, and sets the password. The account
+// may have been in the hands of someone else, so all of its credentials,
+// sessions and factors are removed; see [authkit.Kit.ResetUser]. The address
+// that loses the account gets a mail.
 //
 // The errors are those of [Accounts.ResetPassword].
 func (a *Accounts) UndoEmail(ctx context.Context, token, password string) error {
@@ -207,6 +208,9 @@ func (a *Accounts) UndoEmail(ctx context.Context, token, password string) error 
 		if err != nil {
 			return err
 		}
-		return a.noteChange(ctx, u.ID, version)
+		if err := a.noteChange(ctx, u.ID, version); err != nil {
+			return err
+		}
+		return a.notify(ctx, "email_undone", u, g.Changed, "")
 	})
 }

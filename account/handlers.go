@@ -68,8 +68,9 @@ type Page struct {
 //
 // The status is that of a JSON response. Errors in JSON are those of
 // [authkit.ProblemFor]. Forms are refused with 403 if they come from another
-// origin. A form of /code/login sets the session cookie and redirects (303) to
-// "/".
+// origin. With session cookies, a form of /code/login sets one and redirects
+// (303) to "/". The log of a proxy shows the tokens of links that were opened but
+// not used: let it leave out queries.
 func (a *Accounts) Mount(mux *authkit.Mux) {
 	for _, p := range a.Pages() {
 		mux.Handle(p.Path, p.Policy, p.Handler)

@@ -383,6 +383,7 @@ func TestJSON(t *testing.T) {
 	link = token(t, a.mail(t))
 	require.Nil(t, post("/confirm", 204, m{"token": link}, bearer()...))
 	require.Nil(t, post("/undo", 204, m{"token": token(t, a.mail(t)), "password": newPassword}))
+	a.mail(t)
 
 	handle := post("/code", 202, m{"email": "ann@example.com"})["handle"]
 	post("/code/login", 400, m{"handle": handle, "code": "x"})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	htmltemplate "html/template"
+	"log/slog"
 	"strings"
 	"text/template"
 	"unicode"
@@ -34,13 +35,16 @@ type Message struct {
 // that logging a message does not reveal its link.
 func (Message) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("account.Message{[redacted]}")) }
 
+// LogValue implements slog.LogValuer. It returns a fixed text.
+func (m Message) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(m)) }
+
 // A Mailer sends messages. Package smtpmail implements it. It must be safe for
 // concurrent use.
 type Mailer interface {
 	// Send sends a message. If it returns nil, the message will be delivered or
 	// bounce. If the error is ErrMailRejected, another call would fail as well.
 	// After any other error the caller may try again; the user may then get the
-	// message twice. It ends when ctx is done.
+	// message twice. Send ends when ctx is done.
 	Send(ctx context.Context, m Message) error
 }
 

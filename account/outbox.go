@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -120,8 +121,8 @@ func (a *Accounts) nudge() {
 
 // Run sends the mails that wait, until ctx is done, and returns the error of
 // ctx. An error of a store or of the [Mailer] is an event, and the job is tried
-// again. Several instances may run it on one store. Only one of them works on a
-// job at a time.
+// again. Several instances may run it on one store: one of them has a job at a
+// time, if their clocks differ by less than a minute.
 func (a *Accounts) Run(ctx context.Context) error {
 	var group sync.WaitGroup
 	for range workers {
@@ -143,7 +144,7 @@ func (a *Accounts) Run(ctx context.Context) error {
 // work handles jobs until ctx is done.
 func (a *Accounts) work(ctx context.Context) {
 	for ctx.Err() == nil {
-		_ = a.Deliver(ctx) // an error is an event already
+		_ = a.deliver(ctx) // an error is an event already
 		a.pause(ctx)
 	}
 }
@@ -174,13 +175,19 @@ func (a *Accounts) purge(ctx context.Context) {
 }
 
 // Deliver handles the jobs that are due, one after the other, and returns when
-// none is left. It is for tests, and for programs without a background process;
-// others call [Accounts.Run].
+// none is left. It also removes jobs that have expired. It is for tests, and for
+// programs without a background process; others call [Accounts.Run]. Do not call
+// it in a transaction.
 //
 // A mail that the [Mailer] does not accept is an event, and is tried again
 // later unless the error is ErrMailRejected. The errors are ErrUnavailable if
 // the store failed, and that of ctx.
 func (a *Accounts) Deliver(ctx context.Context) error {
+	a.purge(ctx)
+	return a.deliver(ctx)
+}
+
+func (a *Accounts) deliver(ctx context.Context) error {
 	for {
 		at := now()
 		j, err := a.store.ClaimJob(ctx, at, at.Add(lease))
@@ -221,6 +228,16 @@ func (a *Accounts) handle(ctx context.Context, j Job) error {
 	}
 	if t.Kind == taskMail {
 		return a.send(ctx, j, *t.Mail)
+	}
+	if m, ok := a.store.(*MemoryStore); ok {
+		// Its changes wait for the commit, so a transaction beside this one would
+		// not see the mails that this one counts.
+		select {
+		case m.answer <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		defer func() { <-m.answer }()
 	}
 	const tries = 5
 	for try := 1; ; try++ {
@@ -436,10 +453,20 @@ func (a *Accounts) putMail(ctx context.Context, name string, d mailData, languag
 	return nil
 }
 
-// mayMail counts a mail to an address and reports whether it is within the
+// mailbox returns an address without its tag: mail to ann+shop@example.com
+// reaches ann@example.com at most providers.
+func mailbox(email string) string {
+	local, domain, _ := strings.Cut(email, "@")
+	if plain, _, _ := strings.Cut(local, "+"); plain != "" {
+		local = plain
+	}
+	return local + "@" + domain
+}
+
+// mayMail counts a mail to a mailbox and reports whether it is within the
 // limits: 3 an hour and 10 a day (RG-13).
 func (a *Accounts) mayMail(ctx context.Context, email string) (bool, error) {
-	key := a.mac("mail", email)
+	key := a.mac("mail", mailbox(email))
 	times, version, err := a.store.Times(ctx, key)
 	if err != nil {
 		return false, a.failed(ctx, err)

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"reflect"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/fstest"
@@ -67,6 +69,72 @@ func TestMailBudget(t *testing.T) {
 		}
 		require.NoError(t, a.StartReset(t.Context(), u.ID))
 		a.mail(t)
+	})
+}
+
+// RG-13: a mailbox with tags has one budget: a stranger cannot send it a mail
+// for every tag.
+func TestMailBudgetOfTags(t *testing.T) {
+	t.Parallel()
+	a := newApp(t)
+	for _, address := range []string{"ann@example.com", "Ann+1@example.com", "ann+2@example.com", "ann+2+3@example.com", "ann+@example.com"} {
+		require.NoError(t, a.Register(t.Context(), address))
+	}
+	for _, address := range []string{"+1@example.com", "+2@example.com", "ann+1@example.org", "bob+1@example.com"} {
+		require.NoError(t, a.Register(t.Context(), address))
+	}
+	require.NoError(t, a.Deliver(t.Context()))
+	sent := map[string]int{}
+	for _, m := range a.mails.all() {
+		local, domain, _ := strings.Cut(m.To, "@")
+		sent[strings.TrimRight(local, "+123")+"@"+domain]++
+	}
+	require.Equal(t, map[string]int{"ann@example.com": 3, "@example.com": 2, "ann@example.org": 1, "bob@example.com": 1}, sent)
+}
+
+// A looseStore is a store whose transactions run at the same time, as those of
+// a database do.
+type looseStore struct{ *authkit.MemoryStore }
+
+func (looseStore) InTx(ctx context.Context, f func(context.Context) error) error {
+	err := f(ctx)
+	time.Sleep(time.Millisecond) // others run before the commit
+	return err
+}
+
+// RG-13: with the accounts in a database and the outbox in memory, workers at
+// the same time send no more.
+func TestMailBudgetAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		users := looseStore{authkit.NewMemoryStore()}
+		a := newApp(t, options{kit: []func(*authkit.Config){func(c *authkit.Config) { c.Users, c.Sessions.Store = users, users }}})
+		for range 50 {
+			require.NoError(t, a.Register(t.Context(), "ann@example.com"))
+		}
+		var group sync.WaitGroup
+		for range 8 {
+			group.Go(func() { _ = a.Deliver(t.Context()) })
+		}
+		group.Wait()
+		require.Len(t, a.mails.all(), 3)
+	})
+}
+
+// RG-22: a program that only calls Deliver keeps no expired mail either.
+func TestDeliverRemovesExpired(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newApp(t)
+		a.mails.fail = errors.New("no connection")
+		a.add(t, "ann@example.com")
+		require.NoError(t, a.RequestReset(t.Context(), "ann@example.com"))
+		require.NoError(t, a.Deliver(t.Context()))
+		time.Sleep(25 * time.Hour)
+		require.NoError(t, a.Deliver(t.Context()))
+		deleted, err := a.jobs.DeleteExpiredJobs(t.Context(), time.Now(), 1000)
+		require.NoError(t, err)
+		require.Zero(t, deleted)
 	})
 }
 
@@ -397,15 +465,38 @@ func TestNewProblems(t *testing.T) {
 		_, err = account.New(kit, cfg)
 		require.ErrorContains(t, err, "Config.Templates: ", name)
 	}
-	require.NotContains(t, fmt.Sprintf("%v %+v %#v", good, good, good), string(testKey))
-	require.NotContains(t, fmt.Sprintf("%+v", account.NewAccount{Password: password}), password)
-	require.NotContains(t, fmt.Sprintf("%+v", account.Message{Text: password}), password)
-
 	// Accounts in a store without transactions.
 	kit, err = authkit.New(authkit.Config{Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), Users: struct{ authkit.UserStore }{authkit.NewMemoryStore()}})
 	require.NoError(t, err)
 	_, err = account.New(kit, good)
 	require.ErrorContains(t, err, "transactions")
+}
+
+// Logging what holds a key, a password or a link reveals nothing of it, as text
+// and as JSON.
+func TestLogsHoldNoSecret(t *testing.T) {
+	t.Parallel()
+	a := newApp(t)
+	values := []any{
+		account.Config{Key: []byte("secret"), Mailer: a.mails, Service: "secret"},
+		account.NewAccount{Password: "secret", FullName: "secret", Fields: []byte(`"secret"`)},
+		account.Message{To: "secret", Subject: "secret", Text: "secret", HTML: "secret"},
+	}
+	for _, v := range values {
+		var b bytes.Buffer
+		slog.New(slog.NewJSONHandler(&b, nil)).Info("x", "value", v)
+		slog.New(slog.NewTextHandler(&b, nil)).Info("x", "value", v)
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
+			fmt.Fprintf(&b, verb, v)
+		}
+		require.NotContains(t, b.String(), "secret")
+		require.NotContains(t, b.String(), "c2VjcmV0") // the same in base64
+		require.NotContains(t, b.String(), "736563726574")
+		require.Contains(t, b.String(), "[redacted]")
+	}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x"} {
+		require.Equal(t, "account.Accounts{[redacted]}", fmt.Sprintf(verb, a.Accounts))
+	}
 }
 
 // FR-11: every call of a store has the store timeout of the Kit.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"reflect"
 	"slices"
 	"strings"
@@ -74,6 +75,9 @@ type NewAccount struct {
 func (NewAccount) Format(f fmt.State, _ rune) {
 	_, _ = f.Write([]byte("account.NewAccount{[redacted]}"))
 }
+
+// LogValue implements slog.LogValuer. It returns a fixed text.
+func (n NewAccount) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(n)) }
 
 // SignUp creates the account of an address, for the token of the link that was
 // mailed to it. The address counts as verified. SignUp does not log in.
@@ -150,7 +154,8 @@ type SignUpHook struct {
 // OnSignUp returns the hook that calls f for each account that signs up. T is a
 // struct; its fields are the only ones that a client can set, under exactly the
 // names of their JSON form. Everything else is refused, such as "roles", "id"
-// or "is_admin".
+// or "is_admin". Within a field that is a struct, names may differ in case, as
+// in encoding/json.
 //
 // OnSignUp calls f in the transaction that creates the account, with a context
 // that carries it. If f returns an error, there is no account. To show the

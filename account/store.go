@@ -80,10 +80,11 @@ type Store interface {
 // lose the mails that wait. In a transaction of a Kit, its changes take effect
 // when that is committed.
 type MemoryStore struct {
-	mu    sync.Mutex
-	jobs  map[string]*memoryJob
-	queue memoryQueue // the same jobs
-	times map[string]memoryTimes
+	answer chan struct{} // full while a worker answers a request
+	mu     sync.Mutex
+	jobs   map[string]*memoryJob
+	queue  memoryQueue // the same jobs
+	times  map[string]memoryTimes
 }
 
 // A memoryJob is a job with its place in the queue.
@@ -126,7 +127,7 @@ type memoryTimes struct {
 
 // NewMemoryStore returns an empty MemoryStore.
 func NewMemoryStore() *MemoryStore {
-	return &MemoryStore{jobs: map[string]*memoryJob{}, times: map[string]memoryTimes{}}
+	return &MemoryStore{answer: make(chan struct{}, 1), jobs: map[string]*memoryJob{}, times: map[string]memoryTimes{}}
 }
 
 var _ Store = (*MemoryStore)(nil)

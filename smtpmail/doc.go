@@ -11,8 +11,8 @@
 // encrypted before the name and the password are sent. Without [Config].InsecureNoTLS, a
 // server that offers no TLS gets no message.
 //
-// Send waits for the server, so a request that calls it takes as long as the server. Use an
-// outbox if that shows who has an account.
+// Send waits for the server. Package account calls it outside of requests, so that the time
+// of an answer does not show who has an account. Your program should do the same.
 //
 // The package is tested with aiosmtpd 1.4.3.
 package smtpmail

@@ -8,7 +8,7 @@
 //			err := in.Do(t.Context(), func(ctx context.Context) error {
 //				return shop.Order(ctx, "tea")
 //			})
-//			// Here the store works again. Check the conditions that hold after every failure.
+//			// Here the store works again. Check the rules that hold after every failure:
 //			if err == nil && !shop.Ordered("tea") {
 //				t.Error("the order is lost")
 //			}
@@ -90,8 +90,8 @@ type Injector struct {
 func (in *Injector) Kind() Kind { return in.kind }
 
 // Each calls a function once without a failure, and then for every call of a store and every
-// [Kind], each time in a subtest with a new Injector. The function makes its stores
-// anew, wraps them, prepares the test, calls [Injector.Do], and checks the conditions that hold
+// [Kind], each time in a subtest with a new Injector. The function makes its stores anew,
+// wraps them, prepares the test, calls [Injector.Do], and checks the rules that must hold
 // afterwards.
 //
 // The operation of Do makes its calls in the same order each time. Each fails the test if a
