@@ -197,7 +197,7 @@ func (k *Kit) stored(ctx context.Context, userID string) (StoredUser, error) {
 
 // userError returns an error of the account store as callers see it.
 func (k *Kit) userError(ctx context.Context, err error) error {
-	if _, ok := errors.AsType[*hookError](err); ok {
+	if _, ok := errors.AsType[*callbackError](err); ok {
 		return err
 	}
 	for _, known := range []error{ErrUserNotFound, ErrEmailTaken, ErrConflict, ErrLastAdmin, ErrUnstorable} {
@@ -358,7 +358,7 @@ func (k *Kit) UnlockUser(ctx context.Context, userID string) (User, error) {
 	}
 	u, err := k.update(ctx, userID, UserUpdate{LockedUntil: new(time.Time)}, EventUserUnlocked)
 	if err == nil {
-		k.pardon(ctx, u.Email, ActionLogin, ActionCode)
+		k.resetFailures(ctx, u.Email, ActionLogin, ActionCode)
 	}
 	return u, err
 }
@@ -387,7 +387,7 @@ func (k *Kit) DisableUser(ctx context.Context, userID string) error {
 	}
 	_, err := k.retry(ctx, userID, func(u *StoredUser) (User, error) {
 		change := UserUpdate{Disabled: new(true), KeepRole: k.keeps(&u.User), IfVersion: u.Version}
-		return User{}, k.cutOff(ctx, userID, change, EventUserDisabled)
+		return User{}, k.revokeAll(ctx, userID, change, EventUserDisabled)
 	})
 	return err
 }

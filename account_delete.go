@@ -28,7 +28,7 @@ func (k *Kit) DeleteUser(ctx context.Context, userID string) error {
 		}
 		keep := k.keeps(&u.User)
 		disable := UserUpdate{Disabled: new(true), KeepRole: keep, IfVersion: u.Version}
-		if err := k.cutOff(ctx, userID, disable, EventUserDisabled); err != nil {
+		if err := k.revokeAll(ctx, userID, disable, EventUserDisabled); err != nil {
 			return User{}, err
 		}
 		return User{}, k.deleteDisabled(ctx, u, keep)
@@ -116,7 +116,7 @@ func (k *Kit) ResetUser(ctx context.Context, userID string) error {
 			return rest(ctx)
 		})
 	} else {
-		if err := k.cutOff(ctx, userID, change, EventPasswordChange); err != nil {
+		if err := k.revokeAll(ctx, userID, change, EventPasswordChange); err != nil {
 			return err
 		}
 		err = rest(ctx)
@@ -157,7 +157,7 @@ func (k *Kit) ExportUser(ctx context.Context, userID string) (map[string]any, er
 	for _, d := range k.userData {
 		data, err := d.Export(ctx, userID)
 		if err != nil {
-			return nil, &hookError{"UserData " + d.Name(), err}
+			return nil, &callbackError{"UserData " + d.Name(), err}
 		}
 		if data != nil {
 			export[d.Name()] = data
@@ -185,7 +185,7 @@ func checkUserData(all []UserData) error {
 func (k *Kit) wipe(ctx context.Context, userID string, what Wipe) error {
 	for _, d := range k.userData {
 		if err := d.Wipe(ctx, userID, what); err != nil {
-			return &hookError{"UserData " + d.Name(), err}
+			return &callbackError{"UserData " + d.Name(), err}
 		}
 	}
 	return nil

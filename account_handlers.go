@@ -42,7 +42,7 @@ func (k *Kit) ChangePasswordHandler() http.Handler {
 		if err == nil && p.Credential == cookieKind && k.sessions != nil && k.sessions.cookies != nil {
 			// Another holder of the old cookie must not stay logged in. If the
 			// cookie was already replaced, there is nothing to do.
-			err = unless(k.RenewSessionCookie(w, r), ErrInvalidRefreshToken)
+			err = ignore(k.RenewSessionCookie(w, r), ErrInvalidRefreshToken)
 		}
 		if v, ok := errors.AsType[*ValidationError](err); ok {
 			err = v.under("password", "new_password")

@@ -159,7 +159,7 @@ func (k *Kit) checkRow(ctx context.Context, u *StoredUser) error {
 		}
 	}
 	if !errors.Is(err, ErrUserNotFound) {
-		return unavailable(ctx, err)
+		return storeError(ctx, err)
 	}
 	return nil
 }

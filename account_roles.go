@@ -80,7 +80,7 @@ func (k *Kit) retry(ctx context.Context, userID string, f func(*StoredUser) (Use
 			return User{}, err
 		}
 		changed, err := f(&u)
-		if _, foreign := errors.AsType[*hookError](err); foreign || !errors.Is(err, ErrConflict) || try == tries {
+		if _, foreign := errors.AsType[*callbackError](err); foreign || !errors.Is(err, ErrConflict) || try == tries {
 			return changed, err
 		}
 	}

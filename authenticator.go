@@ -108,8 +108,8 @@ func checkAuthenticators(all []Authenticator) error {
 }
 
 var (
-	errTwoCredentials = &refusal{ErrInvalidToken, ReasonTooMany, nil}
-	errCredential     = &refusal{ErrInvalidToken, ReasonMalformed, nil}
+	errTwoCredentials = &authError{ErrInvalidToken, ReasonTooMany, nil}
+	errCredential     = &authError{ErrInvalidToken, ReasonMalformed, nil}
 )
 
 // valid reports whether the credential is consistent.
@@ -139,9 +139,9 @@ func (g *Guard) authenticate(r *http.Request) (*Credential, error) {
 		case errors.Is(err, ErrInvalidToken):
 			return nil, asRefusal(err)
 		case err != nil:
-			return nil, unavailable(r.Context(), &hookError{"Authenticator", err})
+			return nil, storeError(r.Context(), &callbackError{"Authenticator", err})
 		case !c.valid():
-			return nil, &hookError{"Authenticator", fmt.Errorf("%T returned a credential without a Kind, or without exactly one of UserID and Service", a)}
+			return nil, &callbackError{"Authenticator", fmt.Errorf("%T returned a credential without a Kind, or without exactly one of UserID and Service", a)}
 		case !c.ExpiresAt.IsZero() && !time.Now().Before(c.ExpiresAt):
 			return nil, ErrTokenExpired
 		}
@@ -152,7 +152,7 @@ func (g *Guard) authenticate(r *http.Request) (*Credential, error) {
 
 // asRefusal returns an ErrInvalidToken of another package as a *refusal.
 func asRefusal(err error) error {
-	if r, ok := errors.AsType[*refusal](err); ok {
+	if r, ok := errors.AsType[*authError](err); ok {
 		return r
 	}
 	return errCredential

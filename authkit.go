@@ -167,7 +167,7 @@ type Kit struct {
 	factors        []SecondFactor
 	userData       []UserData
 	throttle       Throttle // nil if there is none
-	lanes          lanes
+	attempts       attemptLimiter
 	guard          *Guard
 	hasher         Hasher
 	gate           *gate.Gate
@@ -259,7 +259,7 @@ func New(cfg Config) (*Kit, error) {
 	}
 	k.guard = &Guard{
 		verifier: k.verifier, roles: k.roles, onEvent: k.onEvent,
-		authenticators: slices.Clone(cfg.Authenticators), bearer: k.bearer, credential: k.credential, accounts: true,
+		authenticators: slices.Clone(cfg.Authenticators), principalFromClaims: k.principalFromClaims, credential: k.credential, accounts: true,
 	}
 	if k.sessions != nil && k.sessions.cookies != nil {
 		k.guard.authenticators = append(k.guard.authenticators, cookieAuthenticator{k})

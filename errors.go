@@ -44,7 +44,7 @@ var (
 
 	// ErrTokenExpired is returned for a token that has expired. It wraps
 	// ErrInvalidToken.
-	ErrTokenExpired error = &refusal{ErrInvalidToken, ReasonExpired, nil}
+	ErrTokenExpired error = &authError{ErrInvalidToken, ReasonExpired, nil}
 
 	// ErrInvalidRefreshToken is returned by [Kit.Refresh] for every refresh
 	// token that is refused. It does not reveal the reason, which is in the
@@ -67,14 +67,14 @@ var (
 // A refusal is an error of a public kind with a private reason, and a cause if
 // a part failed. Reason and cause are only for the event. They are not in the
 // text, because texts end up in responses.
-type refusal struct {
+type authError struct {
 	kind   error
 	reason Reason
 	cause  error
 }
 
-func (r *refusal) Error() string { return r.kind.Error() }
-func (r *refusal) Unwrap() error { return r.kind }
+func (r *authError) Error() string { return r.kind.Error() }
+func (r *authError) Unwrap() error { return r.kind }
 
 // isWrongProof reports whether an error means that a user gave a wrong proof.
 func isWrongProof(err error) bool {
@@ -88,66 +88,66 @@ func isThrottled(err error) bool {
 
 // The refusals. Callers see only the kind.
 var (
-	errUnknownUser   = &refusal{ErrInvalidCredentials, ReasonUnknownUser, nil}
-	errWrongPassword = &refusal{ErrInvalidCredentials, ReasonWrongPassword, nil}
-	errNoPassword    = &refusal{ErrInvalidCredentials, ReasonNoPassword, nil}
-	errUserLocked    = &refusal{ErrInvalidCredentials, ReasonLocked, nil}
-	errUnverified    = &refusal{ErrEmailUnverified, ReasonUnverified, nil}
-	errOverloaded    = &refusal{ErrOverloaded, ReasonOverloaded, nil}
+	errUnknownUser   = &authError{ErrInvalidCredentials, ReasonUnknownUser, nil}
+	errWrongPassword = &authError{ErrInvalidCredentials, ReasonWrongPassword, nil}
+	errNoPassword    = &authError{ErrInvalidCredentials, ReasonNoPassword, nil}
+	errUserLocked    = &authError{ErrInvalidCredentials, ReasonLocked, nil}
+	errUnverified    = &authError{ErrEmailUnverified, ReasonUnverified, nil}
+	errOverloaded    = &authError{ErrOverloaded, ReasonOverloaded, nil}
 
-	errWrongProof = &refusal{ErrInvalidCredentials, ReasonWrongProof, nil}
+	errWrongProof = &authError{ErrInvalidCredentials, ReasonWrongProof, nil}
 
 	// errAuthTime is the cause of a refused Proof. No token can carry such a time.
 	errAuthTime = errors.New("authkit: LoginWith: a Proof with an AuthTime that is not after 1970")
 
 	// errAccountChanged refuses a login whose account has changed since it was proved.
-	errAccountChanged = &refusal{ErrInvalidCredentials, ReasonRevokedBefore, nil}
+	errAccountChanged = &authError{ErrInvalidCredentials, ReasonRevokedBefore, nil}
 
 	// errOtherName refuses a login whose attempt names another account than its proof: its
 	// failures would count against that one.
-	errOtherName = &refusal{ErrInvalidCredentials, ReasonOtherAccount, nil}
+	errOtherName = &authError{ErrInvalidCredentials, ReasonOtherAccount, nil}
 
-	errUserGone           = &refusal{ErrInvalidToken, ReasonUnknownUser, nil}
-	errOtherAccount       = &refusal{ErrInvalidToken, ReasonOtherAccount, nil}
-	errTokenRevoked       = &refusal{ErrInvalidToken, ReasonRevoked, nil}
-	errTokenRevokedBefore = &refusal{ErrInvalidToken, ReasonRevokedBefore, nil}
-	errUserDisabled       = &refusal{ErrUserDisabled, ReasonDisabled, nil}
+	errUserGone           = &authError{ErrInvalidToken, ReasonUnknownUser, nil}
+	errOtherAccount       = &authError{ErrInvalidToken, ReasonOtherAccount, nil}
+	errTokenRevoked       = &authError{ErrInvalidToken, ReasonRevoked, nil}
+	errTokenRevokedBefore = &authError{ErrInvalidToken, ReasonRevokedBefore, nil}
+	errUserDisabled       = &authError{ErrUserDisabled, ReasonDisabled, nil}
 
 	// errCrossOrigin refuses a request of another origin.
-	errCrossOrigin = &refusal{ErrForbidden, ReasonCrossOrigin, nil}
+	errCrossOrigin = &authError{ErrForbidden, ReasonCrossOrigin, nil}
 
-	errTokenMalformed = &refusal{ErrInvalidToken, ReasonMalformed, nil}
-	errTokenTooLarge  = &refusal{ErrInvalidToken, ReasonTooLarge, nil}
-	errTokenSignature = &refusal{ErrInvalidToken, ReasonBadSignature, nil}
-	errTokenNotYet    = &refusal{ErrInvalidToken, ReasonNotYetValid, nil}
-	errTokenClaims    = &refusal{ErrInvalidToken, ReasonBadClaims, nil}
+	errTokenMalformed = &authError{ErrInvalidToken, ReasonMalformed, nil}
+	errTokenTooLarge  = &authError{ErrInvalidToken, ReasonTooLarge, nil}
+	errTokenSignature = &authError{ErrInvalidToken, ReasonBadSignature, nil}
+	errTokenNotYet    = &authError{ErrInvalidToken, ReasonNotYetValid, nil}
+	errTokenClaims    = &authError{ErrInvalidToken, ReasonBadClaims, nil}
 
 	// errUnknownKey is an errTokenSignature that other keys might mend.
-	errUnknownKey = &refusal{ErrInvalidToken, ReasonBadSignature, nil}
+	errUnknownKey = &authError{ErrInvalidToken, ReasonBadSignature, nil}
 )
 
-// A hookError is the error of a function of your program. The response does not
+// A callbackError is the error of a function of your program. The response does not
 // depend on the errors that it wraps: a hook that found no user of its own must
 // not look like an unknown account.
-type hookError struct {
+type callbackError struct {
 	hook string
 	err  error
 }
 
-func (e *hookError) Error() string { return "authkit: " + e.hook + ": " + e.err.Error() }
-func (e *hookError) Unwrap() error { return e.err }
+func (e *callbackError) Error() string { return "authkit: " + e.hook + ": " + e.err.Error() }
+func (e *callbackError) Unwrap() error { return e.err }
 
-// unavailable wraps an error of a store. If the client has left, it returns the
+// storeError wraps an error of a store. If the client has left, it returns the
 // error of ctx instead.
-func unavailable(ctx context.Context, err error) error {
-	if hasLeft(ctx) {
+func storeError(ctx context.Context, err error) error {
+	if clientGone(ctx) {
 		return ctx.Err()
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-// hasLeft reports whether the client no longer waits for the response.
-func hasLeft(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }
+// clientGone reports whether the client no longer waits for the response.
+func clientGone(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }
 
 // A FieldError describes a problem with one field of an input. Message is a
 // fixed text that may be shown to the sender of the input.

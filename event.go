@@ -205,10 +205,10 @@ func (k *Kit) Stats() Stats {
 // Stats returns the number of tokens that the Guard verified.
 func (g *Guard) Stats() Stats { return Stats{Verified: g.good.Load()} }
 
-// reasonOf returns the reason of an error for its event, and the cause if a
+// classify returns the reason of an error for its event, and the cause if a
 // part failed.
-func reasonOf(ctx context.Context, err error) (Reason, error) {
-	r, ok := errors.AsType[*refusal](err)
+func classify(ctx context.Context, err error) (Reason, error) {
+	r, ok := errors.AsType[*authError](err)
 	switch {
 	case ok:
 		return r.reason, r.cause
@@ -220,7 +220,7 @@ func reasonOf(ctx context.Context, err error) (Reason, error) {
 		return ReasonUnknownUser, err
 	case isWrongProof(err):
 		return ReasonWrongProof, nil
-	case hasLeft(ctx):
+	case clientGone(ctx):
 		return ReasonCanceled, err
 	case errors.Is(err, context.DeadlineExceeded):
 		return ReasonTimeout, err
@@ -228,21 +228,21 @@ func reasonOf(ctx context.Context, err error) (Reason, error) {
 	return ReasonInternal, err
 }
 
-// failureOf returns the event of an error: of the given kind, or of a throttled
+// failureEvent returns the event of an error: of the given kind, or of a throttled
 // attempt.
-func failureOf(ctx context.Context, kind EventKind, err error) Event {
+func failureEvent(ctx context.Context, kind EventKind, err error) Event {
 	e := Event{Kind: kind}
 	if t, ok := errors.AsType[*ThrottledError](err); ok {
 		e.Kind = t.event()
 	}
-	e.Reason, e.Err = reasonOf(ctx, err)
+	e.Reason, e.Err = classify(ctx, err)
 	return e
 }
 
 // storeFailed returns the error of a store for callers, and emits its event.
 func (k *Kit) storeFailed(ctx context.Context, err error) error {
-	err = unavailable(ctx, err)
-	if !hasLeft(ctx) {
+	err = storeError(ctx, err)
+	if !clientGone(ctx) {
 		k.emit(ctx, Event{Kind: EventStoreFailure, Reason: ReasonStore, Err: err})
 	}
 	return err

@@ -61,12 +61,12 @@ type Guard struct {
 	authenticators []Authenticator
 	onEvent        func(context.Context, Event)
 
-	// bearer and credential find the account of a credential, as far as it is
+	// principalFromClaims and credential find the account of a credential, as far as it is
 	// known, even with an error. The first writes it into the context of the
 	// request, which avoids copies.
-	bearer     func(ctx context.Context, t verified, into *User) error
-	credential func(context.Context, *Credential) (User, error)
-	accounts   bool // whether the accounts come from a store
+	principalFromClaims func(ctx context.Context, t verified, into *User) error
+	credential          func(context.Context, *Credential) (User, error)
+	accounts            bool // whether the accounts come from a store
 
 	login string // the path of the login page for browsers; empty if there is none
 
@@ -99,7 +99,7 @@ func NewGuard(cfg GuardConfig) (*Guard, error) {
 	claimed := claimed{cfg.Revoked}
 	return newGuard(&Guard{
 		verifier: newVerifier(cfg.Tokens, ring), roles: roles, onEvent: onEvent,
-		authenticators: slices.Clone(cfg.Authenticators), bearer: claimed.bearer, credential: claimed.credential,
+		authenticators: slices.Clone(cfg.Authenticators), principalFromClaims: claimed.principalFromClaims, credential: claimed.credential,
 	}), nil
 }
 
@@ -122,7 +122,7 @@ type claimed struct {
 	revoked func(context.Context, Claims) (bool, error)
 }
 
-func (c claimed) bearer(ctx context.Context, t verified, into *User) error {
+func (c claimed) principalFromClaims(ctx context.Context, t verified, into *User) error {
 	into.ID, into.Roles = cmp.Or(t.UserID, t.Subject), t.Roles
 	if t.UserID != "" {
 		into.Email = t.Subject
@@ -135,7 +135,7 @@ func (c claimed) bearer(ctx context.Context, t verified, into *User) error {
 	}
 	switch revoked, err := c.revoked(ctx, t.public()); {
 	case err != nil:
-		return unavailable(ctx, &hookError{"GuardConfig.Revoked", err})
+		return storeError(ctx, &callbackError{"GuardConfig.Revoked", err})
 	case revoked:
 		return errTokenRevoked
 	}

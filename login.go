@@ -117,7 +117,7 @@ func (k *Kit) LoginWith(ctx context.Context, a Attempt, prove func(context.Conte
 			return errors.New("authkit: LoginWith: a Proof without Methods")
 		}
 		if at := proof.AuthTime; !at.IsZero() && at.Unix() <= 0 {
-			return &refusal{ErrInvalidCredentials, ReasonWrongProof, errAuthTime}
+			return &authError{ErrInvalidCredentials, ReasonWrongProof, errAuthTime}
 		}
 		l.proof = proof
 		l.user, err = k.users.UserByID(ctx, proof.UserID)
@@ -127,7 +127,7 @@ func (k *Kit) LoginWith(ctx context.Context, a Attempt, prove func(context.Conte
 			return errUnknownUser
 		case err != nil:
 			l.user = StoredUser{}
-			return unavailable(ctx, err)
+			return storeError(ctx, err)
 		case a.Account != "" && a.Account != l.user.Email:
 			return errOtherName
 		case proof.Version == 0:
@@ -141,7 +141,7 @@ func (k *Kit) LoginWith(ctx context.Context, a Attempt, prove func(context.Conte
 
 // notProved returns the error of the function of a [Kit.LoginWith].
 func notProved(err error) error {
-	if _, hook := errors.AsType[*hookError](err); hook || errors.Is(err, ErrUnavailable) {
+	if _, hook := errors.AsType[*callbackError](err); hook || errors.Is(err, ErrUnavailable) {
 		return err
 	}
 	switch {
@@ -178,7 +178,7 @@ func (k *Kit) concluded(ctx context.Context, l *login, err error) error {
 	if _, challenged := errors.AsType[*ChallengeError](err); challenged {
 		e.Kind = EventLoginChallenge
 	} else if err != nil {
-		e = failureOf(ctx, EventLoginFailure, err)
+		e = failureEvent(ctx, EventLoginFailure, err)
 	}
 	e.UserID = l.user.ID
 	k.emit(ctx, e)
@@ -200,7 +200,7 @@ func (k *Kit) proceed(ctx context.Context, l *login) error {
 	if len(missing) > 0 {
 		return k.challenge(ctx, l, missing)
 	}
-	return k.complete(ctx, l)
+	return k.finishLogin(ctx, l)
 }
 
 // mayLogIn returns why an account may not log in, or nil. Every login and every
@@ -217,41 +217,41 @@ func (k *Kit) mayLogIn(u *StoredUser) error {
 	return nil
 }
 
-// complete is the last step of every login: it begins the session and issues
+// finishLogin is the last step of every login: it begins the session and issues
 // the tokens.
 //
 // Proving takes time, and the account may change meanwhile. The account is
 // therefore read again after the session has been stored. An earlier change is
 // visible in that read, and a later change finds the session and ends it. The
 // clocks of instances do not matter.
-func (k *Kit) complete(ctx context.Context, l *login) error {
-	extra, err := k.extra(ctx, l.user.User)
+func (k *Kit) finishLogin(ctx context.Context, l *login) error {
+	extra, err := k.userClaims(ctx, l.user.User)
 	if err != nil {
 		return err
 	}
-	if err := passed(ctx, l.user.TokensValidAfter); err != nil {
+	if err := waitForCutoff(ctx, l.user.TokensValidAfter); err != nil {
 		return err
 	}
 	at := now()
 	if k.sessions == nil {
 		token, err := k.issue(l.user, extra, nil, l.proof, at)
 		if err == nil {
-			err = k.unchanged(ctx, l)
+			err = k.recheck(ctx, l)
 		}
 		if err == nil {
 			l.token = token
 		}
 		return err
 	}
-	stored, refreshToken := k.sessions.begin(ctx, l.proof, at)
+	stored, refreshToken := k.sessions.newSession(ctx, l.proof, at)
 	token, err := k.issue(l.user, extra, &stored.Session, l.proof, at)
 	if err != nil {
 		return err
 	}
 	if err := k.sessions.store.CreateSession(ctx, stored, k.sessions.perUser); err != nil {
-		return unavailable(ctx, err)
+		return storeError(ctx, err)
 	}
-	if err := k.unchanged(ctx, l); err != nil {
+	if err := k.recheck(ctx, l); err != nil {
 		return k.end(ctx, &stored.Session, err)
 	}
 	token.RefreshToken = refreshToken.Text()
@@ -259,15 +259,15 @@ func (k *Kit) complete(ctx context.Context, l *login) error {
 	return nil
 }
 
-// unchanged returns why the account of a login may no longer log in, or nil. It also asks
+// recheck returns why the account of a login may no longer log in, or nil. It also asks
 // for the second factors again: the user may have enrolled one.
-func (k *Kit) unchanged(ctx context.Context, l *login) error {
+func (k *Kit) recheck(ctx context.Context, l *login) error {
 	u, err := k.users.UserByID(ctx, l.user.ID)
 	switch {
 	case errors.Is(err, ErrUserNotFound):
 		return errUnknownUser
 	case err != nil:
-		return unavailable(ctx, err)
+		return storeError(ctx, err)
 	case u.Version != l.proof.Version:
 		if err := k.mayLogIn(&u); err != nil {
 			return err
@@ -281,11 +281,11 @@ func (k *Kit) unchanged(ctx context.Context, l *login) error {
 	return err
 }
 
-// passed waits for the end of the second of an account's cut-off. Tokens are
+// waitForCutoff waits for the end of the second of an account's cut-off. Tokens are
 // dated in whole seconds, so a token issued within that second would be
 // refused. With correct clocks it waits at most one second, or two if the
 // program chose the cut-off.
-func passed(ctx context.Context, cutOff time.Time) error {
+func waitForCutoff(ctx context.Context, cutOff time.Time) error {
 	const most = 5 * time.Second
 	wait := time.Until(cutOff.Add(time.Second - 1).Truncate(time.Second))
 	switch {
@@ -302,14 +302,14 @@ func passed(ctx context.Context, cutOff time.Time) error {
 	}
 }
 
-// extra returns the claims of [Config].ExtraClaims.
-func (k *Kit) extra(ctx context.Context, u User) (any, error) {
+// userClaims returns the claims of [Config].ExtraClaims.
+func (k *Kit) userClaims(ctx context.Context, u User) (any, error) {
 	if k.extraClaims == nil {
 		return nil, nil
 	}
 	extra, err := k.extraClaims(ctx, u)
 	if err != nil {
-		return nil, &hookError{"Config.ExtraClaims", err}
+		return nil, &callbackError{"Config.ExtraClaims", err}
 	}
 	return extra, nil
 }

@@ -15,8 +15,8 @@ const (
 )
 
 var (
-	errWrongCode   = &refusal{ErrInvalidCredentials, ReasonWrongCode, nil}
-	errNoChallenge = &refusal{ErrInvalidCredentials, ReasonMalformed, nil}
+	errWrongCode   = &authError{ErrInvalidCredentials, ReasonWrongCode, nil}
+	errNoChallenge = &authError{ErrInvalidCredentials, ReasonMalformed, nil}
 )
 
 // A SecondFactor is a further way to authenticate a user after the first one,
@@ -103,7 +103,7 @@ func (k *Kit) missingFactors(ctx context.Context, p *Proof) ([]string, error) {
 		}
 		enrolled, err := f.Enrolled(ctx, p.UserID)
 		if err != nil {
-			return nil, unavailable(ctx, err)
+			return nil, storeError(ctx, err)
 		}
 		if enrolled {
 			missing = append(missing, f.Method())
@@ -125,7 +125,7 @@ func (k *Kit) challenge(ctx context.Context, l *login, missing []string) error {
 	}
 	t.Body = body
 	if err := k.tickets.PutTicket(ctx, t); err != nil {
-		return unavailable(ctx, err)
+		return storeError(ctx, err)
 	}
 	return &ChallengeError{Token: token, Methods: missing, ExpiresAt: t.ExpiresAt}
 }
@@ -161,7 +161,7 @@ func (k *Kit) answer(ctx context.Context, l *login, token, method, response stri
 		case errors.Is(err, ErrInvalidCode):
 			return errWrongCode
 		case err != nil:
-			return unavailable(ctx, err)
+			return storeError(ctx, err)
 		}
 		t.compared = true
 		// The first of several responses consumes the pending login. The others
@@ -170,11 +170,11 @@ func (k *Kit) answer(ctx context.Context, l *login, token, method, response stri
 		case errors.Is(err, ErrTicketNotFound):
 			return errNoChallenge
 		case err != nil:
-			return unavailable(ctx, err)
+			return storeError(ctx, err)
 		}
 		l.proof.Methods = append(l.proof.Methods, method, MethodMultiple)
 		l.proof.AuthTime = now()
-		return k.complete(ctx, l)
+		return k.finishLogin(ctx, l)
 	})
 	switch {
 	case isThrottled(err):
@@ -224,7 +224,7 @@ func (k *Kit) pending(ctx context.Context, l *login, token, method string) (Tick
 	case errors.Is(err, ErrUserNotFound):
 		return Ticket{}, p, errUnknownUser
 	case err != nil:
-		return Ticket{}, p, unavailable(ctx, err)
+		return Ticket{}, p, storeError(ctx, err)
 	case l.user.Version != p.Version:
 		return Ticket{}, p, errAccountChanged
 	}

@@ -193,7 +193,7 @@ func (g *Guard) identifyToken(ctx context.Context, token string) (*requestContex
 		payload:   t.payload,
 		noStore:   [1]string{"no-store"},
 	}
-	if err = g.bearer(ctx, t, &c.user); err == nil {
+	if err = g.principalFromClaims(ctx, t, &c.user); err == nil {
 		g.good.Add()
 	}
 	return c, err
@@ -214,9 +214,9 @@ var (
 	errNoKeys = fmt.Errorf("%w: the keys of tokens have expired, or were never fetched", ErrUnavailable)
 )
 
-// bearer finds the account of an access token. It also does so with an error,
+// principalFromClaims finds the account of an access token. It also does so with an error,
 // if the account is known.
-func (k *Kit) bearer(ctx context.Context, t verified, into *User) error {
+func (k *Kit) principalFromClaims(ctx context.Context, t verified, into *User) error {
 	if t.SessionID != "" && k.joined != nil {
 		s, u, err := k.joined.SessionUser(ctx, t.SessionID)
 		if !errors.Is(err, ErrSessionNotFound) {
@@ -247,7 +247,7 @@ func (k *Kit) current(ctx context.Context, t *claims.Set, u *StoredUser, err err
 	case errors.Is(err, ErrUserNotFound):
 		return errUserGone
 	case err != nil:
-		return unavailable(ctx, err)
+		return storeError(ctx, err)
 	case !k.emailSubject && u.ID != t.Subject, k.emailSubject && u.Email != t.Subject && u.Email != emailOf(t.Subject):
 		return errUserGone // or for a store that does not compare byte by byte
 	}
@@ -294,7 +294,7 @@ func (k *Kit) credential(ctx context.Context, c *Credential) (User, error) {
 		case errors.Is(err, ErrUserNotFound) || err == nil && stored.ID != c.UserID:
 			return User{}, errUserGone
 		case err != nil:
-			return User{}, unavailable(ctx, err)
+			return User{}, storeError(ctx, err)
 		}
 		u = &stored
 	}
@@ -318,7 +318,7 @@ func (k *Kit) checkSession(ctx context.Context, userID, id string) error {
 	case errors.Is(err, ErrSessionNotFound):
 		return errTokenRevoked
 	case err != nil:
-		return unavailable(ctx, err)
+		return storeError(ctx, err)
 	case s.ID != id || s.UserID != userID:
 		return errTokenRevoked
 	}
@@ -375,7 +375,7 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, err error, c *req
 		}
 		return
 	}
-	if why, ok := err.(*refusal); ok && why.kind == ErrInvalidToken { // the path of a flood
+	if why, ok := err.(*authError); ok && why.kind == ErrInvalidToken { // the path of a flood
 		e.Reason = why.reason
 		g.onEvent(ctx, e)
 		if g.login == "" || !g.toLogin(w, r) {
@@ -387,7 +387,7 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, err error, c *req
 	switch {
 	case !broken && errors.Is(err, ErrForbidden):
 		e.Kind, e.Reason, e.Route = EventAccessDenied, ReasonMissingRole, r.Pattern
-		if why, ok := err.(*refusal); ok {
+		if why, ok := err.(*authError); ok {
 			e.Reason = why.reason
 		}
 		g.onEvent(ctx, e)
@@ -408,7 +408,7 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, err error, c *req
 	case !broken && isThrottled(err):
 		e.Reason = ReasonThrottled
 		g.onEvent(ctx, e)
-	case !hasLeft(ctx) && (err != errNoKeys || g.saysNoKeys()):
+	case !clientGone(ctx) && (err != errNoKeys || g.saysNoKeys()):
 		g.onEvent(ctx, Event{Kind: EventStoreFailure, Reason: ReasonStore, Err: err})
 	}
 	ProblemFor(err).ServeHTTP(w, r)

@@ -129,7 +129,7 @@ func (k *Kit) checkNewPassword(ctx context.Context, u User, password string) (ru
 	case errors.Is(err, ErrPasswordRefused):
 		return "is too easy to guess", nil
 	case err != nil:
-		return "", &hookError{"Config.Passwords.Check", err}
+		return "", &callbackError{"Config.Passwords.Check", err}
 	}
 	return "", nil
 }
@@ -140,7 +140,7 @@ func (k *Kit) checkNewPassword(ctx context.Context, u User, password string) (ru
 func (k *Kit) checkPassword(ctx context.Context, t *trial, email, password string) (StoredUser, error) {
 	u, err := k.lookUp(ctx, email)
 	if err != nil && !errors.Is(err, ErrUserNotFound) {
-		return StoredUser{}, unavailable(ctx, err)
+		return StoredUser{}, storeError(ctx, err)
 	}
 	fresh, rehashErr, err := k.verify(ctx, t, u, password)
 	if err != nil {
@@ -173,7 +173,7 @@ func (k *Kit) verify(ctx context.Context, t *trial, u StoredUser, password strin
 		return "", nil, errWrongPassword
 	case err != nil:
 		_ = k.hasher.Verify(password, k.dummy) // nothing was computed yet
-		return "", nil, &refusal{ErrInvalidCredentials, ReasonUnreadableHash, err}
+		return "", nil, &authError{ErrInvalidCredentials, ReasonUnreadableHash, err}
 	}
 	if k.mayLogIn(&u) != nil {
 		return "", nil, nil // no rehash: the account stays as it is
@@ -230,12 +230,12 @@ func (k *Kit) rehash(ctx context.Context, u *StoredUser, fresh PasswordHash, err
 			return
 		}
 		if err != nil && !errors.Is(err, ErrUserNotFound) {
-			err = unavailable(ctx, err)
+			err = storeError(ctx, err)
 		}
 	}
 	e := Event{Kind: EventPasswordRehash, UserID: u.ID}
 	if err != nil {
-		e.Reason, e.Err = reasonOf(ctx, err)
+		e.Reason, e.Err = classify(ctx, err)
 	} else {
 		u.User, u.PasswordHash = updated, fresh
 	}
@@ -267,15 +267,15 @@ func (k *Kit) reverify(ctx context.Context, userID, password string) (StoredUser
 		if err != nil {
 			return err
 		}
-		if err, ok := errors.AsType[*refusal](k.mayLogIn(&u)); ok {
-			return &refusal{ErrInvalidCredentials, err.reason, nil}
+		if err, ok := errors.AsType[*authError](k.mayLogIn(&u)); ok {
+			return &authError{ErrInvalidCredentials, err.reason, nil}
 		}
 		k.rehash(ctx, &u, fresh, rehashErr)
 		return nil
 	})
 	e := Event{Kind: EventPasswordCheck}
 	if err != nil {
-		e = failureOf(ctx, EventPasswordCheck, err)
+		e = failureEvent(ctx, EventPasswordCheck, err)
 	}
 	e.UserID = userID
 	k.emit(ctx, e)
@@ -313,7 +313,7 @@ func (k *Kit) ChangePassword(ctx context.Context, userID, old, password string) 
 	change := UserUpdate{PasswordHash: &hash, IfVersion: u.Version}
 	p, ok := k.principal(ctx)
 	if !ok || k.sessions == nil || p.SessionID == "" {
-		return k.cutOff(ctx, userID, change, EventPasswordChange)
+		return k.revokeAll(ctx, userID, change, EventPasswordChange)
 	}
 	return k.changeAndRevoke(ctx, userID, change, EventPasswordChange, p.SessionID, now())
 }
@@ -345,15 +345,15 @@ func (k *Kit) SetPassword(ctx context.Context, userID, password string) error {
 	if err != nil {
 		return err
 	}
-	err = k.cutOff(ctx, userID, UserUpdate{PasswordHash: &hash, IfVersion: u.Version}, EventPasswordChange)
+	err = k.revokeAll(ctx, userID, UserUpdate{PasswordHash: &hash, IfVersion: u.Version}, EventPasswordChange)
 	if err == nil {
-		k.pardon(ctx, u.Email, ActionLogin)
+		k.resetFailures(ctx, u.Email, ActionLogin)
 	}
 	return err
 }
 
-// cutOff changes an account, and refuses every token that was issued to it until now.
-func (k *Kit) cutOff(ctx context.Context, userID string, change UserUpdate, kind EventKind) error {
+// revokeAll changes an account, and refuses every token that was issued to it until now.
+func (k *Kit) revokeAll(ctx context.Context, userID string, change UserUpdate, kind EventKind) error {
 	// Tokens are dated in whole seconds. The cut-off is the next one, so that none of this
 	// second outlives it.
 	from := nextSecond(now())

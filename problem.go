@@ -71,7 +71,7 @@ const (
 // other error, including those of a [Hasher], the response is 500 without
 // detail.
 func ProblemFor(err error) Problem {
-	_, hook := errors.AsType[*hookError](err)
+	_, hook := errors.AsType[*callbackError](err)
 	switch { // whatever the store or the hook wrapped
 	case errors.Is(err, ErrUnavailable):
 		p := NewProblem(http.StatusServiceUnavailable, "Temporarily unavailable")

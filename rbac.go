@@ -185,7 +185,7 @@ func (p *Policy) checkLogin(who *facts) error {
 }
 
 // errMachine is the ErrForbidden of a machine credential on a route for persons.
-var errMachine = &refusal{ErrForbidden, ReasonMachine, nil}
+var errMachine = &authError{ErrForbidden, ReasonMachine, nil}
 
 // A StepUpError is returned for a principal that must authenticate again: more recently, or
 // by further methods. See [Policy.Fresh] and [Policy.Using].

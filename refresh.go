@@ -11,17 +11,17 @@ import (
 )
 
 var (
-	errRefreshMalformed     = &refusal{ErrInvalidRefreshToken, ReasonMalformed, nil}
-	errRefreshRevoked       = &refusal{ErrInvalidRefreshToken, ReasonRevoked, nil}
-	errRefreshExpired       = &refusal{ErrInvalidRefreshToken, ReasonExpired, nil}
-	errRefreshReused        = &refusal{ErrInvalidRefreshToken, ReasonReused, nil}
-	errRefreshUserGone      = &refusal{ErrInvalidRefreshToken, ReasonUnknownUser, nil}
-	errRefreshDisabled      = &refusal{ErrInvalidRefreshToken, ReasonDisabled, nil}
-	errRefreshRevokedBefore = &refusal{ErrInvalidRefreshToken, ReasonRevokedBefore, nil}
-	errRefreshLocked        = &refusal{ErrInvalidRefreshToken, ReasonLocked, nil}
+	errRefreshMalformed     = &authError{ErrInvalidRefreshToken, ReasonMalformed, nil}
+	errRefreshRevoked       = &authError{ErrInvalidRefreshToken, ReasonRevoked, nil}
+	errRefreshExpired       = &authError{ErrInvalidRefreshToken, ReasonExpired, nil}
+	errRefreshReused        = &authError{ErrInvalidRefreshToken, ReasonReused, nil}
+	errRefreshUserGone      = &authError{ErrInvalidRefreshToken, ReasonUnknownUser, nil}
+	errRefreshDisabled      = &authError{ErrInvalidRefreshToken, ReasonDisabled, nil}
+	errRefreshRevokedBefore = &authError{ErrInvalidRefreshToken, ReasonRevokedBefore, nil}
+	errRefreshLocked        = &authError{ErrInvalidRefreshToken, ReasonLocked, nil}
 
-	errRefreshUnverified = &refusal{ErrInvalidRefreshToken, ReasonUnverified, nil}
-	errRefreshOther      = &refusal{ErrInvalidRefreshToken, ReasonOtherAccount, nil}
+	errRefreshUnverified = &authError{ErrInvalidRefreshToken, ReasonUnverified, nil}
+	errRefreshOther      = &authError{ErrInvalidRefreshToken, ReasonOtherAccount, nil}
 )
 
 // Refresh exchanges a refresh token for an access token and the next refresh
@@ -50,7 +50,7 @@ func (k *Kit) Refresh(ctx context.Context, refreshToken string) (Token, error) {
 	})
 	e := Event{Kind: EventSessionRenewed}
 	if err != nil {
-		e = failureOf(ctx, EventRefreshFailure, err)
+		e = failureEvent(ctx, EventRefreshFailure, err)
 		if e.Reason == ReasonReused {
 			e.Kind = EventTokenReuse
 		}
@@ -83,7 +83,7 @@ func (k *Kit) refresh(ctx context.Context, text string) (Token, Session, error) 
 	if err := k.mayRefresh(ctx, &s.Session, user); err != nil {
 		return Token{}, s.Session, err
 	}
-	extra, err := k.extra(ctx, user.User)
+	extra, err := k.userClaims(ctx, user.User)
 	if err != nil {
 		return Token{}, s.Session, err
 	}
@@ -122,7 +122,7 @@ func (k *Kit) rotate(ctx context.Context, s *StoredSession, presented, next refr
 	case errors.Is(err, ErrSessionNotFound):
 		return refresh.Token{}, errRefreshRevoked
 	case err != nil:
-		return refresh.Token{}, unavailable(ctx, err)
+		return refresh.Token{}, storeError(ctx, err)
 	case !rotated:
 		return k.successor(ctx, &after, presented)
 	}
@@ -142,7 +142,7 @@ func refreshable(ctx context.Context, s *StoredSession, err error) error {
 	case errors.Is(err, ErrSessionNotFound):
 		return errRefreshRevoked
 	case err != nil:
-		return unavailable(ctx, err)
+		return storeError(ctx, err)
 	case !at.Before(s.ExpiresAt) || !at.Before(s.AbsoluteExpiresAt):
 		return errRefreshExpired
 	}
@@ -178,7 +178,7 @@ func (k *Kit) readBoth(ctx context.Context, sessionID string) (StoredSession, St
 }
 
 // mayRefresh returns why a session must not continue, or nil. The session ends,
-// unless the account may log in again later.
+// ignore the account may log in again later.
 func (k *Kit) mayRefresh(ctx context.Context, s *Session, u *StoredUser) error {
 	if u == nil {
 		return k.end(ctx, s, errRefreshUserGone)
@@ -220,7 +220,7 @@ func (k *Kit) successor(ctx context.Context, s *StoredSession, presented refresh
 // prevent it.
 func (k *Kit) end(ctx context.Context, s *Session, reason error) error {
 	if _, err := k.sessions.store.RevokeSession(context.WithoutCancel(ctx), s.UserID, s.ID, now()); err != nil {
-		return &refusal{ErrUnavailable, ReasonStore, errors.Join(reason, err)}
+		return &authError{ErrUnavailable, ReasonStore, errors.Join(reason, err)}
 	}
 	return reason
 }

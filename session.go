@@ -127,8 +127,8 @@ func newSessions(cfg SessionConfig, timeout, accessLife time.Duration, fault fun
 	return s
 }
 
-// begin returns a new session for the user of a proof, with its refresh token.
-func (s *sessions) begin(ctx context.Context, p Proof, at time.Time) (StoredSession, refresh.Token) {
+// newSession returns a new session for the user of a proof, with its refresh token.
+func (s *sessions) newSession(ctx context.Context, p Proof, at time.Time) (StoredSession, refresh.Token) {
 	token := refresh.New()
 	client := ClientFrom(ctx)
 	stored := StoredSession{
@@ -159,7 +159,7 @@ func (k *Kit) Sessions(ctx context.Context, userID string) ([]Session, error) {
 	}
 	all, err := k.sessions.store.SessionsByUser(ctx, userID)
 	if err != nil {
-		return nil, unavailable(ctx, err)
+		return nil, storeError(ctx, err)
 	}
 	at := now()
 	live := make([]Session, 0, len(all))
@@ -228,7 +228,7 @@ func (k *Kit) LogoutEverywhere(ctx context.Context, userID string) error {
 	if err := k.mayAct(ctx); err != nil {
 		return err
 	}
-	return k.cutOff(ctx, userID, UserUpdate{}, EventLogout)
+	return k.revokeAll(ctx, userID, UserUpdate{}, EventLogout)
 }
 
 // RevocationLife returns how long a [Revocation] must be kept. By then every
@@ -253,7 +253,7 @@ func (k *Kit) Revocations(ctx context.Context, since time.Time) ([]Revocation, e
 	}
 	revoked, err := k.sessions.store.Revocations(ctx, since)
 	if err != nil {
-		return nil, unavailable(ctx, err)
+		return nil, storeError(ctx, err)
 	}
 	return revoked, nil
 }

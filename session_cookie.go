@@ -215,7 +215,7 @@ func (k *Kit) replaceCookie(ctx context.Context, w http.ResponseWriter, s *Store
 	case errors.Is(err, ErrSessionNotFound):
 		return errRefreshRevoked
 	case err != nil:
-		return unavailable(ctx, err)
+		return storeError(ctx, err)
 	case !rotated:
 		return errRefreshReused
 	}
@@ -302,7 +302,7 @@ func (a cookieAuthenticator) Authenticate(r *http.Request) (Credential, error) {
 	case errors.Is(err, ErrUserNotFound) || err == nil && u.ID != s.UserID:
 		return Credential{}, errUserGone
 	case err != nil:
-		return Credential{}, unavailable(ctx, err)
+		return Credential{}, storeError(ctx, err)
 	}
 	current := k.sessions.holdsCookie(&s, presented.CookieHash(kept), at)
 	switch {

@@ -221,7 +221,7 @@ var errNotOfASession = errors.New("authkit: the token belongs to no session")
 func (k *Kit) sessionOf(r *http.Request, text string) (userID, sessionID string, err error) {
 	if token, ok := refresh.Parse(text); ok {
 		s, err := k.session(r.Context(), token)
-		return s.UserID, s.ID, unless(err, ErrInvalidRefreshToken)
+		return s.UserID, s.ID, ignore(err, ErrInvalidRefreshToken)
 	}
 	t, err := k.verifier.verify(text)
 	switch {
@@ -232,13 +232,13 @@ func (k *Kit) sessionOf(r *http.Request, text string) (userID, sessionID string,
 	}
 	s, err := k.sessions.store.SessionByID(r.Context(), t.SessionID)
 	if err != nil && !errors.Is(err, ErrSessionNotFound) {
-		return "", "", unavailable(r.Context(), err)
+		return "", "", storeError(r.Context(), err)
 	}
 	return s.UserID, s.ID, nil
 }
 
-// unless returns err, or nil if it is of the kind.
-func unless(err, kind error) error {
+// ignore returns err, or nil if it is of the kind.
+func ignore(err, kind error) error {
 	if errors.Is(err, kind) {
 		return nil
 	}
@@ -292,7 +292,7 @@ func (k *Kit) IntrospectionHandler() http.Handler {
 			return
 		}
 		var u User
-		switch err := k.bearer(r.Context(), t, &u); {
+		switch err := k.principalFromClaims(r.Context(), t, &u); {
 		case errors.Is(err, ErrInvalidToken) || errors.Is(err, ErrUserDisabled):
 			writeJSON(w, introspection{})
 		case err != nil:

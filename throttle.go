@@ -137,7 +137,7 @@ func (k *Kit) throttled(ctx context.Context, a Attempt, attempt func(*trial) err
 		return attempt(new(trial))
 	}
 	a.Client = ClientFrom(ctx)
-	leave, err := k.lanes.enter(ctx, a)
+	leave, err := k.attempts.enter(ctx, a)
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func (k *Kit) throttled(ctx context.Context, a Attempt, attempt func(*trial) err
 	if err := k.throttle.Begin(ctx, a); isThrottled(err) {
 		return err
 	} else if err != nil {
-		return unavailable(ctx, err)
+		return storeError(ctx, err)
 	}
 	var t trial
 	err = attempt(&t)
@@ -168,7 +168,7 @@ func (k *Kit) Admit(ctx context.Context, a Attempt, f func(ctx context.Context) 
 		return f(ctx)
 	}
 	a.Client = ClientFrom(ctx)
-	leave, err := k.lanes.enter(ctx, a)
+	leave, err := k.attempts.enter(ctx, a)
 	if err != nil {
 		return err
 	}
@@ -198,7 +198,7 @@ func (t *trial) outcome(ctx context.Context, err error) AttemptOutcome {
 	case err == nil:
 		return AttemptSucceeded
 	case challenged, isWrongProof(err), errors.Is(err, ErrUserDisabled), errors.Is(err, ErrEmailUnverified),
-		errors.Is(err, ErrInvalidRefreshToken), t.compared && hasLeft(ctx):
+		errors.Is(err, ErrInvalidRefreshToken), t.compared && clientGone(ctx):
 		return AttemptFailed
 	}
 	return AttemptUndecided
@@ -221,9 +221,9 @@ func (k *Kit) succeeded(ctx context.Context, a Attempt) {
 	}
 }
 
-// pardon clears the failures that the throttle has counted against an account. A new password
+// resetFailures clears the failures that the throttle has counted against an account. A new password
 // pardons no codes: otherwise each reset would buy more guesses at the second factor (MF-03).
-func (k *Kit) pardon(ctx context.Context, email string, actions ...string) {
+func (k *Kit) resetFailures(ctx context.Context, email string, actions ...string) {
 	if k.throttle == nil {
 		return
 	}
@@ -235,43 +235,43 @@ func (k *Kit) pardon(ctx context.Context, email string, actions ...string) {
 	}
 }
 
-// lanes let in four attempts at a time that name the same account and come from the same
+// An attemptLimiter lets in four attempts at a time that name the same account and come from the same
 // address; the others wait until it is known how those ended. Without it, programs that log
 // in at once with one account would be refused as if they guessed, since every attempt
 // counts as a failure until it has ended. The zero value is ready for use.
-type lanes struct {
+type attemptLimiter struct {
 	mu sync.Mutex
-	by map[laneKey]*lane
+	by map[limiterKey]*limiterEntry
 }
 
-type laneKey struct{ account, address string }
+type limiterKey struct{ account, address string }
 
-type lane struct {
+type limiterEntry struct {
 	*gate.Gate
-	present int // callers in it or waiting, guarded by lanes.mu
+	refs int // callers in it or waiting, guarded by attemptLimiter.mu
 }
 
-func (l *lanes) enter(ctx context.Context, a Attempt) (leave func(), err error) {
-	const abreast, waiting = 4, 256
+func (l *attemptLimiter) enter(ctx context.Context, a Attempt) (leave func(), err error) {
+	const maxConcurrent, waiting = 4, 256
 	if a.Account == "" {
 		return func() {}, nil
 	}
-	key := laneKey{a.Account, a.Client.Address}
+	key := limiterKey{a.Account, a.Client.Address}
 	l.mu.Lock()
 	in := l.by[key]
 	if in == nil {
 		if l.by == nil {
-			l.by = make(map[laneKey]*lane)
+			l.by = make(map[limiterKey]*limiterEntry)
 		}
-		in = &lane{Gate: gate.New(abreast, waiting)}
+		in = &limiterEntry{Gate: gate.New(maxConcurrent, waiting)}
 		l.by[key] = in
 	}
-	in.present++
+	in.refs++
 	l.mu.Unlock()
 	gone := func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if in.present--; in.present == 0 {
+		if in.refs--; in.refs == 0 {
 			delete(l.by, key)
 		}
 	}

@@ -95,7 +95,7 @@ func AttemptTicket(ctx context.Context, store TicketStore, kind, token string) (
 	case errors.Is(err, ErrTicketNotFound):
 		return Ticket{}, ErrInvalidTicket
 	case err != nil:
-		return Ticket{}, unavailable(ctx, err)
+		return Ticket{}, storeError(ctx, err)
 	}
 	hash := ticketHash(kind, id, secret)
 	if subtle.ConstantTimeCompare(hash[:], t.Hash[:]) != 1 {
@@ -115,7 +115,7 @@ func RedeemTicket(ctx context.Context, store TicketStore, kind, token string) (T
 	case errors.Is(err, ErrTicketNotFound):
 		return Ticket{}, ErrInvalidTicket
 	case err != nil:
-		return Ticket{}, unavailable(ctx, err)
+		return Ticket{}, storeError(ctx, err)
 	}
 	return t, nil
 }

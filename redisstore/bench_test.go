@@ -97,14 +97,14 @@ func BenchmarkDeleteExpired1000(b *testing.B) {
 	}
 }
 
-// BenchmarkTake is the cost of a login before its hash. The failing logins are of different accounts
+// BenchmarkReserve is the cost of a login before its hash. The failing logins are of different accounts
 // and addresses.
-func BenchmarkTake(b *testing.B) {
+func BenchmarkReserve(b *testing.B) {
 	b.Run("failure", func(b *testing.B) {
 		s, _ := openThrottle(b, dial(b))
 		b.ReportAllocs()
 		for n := 0; b.Loop(); n++ {
-			if v, err := s.Take(b.Context(), guess(fmt.Sprint(n), fmt.Sprint(n), 0)); err != nil || v != (throttle.Verdict{}) {
+			if v, err := s.Reserve(b.Context(), guess(fmt.Sprint(n), fmt.Sprint(n), 0)); err != nil || v != (throttle.Decision{}) {
 				b.Fatal(v, err)
 			}
 		}
@@ -114,20 +114,20 @@ func BenchmarkTake(b *testing.B) {
 		failures(b, s, "locked", 5)
 		b.ReportAllocs()
 		for b.Loop() {
-			if v, err := s.Take(b.Context(), guess("locked", "near", 0)); err != nil || v.Counter == 0 {
+			if v, err := s.Reserve(b.Context(), guess("locked", "near", 0)); err != nil || v.Counter == 0 {
 				b.Fatal(v, err)
 			}
 		}
 	})
-	b.Run("success", func(b *testing.B) { // with its Settle
+	b.Run("success", func(b *testing.B) { // with its Finish
 		s, _ := openThrottle(b, dial(b))
 		b.ReportAllocs()
 		for b.Loop() {
 			a := guess("user", "near", 0)
-			if v, err := s.Take(b.Context(), a); err != nil || v != (throttle.Verdict{}) {
+			if v, err := s.Reserve(b.Context(), a); err != nil || v != (throttle.Decision{}) {
 				b.Fatal(v, err)
 			}
-			if err := s.Settle(b.Context(), a, authkit.AttemptSucceeded); err != nil {
+			if err := s.Finish(b.Context(), a, authkit.AttemptSucceeded); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -137,7 +137,7 @@
 //	{prefix}:t:b:KEY   a limit of a throttle: the time at which it is full again
 //	{prefix}:t:c:KEY   a counter of an account or a source: failures, the latest, the time until which it is known
 //	{prefix}:t:p:KEY   the time at which the counters of an account were cleared
-//	{prefix}:t:d:CALL  a Settle or Clear that is done, so that repeating it has no effect
+//	{prefix}:t:d:CALL  a Finish or Clear that is done, so that repeating it has no effect
 //
 // A KEY is a digest and contains no name. Each change is one script on these
 // keys. A session and the Revocation that ends it are therefore one change. A

@@ -42,9 +42,9 @@ var (
 	//go:embed lua/throttle.lua
 	luaThrottle string
 	//go:embed lua/take.lua
-	luaTake string
+	luaReserve string
 	//go:embed lua/settle.lua
-	luaSettle string
+	luaFinish string
 	//go:embed lua/clear.lua
 	luaClear string
 	//go:embed lua/info.lua
@@ -74,5 +74,5 @@ type throttleScripts struct{ take, settle, clear *redis.Script }
 
 func newThrottleScripts() throttleScripts {
 	script := func(source string) *redis.Script { return redis.NewScript(luaCommon + luaThrottle + source) }
-	return throttleScripts{take: script(luaTake), settle: script(luaSettle), clear: script(luaClear)}
+	return throttleScripts{take: script(luaReserve), settle: script(luaFinish), clear: script(luaClear)}
 }

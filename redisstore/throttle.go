@@ -15,8 +15,8 @@ import (
 // limits. It is safe for concurrent use. Make one with [NewThrottle].
 //
 // Each method is one script and one round trip. If its reply is lost, the
-// client sends it again. A repeated Take counts twice, which admits fewer
-// attempts. A repeated Settle or Clear has no effect within a minute, because
+// client sends it again. A repeated Reserve counts twice, which admits fewer
+// attempts. A repeated Finish or Clear has no effect within a minute, because
 // it would admit more.
 type Throttle struct {
 	server
@@ -42,7 +42,7 @@ func NewThrottle(client redis.UniversalClient, opts Options) (*Throttle, error) 
 const (
 	bucketKind  = "b"
 	counterKind = "c"
-	pardonKind  = "p"
+	clearedKind = "p"
 	doneKind    = "d" // a call that was made
 )
 
@@ -50,15 +50,15 @@ func (t *Throttle) key(kind string, key []byte) string {
 	return t.prefix + "t:" + kind + ":" + hex.EncodeToString(key)
 }
 
-// Take implements [throttle.Store].
-func (t *Throttle) Take(ctx context.Context, a throttle.Take) (throttle.Verdict, error) {
+// Reserve implements [throttle.Store].
+func (t *Throttle) Reserve(ctx context.Context, a throttle.Reservation) (throttle.Decision, error) {
 	keys, args := t.records(&a, t.prefix+"t:none")
-	v, err := parseVerdict(t.run(ctx, t.scripts.take, keys, args...))
-	return v, failed(ctx, "Take", err)
+	v, err := parseDecision(t.run(ctx, t.scripts.take, keys, args...))
+	return v, failed(ctx, "Reservation", err)
 }
 
-// Settle implements [throttle.Store].
-func (t *Throttle) Settle(ctx context.Context, a throttle.Take, outcome authkit.AttemptOutcome) error {
+// Finish implements [throttle.Store].
+func (t *Throttle) Finish(ctx context.Context, a throttle.Reservation, outcome authkit.AttemptOutcome) error {
 	name := "undecided"
 	switch outcome {
 	case authkit.AttemptFailed:
@@ -68,11 +68,11 @@ func (t *Throttle) Settle(ctx context.Context, a throttle.Take, outcome authkit.
 	}
 	keys, args := t.records(&a, t.key(doneKind, newCall()))
 	_, err := t.run(ctx, t.scripts.settle, keys, append(args, name, int(a.Guess))...)
-	return failed(ctx, "Settle", err)
+	return failed(ctx, "Finish", err)
 }
 
 // Clear implements [throttle.Store].
-func (t *Throttle) Clear(ctx context.Context, a throttle.Take) error {
+func (t *Throttle) Clear(ctx context.Context, a throttle.Reservation) error {
 	a.Buckets, a.Source = nil, throttle.Key{}
 	keys, args := t.records(&a, t.key(doneKind, newCall()))
 	_, err := t.run(ctx, t.scripts.clear, keys, args...)
@@ -80,37 +80,37 @@ func (t *Throttle) Clear(ctx context.Context, a throttle.Take) error {
 }
 
 // records returns the keys and arguments of lua/throttle.lua for an attempt.
-func (t *Throttle) records(a *throttle.Take, mark string) (keys []string, args []any) {
+func (t *Throttle) records(a *throttle.Reservation, mark string) (keys []string, args []any) {
 	keys, args = append(keys, mark), append(args, micros(a.At), len(a.Buckets))
 	for _, b := range a.Buckets {
 		keys, args = append(keys, t.key(bucketKind, b.Key[:])), append(args, b.Burst, b.Every.Microseconds())
 	}
 	if a.Counter != (throttle.Key{}) {
-		keys = append(keys, t.key(counterKind, a.Counter[:]), t.key(pardonKind, a.Pardon[:]))
+		keys = append(keys, t.key(counterKind, a.Counter[:]), t.key(clearedKind, a.ClearedAt[:]))
 		if a.Source != (throttle.Key{}) {
 			keys = append(keys, t.key(counterKind, a.Source[:]))
 		}
 	}
-	c := a.Curve
-	return keys, append(args, c.Free, c.First.Microseconds(), c.Most.Microseconds(), c.Disable, c.Forget.Microseconds(), c.Known.Microseconds(), c.Open.Microseconds())
+	c := a.Backoff
+	return keys, append(args, c.FreeFailures, c.InitialDelay.Microseconds(), c.MaxDelay.Microseconds(), c.LockAfter, c.DecayPerFailure.Microseconds(), c.TrustFor.Microseconds(), c.Open.Microseconds())
 }
 
-// parseVerdict parses the reply of lua/take.lua.
-func parseVerdict(reply any, err error) (throttle.Verdict, error) {
+// parseDecision parses the reply of lua/take.lua.
+func parseDecision(reply any, err error) (throttle.Decision, error) {
 	if err != nil {
-		return throttle.Verdict{}, err
+		return throttle.Decision{}, err
 	}
 	waits, ok := reply.([]any)
 	if !ok || len(waits) != 3 {
-		return throttle.Verdict{}, errReply
+		return throttle.Decision{}, errReply
 	}
 	forBuckets, ok1 := waits[0].(int64)
 	forCounter, ok2 := waits[1].(int64)
 	open, ok3 := waits[2].(int64)
 	if !ok1 || !ok2 || !ok3 {
-		return throttle.Verdict{}, errReply
+		return throttle.Decision{}, errReply
 	}
-	return throttle.Verdict{
+	return throttle.Decision{
 		Bucket:  time.Duration(forBuckets) * time.Microsecond,
 		Counter: time.Duration(forCounter) * time.Microsecond,
 		Open:    open == 1,

@@ -20,10 +20,10 @@ import (
 	"github.com/authkit-go/authkit/throttle"
 )
 
-// settleAndClear calls the methods other than Take, and returns the errors.
-func settleAndClear(ctx context.Context, s throttle.Store, a throttle.Take) map[string]error {
+// settleAndClear calls the methods other than Reservation, and returns the errors.
+func settleAndClear(ctx context.Context, s throttle.Store, a throttle.Reservation) map[string]error {
 	return map[string]error{
-		"Settle, a success": s.Settle(ctx, a, authkit.AttemptSucceeded), "Settle, undecided": s.Settle(ctx, a, authkit.AttemptUndecided), "Clear": s.Clear(ctx, a),
+		"Finish, a success": s.Finish(ctx, a, authkit.AttemptSucceeded), "Finish, undecided": s.Finish(ctx, a, authkit.AttemptUndecided), "Clear": s.Clear(ctx, a),
 	}
 }
 
@@ -66,7 +66,7 @@ func TestThrottleServerIsDown(t *testing.T) {
 			told := 0
 			for range len(open.events) {
 				if e := <-open.events; e.Kind == authkit.EventStoreFailure {
-					require.ErrorContains(t, e.Err, "redisstore: Take: ")
+					require.ErrorContains(t, e.Err, "redisstore: Reservation: ")
 					told++
 				}
 			}
@@ -74,8 +74,8 @@ func TestThrottleServerIsDown(t *testing.T) {
 
 			how.up(t, srv)
 			require.Eventually(t, func() bool {
-				v, err := store.Take(t.Context(), throttle.Take{At: start})
-				return err == nil && v == throttle.Verdict{}
+				v, err := store.Reserve(t.Context(), throttle.Reservation{At: start})
+				return err == nil && v == throttle.Decision{}
 			}, 30*time.Second, 10*time.Millisecond)
 			require.ErrorAs(t, login(closed), &refused, "still, from before")
 			require.Positive(t, refused.RetryAfter)
@@ -97,16 +97,16 @@ func TestThrottleServerIsAReplica(t *testing.T) {
 	s := throttleOn(t, client, "")
 	for _, account := range []string{"locked", "free"} {
 		a := guess(account, "near", after)
-		_, err := s.Take(t.Context(), a)
+		_, err := s.Reserve(t.Context(), a)
 		require.ErrorContains(t, err, "READONLY", account)
 		for method, err := range settleAndClear(t.Context(), s, a) {
 			require.ErrorContains(t, err, "READONLY", method)
 		}
 	}
 	require.ErrorContains(t, s.Check(t.Context()), `the server's role is "slave"`)
-	v, err := on.Take(t.Context(), guess("locked", "near", after))
+	v, err := on.Reserve(t.Context(), guess("locked", "near", after))
 	require.NoError(t, err)
-	require.Equal(t, throttle.Verdict{Counter: time.Second}, v)
+	require.Equal(t, throttle.Decision{Counter: time.Second}, v)
 }
 
 // LO-10: a flood of names fills Redis, but no record is dropped. Refused accounts stay refused. Others
@@ -128,25 +128,25 @@ func TestThrottleServerIsFull(t *testing.T) {
 	var full error
 	flood := 0
 	for ; full == nil && flood < 100_000; flood++ {
-		_, full = s.Take(t.Context(), guess(fmt.Sprint(flood), fmt.Sprint(flood), 0))
+		_, full = s.Reserve(t.Context(), guess(fmt.Sprint(flood), fmt.Sprint(flood), 0))
 	}
 	require.ErrorContains(t, full, "OOM")
 	require.Greater(t, flood, 100)
 	before := lives(t, client, "authkit")
 	a := guess("another", "near", 0)
-	_, err = s.Take(t.Context(), a)
+	_, err = s.Reserve(t.Context(), a)
 	require.ErrorContains(t, err, "OOM")
-	require.ErrorContains(t, s.Settle(t.Context(), a, authkit.AttemptSucceeded), "OOM")
-	require.ErrorContains(t, s.Settle(t.Context(), a, authkit.AttemptUndecided), "OOM")
+	require.ErrorContains(t, s.Finish(t.Context(), a, authkit.AttemptSucceeded), "OOM")
+	require.ErrorContains(t, s.Finish(t.Context(), a, authkit.AttemptUndecided), "OOM")
 	require.Len(t, lives(t, client, "authkit"), len(before))
 	last := failures(t, throttle.NewMemory(0), "locked", 5) - curve.Wait(5)
-	v, err := s.Take(t.Context(), guess("locked", "near", last))
+	v, err := s.Reserve(t.Context(), guess("locked", "near", last))
 	require.NoError(t, err)
-	require.Equal(t, throttle.Verdict{Counter: 30 * time.Second}, v)
+	require.Equal(t, throttle.Decision{Counter: 30 * time.Second}, v)
 	ended := guess("ended", "near", 1000*time.Hour)
-	v, err = s.Take(t.Context(), ended)
+	v, err = s.Reserve(t.Context(), ended)
 	require.NoError(t, err)
-	require.Equal(t, throttle.Verdict{Counter: time.Hour}, v)
+	require.Equal(t, throttle.Decision{Counter: time.Hour}, v)
 
 	in := newInstance(t, s, true)
 	require.ErrorIs(t, in.login(t.Context(), "user@example.com", "192.0.2.1"), authkit.ErrUnavailable)
@@ -246,7 +246,7 @@ func testThrottleSlotOnTheMove(t *testing.T, client *redis.ClusterClient, nodes 
 	letIn(t, s, a)
 	move, finish := moveSlot(t, client, nodes, prefix)
 	move(fmt.Sprintf("{%s}:t:b:%x", prefix, a.Buckets[0].Key[:]))
-	_, err := s.Take(t.Context(), a)
+	_, err := s.Reserve(t.Context(), a)
 	require.ErrorContains(t, err, "TRYAGAIN")
 	for method, err := range settleAndClear(t.Context(), s, a) {
 		require.ErrorContains(t, err, "TRYAGAIN", method)
@@ -255,7 +255,7 @@ func testThrottleSlotOnTheMove(t *testing.T, client *redis.ClusterClient, nodes 
 	for range 4 {
 		letIn(t, s, a)
 	}
-	v, err := s.Take(t.Context(), a)
+	v, err := s.Reserve(t.Context(), a)
 	require.NoError(t, err)
-	require.Equal(t, throttle.Verdict{Counter: curve.First}, v)
+	require.Equal(t, throttle.Decision{Counter: curve.InitialDelay}, v)
 }

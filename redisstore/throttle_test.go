@@ -56,15 +56,15 @@ func (i *throttleInstances) next() *redisstore.Throttle {
 	return i.all[int(i.turn.Add(1))%len(i.all)]
 }
 
-func (i *throttleInstances) Take(ctx context.Context, a throttle.Take) (throttle.Verdict, error) {
-	return i.next().Take(ctx, a)
+func (i *throttleInstances) Reserve(ctx context.Context, a throttle.Reservation) (throttle.Decision, error) {
+	return i.next().Reserve(ctx, a)
 }
 
-func (i *throttleInstances) Settle(ctx context.Context, a throttle.Take, outcome authkit.AttemptOutcome) error {
-	return i.next().Settle(ctx, a, outcome)
+func (i *throttleInstances) Finish(ctx context.Context, a throttle.Reservation, outcome authkit.AttemptOutcome) error {
+	return i.next().Finish(ctx, a, outcome)
 }
 
-func (i *throttleInstances) Clear(ctx context.Context, a throttle.Take) error {
+func (i *throttleInstances) Clear(ctx context.Context, a throttle.Reservation) error {
 	return i.next().Clear(ctx, a)
 }
 
@@ -92,9 +92,9 @@ func TestNewThrottleFaults(t *testing.T) {
 }
 
 // curve is the one of package throttle.
-var curve = throttle.Curve{
-	Free: 4, First: 30 * time.Second, Most: time.Hour, Disable: 100,
-	Forget: 24 * time.Hour, Known: 90 * 24 * time.Hour,
+var curve = throttle.Backoff{
+	FreeFailures: 4, InitialDelay: 30 * time.Second, MaxDelay: time.Hour, LockAfter: 100,
+	DecayPerFailure: 24 * time.Hour, TrustFor: 90 * 24 * time.Hour,
 }
 
 func throttleKey(text string) (k throttle.Key) {
@@ -103,20 +103,20 @@ func throttleKey(text string) (k throttle.Key) {
 }
 
 // guess is an attempt at an account from an address, at a time after start.
-func guess(account, address string, after time.Duration) throttle.Take {
-	return throttle.Take{
-		At: start.Add(after), Curve: curve,
+func guess(account, address string, after time.Duration) throttle.Reservation {
+	return throttle.Reservation{
+		At: start.Add(after), Backoff: curve,
 		Buckets: []throttle.Bucket{{Key: throttleKey(address), Limit: throttle.Limit{Burst: 20, Every: 3 * time.Second}}},
-		Counter: throttleKey("c" + account), Pardon: throttleKey("p" + account), Source: throttleKey("s" + account + address),
+		Counter: throttleKey("c" + account), ClearedAt: throttleKey("p" + account), Source: throttleKey("s" + account + address),
 	}
 }
 
 // letIn checks that an attempt is admitted.
-func letIn(tb testing.TB, s throttle.Store, a throttle.Take) {
+func letIn(tb testing.TB, s throttle.Store, a throttle.Reservation) {
 	tb.Helper()
-	v, err := s.Take(tb.Context(), a)
+	v, err := s.Reserve(tb.Context(), a)
 	require.NoError(tb, err)
-	require.Equal(tb, throttle.Verdict{}, v)
+	require.Equal(tb, throttle.Decision{}, v)
 }
 
 // failures makes an account fail n times in a row, each time as early as possible. It returns the
@@ -178,9 +178,9 @@ func TestThrottleTimeToLive(t *testing.T) {
 	expect(map[string]time.Duration{bucket: 3 * time.Second, counter: day})
 	letIn(t, s, guess("a", "near", time.Second))
 	expect(map[string]time.Duration{bucket: 5 * time.Second, counter: 2 * day})
-	require.NoError(t, s.Settle(t.Context(), guess("a", "near", time.Second), authkit.AttemptUndecided))
+	require.NoError(t, s.Finish(t.Context(), guess("a", "near", time.Second), authkit.AttemptUndecided))
 	expect(map[string]time.Duration{bucket: 2 * time.Second, counter: day})
-	require.NoError(t, s.Settle(t.Context(), guess("a", "near", time.Second), authkit.AttemptSucceeded))
+	require.NoError(t, s.Finish(t.Context(), guess("a", "near", time.Second), authkit.AttemptSucceeded))
 	expect(map[string]time.Duration{bucket: 0, source: 90 * day})
 	letIn(t, s, guess("a", "near", day)) // is known, but not for longer
 	expect(map[string]time.Duration{bucket: 3 * time.Second, source: 89*day + time.Second})
@@ -193,11 +193,11 @@ func TestThrottleTimeToLive(t *testing.T) {
 	letIn(t, s, guess("b", "near", after))
 	require.Equal(t, time.Duration(-1), lives(t, client, prefix)[name("c", "cb")])
 	for _, after := range []time.Duration{after, after + 1000*day} {
-		v, err := s.Take(t.Context(), guess("b", "near", after))
+		v, err := s.Reserve(t.Context(), guess("b", "near", after))
 		require.NoError(t, err)
 		require.Equal(t, time.Hour, v.Counter)
 	}
-	require.NoError(t, s.Settle(t.Context(), guess("b", "near", after), authkit.AttemptUndecided)) // which was no failure
+	require.NoError(t, s.Finish(t.Context(), guess("b", "near", after), authkit.AttemptUndecided)) // which was no failure
 	require.Positive(t, lives(t, client, prefix)[name("c", "cb")])
 	letIn(t, s, guess("b", "near", after+time.Hour))
 	require.Equal(t, time.Duration(-1), lives(t, client, prefix)[name("c", "cb")])
@@ -216,7 +216,7 @@ func TestThrottleKeys(t *testing.T) {
 	x := newSession("user-1", 1)
 	begin(t, sessions, x)
 	k := throttleKey("the same")
-	a := throttle.Take{At: start, Curve: curve, Counter: k, Pardon: k, Buckets: []throttle.Bucket{{Key: k, Limit: throttle.Limit{Burst: 9, Every: time.Second}}}}
+	a := throttle.Reservation{At: start, Backoff: curve, Counter: k, ClearedAt: k, Buckets: []throttle.Bucket{{Key: k, Limit: throttle.Limit{Burst: 9, Every: time.Second}}}}
 	letIn(t, s, a)
 	require.NoError(t, s.Clear(t.Context(), a))
 	a.At = a.At.Add(time.Second)
@@ -238,7 +238,7 @@ func TestThrottleKeys(t *testing.T) {
 	require.Equal(t, *x, got)
 }
 
-// A Settle that is sent again has no second effect. A Take counts twice, which refuses more.
+// A Finish that is sent again has no second effect. A Reservation counts twice, which refuses more.
 func TestThrottleSentTwice(t *testing.T) {
 	t.Parallel()
 	client := dial(t)
@@ -246,34 +246,34 @@ func TestThrottleSentTwice(t *testing.T) {
 	again := dial(t)
 	again.AddHook(twice{})
 	resent := throttleOn(t, again, prefix)
-	bucket := throttle.Take{At: start, Curve: curve, Buckets: guess("", "near", 0).Buckets}
+	bucket := throttle.Reservation{At: start, Backoff: curve, Buckets: guess("", "near", 0).Buckets}
 	for range 20 {
 		letIn(t, s, bucket)
 	}
 	for _, outcome := range []authkit.AttemptOutcome{authkit.AttemptSucceeded, authkit.AttemptUndecided} { // gives back one attempt
-		require.NoError(t, resent.Settle(t.Context(), bucket, outcome))
+		require.NoError(t, resent.Finish(t.Context(), bucket, outcome))
 		letIn(t, s, bucket)
-		v, err := s.Take(t.Context(), bucket)
+		v, err := s.Reserve(t.Context(), bucket)
 		require.NoError(t, err)
-		require.Equal(t, throttle.Verdict{Bucket: 3 * time.Second}, v)
+		require.Equal(t, throttle.Decision{Bucket: 3 * time.Second}, v)
 	}
 
 	after := failures(t, s, "a", 7)
 	undecided := guess("a", "", after)
 	undecided.Source = throttle.Key{}
 	letIn(t, s, undecided)
-	require.NoError(t, resent.Settle(t.Context(), undecided, authkit.AttemptUndecided)) // takes the eighth back, and not the seventh
-	v, err := s.Take(t.Context(), guess("a", "near", after))
+	require.NoError(t, resent.Finish(t.Context(), undecided, authkit.AttemptUndecided)) // takes the eighth back, and not the seventh
+	v, err := s.Reserve(t.Context(), guess("a", "near", after))
 	require.NoError(t, err)
 	require.Equal(t, curve.Wait(7), v.Counter)
 
 	// Other logins fail between the two calls. Their failures still count.
 	between := sentTwice(t, client, prefix)
-	for method, call := range map[string]func(*redisstore.Throttle, throttle.Take) error{
-		"Settle": func(s *redisstore.Throttle, a throttle.Take) error {
-			return s.Settle(t.Context(), a, authkit.AttemptSucceeded)
+	for method, call := range map[string]func(*redisstore.Throttle, throttle.Reservation) error{
+		"Finish": func(s *redisstore.Throttle, a throttle.Reservation) error {
+			return s.Finish(t.Context(), a, authkit.AttemptSucceeded)
 		},
-		"Clear": func(s *redisstore.Throttle, a throttle.Take) error { return s.Clear(t.Context(), a) },
+		"Clear": func(s *redisstore.Throttle, a throttle.Reservation) error { return s.Clear(t.Context(), a) },
 	} {
 		a := guess(method, "", 0)
 		a.Source = throttle.Key{}
@@ -284,20 +284,20 @@ func TestThrottleSentTwice(t *testing.T) {
 				letIn(t, s, later)
 			}
 		}), a))
-		v, err := s.Take(t.Context(), later)
+		v, err := s.Reserve(t.Context(), later)
 		require.NoError(t, err)
-		require.Equal(t, curve.First, v.Counter, method)
+		require.Equal(t, curve.InitialDelay, v.Counter, method)
 	}
 
 	twice := guess("b", "elsewhere", 0)
 	for range 2 {
-		_, err := resent.Take(t.Context(), twice)
+		_, err := resent.Reserve(t.Context(), twice)
 		require.NoError(t, err)
 	}
 	letIn(t, s, twice) // the fifth, after two that count twice
-	v, err = s.Take(t.Context(), twice)
+	v, err = s.Reserve(t.Context(), twice)
 	require.NoError(t, err)
-	require.Equal(t, curve.First, v.Counter)
+	require.Equal(t, curve.InitialDelay, v.Counter)
 }
 
 // sentTwice returns a throttle whose scripts are sent twice, with a call of between in the middle.
@@ -336,7 +336,7 @@ func TestThrottleNotAsItWasStored(t *testing.T) {
 	client := dial(t)
 	s, prefix := openThrottle(t, client)
 	a := guess("a", "near", 0)
-	for kind, k := range map[string]throttle.Key{"b": a.Buckets[0].Key, "c": a.Counter, "p": a.Pardon} {
+	for kind, k := range map[string]throttle.Key{"b": a.Buckets[0].Key, "c": a.Counter, "p": a.ClearedAt} {
 		key := fmt.Sprintf("{%s}:t:%s:%x", prefix, kind, k[:])
 		for _, broken := range []func() error{
 			func() error { return client.Set(t.Context(), key, "a text", 0).Err() },
@@ -344,9 +344,9 @@ func TestThrottleNotAsItWasStored(t *testing.T) {
 		} {
 			require.NoError(t, client.Del(t.Context(), key).Err())
 			require.NoError(t, broken())
-			_, err := s.Take(t.Context(), a)
-			require.ErrorContains(t, err, "redisstore: Take: ", key)
-			require.ErrorContains(t, s.Settle(t.Context(), a, authkit.AttemptSucceeded), "redisstore: Settle: ", key)
+			_, err := s.Reserve(t.Context(), a)
+			require.ErrorContains(t, err, "redisstore: Reservation: ", key)
+			require.ErrorContains(t, s.Finish(t.Context(), a, authkit.AttemptSucceeded), "redisstore: Finish: ", key)
 			require.Len(t, lives(t, client, prefix), 1, "nothing is done by halves")
 		}
 		require.NoError(t, client.Del(t.Context(), key).Err())
@@ -504,7 +504,7 @@ func TestThrottleDumpNamesNobody(t *testing.T) {
 	in := newInstance(t, s, true)
 	require.ErrorIs(t, in.login(t.Context(), "user@example.com", "192.0.2.1"), authkit.ErrInvalidCredentials)
 	found := keys(t, client, prefix)
-	require.Len(t, found, 3) // the counter, the limit, and the mark of Settle
+	require.Len(t, found, 3) // the counter, the limit, and the mark of Finish
 	for _, key := range found {
 		value, err := client.Get(t.Context(), key).Result()
 		require.NoError(t, err)

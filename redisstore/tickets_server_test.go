@@ -195,7 +195,7 @@ func TestAccessList(t *testing.T) {
 	require.NotContains(t, s.Check(t.Context()).Error(), "NOPERM")
 	limits := throttleOn(t, client, "")
 	a := guess("user-1", "192.0.2.1", 0)
-	_, err := limits.Take(t.Context(), a)
+	_, err := limits.Reserve(t.Context(), a)
 	require.NoError(t, err)
 	for method, err := range settleAndClear(t.Context(), limits, a) {
 		require.NoError(t, err, method)

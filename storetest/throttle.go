@@ -54,9 +54,9 @@ func TestThrottleStore(t *testing.T, open func(t *testing.T) throttle.Store) {
 
 // curve differs from the default, so that a store must use the curve of the
 // call.
-var curve = throttle.Curve{
-	Free: 2, First: 10 * time.Second, Most: time.Minute, Disable: 8,
-	Forget: time.Hour, Known: 24 * time.Hour, Open: 90 * time.Second,
+var curve = throttle.Backoff{
+	FreeFailures: 2, InitialDelay: 10 * time.Second, MaxDelay: time.Minute, LockAfter: 8,
+	DecayPerFailure: time.Hour, TrustFor: 24 * time.Hour, Open: 90 * time.Second,
 }
 
 func throttleKey(text string) throttle.Key {
@@ -66,10 +66,10 @@ func throttleKey(text string) throttle.Key {
 
 // guess is an attempt at an account, some time after start. If from is empty,
 // it has no source.
-func guess(account, from string, after time.Duration) throttle.Take {
-	take := throttle.Take{
-		At: start.Add(after), Curve: curve,
-		Counter: throttleKey("account " + account), Pardon: throttleKey("pardon " + account),
+func guess(account, from string, after time.Duration) throttle.Reservation {
+	take := throttle.Reservation{
+		At: start.Add(after), Backoff: curve,
+		Counter: throttleKey("account " + account), ClearedAt: throttleKey("pardon " + account),
 	}
 	if from != "" {
 		take.Source = throttleKey("source " + account + " " + from)
@@ -78,8 +78,8 @@ func guess(account, from string, after time.Duration) throttle.Take {
 }
 
 // request is an attempt with limits only.
-func request(after time.Duration, buckets ...throttle.Bucket) throttle.Take {
-	return throttle.Take{At: start.Add(after), Curve: curve, Buckets: buckets}
+func request(after time.Duration, buckets ...throttle.Bucket) throttle.Reservation {
+	return throttle.Reservation{At: start.Add(after), Backoff: curve, Buckets: buckets}
 }
 
 func bucket(name string, burst int, every time.Duration) throttle.Bucket {
@@ -87,27 +87,27 @@ func bucket(name string, burst int, every time.Duration) throttle.Bucket {
 }
 
 // take checks the verdict on an attempt.
-func take(t *testing.T, s throttle.Store, attempt throttle.Take, want throttle.Verdict) {
+func take(t *testing.T, s throttle.Store, attempt throttle.Reservation, want throttle.Decision) {
 	t.Helper()
-	got, err := s.Take(t.Context(), attempt)
+	got, err := s.Reserve(t.Context(), attempt)
 	if err != nil {
-		t.Fatalf("Take: %v", err)
+		t.Fatalf("Reservation: %v", err)
 	}
 	if got.Bucket != want.Bucket || got.Counter != want.Counter {
-		t.Fatalf("Take %v after the start: got %+v, want %+v", attempt.At.Sub(start), got, want)
+		t.Fatalf("Reservation %v after the start: got %+v, want %+v", attempt.At.Sub(start), got, want)
 	}
 }
 
 // takeOpen checks the verdict on a refused attempt, and whether only open
 // attempts are in the way.
-func takeOpen(t *testing.T, s throttle.Store, attempt throttle.Take, wait time.Duration, open bool) {
+func takeOpen(t *testing.T, s throttle.Store, attempt throttle.Reservation, wait time.Duration, open bool) {
 	t.Helper()
-	got, err := s.Take(t.Context(), attempt)
+	got, err := s.Reserve(t.Context(), attempt)
 	if err != nil {
-		t.Fatalf("Take: %v", err)
+		t.Fatalf("Reservation: %v", err)
 	}
-	if want := (throttle.Verdict{Counter: wait, Open: open}); got != want {
-		t.Fatalf("Take %v after the start: got %+v, want %+v", attempt.At.Sub(start), got, want)
+	if want := (throttle.Decision{Counter: wait, Open: open}); got != want {
+		t.Fatalf("Reservation %v after the start: got %+v, want %+v", attempt.At.Sub(start), got, want)
 	}
 }
 
@@ -118,24 +118,24 @@ const (
 	succeeded = authkit.AttemptSucceeded
 )
 
-func settle(t *testing.T, s throttle.Store, attempt throttle.Take, outcome authkit.AttemptOutcome) {
+func settle(t *testing.T, s throttle.Store, attempt throttle.Reservation, outcome authkit.AttemptOutcome) {
 	t.Helper()
-	if err := s.Settle(t.Context(), attempt, outcome); err != nil {
-		t.Fatalf("Settle: %v", err)
+	if err := s.Finish(t.Context(), attempt, outcome); err != nil {
+		t.Fatalf("Finish: %v", err)
 	}
 }
 
-func clearFailures(t *testing.T, s throttle.Store, attempt throttle.Take) {
+func clearFailures(t *testing.T, s throttle.Store, attempt throttle.Reservation) {
 	t.Helper()
 	if err := s.Clear(t.Context(), attempt); err != nil {
 		t.Fatalf("Clear: %v", err)
 	}
 }
 
-var letIn = throttle.Verdict{}
+var letIn = throttle.Decision{}
 
-func counterWait(d time.Duration) throttle.Verdict { return throttle.Verdict{Counter: d} }
-func bucketWait(d time.Duration) throttle.Verdict  { return throttle.Verdict{Bucket: d} }
+func counterWait(d time.Duration) throttle.Decision { return throttle.Decision{Counter: d} }
+func bucketWait(d time.Duration) throttle.Decision  { return throttle.Decision{Bucket: d} }
 
 func testLimitIsABurstAndARate(t *testing.T, s throttle.Store) {
 	b := bucket("a", 3, time.Second)
@@ -168,7 +168,7 @@ func testLimitsAllOrNone(t *testing.T, s throttle.Store) {
 	locked.Buckets = []throttle.Bucket{bucket("c", 1, time.Minute)}
 	take(t, s, locked, counterWait(10*time.Second))
 	take(t, s, request(0, locked.Buckets...), letIn)
-	take(t, s, locked, throttle.Verdict{Bucket: time.Minute, Counter: 10 * time.Second})
+	take(t, s, locked, throttle.Decision{Bucket: time.Minute, Counter: 10 * time.Second})
 
 	free := guess("free", "", 0)
 	free.Buckets = locked.Buckets
@@ -240,35 +240,35 @@ func fail(t *testing.T, s throttle.Store, account, from string, after time.Durat
 }
 
 func testCounterEnds(t *testing.T, s throttle.Store) {
-	at := fail(t, s, "a", "", 0, curve.Disable)
+	at := fail(t, s, "a", "", 0, curve.LockAfter)
 	for _, after := range []time.Duration{0, time.Minute, time.Hour, 8 * time.Hour, 9999 * time.Hour} {
-		take(t, s, guess("a", "", at+after), counterWait(curve.Most))
+		take(t, s, guess("a", "", at+after), counterWait(curve.MaxDelay))
 	}
 	at += 9999 * time.Hour
 	clearFailures(t, s, guess("a", "", at))
-	fail(t, s, "a", "", at, curve.Disable)
+	fail(t, s, "a", "", at, curve.LockAfter)
 }
 
 func testCounterForgets(t *testing.T, s throttle.Store) {
-	for _, n := range []int{1, 3, curve.Disable - 1} {
+	for _, n := range []int{1, 3, curve.LockAfter - 1} {
 		name := fmt.Sprint(n)
-		at := fail(t, s, name, "", 0, n) + time.Duration(n)*curve.Forget
-		fail(t, s, name, "", at, curve.Free+1)
-		take(t, s, guess(name, "", at), counterWait(curve.First))
+		at := fail(t, s, name, "", 0, n) + time.Duration(n)*curve.DecayPerFailure
+		fail(t, s, name, "", at, curve.FreeFailures+1)
+		take(t, s, guess(name, "", at), counterWait(curve.InitialDelay))
 	}
-	at := fail(t, s, "a", "", 0, 2) + 2*curve.Forget - time.Microsecond
+	at := fail(t, s, "a", "", 0, 2) + 2*curve.DecayPerFailure - time.Microsecond
 	take(t, s, guess("a", "", at), letIn)
-	take(t, s, guess("a", "", at), counterWait(curve.First))
+	take(t, s, guess("a", "", at), counterWait(curve.InitialDelay))
 }
 
 func testRefusedChangesNothing(t *testing.T, s throttle.Store) {
 	at := fail(t, s, "a", "", 0, 3)
 	for i := range 50 {
-		after := at + time.Duration(i)*curve.First/50
-		take(t, s, guess("a", "", after), counterWait(at+curve.First-after))
+		after := at + time.Duration(i)*curve.InitialDelay/50
+		take(t, s, guess("a", "", after), counterWait(at+curve.InitialDelay-after))
 	}
-	take(t, s, guess("a", "", at+curve.First), letIn)
-	take(t, s, guess("a", "", at+curve.First), counterWait(2*curve.First))
+	take(t, s, guess("a", "", at+curve.InitialDelay), letIn)
+	take(t, s, guess("a", "", at+curve.InitialDelay), counterWait(2*curve.InitialDelay))
 }
 
 func testSuccessClears(t *testing.T, s throttle.Store) {
@@ -279,7 +279,7 @@ func testSuccessClears(t *testing.T, s throttle.Store) {
 		take(t, s, guess(name, from, at), letIn)
 		settle(t, s, guess(name, from, at), succeeded)
 		fail(t, s, name, from, at, 3)
-		take(t, s, guess(name, from, at), counterWait(curve.First))
+		take(t, s, guess(name, from, at), counterWait(curve.InitialDelay))
 		if from != "" {
 			fail(t, s, name, "elsewhere", at, 3) // earlier failures no longer count
 		}
@@ -303,16 +303,16 @@ func testUndecidedGivesBack(t *testing.T, s throttle.Store) {
 func testSourceCountsByItself(t *testing.T, s throttle.Store) {
 	fail(t, s, "a", "home", 0, 1)
 	settle(t, s, guess("a", "home", 0), succeeded)
-	at := fail(t, s, "a", "elsewhere", 0, curve.Disable)
-	take(t, s, guess("a", "elsewhere", at), counterWait(curve.Most))
-	take(t, s, guess("a", "", at), counterWait(curve.Most))
+	at := fail(t, s, "a", "elsewhere", 0, curve.LockAfter)
+	take(t, s, guess("a", "elsewhere", at), counterWait(curve.MaxDelay))
+	take(t, s, guess("a", "", at), counterWait(curve.MaxDelay))
 
 	take(t, s, guess("a", "home", at), letIn)
 	settle(t, s, guess("a", "home", at), succeeded)
-	take(t, s, guess("a", "elsewhere", at), counterWait(curve.Most)) // the stranger gains no attempt
+	take(t, s, guess("a", "elsewhere", at), counterWait(curve.MaxDelay)) // the stranger gains no attempt
 
 	at = fail(t, s, "a", "home", at, 3)
-	take(t, s, guess("a", "home", at), counterWait(curve.First))
+	take(t, s, guess("a", "home", at), counterWait(curve.InitialDelay))
 	take(t, s, guess("b", "home", at), letIn)
 }
 
@@ -321,12 +321,12 @@ func testSourceIsForgotten(t *testing.T, s throttle.Store) {
 	settle(t, s, guess("a", "home", at), succeeded)
 	take(t, s, guess("a", "home", at+time.Hour), letIn)
 	settle(t, s, guess("a", "home", at+time.Hour), succeeded)
-	until := at + time.Hour + curve.Known
+	until := at + time.Hour + curve.TrustFor
 	fail(t, s, "a", "elsewhere", until-time.Hour, 3)
-	take(t, s, guess("a", "elsewhere", until-time.Hour), counterWait(curve.First))
+	take(t, s, guess("a", "elsewhere", until-time.Hour), counterWait(curve.InitialDelay))
 	take(t, s, guess("a", "home", until-time.Microsecond), letIn) // this was not a success
 	take(t, s, guess("a", "elsewhere", until), letIn)
-	take(t, s, guess("a", "home", until), counterWait(2*curve.First))
+	take(t, s, guess("a", "home", until), counterWait(2*curve.InitialDelay))
 }
 
 func testClearReachesSources(t *testing.T, s throttle.Store) {
@@ -337,11 +337,11 @@ func testClearReachesSources(t *testing.T, s throttle.Store) {
 	fail(t, s, "a", "elsewhere", 0, 6)
 	take(t, s, guess("a", "home", at), counterWait(curve.Wait(6)))
 	clearFailures(t, s, guess("a", "", at))
-	take(t, s, guess("b", "elsewhere", 0), counterWait(curve.First))
+	take(t, s, guess("b", "elsewhere", 0), counterWait(curve.InitialDelay))
 	fail(t, s, "a", "home", at+time.Microsecond, 3)
 	fail(t, s, "a", "elsewhere", at+time.Microsecond, 3)
-	take(t, s, guess("a", "home", at+time.Microsecond), counterWait(curve.First))
-	take(t, s, guess("a", "elsewhere", at+time.Microsecond), counterWait(curve.First))
+	take(t, s, guess("a", "home", at+time.Microsecond), counterWait(curve.InitialDelay))
+	take(t, s, guess("a", "elsewhere", at+time.Microsecond), counterWait(curve.InitialDelay))
 	clearFailures(t, s, guess("nobody", "", 0))
 }
 
@@ -359,7 +359,7 @@ func testLatestFailureCounts(t *testing.T, s throttle.Store) {
 	take(t, s, guess("a", "", 0), letIn)
 	take(t, s, guess("a", "", time.Second), letIn)
 	take(t, s, guess("a", "", 500*time.Millisecond), letIn)
-	take(t, s, guess("a", "", time.Second), counterWait(curve.First))
+	take(t, s, guess("a", "", time.Second), counterWait(curve.InitialDelay))
 }
 
 // testLikeTheModel makes the same random calls to the store and to a model with
@@ -402,7 +402,7 @@ func testLikeTheModel(t *testing.T, s throttle.Store) {
 			clearFailures(t, s, attempt)
 		default:
 			want := m.take(attempt)
-			got, err := s.Take(t.Context(), attempt)
+			got, err := s.Reserve(t.Context(), attempt)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -433,7 +433,7 @@ func testParallelLimit(t *testing.T, s throttle.Store) {
 		var admitted atomic.Int64
 		atOnce(8, func(int) {
 			for range 20 {
-				v, err := s.Take(t.Context(), request(0, b))
+				v, err := s.Reserve(t.Context(), request(0, b))
 				if err != nil {
 					t.Error(err)
 				}
@@ -456,7 +456,7 @@ func testParallelFailures(t *testing.T, s throttle.Store) {
 		for j := range 2 {
 			attempt := guess("a", fmt.Sprint(i), 0)
 			attempt.Buckets = []throttle.Bucket{bucket(fmt.Sprint(i, j), 1, time.Second)}
-			v, err := s.Take(t.Context(), attempt)
+			v, err := s.Reserve(t.Context(), attempt)
 			if err != nil {
 				t.Error(err)
 			}
@@ -465,10 +465,10 @@ func testParallelFailures(t *testing.T, s throttle.Store) {
 			}
 		}
 	})
-	if got := admitted.Load(); got != int64(curve.Free+1) {
-		t.Fatalf("%d guesses were let in, want %d", got, curve.Free+1)
+	if got := admitted.Load(); got != int64(curve.FreeFailures+1) {
+		t.Fatalf("%d guesses were let in, want %d", got, curve.FreeFailures+1)
 	}
-	take(t, s, guess("a", "", 0), counterWait(curve.First))
+	take(t, s, guess("a", "", 0), counterWait(curve.InitialDelay))
 }
 
 // testParallelEnds checks that attempts that are returned concurrently add up.
@@ -477,11 +477,11 @@ func testParallelEnds(t *testing.T, s throttle.Store) {
 	atOnce(40, func(i int) {
 		attempt := guess(fmt.Sprint(i), "", 0)
 		attempt.Buckets = []throttle.Bucket{b}
-		if v, err := s.Take(t.Context(), attempt); err != nil || v != letIn {
+		if v, err := s.Reserve(t.Context(), attempt); err != nil || v != letIn {
 			t.Error(v, err)
 		}
 		if i%2 == 0 {
-			if err := s.Settle(t.Context(), attempt, []authkit.AttemptOutcome{succeeded, undecided}[i/2%2]); err != nil {
+			if err := s.Finish(t.Context(), attempt, []authkit.AttemptOutcome{succeeded, undecided}[i/2%2]); err != nil {
 				t.Error(err)
 			}
 		}
@@ -496,11 +496,11 @@ func testThrottleCancelledBefore(t *testing.T, s throttle.Store) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	attempt := guess("a", "here", 0)
-	if _, err := s.Take(ctx, attempt); !errors.Is(err, context.Canceled) {
-		t.Fatalf("Take: %v", err)
+	if _, err := s.Reserve(ctx, attempt); !errors.Is(err, context.Canceled) {
+		t.Fatalf("Reservation: %v", err)
 	}
-	if err := s.Settle(ctx, attempt, succeeded); !errors.Is(err, context.Canceled) {
-		t.Fatalf("Settle: %v", err)
+	if err := s.Finish(ctx, attempt, succeeded); !errors.Is(err, context.Canceled) {
+		t.Fatalf("Finish: %v", err)
 	}
 	if err := s.Clear(ctx, attempt); !errors.Is(err, context.Canceled) {
 		t.Fatalf("Clear: %v", err)

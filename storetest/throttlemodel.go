@@ -14,7 +14,7 @@ type throttleModel struct {
 	tat      map[throttle.Key]*big.Rat
 	counters map[throttle.Key]*throttleCounter
 	known    map[throttle.Key]*big.Rat
-	pardons  map[throttle.Key]*big.Rat
+	cleared  map[throttle.Key]*big.Rat
 }
 
 type throttleCounter struct {
@@ -59,7 +59,7 @@ func duration(r *big.Rat) time.Duration {
 
 // counter returns the key of the counter of an attempt, and the counter as of
 // the time of the attempt.
-func (m *throttleModel) counter(t throttle.Take) (key throttle.Key, c throttleCounter) {
+func (m *throttleModel) counter(t throttle.Reservation) (key throttle.Key, c throttleCounter) {
 	now := moment(t.At)
 	key = t.Counter
 	if until := m.known[t.Source]; t.Source != (throttle.Key{}) && until != nil && until.Cmp(now) > 0 {
@@ -70,36 +70,36 @@ func (m *throttleModel) counter(t throttle.Take) (key throttle.Key, c throttleCo
 		return key, none
 	}
 	c = *m.counters[key]
-	if pardon := m.pardons[t.Pardon]; pardon != nil && c.at.Cmp(pardon) <= 0 {
+	if pardon := m.cleared[t.ClearedAt]; pardon != nil && c.at.Cmp(pardon) <= 0 {
 		return key, none
 	}
-	if c.n < int64(t.Curve.Disable) && sum(c.at, times(c.n, t.Curve.Forget)).Cmp(now) <= 0 {
+	if c.n < int64(t.Backoff.LockAfter) && sum(c.at, times(c.n, t.Backoff.DecayPerFailure)).Cmp(now) <= 0 {
 		return key, none
 	}
-	if c.open > 0 && sum(c.at, seconds(t.Curve.Open)).Cmp(now) <= 0 {
+	if c.open > 0 && sum(c.at, seconds(t.Backoff.Open)).Cmp(now) <= 0 {
 		c.open, c.since = 0, c.at
 	}
 	return key, c
 }
 
 // wait returns how long n failures refuse, if the latest was at the given time.
-func (m *throttleModel) wait(t throttle.Take, n int64, at *big.Rat) time.Duration {
+func (m *throttleModel) wait(t throttle.Reservation, n int64, at *big.Rat) time.Duration {
 	switch {
-	case n >= int64(t.Curve.Disable):
-		return t.Curve.Most
-	case n <= int64(t.Curve.Free):
+	case n >= int64(t.Backoff.LockAfter):
+		return t.Backoff.MaxDelay
+	case n <= int64(t.Backoff.FreeFailures):
 		return 0
 	}
-	wait := times(1<<(n-int64(t.Curve.Free)-1), t.Curve.First)
-	if wait.Cmp(seconds(t.Curve.Most)) > 0 {
-		wait = seconds(t.Curve.Most)
+	wait := times(1<<(n-int64(t.Backoff.FreeFailures)-1), t.Backoff.InitialDelay)
+	if wait.Cmp(seconds(t.Backoff.MaxDelay)) > 0 {
+		wait = seconds(t.Backoff.MaxDelay)
 	}
 	return duration(difference(sum(at, wait), moment(t.At)))
 }
 
-func (m *throttleModel) take(t throttle.Take) throttle.Verdict {
+func (m *throttleModel) take(t throttle.Reservation) throttle.Decision {
 	now := moment(t.At)
-	var v throttle.Verdict
+	var v throttle.Decision
 	for _, b := range t.Buckets {
 		over := difference(sum(later(m.tat[b.Key], now), seconds(b.Every)), sum(now, times(int64(b.Burst), b.Every)))
 		v.Bucket = max(v.Bucket, duration(over))
@@ -111,7 +111,7 @@ func (m *throttleModel) take(t throttle.Take) throttle.Verdict {
 		v.Counter = m.wait(t, c.n, c.at)
 		v.Open = v.Counter > 0 && m.wait(t, c.n-c.open, c.since) == 0
 	}
-	if v != (throttle.Verdict{}) {
+	if v != (throttle.Decision{}) {
 		return v
 	}
 	for _, b := range t.Buckets {
@@ -124,7 +124,7 @@ func (m *throttleModel) take(t throttle.Take) throttle.Verdict {
 	return v
 }
 
-func (m *throttleModel) settle(t throttle.Take, outcome authkit.AttemptOutcome) {
+func (m *throttleModel) settle(t throttle.Reservation, outcome authkit.AttemptOutcome) {
 	for _, b := range t.Buckets {
 		if tat := m.tat[b.Key]; tat != nil && outcome != authkit.AttemptFailed {
 			m.tat[b.Key] = difference(tat, seconds(b.Every))
@@ -138,7 +138,7 @@ func (m *throttleModel) settle(t throttle.Take, outcome authkit.AttemptOutcome) 
 	case outcome == authkit.AttemptSucceeded:
 		delete(m.counters, key)
 		if t.Source != (throttle.Key{}) {
-			m.known[t.Source] = sum(moment(t.At), seconds(t.Curve.Known))
+			m.known[t.Source] = sum(moment(t.At), seconds(t.Backoff.TrustFor))
 			delete(m.counters, t.Source)
 		}
 	case c.n > 0:
@@ -160,7 +160,7 @@ func (m *throttleModel) settle(t throttle.Take, outcome authkit.AttemptOutcome) 
 	}
 }
 
-func (m *throttleModel) clear(t throttle.Take) {
+func (m *throttleModel) clear(t throttle.Reservation) {
 	delete(m.counters, t.Counter)
-	m.pardons[t.Pardon] = moment(t.At)
+	m.cleared[t.ClearedAt] = moment(t.At)
 }

@@ -51,11 +51,11 @@ type hostileStore struct {
 	closed atomic.Bool
 }
 
-func (s *hostileStore) Take(ctx context.Context, t throttle.Take) (throttle.Verdict, error) {
+func (s *hostileStore) Reserve(ctx context.Context, t throttle.Reservation) (throttle.Decision, error) {
 	if s.closed.Load() && t.Source != (throttle.Key{}) {
-		return throttle.Verdict{Counter: time.Hour}, nil
+		return throttle.Decision{Counter: time.Hour}, nil
 	}
-	return s.Store.Take(ctx, t)
+	return s.Store.Reserve(ctx, t)
 }
 
 // FuzzDevice asserts that no cookie counts that was not issued.

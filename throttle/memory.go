@@ -37,7 +37,7 @@ var errFull = errors.New("throttle: the Memory is full of records that refuse at
 // fields from since on belong to counters.
 type record struct {
 	key    Key
-	at     int64 // the TAT of a bucket, the latest failure of a counter, or a pardon, in microseconds since 1970
+	at     int64 // the TAT of a bucket, the latest failure of a counter, or a clearing, in microseconds since 1970
 	expiry int64 // the time from which the record no longer counts
 	since  int64
 	n      uint16
@@ -106,18 +106,18 @@ func (m *Memory) remove(key Key) {
 
 // counter returns the counter for an attempt, as of the time of the attempt,
 // and whether it belongs to a source.
-func (m *Memory) counter(t *Take, now int64) (r record, source bool) {
+func (m *Memory) counter(t *Reservation, now int64) (r record, source bool) {
 	key := t.Counter
 	if source = t.Source != (Key{}) && m.get(t.Source, now).key == t.Source; source {
 		key = t.Source
 	}
 	r = m.get(key, now)
 	r.key = key
-	forgotten := int(r.n) < t.Curve.Disable && r.at+int64(r.n)*t.Curve.Forget.Microseconds() <= now
-	if forgotten || r.at <= m.get(t.Pardon, now).at {
+	forgotten := int(r.n) < t.Backoff.LockAfter && r.at+int64(r.n)*t.Backoff.DecayPerFailure.Microseconds() <= now
+	if forgotten || r.at <= m.get(t.ClearedAt, now).at {
 		r.n, r.open, r.guess = 0, 0, 0
 	}
-	if r.at+t.Curve.Open.Microseconds() <= now && r.open > 0 {
+	if r.at+t.Backoff.Open.Microseconds() <= now && r.open > 0 {
 		r.open, r.since = 0, r.at
 	}
 	return r, source
@@ -125,11 +125,11 @@ func (m *Memory) counter(t *Take, now int64) (r record, source bool) {
 
 // putCounter stores a counter. It expires when its failures have decayed,
 // except for that of a source.
-func (m *Memory) putCounter(t *Take, r record, source bool, now int64) (undo func(), ok bool) {
-	r.keep = source || int(r.n) > t.Curve.Free
+func (m *Memory) putCounter(t *Reservation, r record, source bool, now int64) (undo func(), ok bool) {
+	r.keep = source || int(r.n) > t.Backoff.FreeFailures
 	if !source {
-		r.expiry = r.at + int64(r.n)*t.Curve.Forget.Microseconds()
-		if int(r.n) >= t.Curve.Disable {
+		r.expiry = r.at + int64(r.n)*t.Backoff.DecayPerFailure.Microseconds()
+		if int(r.n) >= t.Backoff.LockAfter {
 			r.expiry = math.MaxInt64
 		}
 	}
@@ -138,22 +138,22 @@ func (m *Memory) putCounter(t *Take, r record, source bool, now int64) (undo fun
 
 // wait returns how long a counter with n failures still refuses, if the latest
 // failure was at the given time.
-func (c *Curve) wait(n int, at, now int64) time.Duration {
+func (c *Backoff) wait(n int, at, now int64) time.Duration {
 	wait := c.Wait(n)
-	if n < c.Disable && wait > 0 {
+	if n < c.LockAfter && wait > 0 {
 		wait = max(0, wait-time.Duration(now-at)*time.Microsecond)
 	}
 	return wait
 }
 
-// Take implements [Store].
-func (m *Memory) Take(ctx context.Context, t Take) (Verdict, error) {
+// Reserve implements [Store].
+func (m *Memory) Reserve(ctx context.Context, t Reservation) (Decision, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := ctx.Err(); err != nil {
-		return Verdict{}, err
+		return Decision{}, err
 	}
-	var v Verdict
+	var v Decision
 	now := t.At.UnixMicro()
 	tats := make([]int64, 0, 3)
 	for _, b := range t.Buckets {
@@ -171,10 +171,10 @@ func (m *Memory) Take(ctx context.Context, t Take) (Verdict, error) {
 	var source bool
 	if t.Counter != (Key{}) {
 		c, source = m.counter(&t, now)
-		v.Counter = t.Curve.wait(int(c.n), c.at, now)
-		v.Open = v.Counter > 0 && t.Curve.wait(int(c.n-c.open), c.since, now) == 0
+		v.Counter = t.Backoff.wait(int(c.n), c.at, now)
+		v.Open = v.Counter > 0 && t.Backoff.wait(int(c.n-c.open), c.since, now) == 0
 	}
-	if v != (Verdict{}) {
+	if v != (Decision{}) {
 		return v, nil
 	}
 	undo := func() {}
@@ -183,7 +183,7 @@ func (m *Memory) Take(ctx context.Context, t Take) (Verdict, error) {
 		c.n, c.open, c.at = c.n+1, c.open+1, max(c.at, now)
 		var ok bool
 		if undo, ok = m.putCounter(&t, c, source, now); !ok {
-			return Verdict{Counter: fullWait}, nil
+			return Decision{Counter: fullWait}, nil
 		}
 		stored = append(stored, c.key)
 	}
@@ -191,7 +191,7 @@ func (m *Memory) Take(ctx context.Context, t Take) (Verdict, error) {
 		more, ok := m.put(record{key: b.Key, at: tats[i], expiry: tats[i]}, now, stored...)
 		if !ok {
 			undo()
-			return Verdict{Bucket: fullWait}, nil
+			return Decision{Bucket: fullWait}, nil
 		}
 		before := undo
 		undo = func() { more(); before() }
@@ -200,8 +200,8 @@ func (m *Memory) Take(ctx context.Context, t Take) (Verdict, error) {
 	return v, nil
 }
 
-// Settle implements [Store].
-func (m *Memory) Settle(ctx context.Context, t Take, outcome authkit.AttemptOutcome) error {
+// Finish implements [Store].
+func (m *Memory) Finish(ctx context.Context, t Reservation, outcome authkit.AttemptOutcome) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := ctx.Err(); err != nil {
@@ -224,7 +224,7 @@ func (m *Memory) Settle(ctx context.Context, t Take, outcome authkit.AttemptOutc
 			m.remove(t.Counter)
 		}
 		if t.Source != (Key{}) {
-			m.put(record{key: t.Source, at: c.at, expiry: now + t.Curve.Known.Microseconds(), keep: true}, now)
+			m.put(record{key: t.Source, at: c.at, expiry: now + t.Backoff.TrustFor.Microseconds(), keep: true}, now)
 		}
 	case c.n > 0:
 		guess := t.Guess
@@ -255,15 +255,15 @@ func (r *record) end(failed bool, guess uint16) {
 }
 
 // Clear implements [Store].
-func (m *Memory) Clear(ctx context.Context, t Take) error {
+func (m *Memory) Clear(ctx context.Context, t Reservation) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	now := t.At.UnixMicro()
-	life := int64(t.Curve.Disable) * t.Curve.Forget.Microseconds()
-	if _, ok := m.put(record{key: t.Pardon, at: now, expiry: now + life, keep: true}, now); !ok {
+	life := int64(t.Backoff.LockAfter) * t.Backoff.DecayPerFailure.Microseconds()
+	if _, ok := m.put(record{key: t.ClearedAt, at: now, expiry: now + life, keep: true}, now); !ok {
 		return errFull
 	}
 	m.remove(t.Counter)

@@ -20,16 +20,16 @@ func TestMemory(t *testing.T) {
 }
 
 // lock makes an account refuse, in five failures.
-func lock(t testing.TB, m *throttle.Memory, take throttle.Take) {
+func lock(t testing.TB, m *throttle.Memory, take throttle.Reservation) {
 	t.Helper()
-	for range take.Curve.Free + 1 {
-		v, err := m.Take(context.Background(), take)
+	for range take.Backoff.FreeFailures + 1 {
+		v, err := m.Reserve(context.Background(), take)
 		require.NoError(t, err)
 		require.Zero(t, v)
 	}
 }
 
-var curve = throttle.Curve{Free: 4, First: 30 * time.Second, Most: time.Hour, Disable: 100, Forget: 24 * time.Hour, Known: 90 * 24 * time.Hour}
+var curve = throttle.Backoff{FreeFailures: 4, InitialDelay: 30 * time.Second, MaxDelay: time.Hour, LockAfter: 100, DecayPerFailure: 24 * time.Hour, TrustFor: 90 * 24 * time.Hour}
 
 func key(kind byte, n int) (k throttle.Key) {
 	k[0] = kind
@@ -37,9 +37,9 @@ func key(kind byte, n int) (k throttle.Key) {
 	return k
 }
 
-func guess(n int, at time.Time) throttle.Take {
-	return throttle.Take{
-		At: at, Curve: curve, Counter: key('a', n), Pardon: key('p', n),
+func guess(n int, at time.Time) throttle.Reservation {
+	return throttle.Reservation{
+		At: at, Backoff: curve, Counter: key('a', n), ClearedAt: key('p', n),
 		Buckets: []throttle.Bucket{{Key: key('b', n), Limit: throttle.Limit{Burst: 20, Every: 3 * time.Second}}},
 	}
 }
@@ -55,11 +55,11 @@ func TestMemoryIsBounded(t *testing.T) {
 		lock(t, m, guess(i, at))
 	}
 	for i := range 100_000 {
-		_, err := m.Take(t.Context(), guess(1_000_000+i, at))
+		_, err := m.Reserve(t.Context(), guess(1_000_000+i, at))
 		require.NoError(t, err)
 	}
 	for i := range locked {
-		v, err := m.Take(t.Context(), guess(i, at))
+		v, err := m.Reserve(t.Context(), guess(i, at))
 		require.NoError(t, err)
 		require.Equal(t, 30*time.Second, v.Counter, "account %d", i)
 	}
@@ -74,7 +74,7 @@ func TestMemoryFullOfLocks(t *testing.T) {
 	t.Parallel()
 	m := throttle.NewMemory(32) // one set
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	take := func(i int, at time.Time) throttle.Take {
+	take := func(i int, at time.Time) throttle.Reservation {
 		take := guess(i, at)
 		take.Buckets = nil
 		return take
@@ -82,13 +82,13 @@ func TestMemoryFullOfLocks(t *testing.T) {
 	for i := range 32 {
 		lock(t, m, take(i, at))
 	}
-	v, err := m.Take(t.Context(), take(99, at))
+	v, err := m.Reserve(t.Context(), take(99, at))
 	require.NoError(t, err)
-	require.Equal(t, throttle.Verdict{Counter: time.Minute}, v)
-	v, err = m.Take(t.Context(), guess(0, at.Add(time.Minute)))
+	require.Equal(t, throttle.Decision{Counter: time.Minute}, v)
+	v, err = m.Reserve(t.Context(), guess(0, at.Add(time.Minute)))
 	require.NoError(t, err)
-	require.Equal(t, throttle.Verdict{Bucket: time.Minute}, v, "an account that has a place, from an address that has none")
-	v, err = m.Take(t.Context(), take(99, at.Add(7*24*time.Hour)))
+	require.Equal(t, throttle.Decision{Bucket: time.Minute}, v, "an account that has a place, from an address that has none")
+	v, err = m.Reserve(t.Context(), take(99, at.Add(7*24*time.Hour)))
 	require.NoError(t, err)
 	require.Zero(t, v)
 }
@@ -110,7 +110,7 @@ func TestMemoryOfAMillion(t *testing.T) {
 	for i := range keys {
 		take := guess(i, at)
 		take.Buckets = nil
-		_, err := m.Take(t.Context(), take)
+		_, err := m.Reserve(t.Context(), take)
 		require.NoError(t, err)
 	}
 	million := heap() - before
@@ -118,15 +118,15 @@ func TestMemoryOfAMillion(t *testing.T) {
 	for i := 0; i < keys; i += 20 {
 		take := guess(i, at)
 		take.Buckets = nil
-		take.Curve.Free, take.Curve.First = 0, time.Second // one failure refuses
-		v, err := m.Take(t.Context(), take)
+		take.Backoff.FreeFailures, take.Backoff.InitialDelay = 0, time.Second // one failure refuses
+		v, err := m.Reserve(t.Context(), take)
 		require.NoError(t, err)
 		if v.Counter > 0 {
 			kept++
 		}
 	}
 	for i := range keys / 2 {
-		_, err := m.Take(t.Context(), guess(keys+i, at))
+		_, err := m.Reserve(t.Context(), guess(keys+i, at))
 		require.NoError(t, err)
 	}
 	full := heap() - before
@@ -151,9 +151,9 @@ func TestMemoryAllOrNothing(t *testing.T) {
 	}
 	a := guess(99, at) // a counter and a bucket, and room for one
 	for range 1000 {
-		v, err := m.Take(t.Context(), a)
+		v, err := m.Reserve(t.Context(), a)
 		require.NoError(t, err)
-		require.Equal(t, throttle.Verdict{Bucket: time.Minute}, v)
+		require.Equal(t, throttle.Decision{Bucket: time.Minute}, v)
 	}
 	_, records := m.Size()
 	require.Equal(t, 31, records)
@@ -161,23 +161,23 @@ func TestMemoryAllOrNothing(t *testing.T) {
 	full := guess(99, at)
 	full.Buckets = nil
 	for range 4 {
-		v, err := m.Take(t.Context(), full)
+		v, err := m.Reserve(t.Context(), full)
 		require.NoError(t, err)
 		require.Zero(t, v)
 	}
-	v, err := m.Take(t.Context(), a) // the counter is in the place that the bucket would take
+	v, err := m.Reserve(t.Context(), a) // the counter is in the place that the bucket would take
 	require.NoError(t, err)
-	require.Equal(t, throttle.Verdict{Bucket: time.Minute}, v)
-	v, err = m.Take(t.Context(), full)
+	require.Equal(t, throttle.Decision{Bucket: time.Minute}, v)
+	v, err = m.Reserve(t.Context(), full)
 	require.NoError(t, err)
 	require.Zero(t, v, "the fifth: the refused one has not counted")
-	v, err = m.Take(t.Context(), full)
+	v, err = m.Reserve(t.Context(), full)
 	require.NoError(t, err)
 	require.Equal(t, 30*time.Second, v.Counter)
 
 	// There is no room for the time of a Clear either, which then clears nothing.
 	require.ErrorContains(t, m.Clear(t.Context(), guess(0, at)), "full")
-	v, err = m.Take(t.Context(), full)
+	v, err = m.Reserve(t.Context(), full)
 	require.NoError(t, err)
 	require.Equal(t, 30*time.Second, v.Counter)
 
@@ -190,26 +190,26 @@ func TestMemoryAllOrNothing(t *testing.T) {
 	}
 	free := guess(50, at)
 	free.Buckets = nil
-	other := throttle.Take{At: at, Buckets: []throttle.Bucket{{Key: key('x', 1), Limit: throttle.Limit{Burst: 2, Every: time.Second}}}}
-	for _, a := range []throttle.Take{free, other} {
-		v, err := m.Take(t.Context(), a)
+	other := throttle.Reservation{At: at, Buckets: []throttle.Bucket{{Key: key('x', 1), Limit: throttle.Limit{Burst: 2, Every: time.Second}}}}
+	for _, a := range []throttle.Reservation{free, other} {
+		v, err := m.Reserve(t.Context(), a)
 		require.NoError(t, err)
 		require.Zero(t, v)
 	}
 	three := guess(60, at)
 	three.Buckets = append(three.Buckets, throttle.Bucket{Key: key('y', 1), Limit: throttle.Limit{Burst: 2, Every: time.Second}})
-	v, err = m.Take(t.Context(), three)
+	v, err = m.Reserve(t.Context(), three)
 	require.NoError(t, err)
-	require.Equal(t, throttle.Verdict{Bucket: time.Minute}, v)
-	v, err = m.Take(t.Context(), other)
+	require.Equal(t, throttle.Decision{Bucket: time.Minute}, v)
+	v, err = m.Reserve(t.Context(), other)
 	require.NoError(t, err)
 	require.Zero(t, v, "the second of a burst of two")
-	v, err = m.Take(t.Context(), other)
+	v, err = m.Reserve(t.Context(), other)
 	require.NoError(t, err)
 	require.Equal(t, time.Second, v.Bucket)
-	free.Curve.Free = 1
+	free.Backoff.FreeFailures = 1
 	for _, want := range []time.Duration{0, 30 * time.Second} {
-		v, err = m.Take(t.Context(), free)
+		v, err = m.Reserve(t.Context(), free)
 		require.NoError(t, err)
 		require.Equal(t, want, v.Counter)
 	}
@@ -221,35 +221,35 @@ func TestMemoryKeepsKnownSources(t *testing.T) {
 	m := throttle.NewMemory(10_000)
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	const users = 1_000
-	home := func(n int) throttle.Take {
+	home := func(n int) throttle.Reservation {
 		a := guess(n, at)
 		a.Source = key('s', n)
 		return a
 	}
 	for i := range users {
-		_, err := m.Take(t.Context(), home(i))
+		_, err := m.Reserve(t.Context(), home(i))
 		require.NoError(t, err)
-		require.NoError(t, m.Settle(t.Context(), home(i), authkit.AttemptSucceeded))
+		require.NoError(t, m.Finish(t.Context(), home(i), authkit.AttemptSucceeded))
 		if i%2 == 0 { // with a failure of its own
-			_, err := m.Take(t.Context(), home(i))
+			_, err := m.Reserve(t.Context(), home(i))
 			require.NoError(t, err)
-			require.NoError(t, m.Settle(t.Context(), home(i), authkit.AttemptFailed))
+			require.NoError(t, m.Finish(t.Context(), home(i), authkit.AttemptFailed))
 		}
 	}
 	for i := range 100_000 {
-		_, err := m.Take(t.Context(), guess(1_000_000+i, at))
+		_, err := m.Reserve(t.Context(), guess(1_000_000+i, at))
 		require.NoError(t, err)
 	}
 	for i := range users {
 		stranger := guess(i, at)
 		stranger.Buckets = nil
 		lock(t, m, stranger)
-		v, err := m.Take(t.Context(), stranger)
+		v, err := m.Reserve(t.Context(), stranger)
 		require.NoError(t, err)
 		require.Equal(t, 30*time.Second, v.Counter)
 		a := home(i)
 		a.Buckets = nil
-		v, err = m.Take(t.Context(), a)
+		v, err = m.Reserve(t.Context(), a)
 		require.NoError(t, err)
 		require.Zero(t, v, "user %d", i)
 	}
@@ -263,13 +263,13 @@ func TestMemoryFullOfLocksAndSources(t *testing.T) {
 		m := throttle.NewMemory(32) // one set
 		home := guess(0, at)
 		home.Buckets, home.Source = nil, key('s', 0)
-		_, err := m.Take(t.Context(), home)
+		_, err := m.Reserve(t.Context(), home)
 		require.NoError(t, err)
-		require.NoError(t, m.Settle(t.Context(), home, authkit.AttemptSucceeded))
+		require.NoError(t, m.Finish(t.Context(), home, authkit.AttemptSucceeded))
 		for range failures {
-			_, err := m.Take(t.Context(), home)
+			_, err := m.Reserve(t.Context(), home)
 			require.NoError(t, err)
-			require.NoError(t, m.Settle(t.Context(), home, authkit.AttemptFailed))
+			require.NoError(t, m.Finish(t.Context(), home, authkit.AttemptFailed))
 		}
 		for i := range 31 {
 			a := guess(i, at)
@@ -278,10 +278,10 @@ func TestMemoryFullOfLocksAndSources(t *testing.T) {
 		}
 		a := guess(99, at)
 		a.Buckets = nil
-		v, err := m.Take(t.Context(), a)
+		v, err := m.Reserve(t.Context(), a)
 		require.NoError(t, err)
-		require.Equal(t, throttle.Verdict{Counter: time.Minute}, v)
-		v, err = m.Take(t.Context(), home)
+		require.Equal(t, throttle.Decision{Counter: time.Minute}, v)
+		v, err = m.Reserve(t.Context(), home)
 		require.NoError(t, err)
 		require.Zero(t, v)
 	}

@@ -23,58 +23,58 @@ type Bucket struct {
 	Limit
 }
 
-// A Curve configures how long a counter refuses attempts after consecutive
+// A Backoff configures how long a counter refuses attempts after consecutive
 // failures.
-type Curve struct {
-	Free    int           // the number of failures that cause no wait
-	First   time.Duration // the wait after one more; it doubles with each further one
-	Most    time.Duration // the longest wait
-	Disable int           // from this number on, at most 10,000, every attempt is refused until Clear
-	Forget  time.Duration // n failures are removed after n times this, if n is less than Disable
-	Known   time.Duration // a source is known for this long after its latest success
-	Open    time.Duration // attempts that have not ended after this time have failed
+type Backoff struct {
+	FreeFailures    int           // the number of failures that cause no wait
+	InitialDelay    time.Duration // the wait after one more; it doubles with each further one
+	MaxDelay        time.Duration // the longest wait
+	LockAfter       int           // from this number on, at most 10,000, every attempt is refused until Clear
+	DecayPerFailure time.Duration // n failures are removed after n times this, if n is less than LockAfter
+	TrustFor        time.Duration // a source is known for this long after its latest success
+	Open            time.Duration // attempts that have not ended after this time have failed
 }
 
-// defaultCurve has four free failures. Then it waits 30 s, 1, 2, 4, 8, 16 and
+// defaultBackoff has four free failures. Then it waits 30 s, 1, 2, 4, 8, 16 and
 // 32 minutes, and an hour from the twelfth failure on. At a hundred failures
 // every attempt is refused (LO-05).
-var defaultCurve = Curve{
-	Free: 4, First: 30 * time.Second, Most: time.Hour, Disable: 100,
-	Forget: 24 * time.Hour, Known: 90 * 24 * time.Hour, Open: time.Minute,
+var defaultBackoff = Backoff{
+	FreeFailures: 4, InitialDelay: 30 * time.Second, MaxDelay: time.Hour, LockAfter: 100,
+	DecayPerFailure: 24 * time.Hour, TrustFor: 90 * 24 * time.Hour, Open: time.Minute,
 }
 
 // Wait returns the wait after the last of a number of failures.
-func (c Curve) Wait(failures int) (wait time.Duration) {
-	for n := c.Free; n < failures && wait < c.Most; n++ {
-		wait = max(c.First, 2*wait)
+func (c Backoff) Wait(failures int) (wait time.Duration) {
+	for n := c.FreeFailures; n < failures && wait < c.MaxDelay; n++ {
+		wait = max(c.InitialDelay, 2*wait)
 	}
-	return min(wait, c.Most)
+	return min(wait, c.MaxDelay)
 }
 
-// A Take is an attempt and the records that a [Store] counts it on.
-type Take struct {
+// A Reservation is an attempt and the records that a [Store] counts it on.
+type Reservation struct {
 	At time.Time // in whole microseconds
 
 	// Buckets are the limits, at most three, with different keys.
 	Buckets []Bucket
 
-	// Counter counts consecutive failures, by Curve. Source, if not zero, is
+	// Counter counts consecutive failures, by Backoff. Source, if not zero, is
 	// the counter of the place of the attempt. It replaces Counter while it is
-	// known: after a success, for Curve.Known.
+	// known: after a success, for Backoff.TrustFor.
 	Counter, Source Key
-	Curve           Curve
+	Backoff         Backoff
 
-	// Pardon is the key of the time at which the counters were cleared. It is
+	// ClearedAt is the key of the time at which the counters were cleared. It is
 	// set if Counter is.
-	Pardon Key
+	ClearedAt Key
 
-	// Guess is a digest of the password that failed, or 0. Only Settle reads it.
+	// Guess is a digest of the password that failed, or 0. Only Finish reads it.
 	Guess uint16
 }
 
-// A Verdict is the time that an attempt must wait. The attempt is admitted if
+// A Decision is the time that an attempt must wait. The attempt is admitted if
 // both durations are zero.
-type Verdict struct {
+type Decision struct {
 	Bucket  time.Duration // the wait because of the limits
 	Counter time.Duration // the wait because of the counter
 
@@ -95,7 +95,7 @@ type Verdict struct {
 //     since of the latest failure that is not open. Without open attempts,
 //     since equals at. It has the digest guess of the latest failure, or 0. The
 //     counter of a Source also has the time until which the source is known.
-//   - A pardon has a time.
+//   - A clearing has a time.
 //
 // Rules for implementations:
 //   - Every method is one atomic step over all of its keys, safe for concurrent
@@ -111,19 +111,19 @@ type Verdict struct {
 //   - A store without room drops buckets, and counters that refuse no attempt.
 //     It drops those first that expire first. It never drops a record that
 //     refuses attempts. If that is not enough, it refuses and changes nothing:
-//     Take returns a Verdict of a minute, and Clear an error. A success never
+//     Reserve returns a Decision of a minute, and Clear an error. A success never
 //     fails for lack of room; the Source is then not known (LO-10).
 //
 // A counter counts as absent if
 //   - it has no record,
-//   - at is not after the pardon, or
-//   - n is less than Curve.Disable, and at + n × Curve.Forget is not after At.
+//   - at is not after the clearing, or
+//   - n is less than Backoff.LockAfter, and at + n × Backoff.DecayPerFailure is not after At.
 //
-// If at + Curve.Open is not after At, the open attempts of a counter have
+// If at + Backoff.Open is not after At, the open attempts of a counter have
 // failed: open is 0, and since is at. A source is known if At is before the
 // time in its record.
 type Store interface {
-	// Take decides on an attempt, and counts it if it is admitted. A refused
+	// Reserve decides on an attempt, and counts it if it is admitted. A refused
 	// attempt changes nothing.
 	//
 	// A bucket admits the attempt if max(TAT, At) + Every is not after At +
@@ -132,22 +132,22 @@ type Store interface {
 	// back since, and counts as absent.
 	//
 	// The counter is Source if that is known, and otherwise Counter. It admits
-	// the attempt if Curve.Wait(n) has passed since at. Otherwise the wait is
-	// the rest of it. If n is Curve.Disable or more, the wait is always
-	// Curve.Most. If the counter refuses, but would admit with n - open in
+	// the attempt if Backoff.Wait(n) has passed since at. Otherwise the wait is
+	// the rest of it. If n is Backoff.LockAfter or more, the wait is always
+	// Backoff.MaxDelay. If the counter refuses, but would admit with n - open in
 	// place of n and since in place of at, the verdict is Open.
 	//
 	// If all admit the attempt, the TAT of every bucket becomes max(TAT, At) +
 	// Every, n becomes n + 1, open becomes open + 1, and at becomes the later
 	// one of at and At.
-	Take(ctx context.Context, t Take) (Verdict, error)
+	Reserve(ctx context.Context, t Reservation) (Decision, error)
 
-	// Settle ends an attempt that was admitted. It uses the counter that Take
+	// Finish ends an attempt that was admitted. It uses the counter that Reserve
 	// would use at the time of the call.
 	//
 	// If the attempt succeeded, the TAT of every bucket becomes TAT - Every. If
 	// the Source is known, its counter is reset. Otherwise Counter is deleted.
-	// The Source is then known until At + Curve.Known.
+	// The Source is then known until At + Backoff.TrustFor.
 	//
 	// If it is undecided, the TAT of every bucket becomes TAT - Every. If n is
 	// not 0, it becomes n - 1, and open becomes open - 1 if it is not 0. If
@@ -163,10 +163,10 @@ type Store interface {
 	// Otherwise open becomes open - 1 if it is not 0, and since becomes at. If
 	// Guess is not 0, and the Source is known or zero, guess then becomes
 	// Guess.
-	Settle(ctx context.Context, t Take, outcome authkit.AttemptOutcome) error
+	Finish(ctx context.Context, t Reservation, outcome authkit.AttemptOutcome) error
 
-	// Clear deletes Counter and sets the pardon to At, so that the failures of
-	// every source count as absent too. The pardon lives for Curve.Forget ×
-	// Curve.Disable.
-	Clear(ctx context.Context, t Take) error
+	// Clear deletes Counter and sets the clearing to At, so that the failures of
+	// every source count as absent too. The clearing lives for Backoff.DecayPerFailure ×
+	// Backoff.LockAfter.
+	Clear(ctx context.Context, t Reservation) error
 }

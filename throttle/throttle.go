@@ -227,7 +227,7 @@ func (t *Throttle) key(kind, action string, parts ...string) Key {
 	return Key(sum[:16])
 }
 
-// digest returns the [Take].Guess of an attempt: 16 bits of a MAC that depends
+// digest returns the [Reservation].Guess of an attempt: 16 bits of a MAC that depends
 // on the account and the place. It is never 0, except without a guess.
 func (t *Throttle) digest(g authkit.Guess, counter Key) uint16 {
 	if g.IsZero() {
@@ -251,16 +251,16 @@ func (t *Throttle) network(address string) (network string, ok bool) {
 
 // take returns the records that an attempt is counted on. The first bucket is
 // that of the address if byAddress is true.
-func (t *Throttle) take(ctx context.Context, a authkit.Attempt) (take Take, byAddress bool, err error) {
+func (t *Throttle) take(ctx context.Context, a authkit.Attempt) (take Reservation, byAddress bool, err error) {
 	r, ok := t.rules[a.Action]
 	if !ok {
-		return Take{}, false, fmt.Errorf("throttle: no limit for the action %q; set Config.Limits", a.Action)
+		return Reservation{}, false, fmt.Errorf("throttle: no limit for the action %q; set Config.Limits", a.Action)
 	}
-	take = Take{At: time.Now().UTC().Truncate(time.Microsecond), Curve: defaultCurve}
+	take = Reservation{At: time.Now().UTC().Truncate(time.Microsecond), Backoff: defaultBackoff}
 	from, addressed := t.network(a.Client.Address)
 	known := ""
 	if r.counter && a.Account != "" {
-		take.Counter, take.Pardon = t.key("account", a.Action, a.Account), t.key("pardon", a.Action, a.Account)
+		take.Counter, take.ClearedAt = t.key("account", a.Action, a.Account), t.key("cleared", a.Action, a.Account)
 		if known = t.device(ctx, a.Account); known != "" {
 			take.Counter = t.key("device", a.Action, a.Account, known)
 			take.Guess = t.digest(a.Guess, take.Counter)
@@ -291,7 +291,7 @@ func (t *Throttle) Begin(ctx context.Context, a authkit.Attempt) error {
 		default: // too many callers wait, so refuse this one
 		}
 	}
-	if err != nil || v == (Verdict{}) {
+	if err != nil || v == (Decision{}) {
 		return err
 	}
 	refused := &authkit.ThrottledError{RetryAfter: max(v.Bucket, v.Counter), Account: v.Counter > v.Bucket}
@@ -302,13 +302,13 @@ func (t *Throttle) Begin(ctx context.Context, a authkit.Attempt) error {
 }
 
 // try calls the store once.
-func (t *Throttle) try(ctx context.Context, a authkit.Attempt) (v Verdict, err error) {
+func (t *Throttle) try(ctx context.Context, a authkit.Attempt) (v Decision, err error) {
 	take, _, err := t.take(ctx, a)
 	if err != nil {
-		return Verdict{}, err
+		return Decision{}, err
 	}
 	err = t.call(ctx, take, func(ctx context.Context, s Store) (err error) {
-		v, err = s.Take(ctx, take)
+		v, err = s.Reserve(ctx, take)
 		return err
 	})
 	return v, err
@@ -317,7 +317,7 @@ func (t *Throttle) try(ctx context.Context, a authkit.Attempt) (v Verdict, err e
 // wait retries while only open attempts are in the way. It adds up its pauses
 // instead of reading the clock, so that a program that was stopped does not
 // give up.
-func (t *Throttle) wait(ctx context.Context, a authkit.Attempt, v Verdict) (Verdict, error) {
+func (t *Throttle) wait(ctx context.Context, a authkit.Attempt, v Decision) (Decision, error) {
 	var err error
 	pause := firstPause
 	for waited := time.Duration(0); err == nil && v.Open && v.Bucket == 0 && waited < openWait; pause = min(2*pause, lastPause) {
@@ -326,7 +326,7 @@ func (t *Throttle) wait(ctx context.Context, a authkit.Attempt, v Verdict) (Verd
 		case <-time.After(pause):
 			v, err = t.try(ctx, a)
 		case <-ctx.Done():
-			return Verdict{}, ctx.Err()
+			return Decision{}, ctx.Err()
 		}
 	}
 	return v, err
@@ -345,7 +345,7 @@ func (t *Throttle) End(ctx context.Context, a authkit.Attempt, outcome authkit.A
 	if outcome == authkit.AttemptUndecided && byAddress { // the attempt still counts for the address
 		take.Buckets = take.Buckets[1:]
 	}
-	return t.call(ctx, take, func(ctx context.Context, s Store) error { return s.Settle(ctx, take, outcome) })
+	return t.call(ctx, take, func(ctx context.Context, s Store) error { return s.Finish(ctx, take, outcome) })
 }
 
 // Clear implements [authkit.Throttle]. The user of the account can then log in
@@ -364,7 +364,7 @@ func (t *Throttle) Clear(ctx context.Context, a authkit.Attempt) error {
 // call calls the store, or the fallback while the store fails. It does nothing
 // for an attempt without records. A client that hangs up does not stop the call
 // (LO-07), and does not cause the fallback.
-func (t *Throttle) call(ctx context.Context, take Take, do func(context.Context, Store) error) error {
+func (t *Throttle) call(ctx context.Context, take Reservation, do func(context.Context, Store) error) error {
 	if len(take.Buckets) == 0 && take.Counter == (Key{}) {
 		return nil
 	}

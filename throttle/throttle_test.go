@@ -21,9 +21,9 @@ import (
 	"github.com/authkit-go/authkit/throttle"
 )
 
-// TestCurve walks up the curve of an account, known or not (LO-05, LO-06): every attempt from
+// TestBackoff walks up the curve of an account, known or not (LO-05, LO-06): every attempt from
 // another address, at the last moment that is refused and at the first that is not.
-func TestCurve(t *testing.T) {
+func TestBackoff(t *testing.T) {
 	t.Parallel()
 	for _, email := range []string{"user@example.com", "nobody@example.com"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -353,18 +353,18 @@ func (b *brokenStore) fail(ctx context.Context) error {
 	return nil
 }
 
-func (b *brokenStore) Take(ctx context.Context, t throttle.Take) (throttle.Verdict, error) {
+func (b *brokenStore) Reserve(ctx context.Context, t throttle.Reservation) (throttle.Decision, error) {
 	if err := b.fail(ctx); err != nil {
-		return throttle.Verdict{}, err
+		return throttle.Decision{}, err
 	}
-	return b.Store.Take(ctx, t)
+	return b.Store.Reserve(ctx, t)
 }
 
-func (b *brokenStore) Settle(ctx context.Context, t throttle.Take, outcome authkit.AttemptOutcome) error {
+func (b *brokenStore) Finish(ctx context.Context, t throttle.Reservation, outcome authkit.AttemptOutcome) error {
 	if err := b.fail(ctx); err != nil {
 		return err
 	}
-	return b.Store.Settle(ctx, t, outcome)
+	return b.Store.Finish(ctx, t, outcome)
 }
 
 // TestStoreFails asserts that an instance counts by itself while its store fails, says so,

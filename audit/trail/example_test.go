@@ -50,11 +50,11 @@ func Example() {
 
 	changed := bytes.Replace(text, []byte("wrong_password"), []byte("canceled"), 1)
 	report, err = trail.Verify(trail.ReadEntries(bytes.NewReader(changed)), key, head)
-	fmt.Println("changed:", report.Faults, errors.Is(err, trail.ErrBroken))
+	fmt.Println("changed:", report.Problems, errors.Is(err, trail.ErrBroken))
 
 	short := text[:bytes.IndexByte(text, '\n')+1]
 	report, err = trail.Verify(trail.ReadEntries(bytes.NewReader(short)), key, head)
-	fmt.Println("cut off:", report.Faults, errors.Is(err, trail.ErrBroken))
+	fmt.Println("cut off:", report.Problems, errors.Is(err, trail.ErrBroken))
 	// Output:
 	// untouched: 3 <nil>
 	// changed: [position 1, entry 1: altered] true

@@ -18,42 +18,42 @@ import (
 	"github.com/authkit-go/authkit/audit"
 )
 
-// The kinds of a [Fault].
+// The kinds of a [Problem].
 const (
-	FaultMalformed = "malformed"    // the line is not an entry in the form that a log writes
-	FaultAltered   = "altered"      // the entry was changed
-	FaultMissing   = "missing"      // entries before this one are missing; this one cannot be checked
-	FaultOrder     = "out of order" // the entry is in the wrong place, or a duplicate
-	FaultReplaced  = "replaced"     // the MAC of the entry differs from that of a given head
-	FaultTruncated = "truncated"    // the log ends before a given head
+	ProblemMalformed = "malformed"    // the line is not an entry in the form that a log writes
+	ProblemAltered   = "altered"      // the entry was changed
+	ProblemMissing   = "missing"      // entries before this one are missing; this one cannot be checked
+	ProblemOrder     = "out of order" // the entry is in the wrong place, or a duplicate
+	ProblemReplaced  = "replaced"     // the MAC of the entry differs from that of a given head
+	ProblemTruncated = "truncated"    // the log ends before a given head
 )
 
-// A Fault is a place where a log was tampered with or damaged.
-type Fault struct {
+// A Problem is a place where a log was tampered with or damaged.
+type Problem struct {
 	Position int    // of the entry, from 1; in a file, the line number
 	Seq      uint64 // of the entry; 0 if it cannot be read
-	Kind     string // such as FaultAltered
+	Kind     string // such as ProblemAltered
 }
 
 // String returns a description of the fault.
-func (f Fault) String() string {
+func (f Problem) String() string {
 	if f.Seq == 0 {
 		return fmt.Sprintf("position %d: %s", f.Position, f.Kind)
 	}
 	return fmt.Sprintf("position %d, entry %d: %s", f.Position, f.Seq, f.Kind)
 }
 
-// maxFaults is the maximum number of faults in a report.
-const maxFaults = 100
+// maxProblems is the maximum number of faults in a report.
+const maxProblems = 100
 
 // A Report is the result of [Verify]. Trust its numbers only if it has no
 // faults.
 type Report struct {
-	Entries int        // the number of entries that could be read
-	Head    audit.Head // of the log; keep it elsewhere, and pass it to the next Verify
-	Faults  []Fault    // the first 100, in order of position
-	Lost    uint64     // the number of events that the log reports as lost
-	Torn    bool       // whether the last line is incomplete: a program was killed while it wrote, or is writing
+	Entries  int        // the number of entries that could be read
+	Head     audit.Head // of the log; keep it elsewhere, and pass it to the next Verify
+	Problems []Problem  // the first 100, in order of position
+	Lost     uint64     // the number of events that the log reports as lost
+	Torn     bool       // whether the last line is incomplete: a program was killed while it wrote, or is writing
 
 	// Erased is the number of erased parts of entries. ErasedByLog is the
 	// number that the log reports. If it is smaller, another party erased the
@@ -94,19 +94,19 @@ func Verify(entries iter.Seq2[audit.Entry, error], key []byte, heads ...audit.He
 		case errors.Is(err, ErrTorn):
 			v.report.Torn = true
 		case errors.Is(err, ErrMalformed):
-			v.fault(position, 0, FaultMalformed)
+			v.fault(position, 0, ProblemMalformed)
 		default:
 			return v.report, err
 		}
 	}
 	for seq := range v.heads {
 		if seq > newest {
-			v.fault(position+1, 0, FaultTruncated)
+			v.fault(position+1, 0, ProblemTruncated)
 			break
 		}
 	}
-	if len(v.report.Faults) > 0 {
-		return v.report, fmt.Errorf("%w: %v", ErrBroken, v.report.Faults[0])
+	if len(v.report.Problems) > 0 {
+		return v.report, fmt.Errorf("%w: %v", ErrBroken, v.report.Problems[0])
 	}
 	return v.report, nil
 }
@@ -118,8 +118,8 @@ type verifier struct {
 }
 
 func (v *verifier) fault(position int, seq uint64, kind string) {
-	if len(v.report.Faults) < maxFaults {
-		v.report.Faults = append(v.report.Faults, Fault{position, seq, kind})
+	if len(v.report.Problems) < maxProblems {
+		v.report.Problems = append(v.report.Problems, Problem{position, seq, kind})
 	}
 }
 
@@ -133,16 +133,16 @@ func (v *verifier) entry(position int, e *audit.Entry) {
 	erased, personal := v.chain.Personal(e)
 	switch {
 	case follows && !v.chain.Follows(last, e), !personal:
-		v.fault(position, e.Seq, FaultAltered)
+		v.fault(position, e.Seq, ProblemAltered)
 	case follows:
 	case v.report.Entries > 0 && e.Seq <= last.Seq:
-		v.fault(position, e.Seq, FaultOrder)
+		v.fault(position, e.Seq, ProblemOrder)
 	default:
-		v.fault(position, e.Seq, FaultMissing)
+		v.fault(position, e.Seq, ProblemMissing)
 	}
 	head := e.Head()
 	if mac, kept := v.heads[e.Seq]; kept && !hmac.Equal(mac[:], head.MAC[:]) {
-		v.fault(position, e.Seq, FaultReplaced)
+		v.fault(position, e.Seq, ProblemReplaced)
 	}
 	v.report.Entries++
 	v.report.Head = head

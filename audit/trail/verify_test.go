@@ -96,13 +96,13 @@ func TestVerifyFindsTampering(t *testing.T) {
 	forged := func(keepMAC bool, change func(*audit.Entry)) func([]string) []string {
 		return func(l []string) []string { l[4] = forge(t, l[4], keepMAC, change); return l }
 	}
-	at := func(position int, seq uint64, kind string) []trail.Fault {
-		return []trail.Fault{{Position: position, Seq: seq, Kind: kind}}
+	at := func(position int, seq uint64, kind string) []trail.Problem {
+		return []trail.Problem{{Position: position, Seq: seq, Kind: kind}}
 	}
-	altered := at(5, 5, trail.FaultAltered)
+	altered := at(5, 5, trail.ProblemAltered)
 	for name, c := range map[string]struct {
 		tamper func([]string) []string
-		faults []trail.Fault
+		faults []trail.Problem
 		head   bool // it takes one
 	}{
 		"nothing":                 {tamper: func(l []string) []string { return l }},
@@ -115,34 +115,34 @@ func TestVerifyFindsTampering(t *testing.T) {
 		"altered address":         {tamper: replace("192.0.2.5", "192.0.2.6"), faults: altered},
 		"address in the agent":    {tamper: replace(`"address":"192.0.2.5","agent":"Firefox"`, `"address":"192.0.2","agent":".5Firefox"`), faults: altered},
 		"altered time":            {tamper: forged(true, func(e *audit.Entry) { e.Time = e.Time.Add(1000) }), faults: altered},
-		"forged with another key": {tamper: forged(false, func(e *audit.Entry) { e.ActorID = "admin" }), faults: append(slices.Clone(altered), at(6, 6, trail.FaultAltered)...)},
+		"forged with another key": {tamper: forged(false, func(e *audit.Entry) { e.ActorID = "admin" }), faults: append(slices.Clone(altered), at(6, 6, trail.ProblemAltered)...)},
 		"another number": {
 			tamper: replace(`{"seq":5,`, `{"seq":50,`),
-			faults: append(at(5, 50, trail.FaultMissing), at(6, 6, trail.FaultOrder)...),
+			faults: append(at(5, 50, trail.ProblemMissing), at(6, 6, trail.ProblemOrder)...),
 		},
-		"another spelling of a number": {tamper: replace(`{"seq":5,`, `{"seq":5.0,`), faults: append(at(5, 0, trail.FaultMalformed), at(6, 6, trail.FaultMissing)...)},
-		"said twice":                   {tamper: replace(`{"seq":5,`, `{"Outcome":"failure","seq":5,`), faults: append(at(5, 0, trail.FaultMalformed), at(6, 6, trail.FaultMissing)...)},
-		"a member of its own":          {tamper: replace(`{"seq":5,`, `{"note":"hello","seq":5,`), faults: append(at(5, 0, trail.FaultMalformed), at(6, 6, trail.FaultMissing)...)},
-		"an empty line":                {tamper: func(l []string) []string { return slices.Insert(l, 4, "\n") }, faults: at(5, 0, trail.FaultMalformed)},
-		"a line without an end":        {tamper: func(l []string) []string { return slices.Insert(l, 4, strings.Repeat("x", 200_000)+"\n") }, faults: at(5, 0, trail.FaultMalformed)},
+		"another spelling of a number": {tamper: replace(`{"seq":5,`, `{"seq":5.0,`), faults: append(at(5, 0, trail.ProblemMalformed), at(6, 6, trail.ProblemMissing)...)},
+		"said twice":                   {tamper: replace(`{"seq":5,`, `{"Outcome":"failure","seq":5,`), faults: append(at(5, 0, trail.ProblemMalformed), at(6, 6, trail.ProblemMissing)...)},
+		"a member of its own":          {tamper: replace(`{"seq":5,`, `{"note":"hello","seq":5,`), faults: append(at(5, 0, trail.ProblemMalformed), at(6, 6, trail.ProblemMissing)...)},
+		"an empty line":                {tamper: func(l []string) []string { return slices.Insert(l, 4, "\n") }, faults: at(5, 0, trail.ProblemMalformed)},
+		"a line without an end":        {tamper: func(l []string) []string { return slices.Insert(l, 4, strings.Repeat("x", 200_000)+"\n") }, faults: at(5, 0, trail.ProblemMalformed)},
 		"another time zone": {
 			tamper: func(l []string) []string {
 				l[4] = forgeZone(t, l[4])
 				return l
 			},
-			faults: append(at(5, 0, trail.FaultMalformed), at(6, 6, trail.FaultMissing)...),
+			faults: append(at(5, 0, trail.ProblemMalformed), at(6, 6, trail.ProblemMissing)...),
 		},
-		"dropped":            {tamper: func(l []string) []string { return slices.Delete(l, 4, 5) }, faults: at(5, 6, trail.FaultMissing)},
-		"dropped first":      {tamper: func(l []string) []string { return l[1:] }, faults: at(1, 2, trail.FaultMissing)},
-		"swapped":            {tamper: func(l []string) []string { l[4], l[5] = l[5], l[4]; return l }, faults: append(append(at(5, 6, trail.FaultMissing), at(6, 5, trail.FaultOrder)...), at(7, 7, trail.FaultMissing)...)},
-		"doubled":            {tamper: func(l []string) []string { return slices.Insert(l, 5, l[4]) }, faults: at(6, 5, trail.FaultOrder)},
-		"truncated":          {tamper: func(l []string) []string { return l[:7] }, head: true, faults: at(8, 0, trail.FaultTruncated)},
-		"emptied":            {tamper: func([]string) []string { return nil }, head: true, faults: at(1, 0, trail.FaultTruncated)},
-		"the last cut short": {tamper: func(l []string) []string { l[9] = l[9][:30]; return l }, head: true, faults: at(11, 0, trail.FaultTruncated)},
-		"another log":        {tamper: func([]string) []string { return other }, head: true, faults: at(10, 10, trail.FaultReplaced)},
-		"a line of another":  {tamper: func(l []string) []string { l[4] = other[4]; return l }, faults: append(slices.Clone(altered), at(6, 6, trail.FaultAltered)...)},
-		"the end of another": {tamper: func(l []string) []string { return append(l[:6], other[6:10]...) }, head: true, faults: append(at(7, 7, trail.FaultAltered), at(10, 10, trail.FaultReplaced)...)},
-		"cut, and gone on":   {tamper: func(l []string) []string { return append(l[:5], l[8:]...) }, faults: at(6, 9, trail.FaultMissing)},
+		"dropped":            {tamper: func(l []string) []string { return slices.Delete(l, 4, 5) }, faults: at(5, 6, trail.ProblemMissing)},
+		"dropped first":      {tamper: func(l []string) []string { return l[1:] }, faults: at(1, 2, trail.ProblemMissing)},
+		"swapped":            {tamper: func(l []string) []string { l[4], l[5] = l[5], l[4]; return l }, faults: append(append(at(5, 6, trail.ProblemMissing), at(6, 5, trail.ProblemOrder)...), at(7, 7, trail.ProblemMissing)...)},
+		"doubled":            {tamper: func(l []string) []string { return slices.Insert(l, 5, l[4]) }, faults: at(6, 5, trail.ProblemOrder)},
+		"truncated":          {tamper: func(l []string) []string { return l[:7] }, head: true, faults: at(8, 0, trail.ProblemTruncated)},
+		"emptied":            {tamper: func([]string) []string { return nil }, head: true, faults: at(1, 0, trail.ProblemTruncated)},
+		"the last cut short": {tamper: func(l []string) []string { l[9] = l[9][:30]; return l }, head: true, faults: at(11, 0, trail.ProblemTruncated)},
+		"another log":        {tamper: func([]string) []string { return other }, head: true, faults: at(10, 10, trail.ProblemReplaced)},
+		"a line of another":  {tamper: func(l []string) []string { l[4] = other[4]; return l }, faults: append(slices.Clone(altered), at(6, 6, trail.ProblemAltered)...)},
+		"the end of another": {tamper: func(l []string) []string { return append(l[:6], other[6:10]...) }, head: true, faults: append(at(7, 7, trail.ProblemAltered), at(10, 10, trail.ProblemReplaced)...)},
+		"cut, and gone on":   {tamper: func(l []string) []string { return append(l[:5], l[8:]...) }, faults: at(6, 9, trail.ProblemMissing)},
 		"half erased":        {tamper: replace(`"address":"192.0.2.5",`, ``), faults: altered},
 		"erased but for a hint": {tamper: func(l []string) []string {
 			e := strings.Split(l[4], `"client_salt":"`)
@@ -162,7 +162,7 @@ func TestVerifyFindsTampering(t *testing.T) {
 				}
 			}
 			report, err := verify(tampered, head)
-			require.Equal(t, c.faults, report.Faults)
+			require.Equal(t, c.faults, report.Problems)
 			if c.faults == nil {
 				require.NoError(t, err)
 				return
@@ -195,8 +195,8 @@ func TestVerifyWithAnotherKey(t *testing.T) {
 	lines := writeLog(t, filepath.Join(t.TempDir(), "log"), 200)
 	report, err := trail.Verify(trail.ReadEntries(strings.NewReader(strings.Join(lines, ""))), []byte("another key of at least 32 bytes."))
 	require.ErrorIs(t, err, trail.ErrBroken)
-	require.Len(t, report.Faults, 100, "not one for every line of a large file")
-	require.Equal(t, trail.Fault{Position: 1, Seq: 1, Kind: trail.FaultAltered}, report.Faults[0])
+	require.Len(t, report.Problems, 100, "not one for every line of a large file")
+	require.Equal(t, trail.Problem{Position: 1, Seq: 1, Kind: trail.ProblemAltered}, report.Problems[0])
 }
 
 // Old entries can be put away: the rest is verified with the head that they had.

@@ -120,8 +120,8 @@ func auditVerify(ctx context.Context, c *call) error {
 	if tableErr != nil {
 		return tableErr
 	}
-	faults := make([]string, len(report.Faults))
-	for i, f := range report.Faults {
+	faults := make([]string, len(report.Problems))
+	for i, f := range report.Problems {
 		faults[i] = f.String()
 	}
 	if err := t.row(report.Entries, report.Head.String(), report.Lost, report.Torn, report.Erased, report.ErasedByLog, faults); err != nil {

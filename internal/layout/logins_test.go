@@ -11,10 +11,10 @@ import (
 // make them. A login that is written anywhere else would pass the throttle, the second factor and
 // the question whether the account may log in.
 var loginSteps = map[string][]string{
-	"CreateSession": {"Kit.complete"},                // begins a session
-	"issue":         {"Kit.complete", "Kit.refresh"}, // makes a token for a user
-	"Issue":         {"Kit.issue"},                   // signs it
-	"complete":      {"Kit.proceed", "Kit.answer"},   // ends a login
+	"CreateSession": {"Kit.finishLogin"},                // begins a session
+	"issue":         {"Kit.finishLogin", "Kit.refresh"}, // makes a token for a user
+	"Issue":         {"Kit.issue"},                      // signs it
+	"finishLogin":   {"Kit.proceed", "Kit.answer"},      // ends a login
 }
 
 // checkLoginPath holds the code of the library to one path for every login.
