@@ -137,7 +137,7 @@ func (g *Guard) authenticate(r *http.Request) (*Credential, error) {
 		case err == errCrossOrigin || errors.Is(err, ErrUnavailable) || isThrottled(err):
 			return nil, err
 		case errors.Is(err, ErrInvalidToken):
-			return nil, asRefusal(err)
+			return nil, asAuthError(err)
 		case err != nil:
 			return nil, storeError(r.Context(), &callbackError{"Authenticator", err})
 		case !c.valid():
@@ -150,8 +150,8 @@ func (g *Guard) authenticate(r *http.Request) (*Credential, error) {
 	return found, nil
 }
 
-// asRefusal returns an ErrInvalidToken of another package as a *refusal.
-func asRefusal(err error) error {
+// asAuthError returns an ErrInvalidToken of another package as an *authError.
+func asAuthError(err error) error {
 	if r, ok := errors.AsType[*authError](err); ok {
 		return r
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Every fault of a Config is told, with its field and its mend.
+// New returns every problem of a Config, with its field and its fix.
 func TestNewFaults(t *testing.T) {
 	t.Parallel()
 	const mend = "make one with: openssl rand -hex 32"

@@ -64,7 +64,7 @@ var (
 	ErrPasswordRefused = errors.New("authkit: password refused")
 )
 
-// A refusal is an error of a public kind with a private reason, and a cause if
+// An authError is an error of a public kind with a private reason, and a cause if
 // a part failed. Reason and cause are only for the event. They are not in the
 // text, because texts end up in responses.
 type authError struct {

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/hkdf"
-	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"net"
@@ -20,7 +18,7 @@ const accountPath = "/auth"
 // newAccounts returns the flows of accounts. Their mails go to the log, or to the server of
 // -smtp.
 func newAccounts(cfg config, kit *authkit.Kit, store *storage) (*account.Accounts, error) {
-	key, err := hkdf.Key(sha256.New, cfg.secret, nil, "demo: outbox", sha256.Size)
+	key, err := cfg.key("demo: outbox")
 	if err != nil {
 		return nil, err
 	}

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/hkdf"
-	"crypto/sha256"
 
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/audit"
@@ -16,7 +14,7 @@ import (
 // with the secret of the tokens. The demo derives it from that secret. If the
 // secret is random, it is lost when the process ends, and so is the log.
 func openAudit(cfg config, store *storage) (*audit.Log, error) {
-	key, err := hkdf.Key(sha256.New, cfg.secret, nil, "authkit demo audit log", 32)
+	key, err := cfg.key("authkit demo audit log")
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"crypto/hkdf"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"flag"
 	"fmt"
@@ -159,6 +161,12 @@ func loadConfig(args []string, lookup func(string) (string, bool), help io.Write
 	}
 	cfg.secret = []byte(secret)
 	return cfg, nil
+}
+
+// key derives a key for one purpose from the secret, so that no two purposes share
+// one.
+func (c config) key(purpose string) ([]byte, error) {
+	return hkdf.Key(sha256.New, c.secret, nil, purpose, sha256.Size)
 }
 
 // print writes the effective configuration without the secret.

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/hkdf"
-	"crypto/sha256"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -27,7 +25,7 @@ func newThrottle(cfg config, store throttle.Store, listen func(context.Context, 
 	if cfg.throttle == throttleOff {
 		return nil, nil
 	}
-	secret, err := hkdf.Key(sha256.New, cfg.secret, nil, "demo: known browsers", sha256.Size)
+	secret, err := cfg.key("demo: known browsers")
 	if err != nil {
 		return nil, err
 	}
