@@ -39,6 +39,10 @@ type Config struct {
 	// fails with a [ChallengeError] until the user answers it.
 	SecondFactors []SecondFactor
 
+	// RequireFactors is the users who must have a second factor. The zero value
+	// is none: the factors are optional.
+	RequireFactors FactorPolicy
+
 	// Authenticators authenticate requests by other credentials than bearer tokens and
 	// session cookies, such as API keys.
 	Authenticators []Authenticator
@@ -165,6 +169,7 @@ type Kit struct {
 	joined         SessionUserStore // nil if there is none: two round trips
 	batch          UserBatchStore   // nil if there is none: one round trip per account
 	factors        []SecondFactor
+	required       FactorPolicy
 	userData       []UserData
 	throttle       Throttle // nil if there is none
 	attempts       attemptLimiter
@@ -199,7 +204,7 @@ func New(cfg Config) (*Kit, error) {
 	}
 	k := &Kit{
 		hasher: cfg.Passwords.Hasher, throttle: cfg.Throttle,
-		factors: slices.Clone(cfg.SecondFactors), userData: slices.Clone(cfg.UserData),
+		factors: slices.Clone(cfg.SecondFactors), userData: slices.Clone(cfg.UserData), required: cfg.RequireFactors.clone(),
 		emailSubject: cfg.EmailSubject, verifiedOnly: cfg.RequireVerifiedEmail,
 		minPassword: cmp.Or(cfg.Passwords.MinLength, minPasswordLength), adminRole: cmp.Or(cfg.AdminRole, defaultAdminRole),
 		normalize: cfg.Passwords.Normalize, check: cfg.Passwords.Check, extraClaims: cfg.ExtraClaims, onEvent: listeners(cfg.Logger, cfg.OnEvent, fault),
@@ -246,6 +251,7 @@ func New(cfg Config) (*Kit, error) {
 	}
 	k.gate = gate.New(running, waitersPerHash*running)
 	fault("SecondFactors", checkFactors(k.factors, k.tickets))
+	fault("RequireFactors", k.required.validate(k.roles, k.factors))
 	fault("UserData", checkUserData(k.userData))
 	fault("Authenticators", checkAuthenticators(cfg.Authenticators))
 	err = validateHasher(k.hasher)

@@ -59,6 +59,22 @@ var (
 	// or used before.
 	ErrInvalidCode = errors.New("authkit: invalid code")
 
+	// ErrFactorDisabled is returned by a [SecondFactor] for the wrong response
+	// that exceeds its limit: from then on it refuses every response with
+	// ErrInvalidCode. ErrFactorDisabled wraps ErrInvalidCode.
+	ErrFactorDisabled error = &authError{ErrInvalidCode, ReasonFactorDisabled, nil}
+
+	// ErrFactorEnrolled is returned by [Kit.EnrollFactor] if the user has the factor and
+	// cannot have another.
+	ErrFactorEnrolled = errors.New("authkit: factor is set up already")
+
+	// ErrLastFactor is returned if a user removes the last second factor and must have one
+	// by [Config].RequireFactors.
+	ErrLastFactor = errors.New("authkit: last second factor")
+
+	// ErrNoFactor is returned for the method of a second factor that users cannot set up.
+	ErrNoFactor = errors.New("authkit: no such factor")
+
 	// ErrPasswordRefused is returned by [PasswordConfig].Check for a password that must not
 	// be used.
 	ErrPasswordRefused = errors.New("authkit: password refused")

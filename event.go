@@ -14,30 +14,36 @@ type EventKind string
 
 // The kinds of events.
 const (
-	EventLoginSuccess   EventKind = "authn_login_success"
-	EventLoginFailure   EventKind = "authn_login_fail"
-	EventLoginChallenge EventKind = "authn_login_challenge"      // the first factor is right, another is missing
-	EventLoginThrottled EventKind = "authn_login_fail_max"       // refused because of earlier failures of the account
-	EventRateLimited    EventKind = "excess_rate_limit_exceeded" // refused because of earlier failures of the address
-	EventTokenRefused   EventKind = "authn_token_refused"
-	EventAccessDenied   EventKind = "authz_fail"
-	EventSessionRenewed EventKind = "session_renewed" // a refresh
-	EventRefreshFailure EventKind = "authn_refresh_fail"
-	EventTokenReuse     EventKind = "authn_token_reuse" // of a refresh token; the session has ended
-	EventLogout         EventKind = "authn_logout"      // without a SessionID: of several sessions
-	EventPasswordRehash EventKind = "authn_password_rehash"
-	EventPasswordCheck  EventKind = "authn_password_check" // a logged-in user re-entered the password; with a Reason it was wrong
-	EventPasswordChange EventKind = "authn_password_change"
-	EventUserCreated    EventKind = "user_created"
-	EventUserUpdated    EventKind = "user_updated" // the name or the e-mail
-	EventRolesChanged   EventKind = "authz_change"
-	EventUserLocked     EventKind = "authn_login_lock"
-	EventUserUnlocked   EventKind = "authn_login_unlock"
-	EventUserDisabled   EventKind = "user_disabled"
-	EventUserEnabled    EventKind = "user_enabled"
-	EventUserDeleted    EventKind = "user_deleted"
-	EventStoreFailure   EventKind = "sys_store_fail"
-	EventMailFailure    EventKind = "sys_mail_fail" // a mail could not be sent
+	EventLoginSuccess    EventKind = "authn_login_success"
+	EventLoginFailure    EventKind = "authn_login_fail"
+	EventLoginChallenge  EventKind = "authn_login_challenge"      // the first factor is right, another is missing
+	EventLoginThrottled  EventKind = "authn_login_fail_max"       // refused because of earlier failures of the account
+	EventRateLimited     EventKind = "excess_rate_limit_exceeded" // refused because of earlier failures of the address
+	EventTokenRefused    EventKind = "authn_token_refused"
+	EventAccessDenied    EventKind = "authz_fail"
+	EventSessionRenewed  EventKind = "session_renewed" // a refresh
+	EventRefreshFailure  EventKind = "authn_refresh_fail"
+	EventTokenReuse      EventKind = "authn_token_reuse" // of a refresh token; the session has ended
+	EventLogout          EventKind = "authn_logout"      // without a SessionID: of several sessions
+	EventPasswordRehash  EventKind = "authn_password_rehash"
+	EventPasswordCheck   EventKind = "authn_password_check" // a logged-in user re-entered the password; with a Reason it was wrong
+	EventPasswordChange  EventKind = "authn_password_change"
+	EventFactorAdded     EventKind = "authn_factor_added"    // a second factor was set up
+	EventFactorRemoved   EventKind = "authn_factor_removed"  // by the user or an administrator
+	EventFactorReset     EventKind = "authn_factor_reset"    // an administrator removed all factors
+	EventFactorDisabled  EventKind = "authn_factor_disabled" // after too many wrong responses
+	EventRecoveryUsed    EventKind = "authn_recovery_code_used"
+	EventRecoveryRenewed EventKind = "authn_recovery_codes_renewed" // the old ones are void
+	EventUserCreated     EventKind = "user_created"
+	EventUserUpdated     EventKind = "user_updated" // the name or the e-mail
+	EventRolesChanged    EventKind = "authz_change"
+	EventUserLocked      EventKind = "authn_login_lock"
+	EventUserUnlocked    EventKind = "authn_login_unlock"
+	EventUserDisabled    EventKind = "user_disabled"
+	EventUserEnabled     EventKind = "user_enabled"
+	EventUserDeleted     EventKind = "user_deleted"
+	EventStoreFailure    EventKind = "sys_store_fail"
+	EventMailFailure     EventKind = "sys_mail_fail" // a mail could not be sent
 )
 
 // A Reason is the cause of a failure. It is for operators: clients get only the
@@ -54,6 +60,7 @@ const (
 	ReasonLocked         Reason = "locked"          // the account is locked; see [Kit.LockUser]
 	ReasonUnverified     Reason = "unverified"      // the e-mail address is not verified, and [Config].RequireVerifiedEmail is set
 	ReasonWrongCode      Reason = "wrong_code"      // of a second factor
+	ReasonFactorDisabled Reason = "factor_disabled" // a second factor with too many wrong responses
 	ReasonWrongProof     Reason = "wrong_proof"     // refused by the function of a [Kit.LoginWith]
 	ReasonMissingFactor  Reason = "missing_factor"  // another factor, or a more recent login, is required
 	ReasonTooMany        Reason = "too_many"        // two credentials in one request
@@ -92,6 +99,7 @@ type Event struct {
 	ActorID string
 
 	SessionID string // empty if there is none, or several
+	Method    string // of an event about a second factor: its name in RFC 8176
 	Reason    Reason // empty on success
 	Route     string // of EventAccessDenied: the matched pattern, if any
 	Err       error  // the cause, if a part failed
@@ -138,11 +146,12 @@ func LogEvents(configured *slog.Logger) func(context.Context, Event) {
 		if !logger.Enabled(ctx, level) {
 			return
 		}
-		attrs := make([]slog.Attr, 0, 6)
+		attrs := make([]slog.Attr, 0, 7)
 		for _, a := range []slog.Attr{
 			slog.String("user_id", e.UserID),
 			slog.String("actor_id", e.ActorID),
 			slog.String("session_id", e.SessionID),
+			slog.String("method", e.Method),
 			slog.String("reason", string(e.Reason)),
 			slog.String("route", e.Route),
 		} {

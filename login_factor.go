@@ -188,16 +188,6 @@ func (k *Kit) answer(ctx context.Context, l *login, token, method, response stri
 	return err
 }
 
-// factor returns the second factor of a method, or nil.
-func (k *Kit) factor(method string) SecondFactor {
-	for _, f := range k.factors {
-		if f.Method() == method {
-			return f
-		}
-	}
-	return nil
-}
-
 // pending returns the pending login of a token, and puts its account and its
 // proof into l. It counts an attempt.
 func (k *Kit) pending(ctx context.Context, l *login, token, method string) (Ticket, pendingLogin, error) {

@@ -389,14 +389,20 @@ func (k *Kit) changeAndRevoke(ctx context.Context, userID string, change UserUpd
 	if err != nil {
 		return k.userError(ctx, err)
 	}
+	return k.revokeAfter(ctx, &u, except, at)
+}
+
+// revokeAfter ends the sessions of an account but one, after a change that is
+// stored already. If that fails, it refuses all tokens of the account: the user
+// cannot make the change again, and no session must outlive it.
+func (k *Kit) revokeAfter(ctx context.Context, u *User, except string, at time.Time) error {
 	ctx = context.WithoutCancel(ctx)
-	err = k.revoke(ctx, &u, except, at)
+	err := k.revoke(ctx, u, except, at)
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) { // a time-out took long enough
-		err = k.revoke(ctx, &u, except, at)
+		err = k.revoke(ctx, u, except, at)
 	}
-	if err != nil && change.TokensValidAfter == nil {
-		// The user cannot call again with the old password. No session must outlive it.
-		_, failed := k.users.UpdateUser(ctx, userID, UserUpdate{TokensValidAfter: new(nextSecond(now()))}, now())
+	if err != nil && except != "" { // else the change has refused them
+		_, failed := k.users.UpdateUser(ctx, u.ID, UserUpdate{TokensValidAfter: new(nextSecond(now()))}, now())
 		err = errors.Join(err, failed)
 	}
 	if err != nil {

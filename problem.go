@@ -130,6 +130,12 @@ func ProblemFor(err error) Problem {
 		status, detail = http.StatusConflict, "The account was changed meanwhile"
 	case errors.Is(err, ErrLastAdmin):
 		status, detail = http.StatusConflict, "The last administrator stays"
+	case errors.Is(err, ErrLastFactor):
+		status, detail = http.StatusConflict, "The last second factor stays"
+	case errors.Is(err, ErrFactorEnrolled):
+		status, detail = http.StatusConflict, "The factor is set up already"
+	case errors.Is(err, ErrNoFactor):
+		status, detail = http.StatusNotFound, "No such factor"
 	case errors.Is(err, ErrUserNotFound):
 		status, detail = http.StatusNotFound, "User not found"
 	case errors.Is(err, ErrOverloaded):

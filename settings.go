@@ -100,6 +100,7 @@ func (k *Kit) effective(cfg Config, users UserStore, tickets TicketStore, runnin
 // clone returns a copy that shares no slice or map with c, except for keys.
 func (c Config) clone() Config {
 	c.SecondFactors, c.Authenticators, c.UserData = slices.Clone(c.SecondFactors), slices.Clone(c.Authenticators), slices.Clone(c.UserData)
+	c.RequireFactors = c.RequireFactors.clone()
 	c.OnEvent, c.Roles = slices.Clone(c.OnEvent), maps.Clone(c.Roles)
 	for role, permissions := range c.Roles {
 		c.Roles[role] = slices.Clone(permissions)
@@ -170,6 +171,7 @@ func (s Settings) attrs() []slog.Attr {
 	return append(attrs,
 		slog.String("Tickets", typeName(s.Tickets)),
 		slog.String("SecondFactors", strings.Join(factors, " ")),
+		slog.String("RequireFactors", s.RequireFactors.describe()),
 		slog.String("Authenticators", typeNames(s.Authenticators)),
 		slog.String("UserData", typeNames(s.UserData)),
 		slog.Bool("RequireVerifiedEmail", s.RequireVerifiedEmail),

@@ -61,6 +61,7 @@ Sessions.Cookies.LoginPath=/login
 Sessions.Cookies.TrustedOrigins=https://a.example.com https://b.example.com
 Tickets=*authkit.MemoryStore
 SecondFactors=
+RequireFactors=none
 Authenticators=
 UserData=
 RequireVerifiedEmail=false

@@ -1,0 +1,77 @@
+package authkit
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A FactorPolicy selects the users who must have a second factor. A user who
+// must have one and has none gets no session: the login fails with a
+// [ChallengeError], and is completed by setting up a factor.
+//
+// The policy also holds for sessions. From the time on when a user must have a
+// factor, a session whose login did not use one ends at its next refresh, and at
+// the next request of its session cookie.
+type FactorPolicy struct {
+	// Everyone selects every user. Roles selects users with at least one of
+	// these roles. Set one of the two.
+	Everyone bool
+	Roles    []string
+
+	// From is when the policy takes effect. Until then the users log in as
+	// before; [Kit.Factors] returns the time for a page that asks them to set
+	// up a factor. The zero time means at once.
+	From time.Time
+}
+
+func (p FactorPolicy) clone() FactorPolicy {
+	p.Roles = slices.Clone(p.Roles)
+	return p
+}
+
+// covers reports whether a user must have a factor, now or later.
+func (p *FactorPolicy) covers(u *User) bool {
+	return p.Everyone || slices.ContainsFunc(p.Roles, u.holds)
+}
+
+// now reports whether a user must have a factor now.
+func (p *FactorPolicy) now(u *User) bool { return p.covers(u) && !time.Now().Before(p.From) }
+
+// validate returns why the policy cannot be used, or nil.
+func (p *FactorPolicy) validate(roles roleTable, factors []SecondFactor) error {
+	none := !p.Everyone && len(p.Roles) == 0
+	switch {
+	case none && !p.From.IsZero():
+		return errors.New("a time without users; set Everyone or Roles")
+	case none:
+		return nil
+	case p.Everyone && len(p.Roles) > 0:
+		return errors.New("Everyone and Roles; set one of the two")
+	}
+	for _, role := range p.Roles {
+		if !roles.knows(role) {
+			return fmt.Errorf("the role %q is not in Config.Roles, or is not well-formed: %s", role, roleRule)
+		}
+	}
+	if !slices.ContainsFunc(factors, func(f SecondFactor) bool { _, ok := f.(Enroller); return ok }) {
+		return errors.New("no element of SecondFactors is an Enroller, so users could set up no factor; add one, such as a totp.Factor")
+	}
+	return nil
+}
+
+// describe returns the policy as text.
+func (p FactorPolicy) describe() string {
+	text := "none"
+	if p.Everyone {
+		text = "everyone"
+	} else if len(p.Roles) > 0 {
+		text = strings.Join(p.Roles, " ")
+	}
+	if !p.From.IsZero() {
+		text += ", from " + p.From.UTC().Format(time.RFC3339)
+	}
+	return text
+}
