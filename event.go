@@ -34,6 +34,9 @@ const (
 	EventFactorDisabled  EventKind = "authn_factor_disabled" // after too many wrong responses
 	EventRecoveryUsed    EventKind = "authn_recovery_code_used"
 	EventRecoveryRenewed EventKind = "authn_recovery_codes_renewed" // the old ones are void
+	EventKeyCreated      EventKind = "api_key_created"              // also by an import
+	EventKeyRotated      EventKind = "api_key_rotated"
+	EventKeyRevoked      EventKind = "api_key_revoked"
 	EventUserCreated     EventKind = "user_created"
 	EventUserUpdated     EventKind = "user_updated" // the name or the e-mail
 	EventRolesChanged    EventKind = "authz_change"
@@ -98,11 +101,14 @@ type Event struct {
 	UserID  string
 	ActorID string
 
-	SessionID string // empty if there is none, or several
-	Method    string // of an event about a second factor: its name in RFC 8176
-	Reason    Reason // empty on success
-	Route     string // of EventAccessDenied: the matched pattern, if any
-	Err       error  // the cause, if a part failed
+	// SessionID is the session, or the [Credential].ID of another credential
+	// such as an API key. It is empty if there is none, or several.
+	SessionID string
+
+	Method string // of an event about a second factor: its name in RFC 8176
+	Reason Reason // empty on success
+	Route  string // of EventAccessDenied: the matched pattern, if any
+	Err    error  // the cause, if a part failed
 }
 
 // Emit delivers an event of a feature to [Config].OnEvent and the log. Within [Kit.InTx] an

@@ -368,6 +368,9 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, err error, c *req
 	ctx, e := withClientOf(r), Event{Kind: EventTokenRefused}
 	if c != nil {
 		e.UserID, e.SessionID = c.user.ID, c.sessionID
+		if c.other != nil && c.sessionID == "" {
+			e.SessionID = c.other.ID
+		}
 	}
 	if err == ErrNoCredentials { // no credential was presented, so there is no event
 		if g.login == "" || !g.toLogin(w, r) {

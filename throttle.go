@@ -20,6 +20,7 @@ const (
 	ActionReset    = "reset"    // a user requests a password reset
 	ActionCode     = "code"     // a code of a second factor is checked
 	ActionHash     = "hash"     // a password is hashed for a stranger
+	ActionAPIKey   = "api_key"  // a request with an API key, whose ID is the account
 )
 
 // An Attempt is an action that a [Throttle] admits or refuses.

@@ -117,7 +117,8 @@ func actorOf(kind authkit.EventKind) (a actor, known bool) {
 		return unknown, true
 	case authkit.EventLogout, authkit.EventPasswordCheck, authkit.EventPasswordChange, authkit.EventUserCreated,
 		authkit.EventUserUpdated, authkit.EventRolesChanged, authkit.EventUserLocked, authkit.EventUserUnlocked,
-		authkit.EventUserDisabled, authkit.EventUserEnabled, authkit.EventUserDeleted:
+		authkit.EventUserDisabled, authkit.EventUserEnabled, authkit.EventUserDeleted,
+		authkit.EventKeyCreated, authkit.EventKeyRotated, authkit.EventKeyRevoked:
 		return caller, true
 	}
 	return caller, false

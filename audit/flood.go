@@ -24,7 +24,8 @@ func isHighVolume(kind authkit.EventKind) (high, known bool) {
 	case authkit.EventLoginSuccess, authkit.EventLoginFailure, authkit.EventLoginChallenge, authkit.EventTokenReuse, authkit.EventLogout,
 		authkit.EventPasswordRehash, authkit.EventPasswordCheck, authkit.EventPasswordChange, authkit.EventUserCreated,
 		authkit.EventUserUpdated, authkit.EventRolesChanged, authkit.EventUserLocked, authkit.EventUserUnlocked,
-		authkit.EventUserDisabled, authkit.EventUserEnabled, authkit.EventUserDeleted:
+		authkit.EventUserDisabled, authkit.EventUserEnabled, authkit.EventUserDeleted,
+		authkit.EventKeyCreated, authkit.EventKeyRotated, authkit.EventKeyRevoked:
 		return false, true
 	}
 	return true, false

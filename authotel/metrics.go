@@ -59,6 +59,9 @@ func usual() map[authkit.EventKind][]authkit.Reason {
 		authkit.EventUserDisabled:   none,
 		authkit.EventUserEnabled:    none,
 		authkit.EventUserDeleted:    none,
+		authkit.EventKeyCreated:     none,
+		authkit.EventKeyRotated:     none,
+		authkit.EventKeyRevoked:     none,
 		authkit.EventStoreFailure:   {authkit.ReasonStore},
 		authkit.EventMailFailure:    {authkit.ReasonInternal},
 	}

@@ -111,6 +111,7 @@ type Config struct {
 	//	register      5, and one every 2 min
 	//	reset         5, and one every 2 min; for an account 3 in an hour and 10 in a day
 	//	hash          10, and one every 6 s
+	//	api_key       600 requests of a key, and one every 100 ms, from any address
 	Limits map[string]Limit
 
 	// InsecureNoAddressLimits turns off the limits by address. One address can
@@ -149,6 +150,8 @@ func defaultRules() map[string]rule {
 		// At most 3 in any hour, and at most 8 + 2 in any day.
 		authkit.ActionReset: {address: Limit{5, 2 * time.Minute}, account: []Limit{{3, time.Hour}, {8, 8 * time.Hour}}},
 		authkit.ActionHash:  {address: Limit{10, 6 * time.Second}},
+		// The account is the ID of a key that was checked.
+		authkit.ActionAPIKey: {account: []Limit{{600, 100 * time.Millisecond}}},
 	}
 }
 
@@ -199,6 +202,10 @@ func New(cfg Config) (*Throttle, error) {
 		if l.Burst < 1 || l.Burst > maxBurst || l.Every < minEvery || l.Every > maxEvery || l.Every%time.Microsecond != 0 {
 			fault("Limits[%q]: %d, and one every %v; use a Burst of 1 to %d, and an Every of %v to %v in whole microseconds",
 				action, l.Burst, l.Every, maxBurst, minEvery, maxEvery)
+		}
+		if action == authkit.ActionAPIKey {
+			t.rules[action] = rule{account: []Limit{l}}
+			continue
 		}
 		t.rules[action] = rule{l, t.rules[action].account, t.rules[action].counter}
 	}

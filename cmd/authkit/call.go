@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/apikey"
+	"github.com/authkit-go/authkit/apikey/apikeysql"
 	"github.com/authkit-go/authkit/audit"
 	"github.com/authkit-go/authkit/audit/auditsql"
 	"github.com/authkit-go/authkit/sqlstore"
@@ -39,6 +41,9 @@ type call struct {
 	adminRole   string
 	auditLog    bool // whether the command needs the table of the audit log
 	redisPrefix string
+	apiKeys     bool // whether the command needs the table of API keys
+	keyPrefix   string
+	keyScopes   []string // the scopes that the command grants
 }
 
 func newCall(cmd command, args []string, stdin io.Reader, stdout, stderr io.Writer, env func(string) string) *call {
@@ -143,7 +148,8 @@ func (c *call) kit(cfg authkit.Config) (*authkit.Kit, error) {
 type operation struct {
 	store *sqlstore.DB
 	kit   *authkit.Kit
-	log   *audit.Log // nil if there is none
+	log   *audit.Log            // nil if there is none
+	auth  *apikey.Authenticator // nil if the database has no API keys
 }
 
 // operation opens the database. The context that it returns names the actor and
@@ -164,6 +170,13 @@ func (c *call) operation(ctx context.Context) (context.Context, *operation, erro
 			return ctx, nil, err
 		}
 		cfg.OnEvent = []func(context.Context, authkit.Event){op.log.OnEvent}
+	}
+	missing, err := store.Pending(ctx, apikeysql.Migrations())
+	if err == nil && len(missing) == 0 { // so that deleting an account deletes its keys
+		err = c.withKeys(op, &cfg)
+	}
+	if err != nil {
+		return ctx, nil, err
 	}
 	if op.kit, err = c.kit(cfg); err != nil {
 		return ctx, nil, err

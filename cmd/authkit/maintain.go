@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/authkit-go/authkit/account/accountsql"
+	"github.com/authkit-go/authkit/apikey/apikeysql"
 	"github.com/authkit-go/authkit/audit/auditsql"
 	"github.com/authkit-go/authkit/sqlstore"
 )
@@ -19,7 +20,7 @@ func migrate(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	features := []sqlstore.Migrations{auditsql.Migrations(), accountsql.Migrations()}
+	features := []sqlstore.Migrations{auditsql.Migrations(), accountsql.Migrations(), apikeysql.Migrations()}
 	pending, err := store.Pending(ctx, features...)
 	if err != nil {
 		return err

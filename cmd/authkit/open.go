@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/apikey/apikeysql"
 	"github.com/authkit-go/authkit/audit/auditsql"
 	"github.com/authkit-go/authkit/redisstore"
 	"github.com/authkit-go/authkit/sqlstore"
@@ -36,6 +37,9 @@ func (c *call) open(ctx context.Context) (*sqlstore.DB, error) {
 	var more []sqlstore.Migrations
 	if c.auditKey != "" || c.auditLog {
 		more = append(more, auditsql.Migrations())
+	}
+	if c.apiKeys {
+		more = append(more, apikeysql.Migrations())
 	}
 	pending, err := store.Pending(ctx, more...)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/authkit-go/authkit/account/accountsql"
+	"github.com/authkit-go/authkit/apikey/apikeysql"
 	"github.com/authkit-go/authkit/audit/auditsql"
 	"github.com/authkit-go/authkit/sqlstore"
 
@@ -141,6 +142,6 @@ func storeOn(t testing.TB, db *sql.DB, d database, opts *sqlstore.Options) *sqls
 	t.Helper()
 	s, err := sqlstore.Open(db, d.dialect, opts)
 	require.NoError(t, err)
-	require.NoError(t, s.Migrate(t.Context(), auditsql.Migrations(), accountsql.Migrations()))
+	require.NoError(t, s.Migrate(t.Context(), auditsql.Migrations(), accountsql.Migrations(), apikeysql.Migrations()))
 	return s
 }

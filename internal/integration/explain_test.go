@@ -14,6 +14,8 @@ import (
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/account"
 	"github.com/authkit-go/authkit/account/accountsql"
+	"github.com/authkit-go/authkit/apikey"
+	"github.com/authkit-go/authkit/apikey/apikeysql"
 	"github.com/authkit-go/authkit/audit"
 	"github.com/authkit-go/authkit/audit/auditsql"
 	"github.com/authkit-go/authkit/sqlstore"
@@ -78,9 +80,10 @@ func fill(t *testing.T, db *sql.DB, s *sqlstore.DB, d database) {
 		jobs := accountsql.New(s)
 		require.NoError(t, jobs.PutJob(ctx, account.Job{ID: fmt.Sprint("job", i), DueAt: x.ExpiresAt, ExpiresAt: x.ExpiresAt.Add(time.Hour)}))
 		require.NoError(t, jobs.SetTimes(ctx, fmt.Sprint("key", i), []time.Time{start}, 0, x.ExpiresAt))
+		require.NoError(t, apikeysql.New(s).CreateKey(ctx, apikey.StoredKey{Key: apikey.Key{Owner: apikey.User(u.ID), ID: fmt.Sprint("key", i), ExpiresAt: x.ExpiresAt}}))
 	}
 	require.NoError(t, tx.Commit())
-	for _, table := range []string{"users", "sessions", "session_owners", "revocations", "tickets", "audit", "account_jobs", "account_times"} {
+	for _, table := range []string{"users", "sessions", "session_owners", "revocations", "tickets", "audit", "account_jobs", "account_times", "api_keys"} {
 		analyze := "ANALYZE authkit_" + table
 		if d.dialect == sqlstore.MySQL {
 			analyze = "ANALYZE TABLE authkit_" + table
@@ -153,6 +156,17 @@ func callEverything(t *testing.T, s *sqlstore.DB) {
 	ok(err)
 	ok(jobs.SetTimes(ctx, "key7", []time.Time{start}, version, start.Add(7*time.Hour)))
 	_, err = jobs.DeleteExpiredJobs(ctx, start.Add(3*time.Hour), 2)
+	ok(err)
+	keys, owner := apikeysql.New(s), apikey.User("id-user8")
+	ok(keys.CreateKey(ctx, apikey.StoredKey{Key: apikey.Key{Owner: owner, ID: "new", CreatedAt: start}, Version: 1}))
+	_, err = keys.KeysByOwner(ctx, owner)
+	ok(err)
+	ok(keys.RotateKey(ctx, owner, "new", apikey.Rotation{Version: 1, At: start}))
+	ok(keys.RotateKey(ctx, owner, "new", apikey.Rotation{Version: 2, At: start, PreviousUntil: start.Add(time.Hour)}))
+	ok(keys.TouchKey(ctx, "new", start))
+	ok(keys.DeleteKey(ctx, owner, "new"))
+	ok(keys.DeleteKeys(ctx, owner))
+	_, err = keys.DeleteExpiredKeys(ctx, start.Add(3*time.Hour), 2)
 	ok(err)
 	l := auditsql.New(s)
 	ok(l.AppendAudit(ctx, []audit.Entry{{Seq: 1001, ActorID: "id-user9", TargetID: "id-user9", ClientSalt: []byte("salt")}}))

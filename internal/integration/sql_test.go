@@ -145,13 +145,17 @@ const (
 	secret   = "0d7fa9c4e1b2835f96a0c7d4e8b1f352"
 )
 
-func newKit(t testing.TB, users authkit.UserStore, sessions authkit.SessionStore) *authkit.Kit {
+func newKit(t testing.TB, users authkit.UserStore, sessions authkit.SessionStore, change ...func(*authkit.Config)) *authkit.Kit {
 	t.Helper()
-	kit, err := authkit.New(authkit.Config{
+	cfg := authkit.Config{
 		Secret: []byte(secret), Users: users, Sessions: authkit.SessionConfig{Store: sessions},
 		Passwords: authkit.PasswordConfig{Hasher: authkit.Schemes(authkit.Bcrypt{Cost: 4, InsecureLowCost: true}, authkit.PBKDF2SHA256{})},
 		Logger:    slog.New(slog.DiscardHandler),
-	})
+	}
+	for _, c := range change {
+		c(&cfg)
+	}
+	kit, err := authkit.New(cfg)
 	require.NoError(t, err)
 	return kit
 }

@@ -6,6 +6,8 @@ import (
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/account"
 	"github.com/authkit-go/authkit/account/accountsql"
+	"github.com/authkit-go/authkit/apikey"
+	"github.com/authkit-go/authkit/apikey/apikeysql"
 	"github.com/authkit-go/authkit/audit"
 	"github.com/authkit-go/authkit/audit/auditsql"
 	"github.com/authkit-go/authkit/storetest"
@@ -40,6 +42,14 @@ func TestAccountStore(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, d database) {
 		storetest.TestAccountStore(t, func(t *testing.T) account.Store { return accountsql.New(newStore(t, d)) })
+	})
+}
+
+// AK-10: likewise, with two rotations of a key at once.
+func TestAPIKeyStore(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, d database) {
+		storetest.TestAPIKeyStore(t, func(t *testing.T) apikey.Store { return apikeysql.New(newStore(t, d)) })
 	})
 }
 

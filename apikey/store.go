@@ -1,0 +1,184 @@
+package apikey
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"net/netip"
+	"time"
+)
+
+var (
+	// ErrNotFound is returned if there is no such key, or if it belongs to
+	// another owner.
+	ErrNotFound = errors.New("apikey: key not found")
+
+	// ErrExists is returned if a key with the ID exists.
+	ErrExists = errors.New("apikey: the ID is taken")
+
+	// ErrConflict is returned by a rotation if the key was rotated meanwhile.
+	ErrConflict = errors.New("apikey: the key was rotated meanwhile")
+
+	// ErrTooManyKeys is returned for an owner who has 50 keys.
+	ErrTooManyKeys = errors.New("apikey: the owner has 50 keys; revoke one first")
+)
+
+// An Owner is the party that a key acts for. Exactly one of the fields is set.
+type Owner struct {
+	UserID    string `json:"user_id,omitempty"`
+	ServiceID string `json:"service_id,omitempty"`
+}
+
+// User returns the Owner of an account.
+func User(id string) Owner { return Owner{UserID: id} }
+
+// A Key describes an API key. It holds no secret.
+type Key struct {
+	Owner
+
+	ID   string `json:"id"`   // 16 hexadecimal digits
+	Name string `json:"name"` // chosen by the owner
+
+	// Scopes are the permissions that the key can have. It has only those of
+	// them that the roles of its owner grant at the time of a request.
+	Scopes []string `json:"scopes"`
+
+	// Networks are the addresses from which the key is accepted. Empty means
+	// every address.
+	Networks []netip.Prefix `json:"networks"`
+
+	CreatedAt  time.Time `json:"created_at"`
+	ExpiresAt  time.Time `json:"expires_at,omitzero"`   // zero: never
+	LastUsedAt time.Time `json:"last_used_at,omitzero"` // within about two minutes; zero: never
+	RotatedAt  time.Time `json:"rotated_at,omitzero"`   // the latest rotation; zero: none
+
+	// PreviousUntil is when the secret before the latest rotation stops
+	// working. Zero means that there is none.
+	PreviousUntil time.Time `json:"previous_until,omitzero"`
+}
+
+// A StoredKey is a Key with the hashes of its secrets.
+type StoredKey struct {
+	Key
+	Hash         [sha256.Size]byte // of the whole text of the key
+	PreviousHash [sha256.Size]byte // of the text before the latest rotation; zero if there is none
+	Version      int64             // 1, and one more after each rotation
+}
+
+// A Rotation replaces the secret of a key.
+type Rotation struct {
+	Version       int64 // the version that the key must have
+	Hash          [sha256.Size]byte
+	At            time.Time // becomes RotatedAt
+	ExpiresAt     time.Time
+	PreviousUntil time.Time // zero: the old secret ends at once
+}
+
+// A Store keeps API keys. [MemoryStore] is one, and package apikeysql has
+// another. An implementation of your own is correct if it passes
+// storetest.TestAPIKeyStore.
+//
+// The rules for an [authkit.UserStore] apply. Times are whole microseconds. A
+// key is found by its ID and its owner in one step, so the key of another owner
+// answers like a missing one. If ctx carries a transaction of the accounts, a
+// call joins it if the store can.
+type Store interface {
+	// CreateKey stores a new key. It returns ErrExists if the ID is taken.
+	CreateKey(ctx context.Context, k StoredKey) error
+
+	// KeyByID returns a key, whether or not it has expired. The error is
+	// ErrNotFound if there is none.
+	KeyByID(ctx context.Context, id string) (StoredKey, error)
+
+	// KeysByOwner returns the keys of an owner, the oldest first, and those of
+	// one time by ID.
+	KeysByOwner(ctx context.Context, o Owner) ([]Key, error)
+
+	// RotateKey replaces the hash of a key if it has the version of r. The
+	// current hash becomes the previous one. If r.PreviousUntil is zero, there
+	// is no previous one. Of several callers with one version, one succeeds.
+	// The errors are ErrNotFound, and ErrConflict for another version.
+	RotateKey(ctx context.Context, o Owner, id string, r Rotation) error
+
+	// DeleteKey removes a key. The error is ErrNotFound if the owner has no
+	// such key. A deleted key never comes back, whatever runs at the same time.
+	DeleteKey(ctx context.Context, o Owner, id string) error
+
+	// DeleteKeys removes all keys of an owner.
+	DeleteKeys(ctx context.Context, o Owner) error
+
+	// TouchKey sets the LastUsedAt of a key, unless the stored one is less than
+	// a minute before at. It does nothing if there is no such key.
+	TouchKey(ctx context.Context, id string, at time.Time) error
+
+	// DeleteExpiredKeys removes keys that expired before a time, at most limit
+	// of them, and returns the number removed. If limit is not positive, it
+	// removes none.
+	DeleteExpiredKeys(ctx context.Context, before time.Time, limit int) (deleted int, err error)
+}
+
+// A timedStore gives every call a deadline. Its methods are written out, so
+// that a method that is forgotten here does not compile (FR-11).
+type timedStore struct {
+	store   Store
+	timeout time.Duration
+}
+
+func timedStoreOf(s Store, timeout time.Duration) Store {
+	switch s := s.(type) {
+	case nil:
+		return NewMemoryStore()
+	case *MemoryStore:
+		return s
+	}
+	return timedStore{s, cmp.Or(timeout, 5*time.Second)}
+}
+
+func (s timedStore) CreateKey(ctx context.Context, k StoredKey) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return s.store.CreateKey(ctx, k)
+}
+
+func (s timedStore) KeyByID(ctx context.Context, id string) (StoredKey, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return s.store.KeyByID(ctx, id)
+}
+
+func (s timedStore) KeysByOwner(ctx context.Context, o Owner) ([]Key, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return s.store.KeysByOwner(ctx, o)
+}
+
+func (s timedStore) RotateKey(ctx context.Context, o Owner, id string, r Rotation) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return s.store.RotateKey(ctx, o, id, r)
+}
+
+func (s timedStore) DeleteKey(ctx context.Context, o Owner, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return s.store.DeleteKey(ctx, o, id)
+}
+
+func (s timedStore) DeleteKeys(ctx context.Context, o Owner) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return s.store.DeleteKeys(ctx, o)
+}
+
+func (s timedStore) TouchKey(ctx context.Context, id string, at time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return s.store.TouchKey(ctx, id, at)
+}
+
+func (s timedStore) DeleteExpiredKeys(ctx context.Context, before time.Time, limit int) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return s.store.DeleteExpiredKeys(ctx, before, limit)
+}
