@@ -132,6 +132,9 @@ var (
 	// errCrossOrigin refuses a request of another origin.
 	errCrossOrigin = &authError{ErrForbidden, ReasonCrossOrigin, nil}
 
+	// errTokenFactor refuses a session without a second factor that is required by now.
+	errTokenFactor = &authError{ErrInvalidToken, ReasonMissingFactor, nil}
+
 	errTokenMalformed = &authError{ErrInvalidToken, ReasonMalformed, nil}
 	errTokenTooLarge  = &authError{ErrInvalidToken, ReasonTooLarge, nil}
 	errTokenSignature = &authError{ErrInvalidToken, ReasonBadSignature, nil}

@@ -172,20 +172,24 @@ func (k *Kit) ConfirmFactor(ctx context.Context, userID, method, response string
 	var data any
 	err = k.throttled(ctx, Attempt{Action: ActionCode, Account: u.Email}, func(t *trial) (err error) {
 		t.compared = true
-		_, data, err = k.confirmEnrollment(ctx, &u, f, response, k.ownSession(ctx, userID))
+		_, data, err = k.confirmEnrollment(ctx, &u, f, response, k.ownSession(ctx, userID), nil)
 		return err
 	})
 	return data, err
 }
 
 // confirmEnrollment sets up a factor of an account that was read, and ends its
-// sessions but one. It returns the account as it then is, and the data to show.
-func (k *Kit) confirmEnrollment(ctx context.Context, u *StoredUser, f Enroller, response, except string) (User, any, error) {
+// sessions but one. It calls also, if not nil, in the same transaction. It
+// returns the account as it then is, and the data to show.
+func (k *Kit) confirmEnrollment(ctx context.Context, u *StoredUser, f Enroller, response, except string, also func(context.Context) error) (User, any, error) {
 	var data any
 	var own error // of the factor
-	changed, err := k.changeFactor(ctx, u, Event{Kind: EventFactorAdded, UserID: u.ID, Method: f.Method()}, except, func(ctx context.Context) error {
-		data, own = f.ConfirmEnrollment(ctx, u.User, response)
-		return own
+	e := Event{Kind: EventFactorAdded, UserID: u.ID, Method: f.Method()}
+	changed, err := k.changeFactor(ctx, u, e, except, func(ctx context.Context) error {
+		if data, own = f.ConfirmEnrollment(ctx, u.User, response); own != nil || also == nil {
+			return own
+		}
+		return also(ctx)
 	})
 	switch {
 	case err != nil && err == own:

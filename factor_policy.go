@@ -34,7 +34,7 @@ func (p FactorPolicy) clone() FactorPolicy {
 
 // covers reports whether a user must have a factor, now or later.
 func (p *FactorPolicy) covers(u *User) bool {
-	return p.Everyone || slices.ContainsFunc(p.Roles, u.holds)
+	return p.Everyone || slices.ContainsFunc(p.Roles, func(role string) bool { return slices.Contains(u.Roles, role) })
 }
 
 // now reports whether a user must have a factor now.

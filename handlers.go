@@ -22,8 +22,12 @@ var tokenParams = []string{
 	"mfa_token", "mfa_method", "mfa_response",
 }
 
-// grantMFA is the grant type of an answer to a [ChallengeError].
-const grantMFA = "mfa"
+// The grant types of an answer to a [ChallengeError]: one that completes the
+// login, and one that starts to set up a factor.
+const (
+	grantMFA    = "mfa"
+	grantEnroll = "mfa_enroll"
+)
 
 // TokenHandler returns the token endpoint. It accepts POST requests with a form
 // of username and password, as in the password grant of RFC 6749 section 4.3,
@@ -44,6 +48,18 @@ const grantMFA = "mfa"
 // The response to a wrong code is 401 with "error": "invalid_grant". The client
 // may send up to five codes with one mfa_token.
 //
+// If the user must set up a second factor first (see [Config].RequireFactors),
+// "error" is "mfa_enrollment_required", and "mfa_methods" are those that the user
+// can set up. The client starts with a form, and gets the data of
+// [Kit.EnrollChallenge] in a JSON object:
+//
+//	grant_type=mfa_enroll&mfa_token=...&mfa_method=otp
+//	{"mfa_enrollment": {...}}
+//
+// It completes the login with grant_type=mfa as above. The response then also
+// has a member "mfa_enrollment" if the factor has data that the client must show
+// once, such as recovery codes.
+//
 // The password grant is for first-party clients, which see the password anyway.
 // RFC 9700 section 2.4 forbids it for all others. For a browser, see
 // [Kit.RefreshCookieHandler].
@@ -57,6 +73,10 @@ func (k *Kit) TokenHandler() http.Handler {
 			problem.ServeHTTP(w, r)
 			return
 		}
+		if form.Get("grant_type") == grantEnroll && len(k.factors) > 0 {
+			k.serveEnrollment(w, r, form)
+			return
+		}
 		token, problem := k.grant(withClientOf(r), form)
 		if problem != nil {
 			problem.ServeHTTP(w, r)
@@ -64,6 +84,20 @@ func (k *Kit) TokenHandler() http.Handler {
 		}
 		writeToken(w, token)
 	})
+}
+
+// serveEnrollment handles a form that starts to set up a second factor.
+func (k *Kit) serveEnrollment(w http.ResponseWriter, r *http.Request, form url.Values) {
+	if problem := require(form, "mfa_token", "mfa_method"); problem != nil {
+		problem.ServeHTTP(w, r)
+		return
+	}
+	data, err := k.EnrollChallenge(withClientOf(r), form.Get("mfa_token"), form.Get("mfa_method"))
+	if err != nil {
+		answerProblem(err).ServeHTTP(w, r)
+		return
+	}
+	writeJSON(w, map[string]any{"mfa_enrollment": data})
 }
 
 // grant returns the token or the problem for a token request.
@@ -104,14 +138,19 @@ func (k *Kit) grantAnswer(ctx context.Context, form url.Values) (Token, *Problem
 		return Token{}, problem
 	}
 	token, err := k.AnswerChallenge(ctx, form.Get("mfa_token"), form.Get("mfa_method"), form.Get("mfa_response"))
-	if err == nil {
-		return token, nil
+	if err != nil {
+		return Token{}, answerProblem(err)
 	}
+	return token, nil
+}
+
+// answerProblem returns the response to a failed answer to a [ChallengeError].
+func answerProblem(err error) *Problem {
 	p := ProblemFor(err)
 	if errors.Is(err, ErrInvalidCredentials) {
 		p.Detail = "The response is wrong, or the login has expired"
 	}
-	return Token{}, oauthProblem(p, oauthCode(err))
+	return oauthProblem(p, oauthCode(err))
 }
 
 // grantProblem returns the response to a failed grant. Its Retry-After for a
@@ -152,7 +191,7 @@ const (
 
 func oauthCode(err error) string {
 	if _, ok := errors.AsType[*ChallengeError](err); ok {
-		return codeMFARequired
+		return ProblemFor(err).Code
 	}
 	switch ProblemFor(err).Status {
 	case http.StatusUnauthorized, http.StatusBadRequest:

@@ -13,6 +13,10 @@ import (
 const (
 	MethodPassword = "pwd"
 	MethodMultiple = "mfa" // along with the methods that were used
+
+	// MethodTrustedDevice means that the second factor was skipped on a trusted
+	// device; see [Config].TrustedDevices.
+	MethodTrustedDevice = "trusted_device"
 )
 
 // A Proof is the result of authenticating a user: the account, the methods and
@@ -113,8 +117,8 @@ func (k *Kit) LoginWith(ctx context.Context, a Attempt, prove func(context.Conte
 			return notProved(err)
 		}
 		t.compared = true
-		if len(proof.Methods) == 0 {
-			return errors.New("authkit: LoginWith: a Proof without Methods")
+		if len(proof.Methods) == 0 || slices.Contains(proof.Methods, MethodTrustedDevice) {
+			return errors.New("authkit: LoginWith: a Proof without Methods, or with that of a trusted device")
 		}
 		if at := proof.AuthTime; !at.IsZero() && at.Unix() <= 0 {
 			return &authError{ErrInvalidCredentials, ReasonWrongProof, errAuthTime}
@@ -193,11 +197,11 @@ func (k *Kit) proceed(ctx context.Context, l *login) error {
 	if at := now(); l.proof.AuthTime.IsZero() || l.proof.AuthTime.After(at) {
 		l.proof.AuthTime = at
 	}
-	missing, err := k.missingFactors(ctx, &l.proof)
+	missing, err := k.missingFactors(ctx, &l.user.User, &l.proof)
 	if err != nil {
 		return err
 	}
-	if len(missing) > 0 {
+	if missing != nil {
 		return k.challenge(ctx, l, missing)
 	}
 	return k.finishLogin(ctx, l)
@@ -274,8 +278,8 @@ func (k *Kit) recheck(ctx context.Context, l *login) error {
 		}
 		return errAccountChanged
 	}
-	missing, err := k.missingFactors(ctx, &l.proof)
-	if err == nil && len(missing) > 0 {
+	missing, err := k.missingFactors(ctx, &u.User, &l.proof)
+	if err == nil && missing != nil {
 		err = errAccountChanged
 	}
 	return err

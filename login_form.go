@@ -39,12 +39,25 @@ type LoginForm struct {
 	// Remember into a hidden field "remember".
 	MFAToken   string
 	MFAMethods []string
+
+	// MFAEnroll is set along with MFAToken if the user must set up one of
+	// MFAMethods first. Ask for "mfa_method", with a field "mfa_enroll" that is
+	// not empty. The page of the next request has the data to show in
+	// MFAEnrollment, such as a secret. There ask for "mfa_response".
+	MFAEnroll     bool
+	MFAEnrollment any
+
+	// LoggedIn is set if the login is complete and MFAEnrollment must be shown
+	// once, such as recovery codes. Link to Return.
+	LoggedIn bool
 }
 
-// Format implements fmt.Formatter. It prints the form without its MFAToken, for every verb.
+// Format implements fmt.Formatter. It prints the form without its MFAToken and
+// MFAEnrollment, for every verb.
 func (l LoginForm) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "%+v", l.redacted()) }
 
-// LogValue implements slog.LogValuer. It returns the form without its MFAToken.
+// LogValue implements slog.LogValuer. It returns the form without its MFAToken
+// and MFAEnrollment.
 func (l LoginForm) LogValue() slog.Value { return slog.AnyValue(l.redacted()) }
 
 // redactedForm is a LoginForm without the methods that redact it.
@@ -54,12 +67,15 @@ func (l LoginForm) redacted() redactedForm {
 	if l.MFAToken != "" {
 		l.MFAToken = redacted
 	}
+	if l.MFAEnrollment != nil {
+		l.MFAEnrollment = redacted
+	}
 	return redactedForm(l)
 }
 
 // loginParams are the fields of a login form that must not be in the URL. The field "return"
 // may be: a form without an action is sent to the URL of its page.
-var loginParams = []string{"username", "password", "remember", "mfa_token", "mfa_method", "mfa_response"}
+var loginParams = []string{"username", "password", "remember", "mfa_token", "mfa_method", "mfa_response", "mfa_enroll"}
 
 // FormLoginHandler returns a handler for a login page and its form. GET renders
 // the page with the given function. POST logs in with the fields "username" and
@@ -70,7 +86,7 @@ var loginParams = []string{"username", "password", "remember", "mfa_token", "mfa
 //
 // For a user with a second factor, it renders the page with MFAToken set. The
 // next POST answers the factor with "mfa_token", "mfa_method" and
-// "mfa_response".
+// "mfa_response". For a user who must set up a factor, see [LoginForm].MFAEnroll.
 //
 // Requests of other origins are refused with 403, since an attacker could log a
 // browser in to the attacker's account. It panics if session cookies are off,
@@ -107,21 +123,48 @@ func (k *Kit) formLogin(w http.ResponseWriter, r *http.Request, page func(http.R
 	f := LoginForm{
 		Username: form.Get("username"), Remember: form.Get("remember") != "", Return: k.returnOf(r, form),
 	}
+	if form.Get("mfa_enroll") != "" {
+		k.formEnroll(w, r, form, f, page)
+		return
+	}
 	token, err := k.formGrant(withClientOf(r), form)
 	if err == nil {
 		err = k.SetSessionCookie(w, r, token, f.Remember)
 	}
-	if err == nil {
+	switch {
+	case err == nil && token.Enrollment != nil:
+		f.Status, f.MFAEnrollment, f.LoggedIn = http.StatusOK, token.Enrollment, true
+		page(w, r, f)
+	case err == nil:
 		seeOther(w, f.Return)
+	default:
+		formFailed(w, r, err, form, f, page)
+	}
+}
+
+// formEnroll starts to set up a second factor, and renders the page with its
+// data.
+func (k *Kit) formEnroll(w http.ResponseWriter, r *http.Request, form url.Values, f LoginForm, page func(http.ResponseWriter, *http.Request, LoginForm)) {
+	token, method := form.Get("mfa_token"), form.Get("mfa_method")
+	data, err := k.EnrollChallenge(withClientOf(r), token, method)
+	if err != nil {
+		formFailed(w, r, err, form, f, page)
 		return
 	}
+	f.Status, f.MFAToken, f.MFAMethods, f.MFAEnroll, f.MFAEnrollment = http.StatusOK, token, []string{method}, true, data
+	page(w, r, f)
+}
+
+// formFailed renders the page of a login that has failed or needs a further step.
+func formFailed(w http.ResponseWriter, r *http.Request, err error, form url.Values, f LoginForm, page func(http.ResponseWriter, *http.Request, LoginForm)) {
 	p := ProblemFor(err)
 	f.Status, f.Error = p.Status, p.Detail
 	if c, ok := errors.AsType[*ChallengeError](err); ok {
-		f.Status, f.Error, f.MFAToken, f.MFAMethods = http.StatusOK, "", c.Token, c.Methods
+		f.Status, f.Error, f.MFAToken, f.MFAMethods, f.MFAEnroll = http.StatusOK, "", c.Token, c.Methods, c.Enroll
 	}
-	if err == errWrongCode { // the pending login may have attempts left
+	if err == errWrongCode || err == errWrongEnrollment { // the pending login may have attempts left
 		f.Error, f.MFAToken, f.MFAMethods = "Incorrect code", form.Get("mfa_token"), []string{form.Get("mfa_method")}
+		f.MFAEnroll = err == errWrongEnrollment
 	}
 	if p.RetryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(p.RetryAfter))

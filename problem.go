@@ -51,8 +51,11 @@ func (p Problem) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "%+v", p.re
 // LogValue implements slog.LogValuer. It returns the problem without its MFAToken.
 func (p Problem) LogValue() slog.Value { return slog.AnyValue(p.redacted()) }
 
-// codeMFARequired is the error code of a [ChallengeError].
-const codeMFARequired = "mfa_required"
+// The error codes of a [ChallengeError].
+const (
+	codeMFARequired   = "mfa_required"
+	codeMFAEnrollment = "mfa_enrollment_required"
+)
 
 // NewProblem returns the Problem of a status, with a detail for people.
 func NewProblem(status int, detail string) Problem {
@@ -88,7 +91,11 @@ func ProblemFor(err error) Problem {
 	status, detail, challenge, retry := http.StatusInternalServerError, "Internal error", "", 0
 	if c, ok := errors.AsType[*ChallengeError](err); ok {
 		p := NewProblem(http.StatusBadRequest, "A second factor is required")
-		p.Code, p.Description, p.MFAToken, p.MFAMethods = codeMFARequired, p.Detail, c.Token, c.Methods
+		p.Code = codeMFARequired
+		if c.Enroll {
+			p.Detail, p.Code = "A second factor must be set up", codeMFAEnrollment
+		}
+		p.Description, p.MFAToken, p.MFAMethods = p.Detail, c.Token, c.Methods
 		return p
 	}
 	if s, ok := errors.AsType[*StepUpError](err); ok {

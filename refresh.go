@@ -21,6 +21,7 @@ var (
 	errRefreshLocked        = &authError{ErrInvalidRefreshToken, ReasonLocked, nil}
 
 	errRefreshUnverified = &authError{ErrInvalidRefreshToken, ReasonUnverified, nil}
+	errRefreshFactor     = &authError{ErrInvalidRefreshToken, ReasonMissingFactor, nil}
 	errRefreshOther      = &authError{ErrInvalidRefreshToken, ReasonOtherAccount, nil}
 )
 
@@ -32,8 +33,9 @@ var (
 // (RFC 9700 section 4.14.2).
 //
 // Refresh reads the account again. The new token has its current roles. The
-// session ends if the account is disabled or deleted, or if its tokens were
-// revoked since the login.
+// session ends if the account is disabled or deleted, if its tokens were
+// revoked since the login, or if the user must have used a second factor by
+// [Config].RequireFactors and did not.
 //
 // The errors are:
 //   - ErrInvalidRefreshToken for every refusal.
@@ -196,6 +198,9 @@ func (k *Kit) mayRefresh(ctx context.Context, s *Session, u *StoredUser) error {
 		return errRefreshLocked
 	case errUnverified:
 		return errRefreshUnverified
+	}
+	if k.lacksFactor(&u.User, s.Methods) {
+		return k.end(ctx, s, errRefreshFactor)
 	}
 	return nil
 }

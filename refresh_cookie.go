@@ -17,7 +17,7 @@ const refreshCookie = "__Host-refresh"
 // response, for the page to keep in memory. By method:
 //
 //	POST    logs in with a form of username and password, or answers a second factor
-//	        with a form of grant_type=mfa, as [Kit.TokenHandler] does
+//	        with a form of grant_type=mfa or mfa_enroll, as [Kit.TokenHandler] does
 //	PUT     refreshes with the cookie, when the page loads and before the token expires
 //	DELETE  ends the session, and removes the cookie: 204
 //
@@ -64,6 +64,9 @@ func (k *Kit) cookieLogin(w http.ResponseWriter, r *http.Request) {
 	var token Token
 	switch {
 	case problem != nil:
+	case form.Get("grant_type") == grantEnroll:
+		k.serveEnrollment(w, r, form)
+		return
 	case form.Get("grant_type") == grantMFA:
 		token, problem = k.grantAnswer(withClientOf(r), form)
 	default:

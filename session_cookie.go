@@ -310,6 +310,8 @@ func (a cookieAuthenticator) Authenticate(r *http.Request) (Credential, error) {
 		return Credential{}, errTokenRevoked
 	case !at.Before(s.ExpiresAt) || !at.Before(s.AbsoluteExpiresAt):
 		return Credential{}, ErrTokenExpired
+	case k.lacksFactor(&u.User, s.Methods):
+		return Credential{}, errTokenFactor
 	case at.Sub(s.LastUsedAt) >= cookieTouch && k.prolongs(ctx, &s, &u):
 		k.touch(withClientOf(r), &s, kept, at)
 	}

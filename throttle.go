@@ -194,10 +194,12 @@ func (k *Kit) Admit(ctx context.Context, a Attempt, f func(ctx context.Context) 
 // unlimited guesses at codes (MF-13). A client that hangs up after the comparison counts as a
 // failure (LO-08). An attempt that ended before is undecided, also if its client has left.
 func (t *trial) outcome(ctx context.Context, err error) AttemptOutcome {
-	_, challenged := errors.AsType[*ChallengeError](err)
+	pending, challenged := errors.AsType[*ChallengeError](err)
 	switch {
 	case err == nil:
 		return AttemptSucceeded
+	case challenged && pending.Enroll: // there is no code to guess
+		return AttemptUndecided
 	case challenged, isWrongProof(err), errors.Is(err, ErrUserDisabled), errors.Is(err, ErrEmailUnverified),
 		errors.Is(err, ErrInvalidRefreshToken), t.compared && clientGone(ctx):
 		return AttemptFailed

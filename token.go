@@ -316,6 +316,10 @@ type Token struct {
 	// RefreshToken is for [Kit.Refresh]. It is empty if sessions are off.
 	RefreshToken string `json:"refresh_token,omitempty"`
 
+	// Enrollment is set if the login has set up a second factor: the data that
+	// the client must show once, such as recovery codes. See [Enroller].
+	Enrollment any `json:"mfa_enrollment,omitempty"`
+
 	// User is the account that logged in.
 	User User `json:"-"`
 }
