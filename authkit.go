@@ -43,6 +43,11 @@ type Config struct {
 	// is none: the factors are optional.
 	RequireFactors FactorPolicy
 
+	// TrustedDevices lets users skip the second factor on devices that they
+	// trust. Package trusteddevice implements it. If nil, no device is trusted.
+	// It is one of the UserData too; do not add it there.
+	TrustedDevices TrustedDevices
+
 	// Authenticators authenticate requests by other credentials than bearer tokens and
 	// session cookies, such as API keys.
 	Authenticators []Authenticator
@@ -170,6 +175,7 @@ type Kit struct {
 	batch          UserBatchStore   // nil if there is none: one round trip per account
 	factors        []SecondFactor
 	required       FactorPolicy
+	devices        TrustedDevices // nil if no device is trusted
 	userData       []UserData
 	throttle       Throttle // nil if there is none
 	attempts       attemptLimiter
@@ -208,6 +214,12 @@ func New(cfg Config) (*Kit, error) {
 		emailSubject: cfg.EmailSubject, verifiedOnly: cfg.RequireVerifiedEmail,
 		minPassword: cmp.Or(cfg.Passwords.MinLength, minPasswordLength), adminRole: cmp.Or(cfg.AdminRole, defaultAdminRole),
 		normalize: cfg.Passwords.Normalize, check: cfg.Passwords.Check, extraClaims: cfg.ExtraClaims, onEvent: listeners(cfg.Logger, cfg.OnEvent, fault),
+	}
+	if k.devices = cfg.TrustedDevices; k.devices != nil {
+		k.userData = append(k.userData, k.devices)
+		if len(k.factors) == 0 {
+			fault("TrustedDevices", errors.New("set without SecondFactors, so there is no factor to skip; leave it out"))
+		}
 	}
 	users, tickets := k.bindStores(cfg, fault)
 	if k.hasher == nil {

@@ -387,6 +387,9 @@ func (k *Kit) changeFactor(ctx context.Context, u *StoredUser, e Event, except s
 		if own = change(ctx); own != nil {
 			return own
 		}
+		if err := k.forgetDevices(ctx, u.ID); err != nil {
+			return err
+		}
 		if k.shared() {
 			if err := k.revoke(ctx, &changed, except, at); err != nil {
 				return err
@@ -406,6 +409,14 @@ func (k *Kit) changeFactor(ctx context.Context, u *StoredUser, e Event, except s
 		err = k.revokeAfter(ctx, &changed, except, at)
 	}
 	return changed, err
+}
+
+// forgetDevices removes the trusted devices of a user.
+func (k *Kit) forgetDevices(ctx context.Context, userID string) error {
+	if k.devices == nil {
+		return nil
+	}
+	return k.devices.Wipe(ctx, userID, WipeCredentials)
 }
 
 // keepsFactor returns ErrLastFactor if a user removes the only factor and must

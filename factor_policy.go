@@ -1,6 +1,7 @@
 package authkit
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -74,4 +75,22 @@ func (p FactorPolicy) describe() string {
 		text += ", from " + p.From.UTC().Format(time.RFC3339)
 	}
 	return text
+}
+
+// TrustedDevices decides which devices skip the second factor. A Kit calls it
+// after the first factor, if the user has a second one. A login that skipped it
+// has [MethodTrustedDevice] instead of "mfa" among its methods, so that it passes
+// no policy that is [Policy.Using] a factor, and cannot change factors.
+//
+// Wipe removes the trusted devices of a user, of whatever [Wipe]. A Kit calls it
+// when the password or a factor changes, and when the user logs out everywhere,
+// in the transaction of that change. Implementations must be safe for concurrent
+// use. [Config].StoreTimeout does not limit the calls: set a deadline.
+type TrustedDevices interface {
+	UserData
+
+	// Trusted reports whether the client of ctx is a trusted device of the
+	// account. It is not if the password hash or TokensValidAfter has changed
+	// since the device was trusted.
+	Trusted(ctx context.Context, u StoredUser) (bool, error)
 }

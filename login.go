@@ -201,6 +201,15 @@ func (k *Kit) proceed(ctx context.Context, l *login) error {
 	if err != nil {
 		return err
 	}
+	if missing != nil && !missing.enroll && k.devices != nil {
+		trusted, err := k.devices.Trusted(ctx, l.user)
+		if err != nil {
+			return storeError(ctx, err)
+		}
+		if trusted {
+			missing, l.proof.Methods = nil, append(slices.Clone(l.proof.Methods), MethodTrustedDevice)
+		}
+	}
 	if missing != nil {
 		return k.challenge(ctx, l, missing)
 	}

@@ -378,6 +378,9 @@ func (k *Kit) changeAndRevoke(ctx context.Context, userID string, change UserUpd
 			if err != nil {
 				return err
 			}
+			if err := k.forgetDevices(ctx, userID); err != nil {
+				return err
+			}
 			return k.revoke(ctx, &u, except, at)
 		})
 		if err != nil {
@@ -388,6 +391,9 @@ func (k *Kit) changeAndRevoke(ctx context.Context, userID string, change UserUpd
 	u, err := k.change(ctx, userID, change, kind)
 	if err != nil {
 		return k.userError(ctx, err)
+	}
+	if err := k.forgetDevices(ctx, userID); err != nil { // they are not trusted any more; this removes them
+		_ = k.storeFailed(ctx, err)
 	}
 	return k.revokeAfter(ctx, &u, except, at)
 }

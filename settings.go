@@ -172,6 +172,7 @@ func (s Settings) attrs() []slog.Attr {
 		slog.String("Tickets", typeName(s.Tickets)),
 		slog.String("SecondFactors", strings.Join(factors, " ")),
 		slog.String("RequireFactors", s.RequireFactors.describe()),
+		slog.String("TrustedDevices", typeName(s.TrustedDevices)),
 		slog.String("Authenticators", typeNames(s.Authenticators)),
 		slog.String("UserData", typeNames(s.UserData)),
 		slog.Bool("RequireVerifiedEmail", s.RequireVerifiedEmail),

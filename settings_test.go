@@ -62,6 +62,7 @@ Sessions.Cookies.TrustedOrigins=https://a.example.com https://b.example.com
 Tickets=*authkit.MemoryStore
 SecondFactors=
 RequireFactors=none
+TrustedDevices=off
 Authenticators=
 UserData=
 RequireVerifiedEmail=false

@@ -19,6 +19,8 @@ import (
 	"github.com/authkit-go/authkit/audit"
 	"github.com/authkit-go/authkit/audit/auditsql"
 	"github.com/authkit-go/authkit/sqlstore"
+	"github.com/authkit-go/authkit/trusteddevice"
+	"github.com/authkit-go/authkit/trusteddevice/trusteddevicesql"
 )
 
 // Every statement of the store, as it is run, is answered from an index: none looks at a whole
@@ -81,15 +83,21 @@ func fill(t *testing.T, db *sql.DB, s *sqlstore.DB, d database) {
 		require.NoError(t, jobs.PutJob(ctx, account.Job{ID: fmt.Sprint("job", i), DueAt: x.ExpiresAt, ExpiresAt: x.ExpiresAt.Add(time.Hour)}))
 		require.NoError(t, jobs.SetTimes(ctx, fmt.Sprint("key", i), []time.Time{start}, 0, x.ExpiresAt))
 		require.NoError(t, apikeysql.New(s).CreateKey(ctx, apikey.StoredKey{Key: apikey.Key{Owner: apikey.User(u.ID), ID: fmt.Sprint("key", i), ExpiresAt: x.ExpiresAt}}))
+		require.NoError(t, trusteddevicesql.New(s).PutDevice(ctx, deviceNamed(fmt.Sprint("device", i), u.ID), 20))
 	}
 	require.NoError(t, tx.Commit())
-	for _, table := range []string{"users", "sessions", "session_owners", "revocations", "tickets", "audit", "account_jobs", "account_times", "api_keys"} {
+	for _, table := range []string{"users", "sessions", "session_owners", "revocations", "tickets", "audit", "account_jobs", "account_times", "api_keys", "trusted_devices"} {
 		analyze := "ANALYZE authkit_" + table
 		if d.dialect == sqlstore.MySQL {
 			analyze = "ANALYZE TABLE authkit_" + table
 		}
 		mustExec(t, db, analyze)
 	}
+}
+
+// deviceNamed returns a trusted device.
+func deviceNamed(id, userID string) trusteddevice.StoredDevice {
+	return trusteddevice.StoredDevice{Device: trusteddevice.Device{ID: id, UserID: userID, CreatedAt: start, ExpiresAt: start.Add(time.Hour)}}
 }
 
 // callEverything calls every method, so that every statement has been run.
@@ -167,6 +175,15 @@ func callEverything(t *testing.T, s *sqlstore.DB) {
 	ok(keys.DeleteKey(ctx, owner, "new"))
 	ok(keys.DeleteKeys(ctx, owner))
 	_, err = keys.DeleteExpiredKeys(ctx, start.Add(3*time.Hour), 2)
+	ok(err)
+	devices := trusteddevicesql.New(s)
+	ok(devices.PutDevice(ctx, deviceNamed("new", "id-user9"), 1))
+	_, err = devices.Device(ctx, "id-user9", "new")
+	ok(err)
+	_, err = devices.DeleteDevice(ctx, "id-user9", "new")
+	ok(err)
+	ok(devices.DeleteDevices(ctx, "id-user10"))
+	_, err = devices.DeleteExpiredDevices(ctx, start.Add(3*time.Hour), 2)
 	ok(err)
 	l := auditsql.New(s)
 	ok(l.AppendAudit(ctx, []audit.Entry{{Seq: 1001, ActorID: "id-user9", TargetID: "id-user9", ClientSalt: []byte("salt")}}))

@@ -11,6 +11,8 @@ import (
 	"github.com/authkit-go/authkit/audit"
 	"github.com/authkit-go/authkit/audit/auditsql"
 	"github.com/authkit-go/authkit/storetest"
+	"github.com/authkit-go/authkit/trusteddevice"
+	"github.com/authkit-go/authkit/trusteddevice/trusteddevicesql"
 )
 
 // ST-01, ST-02, ST-03, ST-07: the suite that MemoryStore passes, races included.
@@ -50,6 +52,14 @@ func TestAPIKeyStore(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, d database) {
 		storetest.TestAPIKeyStore(t, func(t *testing.T) apikey.Store { return apikeysql.New(newStore(t, d)) })
+	})
+}
+
+// MF-16: likewise.
+func TestTrustedDeviceStore(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, d database) {
+		storetest.TestTrustedDeviceStore(t, func(t *testing.T) trusteddevice.Store { return trusteddevicesql.New(newStore(t, d)) })
 	})
 }
 
