@@ -65,6 +65,7 @@ type mailData struct {
 	Name    string // of the user, one line of at most 128 characters; may be empty
 	Link    string // empty for a mail without one
 	Code    string
+	Factor  string // the second factor of a notice, such as "an authenticator app"
 }
 
 // A mailText is a mail in a language.

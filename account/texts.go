@@ -23,8 +23,10 @@ var embedded embed.FS
 //   - mail.html is the layout of all mails, an html/template.
 //   - style.css is the style of the pages. No other style is loaded.
 //   - texts.en.json has the texts of mails and pages in English. Texts of mails
-//     are each a text/template with .Service, .Email, .Name, .Link and .Code. A
-//     paragraph that is only the link becomes a link in HTML.
+//     are each a text/template with .Service, .Email, .Name, .Link, .Code and
+//     .Factor. A paragraph that is only the link becomes a link in HTML. The
+//     label "factor_otp" is the name of the second factor "otp"; each further
+//     method can have one.
 func DefaultTemplates() fs.FS {
 	files, err := fs.Sub(embedded, "templates")
 	if err != nil {
