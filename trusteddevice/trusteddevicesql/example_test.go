@@ -3,6 +3,9 @@ package trusteddevicesql_test
 import (
 	"context"
 	"database/sql"
+	"fmt"
+	"io/fs"
+	"log"
 
 	"github.com/authkit-go/authkit/sqlstore"
 	"github.com/authkit-go/authkit/trusteddevice"
@@ -23,4 +26,14 @@ func Example() {
 		return trusteddevice.New(trusteddevice.Config{Store: trusteddevicesql.New(db)})
 	}
 	_ = open
+}
+
+// The files that make the table, for another migration tool.
+func ExampleMigrations() {
+	files, err := fs.Glob(trusteddevicesql.Migrations().For(sqlstore.Postgres), "*.sql")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(files)
+	// Output: [0001_trusteddevice.sql]
 }

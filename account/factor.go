@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"net/http"
 
 	"github.com/authkit-go/authkit"
 )
@@ -56,4 +57,29 @@ func (a *Accounts) OnEvent(ctx context.Context, e authkit.Event) {
 	if err := a.putMail(ctx, name, d, language, noticeLife); err == nil { // else it is an event already
 		a.nudge()
 	}
+}
+
+// askFactor renders the form of a pending login. It leads to the login page.
+func (a *Accounts) askFactor(w http.ResponseWriter, r *http.Request, c *authkit.ChallengeError) {
+	tag := a.texts.pick(r.Header.Get("Accept-Language"))
+	l := a.texts.languages[tag]
+	text := l.Pages["factor"]
+	if c.Enroll {
+		text = l.Pages["enroll"]
+	}
+	d := pageData{Language: tag, Title: text.Title, Text: text.Intro, Submit: text.Submit, Action: a.loginPath,
+		Hidden: []pageField{{Name: "mfa_token", Value: c.Token}}}
+	method := pageField{Name: "mfa_method", Value: c.Methods[0], Label: l.Labels["mfa_method"], Type: "text", Autocomplete: "off", Required: true}
+	if len(c.Methods) == 1 {
+		d.Hidden = append(d.Hidden, method)
+	} else {
+		d.Fields = append(d.Fields, method)
+	}
+	if c.Enroll { // the login page shows what is needed for a response
+		d.Hidden = append(d.Hidden, pageField{Name: "mfa_enroll", Value: "1"})
+		a.render(w, http.StatusOK, d)
+		return
+	}
+	d.Fields = append(d.Fields, pageField{Name: "mfa_response", Label: l.Labels["mfa_response"], Type: "text", Autocomplete: "one-time-code", Required: true})
+	a.render(w, http.StatusOK, d)
 }
