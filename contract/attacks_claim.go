@@ -127,13 +127,20 @@ var claimAttacks = []Attack{
 		run: claimAttack(func(t *jwt) []string {
 			return []string{"", "null", "[]", `"a"`, "1", "{", object(t.payload) + "x", object(t.payload) + "{}", "[" + object(t.payload) + "]", "\xef\xbb\xbf" + object(t.payload)}
 		})},
-	{ID: "claim.nesting", Text: "A claim is signed and nested a thousand levels deep.", Requirement: "TK-10", Source: "CWE-674", Severity: Low, needs: needSecret,
-		run: claimAttack(func(t *jwt) []string {
-			return []string{
-				with(t.payload, "x", strings.Repeat(`{"a":`, 1000)+"1"+strings.Repeat("}", 1000)),
-				with(t.payload, "x", strings.Repeat("[", 1000)+strings.Repeat("]", 1000)), strings.Repeat("[", 5000),
+	{ID: "claim.nesting", Text: "A claim is signed and nested so deep that the parser fails.", Requirement: "TK-10", Source: "CWE-674", Severity: Medium, needs: needSecret,
+		run: func(ctx context.Context, p *probe) error {
+			t, err := p.jwt(ctx)
+			if err != nil {
+				return err
 			}
-		})},
+			for _, deep := range []string{strings.Repeat("[", 2500) + strings.Repeat("]", 2500), strings.Repeat("[", 5000), strings.Repeat(`{"a":`, 800) + "1" + strings.Repeat("}", 800)} {
+				a, err := p.get(ctx, hs256(object(t.header), with(t.payload, "x", deep), p.Secret))
+				if err != nil || a.crashed() {
+					return p.refused(a, err)
+				}
+			}
+			return p.healthy(ctx)
+		}},
 	{ID: "claim.not-utf8", Text: "The payload is signed and is not UTF-8.", Requirement: "TK-12", Source: "RFC 7519 section 7.2", Severity: Low, needs: needSecret,
 		run: claimAttack(func(t *jwt) []string {
 			return []string{with(t.payload, "sub", "\"\xff\xfe\""), with(t.payload, "x", "\"\xc3\x28\"")}

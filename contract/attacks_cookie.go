@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -140,8 +141,7 @@ var cookieAttacks = []Attack{
 			if err != nil {
 				return err
 			}
-			body := `{"current_password":` + quote(account.Password) + `,"new_password":` + quote(secondPassword) + "}"
-			a, err := p.send(ctx, p.request(Route{Method: http.MethodPost, Path: p.PasswordPath, Body: body}, tokens.Access))
+			a, err := p.setPassword(ctx, tokens.Access, url.Values{"current_password": {account.Password}, "new_password": {secondPassword}})
 			switch {
 			case err != nil:
 				return err

@@ -188,9 +188,9 @@ var sessionAttacks = []Attack{
 			if err != nil {
 				return err
 			}
-			for _, current := range []string{`"current_password":"not the password",`, `"current_password":"",`, `"current_password":null,`, ""} {
-				m := p.request(Route{Method: http.MethodPost, Path: p.PasswordPath, Body: "{" + current + `"new_password":` + quote(secondPassword) + "}"}, tokens.Access)
-				if err := p.refuse(ctx, m); err != nil {
+			for _, current := range [][]string{{"not the password"}, {""}, nil} {
+				a, err := p.setPassword(ctx, tokens.Access, url.Values{"current_password": current, "new_password": {secondPassword}})
+				if err := p.refused(a, err); err != nil {
 					return err
 				}
 			}
@@ -343,12 +343,18 @@ func (p *probe) changedPassword(ctx context.Context) (stolen Tokens, err error) 
 	if err != nil {
 		return Tokens{}, err
 	}
-	body := `{"current_password":` + quote(account.Password) + `,"new_password":` + quote(secondPassword) + "}"
-	a, err := p.send(ctx, p.request(Route{Method: http.MethodPost, Path: p.PasswordPath, Body: body}, tokens.Access))
+	a, err := p.setPassword(ctx, tokens.Access, url.Values{"current_password": {account.Password}, "new_password": {secondPassword}})
 	if err == nil && a.status >= 400 {
 		err = fmt.Errorf("%s responds with %d", p.PasswordPath, a.status)
 	}
 	return stolen, err
+}
+
+// setPassword sends a form that changes a password.
+func (p *probe) setPassword(ctx context.Context, token string, values url.Values) (*answer, error) {
+	h := bearer(token)
+	h.Set("Content-Type", "application/x-www-form-urlencoded")
+	return p.send(ctx, message{method: http.MethodPost, path: p.PasswordPath, header: h, body: values.Encode()})
 }
 
 // disabled returns a disabled account, with tokens from before.

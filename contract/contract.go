@@ -65,7 +65,7 @@ type Target struct {
 	Refresh bool
 
 	// LogoutPath accepts a POST request that ends the session of its access
-	// token. PasswordPath accepts a POST request with a JSON object of
+	// token. PasswordPath accepts a POST request with a form of
 	// current_password and new_password.
 	LogoutPath   string
 	PasswordPath string
@@ -276,7 +276,7 @@ func Run(t *testing.T, target Target) {
 				t.Skip(result.Note)
 			default:
 				t.Errorf("%s %s: %s\n%s (%s, %s)\n%s", result.Severity, result.Outcome, result.Note,
-					attack.Text, attack.Requirement, attack.Source, exchanges(result.Evidence))
+					attack.Text, attack.Requirement, attack.Source, exchanges(result.Evidence[max(0, len(result.Evidence)-2):]))
 			}
 		})
 	}

@@ -220,6 +220,9 @@ func (p *probe) send(ctx context.Context, m message) (*answer, error) {
 	}
 	r.Host = m.host
 	response, err := p.client.Do(r)
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		err = failed.Err // the URL that it names is not that of the message
+	}
 	if err != nil {
 		p.record(m, nil, err)
 		return nil, err

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -394,25 +393,22 @@ func (s *Service) logout(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Service) changePassword(w http.ResponseWriter, r *http.Request, of *session) {
-	var body struct {
-		Current string `json:"current_password"`
-		New     string `json:"new_password"`
-	}
 	text, _ := readAll(r)
-	if json.Unmarshal(text, &body) != nil || body.New == "" {
-		fail(w, http.StatusBadRequest, "bad body")
+	form, err := url.ParseQuery(string(text))
+	if err != nil || form.Get("new_password") == "" {
+		fail(w, http.StatusBadRequest, "bad form")
 		return
 	}
-	if body.Current != of.user.password && !s.is("new password without the old") {
+	if form.Get("current_password") != of.user.password && !s.is("new password without the old") {
 		fail(w, http.StatusForbidden, "wrong password")
 		return
 	}
-	of.user.password = body.New
+	of.user.password = form.Get("new_password")
 	of.user.since++
 	for value, c := range s.cookies {
 		if c.user == of.user && !s.is("cookie after a new password") {
 			delete(s.cookies, value)
 		}
 	}
-	reply(w, http.StatusOK, map[string]string{"status": fmt.Sprint("changed")})
+	w.WriteHeader(http.StatusNoContent)
 }
