@@ -21,9 +21,9 @@ func TestDocs(t *testing.T) {
 	attacks := contract.Attacks()
 	slices.SortStableFunc(attacks, func(a, b contract.Attack) int { return strings.Compare(a.Requirement, b.Requirement) })
 	var b strings.Builder
-	b.WriteString("| requirement | attack | defect that it notices |\n|---|---|---|\n")
+	b.WriteString("| attack | requirement | defect that it notices |\n|---|---|---|\n")
 	for _, a := range attacks {
-		fmt.Fprintf(&b, "| %s | `%s`: %s (%s) | %s |\n", a.Requirement, a.ID, strings.TrimSuffix(a.Text, "."), a.Source, trips[a.ID])
+		fmt.Fprintf(&b, "| `%s`: %s | %s (%s) | %s |\n", a.ID, strings.TrimSuffix(a.Text, "."), a.Requirement, a.Source, trips[a.ID])
 	}
 	text, err := os.ReadFile(file)
 	require.NoError(t, err)
