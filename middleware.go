@@ -154,8 +154,8 @@ func (g *Guard) identifyAny(r *http.Request, token string, bearerErr error) (*re
 	ours := bearerErr == nil && (len(token) > g.verifier.maxBytes || strings.Count(token, ".") == 2)
 	var c *requestContext
 	switch {
-	case ours && other != nil:
-		return nil, errTwoCredentials
+	case ours && other != nil, bearerErr != ErrNoCredentials && other != nil && other.Kind == cookieKind:
+		return nil, errTwoCredentials // the cookie cannot be what the header holds
 	case other != nil:
 		c, err = g.identifyCredential(r.Context(), other)
 	case ours:

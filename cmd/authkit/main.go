@@ -65,6 +65,7 @@ func commands() []command {
 		{"migrate", "", "create or update the tables", migrate},
 		{"audit list", "", "list the audit log in the database, the newest entry first", auditList},
 		{"audit verify", "-audit-key FILE [FILE]", "verify the audit log, in the database or in a file", auditVerify},
+		{"contract", "-user NAME -route 'METHOD PATH ACCESS'...", "attack a running server, and report what it withstood", attack},
 		{"version", "", "print the version of the command", version},
 	}
 }
