@@ -193,7 +193,15 @@ func (g *Guard) identifyToken(ctx context.Context, token string) (*requestContex
 		payload:   t.payload,
 		noStore:   [1]string{"no-store"},
 	}
-	if err = g.principalFromClaims(ctx, t, &c.user); err == nil {
+	if g.service != nil && t.isService() {
+		c.other, err = g.service(ctx, &t)
+		if c.other != nil {
+			c.user.Roles = c.other.Roles
+		}
+	} else {
+		err = g.principalFromClaims(ctx, t, &c.user)
+	}
+	if err == nil {
 		g.good.Add()
 	}
 	return c, err

@@ -113,12 +113,14 @@ func actorOf(kind authkit.EventKind) (a actor, known bool) {
 	case authkit.EventLoginSuccess, authkit.EventSessionRenewed, authkit.EventPasswordRehash, authkit.EventAccessDenied:
 		return loggedInUser, true
 	case authkit.EventLoginFailure, authkit.EventLoginChallenge, authkit.EventLoginThrottled, authkit.EventRateLimited,
-		authkit.EventRefreshFailure, authkit.EventTokenReuse, authkit.EventTokenRefused, authkit.EventStoreFailure, authkit.EventMailFailure:
+		authkit.EventRefreshFailure, authkit.EventTokenReuse, authkit.EventTokenRefused, authkit.EventStoreFailure, authkit.EventMailFailure,
+		authkit.EventClientSuccess, authkit.EventClientFailure:
 		return unknown, true
 	case authkit.EventLogout, authkit.EventPasswordCheck, authkit.EventPasswordChange, authkit.EventUserCreated,
 		authkit.EventUserUpdated, authkit.EventRolesChanged, authkit.EventUserLocked, authkit.EventUserUnlocked,
 		authkit.EventUserDisabled, authkit.EventUserEnabled, authkit.EventUserDeleted,
-		authkit.EventKeyCreated, authkit.EventKeyRotated, authkit.EventKeyRevoked:
+		authkit.EventKeyCreated, authkit.EventKeyRotated, authkit.EventKeyRevoked,
+		authkit.EventServiceCreated, authkit.EventServiceUpdated, authkit.EventServiceDeleted:
 		return caller, true
 	}
 	return caller, false

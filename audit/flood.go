@@ -19,13 +19,15 @@ const tallyTime = time.Second
 func isHighVolume(kind authkit.EventKind) (high, known bool) {
 	switch kind {
 	case authkit.EventLoginThrottled, authkit.EventRateLimited, authkit.EventTokenRefused, authkit.EventAccessDenied,
-		authkit.EventSessionRenewed, authkit.EventRefreshFailure, authkit.EventStoreFailure, authkit.EventMailFailure:
+		authkit.EventSessionRenewed, authkit.EventRefreshFailure, authkit.EventStoreFailure, authkit.EventMailFailure,
+		authkit.EventClientSuccess, authkit.EventClientFailure:
 		return true, true
 	case authkit.EventLoginSuccess, authkit.EventLoginFailure, authkit.EventLoginChallenge, authkit.EventTokenReuse, authkit.EventLogout,
 		authkit.EventPasswordRehash, authkit.EventPasswordCheck, authkit.EventPasswordChange, authkit.EventUserCreated,
 		authkit.EventUserUpdated, authkit.EventRolesChanged, authkit.EventUserLocked, authkit.EventUserUnlocked,
 		authkit.EventUserDisabled, authkit.EventUserEnabled, authkit.EventUserDeleted,
-		authkit.EventKeyCreated, authkit.EventKeyRotated, authkit.EventKeyRevoked:
+		authkit.EventKeyCreated, authkit.EventKeyRotated, authkit.EventKeyRevoked,
+		authkit.EventServiceCreated, authkit.EventServiceUpdated, authkit.EventServiceDeleted:
 		return false, true
 	}
 	return true, false
