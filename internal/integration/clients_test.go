@@ -105,7 +105,13 @@ for how in ({"auth": HTTPBasicAuth("billing", key)}, {"client_id": "billing", "c
 func TestClientOfRequestsOAuthlib(t *testing.T) {
 	t.Parallel()
 	python := program(t, "python3")
-	if err := exec.CommandContext(t.Context(), python, "-c", "import requests_oauthlib").Run(); err != nil {
+	const system = "/usr/bin/python3" // that of Debian's packages, which another may hide
+	imports := func(python string) bool {
+		return exec.CommandContext(t.Context(), python, "-c", "import requests_oauthlib").Run() == nil
+	}
+	if !imports(python) && imports(system) {
+		python = system
+	} else if !imports(python) {
 		t.Skip("python3 has no requests_oauthlib (Debian: python3-requests-oauthlib), so this is not tested")
 	}
 	url, key := oauthServer(t)
