@@ -183,7 +183,7 @@ type Kit struct {
 	devices        TrustedDevices // nil if no device is trusted
 	userData       []UserData
 	clients        ClientAuthenticator // nil if there are none
-	throttle       Throttle // nil if there is none
+	throttle       Throttle            // nil if there is none
 	attempts       attemptLimiter
 	guard          *Guard
 	hasher         Hasher

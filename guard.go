@@ -71,7 +71,7 @@ type Guard struct {
 	// tokens of services are not accepted.
 	service func(ctx context.Context, t *verified) (*Credential, error)
 
-	accounts            bool // whether the accounts come from a store
+	accounts bool // whether the accounts come from a store
 
 	login string // the path of the login page for browsers; empty if there is none
 
