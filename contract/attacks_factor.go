@@ -179,7 +179,7 @@ var factorAttacks = []Attack{
 		}},
 }
 
-// enrolled returns an account of its own with a second factor, and responses to
+// enrolled returns a new account with a second factor, and responses to
 // it.
 func (p *probe) enrolled(ctx context.Context) (Account, []string, error) {
 	account, err := p.fresh(ctx, firstPassword)

@@ -153,7 +153,7 @@ type Route struct {
 	Body string
 }
 
-// A Severity says what an attacker gains if an attack succeeds.
+// A Severity is the gain of an attacker if an attack succeeds.
 type Severity int
 
 // Severities.
@@ -191,7 +191,7 @@ type Outcome int
 const (
 	Withstood     Outcome = iota + 1
 	Succeeded             // the service is vulnerable
-	NotApplicable         // the target lacks what the attack needs
+	NotApplicable         // the target lacks a field that the attack needs
 	Failed                // the attack could not be carried out
 )
 

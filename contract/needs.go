@@ -2,7 +2,7 @@ package contract
 
 import "regexp"
 
-// A need is what an attack needs of a target.
+// A need is a set of fields of a target that an attack needs.
 type need int
 
 // Needs of attacks. They can be combined.
@@ -29,7 +29,7 @@ const (
 	needMails
 )
 
-// missing returns an *inapplicable that names what a target lacks, or nil.
+// missing returns an *inapplicable that names a field that a target lacks, or nil.
 func (n need) missing(t *Target) error {
 	for _, c := range []struct {
 		need need
