@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// claimAttacks sign claims with the key of the service: what a confused issuer,
-// another service with the same key, or an old release could have signed.
+// claimAttacks sign claims with the key of the service, as a confused issuer,
+// another service with the same key, or an old release could have done.
 var claimAttacks = []Attack{
 	{ID: "claim.other-hmac", Text: "A token of HS384 or HS512 is signed with the key of HS256.", Requirement: "TK-01", Source: "RFC 8725 section 3.1", Severity: Medium, needs: needSecret,
 		run: tokenWithSecret(func(t *jwt, key []byte) []string {

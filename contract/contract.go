@@ -90,6 +90,23 @@ type Target struct {
 	// Disable disables an account.
 	Disable func(ctx context.Context, a Account) error
 
+	// Enroll sets up a second factor for an account, and returns at least four
+	// responses to it. Each is good once, such as a recovery code. The login
+	// path then responds with 400 and a JSON object that has an mfa_token, and
+	// takes a form of mfa_token, mfa_method and mfa_response with
+	// grant_type=mfa. FactorMethod is the mfa_method.
+	Enroll       func(ctx context.Context, a Account) (responses []string, err error)
+	FactorMethod string
+
+	// APIKey creates an API key of an account, which the routes for LoggedIn
+	// accept as a bearer token.
+	APIKey func(ctx context.Context, a Account) (key string, err error)
+
+	// ResetPath and RegisterPath accept a POST request with a form of email, and
+	// send a mail. Mails returns the texts of all mails so far.
+	ResetPath, RegisterPath string
+	Mails                   func() []string
+
 	// Origins are the origins that may read responses across sites (CORS).
 	Origins []string
 
@@ -136,7 +153,7 @@ type Route struct {
 	Body string
 }
 
-// A Severity says what an attacker gains if an attack succeeds.
+// A Severity is the gain of an attacker if an attack succeeds.
 type Severity int
 
 // Severities.
@@ -174,7 +191,7 @@ type Outcome int
 const (
 	Withstood     Outcome = iota + 1
 	Succeeded             // the service is vulnerable
-	NotApplicable         // the target lacks what the attack needs
+	NotApplicable         // the target lacks a field that the attack needs
 	Failed                // the attack could not be carried out
 )
 
@@ -232,7 +249,8 @@ func (r *Report) Count(o Outcome) int {
 // Attacks returns all attacks, in the order in which [Check] carries them out.
 func Attacks() []Attack {
 	return slices.Concat(tokenAttacks, claimAttacks, headerAttacks, transportAttacks, accessAttacks,
-		responseAttacks, limitAttacks, sessionAttacks, cookieAttacks, loginAttacks, guessAttacks, passiveAttacks)
+		responseAttacks, limitAttacks, sessionAttacks, cookieAttacks, factorAttacks, keyAttacks, accountAttacks,
+		loginAttacks, guessAttacks, passiveAttacks)
 }
 
 // Check attacks a target. The error is one of the target's description, or that

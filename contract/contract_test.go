@@ -36,6 +36,9 @@ func target(s *vulnerable.Service) contract.Target {
 			return contract.Account{Name: s.AddUser(password), Password: password}, nil
 		},
 		Disable: func(_ context.Context, a contract.Account) error { s.Disable(a.Name); return nil },
+		Enroll:  func(_ context.Context, a contract.Account) ([]string, error) { return s.Enroll(a.Name), nil }, FactorMethod: "recovery",
+		APIKey:    func(_ context.Context, a contract.Account) (string, error) { return s.AddKey(a.Name), nil },
+		ResetPath: "/reset", RegisterPath: "/register", Mails: s.Mails,
 	}
 }
 

@@ -2,7 +2,7 @@ package contract
 
 import "regexp"
 
-// A need is what an attack needs of a target.
+// A need is a set of fields of a target that an attack needs.
 type need int
 
 // Needs of attacks. They can be combined.
@@ -22,9 +22,14 @@ const (
 	needLoopback
 	needAdminRoute
 	needBodyRoute
+	needFactor
+	needKey
+	needReset
+	needRegister
+	needMails
 )
 
-// missing returns an *inapplicable that names what a target lacks, or nil.
+// missing returns an *inapplicable that names a field that a target lacks, or nil.
 func (n need) missing(t *Target) error {
 	for _, c := range []struct {
 		need need
@@ -45,6 +50,11 @@ func (n need) missing(t *Target) error {
 		{needDisable, t.Disable != nil, "Target.Disable is not set"},
 		{needLoopback, t.Handler != nil, "Target.Handler is not set, and other addresses of a remote client are not at hand"},
 		{needAdminRoute, t.route(AdminOnly) != nil, "Target.Routes has no GET route with Access AdminOnly"},
+		{needFactor, t.Enroll != nil, "Target.Enroll is not set"},
+		{needKey, t.APIKey != nil, "Target.APIKey is not set"},
+		{needReset, t.ResetPath != "", "Target.ResetPath is not set"},
+		{needRegister, t.RegisterPath != "", "Target.RegisterPath is not set"},
+		{needMails, t.Mails != nil, "Target.Mails is not set"},
 		{needBodyRoute, t.bodyRoute() != nil, "Target.Routes has no route with a Body"},
 	} {
 		if n&c.need != 0 && !c.has {

@@ -23,6 +23,8 @@ func (s *Service) credential(r *http.Request) (string, bool) {
 		values = values[:1]
 	case s.is("query") && query != "":
 		return query, true
+	case s.is("key in the URL") && r.URL.Query().Has("api_key"):
+		return r.URL.Query().Get("api_key"), true
 	case s.is("body"):
 		if body, _ := readAll(r); len(body) > 0 {
 			form, _ := url.ParseQuery(string(body))
@@ -86,7 +88,12 @@ func (s *Service) caller(w http.ResponseWriter, r *http.Request) *session {
 		return nil
 	}
 	of, err := s.verify(token)
+	if u := s.keyOwner(token); u != nil && (!u.disabled || s.is("key of a disabled user")) {
+		return &session{id: "key", user: u, key: true}
+	}
 	switch {
+	case err != nil && s.is("pending as token") && s.pending[token] != nil:
+		return s.begin(s.pending[token])
 	case err != nil && s.is("refresh as access") && s.refresh[token] != nil:
 		return s.refresh[token].session
 	case err != nil && s.is("cookie as token") && s.cookies[token] != nil:
@@ -135,7 +142,7 @@ func (s *Service) guarded(w http.ResponseWriter, r *http.Request, admin bool, ne
 	if of == nil {
 		return
 	}
-	isAdmin := of.user.admin || s.is("open admin") || s.is("role header") && r.Header.Get("X-Role") == "admin"
+	isAdmin := of.user.admin || of.key && s.is("key of an administrator") || s.is("open admin") || s.is("role header") && r.Header.Get("X-Role") == "admin"
 	if s.is("refused admin") {
 		isAdmin = false
 	}
@@ -276,6 +283,8 @@ func (s *Service) token(w http.ResponseWriter, r *http.Request) {
 		w.Header().Del("Cache-Control")
 	}
 	switch grant := form.Get("grant_type"); {
+	case grant == "mfa":
+		s.complete(w, form)
 	case grant == "refresh_token":
 		s.exchange(w, form.Get("refresh_token"))
 	case grant == "" || grant == "password" || s.is("grant type"):
@@ -289,6 +298,12 @@ func (s *Service) token(w http.ResponseWriter, r *http.Request) {
 func (s *Service) logIn(w http.ResponseWriter, r *http.Request, form url.Values) {
 	u := s.authenticate(w, r, form)
 	if u == nil {
+		return
+	}
+	if u.responses != nil && !s.is("factor skipped") {
+		token := random()
+		s.pending[token] = u
+		reply(w, http.StatusBadRequest, map[string]any{"error": "mfa_required", "mfa_token": token})
 		return
 	}
 	if next := form.Get("next"); s.is("redirect after login") && next != "" {
@@ -333,6 +348,12 @@ func (s *Service) exchange(w http.ResponseWriter, token string) {
 				t = value
 			}
 		}
+	}
+	if u := s.pending[token]; s.is("pending as refresh") && u != nil {
+		t = &refresh{session: s.begin(u)}
+	}
+	if u := s.keys[token]; s.is("key as refresh") && u != nil {
+		t = &refresh{session: s.begin(u)}
 	}
 	if t == nil && s.is("access as refresh") {
 		if of, err := s.verify(token); err == nil {
@@ -380,6 +401,10 @@ func (s *Service) logout(w http.ResponseWriter, r *http.Request) {
 	if of == nil {
 		return
 	}
+	if of.key && !s.is("key ends sessions") {
+		fail(w, http.StatusForbidden, "log in")
+		return
+	}
 	s.ended[of.id] = true
 	if s.is("logout of others") {
 		of.user.since++
@@ -393,6 +418,10 @@ func (s *Service) logout(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Service) changePassword(w http.ResponseWriter, r *http.Request, of *session) {
+	if of.key && !s.is("key sets passwords") {
+		fail(w, http.StatusForbidden, "log in")
+		return
+	}
 	text, _ := readAll(r)
 	form, err := url.ParseQuery(string(text))
 	if err != nil || form.Get("new_password") == "" {

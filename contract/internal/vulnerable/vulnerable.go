@@ -32,6 +32,9 @@ type Service struct {
 	cookies map[string]*session
 	devices map[string]string // cookies of browsers that logged in, and their names
 	ended   map[string]bool   // IDs of sessions
+	pending map[string]*user  // logins that lack the second factor
+	keys    map[string]*user  // API keys
+	mails   []string
 	hashes  int
 	bad     int // requests with a bad token
 }
@@ -41,7 +44,9 @@ type user struct {
 	name, password string
 	admin          bool
 	disabled       bool
-	since          int // sessions with a smaller number have ended
+	since          int             // sessions with a smaller number have ended
+	responses      map[string]bool // to the second factor
+	wrong          int             // responses since the last success
 }
 
 // A session is one login of a user.
@@ -49,6 +54,7 @@ type session struct {
 	id     string
 	user   *user
 	number int
+	key    bool // an API key
 }
 
 // A refresh is a refresh token that was issued.
@@ -79,7 +85,7 @@ func New(defect string) *Service {
 			OtherName: {name: OtherName, password: OtherPassword},
 			AdminName: {name: AdminName, password: AdminPassword, admin: true},
 		},
-		guesses: map[string]int{}, refresh: map[string]*refresh{}, cookies: map[string]*session{}, devices: map[string]string{}, ended: map[string]bool{},
+		guesses: map[string]int{}, refresh: map[string]*refresh{}, cookies: map[string]*session{}, devices: map[string]string{}, ended: map[string]bool{}, pending: map[string]*user{}, keys: map[string]*user{},
 	}
 	if s.is("common secret") {
 		s.Secret = []byte("your-256-bit-secret")
@@ -181,6 +187,10 @@ func (s *Service) route(w http.ResponseWriter, r *http.Request, target string) {
 			return
 		}
 		s.token(w, r)
+	case "POST /reset", "GET /reset":
+		s.reset(w, r)
+	case "POST /register":
+		s.register(w, r)
 	case "POST /login":
 		s.cookieLogin(w, r)
 	case "GET /me":
@@ -212,7 +222,7 @@ func (s *Service) unknown(w http.ResponseWriter, r *http.Request, target string)
 		s.guarded(w, r, false, s.admin)
 		return
 	}
-	if slices.Contains([]string{"/", "/me", "/admin", "/admin/users", "/items", "/token", "/login", "/password", "/logout", "/keys"}, target) {
+	if slices.Contains([]string{"/", "/me", "/admin", "/admin/users", "/items", "/token", "/login", "/password", "/logout", "/keys", "/reset", "/register"}, target) {
 		fail(w, http.StatusMethodNotAllowed, "method not allowed")
 		return
 	}
