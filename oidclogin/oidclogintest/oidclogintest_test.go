@@ -127,7 +127,9 @@ var mutants = map[string]struct {
 		}
 	}},
 	"sets tokens of another user": {"OtherUsers", func(b *broken, m *oidclogin.MemoryStore) {
-		b.tokens = func(ctx context.Context, _, id string, tokens []byte) error { return m.SetTokens(ctx, "ann", id, tokens) }
+		b.tokens = func(ctx context.Context, _, id string, tokens []byte) error {
+			return m.SetTokens(ctx, "ann", id, tokens)
+		}
 	}},
 	"deletes one of several": {"Delete", func(b *broken, m *oidclogin.MemoryStore) {
 		b.removeAll = func(ctx context.Context, userID string) error {
