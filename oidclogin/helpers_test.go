@@ -2,6 +2,7 @@ package oidclogin_test
 
 import (
 	"context"
+	"html"
 	"io"
 	"log/slog"
 	"net/http"
@@ -27,6 +28,7 @@ type app struct {
 	t       testing.TB
 	kit     *authkit.Kit
 	store   *oidclogin.MemoryStore
+	first   string // the issuer of the first provider
 	handler http.Handler
 
 	mu     sync.Mutex
@@ -77,7 +79,7 @@ func generic(h *hostile) oidclogin.Provider {
 // newApp returns an app with providers. Each change may edit the configurations.
 func newApp(t testing.TB, providers []oidclogin.Provider, changes ...func(*authkit.Config, *oidclogin.Config)) *app {
 	t.Helper()
-	a := &app{t: t, store: oidclogin.NewMemoryStore()}
+	a := &app{t: t, store: oidclogin.NewMemoryStore(), first: providers[0].Issuer}
 	users := authkit.NewMemoryStore()
 	kc := authkit.Config{
 		Secret:    []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"),
@@ -229,7 +231,7 @@ func (c *client) beginLink() string {
 	require.Equal(c.t, http.StatusOK, p.StatusCode, p.body)
 	found := refreshLink.FindStringSubmatch(p.body)
 	require.NotNil(c.t, found, p.body)
-	return c.atProvider(strings.ReplaceAll(found[1], "&amp;", "&"))
+	return c.atProvider(html.UnescapeString(found[1]))
 }
 
 // link links the user of the provider.
