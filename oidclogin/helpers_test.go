@@ -2,6 +2,7 @@ package oidclogin_test
 
 import (
 	"context"
+	"fmt"
 	"html"
 	"io"
 	"log/slog"
@@ -261,3 +262,5 @@ func (c *client) requireUser(p page) authkit.User {
 	require.NoError(c.t, err)
 	return u
 }
+
+func sprintf(format string, v any) string { return fmt.Sprintf(format, v) }
