@@ -19,7 +19,7 @@ import (
 // discoveryLife is how long the metadata of a provider is used.
 const discoveryLife = 24 * time.Hour
 
-// metadata is what is known about a provider.
+// metadata is the part of a provider's metadata that a login needs.
 type metadata struct {
 	endpoint oauth2.Endpoint
 	verifier *oidc.IDTokenVerifier // nil without an ID token
@@ -122,7 +122,7 @@ func (p *provider) discover(ctx context.Context) (*metadata, error) {
 	return m, nil
 }
 
-// Check discovers all providers and returns what is wrong, for package doctor
+// Check discovers all providers and returns their problems, for package doctor
 // and for a check at the start of a program. Each call to a provider takes at
 // most ten seconds.
 func (l *Logins) Check(ctx context.Context) []authkit.Finding {

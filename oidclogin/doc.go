@@ -36,7 +36,7 @@
 // the identity in the settings. Linking by the address alone is off. See
 // [EmailLinks].
 //
-// # What protects a login
+// # The protection of a login
 //
 // Every login is the code flow with PKCE (S256), state and nonce. The state is a
 // ticket of [authkit.Kit.Tickets] that is used once. It belongs to one browser,

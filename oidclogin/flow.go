@@ -45,8 +45,8 @@ type flow struct {
 	SessionID string `json:"session_id,omitempty"`
 }
 
-// A browser is the secret that binds flows to one browser. It is not the state:
-// who sees the URL of a redirect does not have it (OA-13).
+// A browser is the secret that binds flows to one browser. It is not the state: an
+// attacker who sees the URL of a redirect does not have it (OA-13).
 type browser string
 
 // browserOf returns the secret of a request, or "" if it has none.

@@ -26,11 +26,13 @@ const site = "https://app.example.com"
 // An app is a program with logins.
 type app struct {
 	*oidclogin.Logins
-	t       testing.TB
-	kit     *authkit.Kit
-	store   *oidclogin.MemoryStore
-	first   string // the issuer of the first provider
-	handler http.Handler
+	t     testing.TB
+	kit   *authkit.Kit
+	store *oidclogin.MemoryStore
+	first string // the issuer of the first provider
+
+	transport http.RoundTripper // to the provider; nil for the network
+	handler   http.Handler
 
 	mu     sync.Mutex
 	events []authkit.Event
@@ -161,10 +163,11 @@ func (a *app) kinds() []authkit.EventKind {
 // A client is a browser at an app.
 type client struct {
 	*app
+	ctx     context.Context
 	cookies map[string]string
 }
 
-func (a *app) browser() *client { return &client{a, map[string]string{}} }
+func (a *app) browser() *client { return &client{a, a.t.Context(), map[string]string{}} }
 
 // A page is a response.
 type page struct {
@@ -175,7 +178,7 @@ type page struct {
 // do sends a request as a page of the site, or with the headers given.
 func (c *client) do(method, target string, form url.Values, headers ...string) page {
 	c.t.Helper()
-	r := httptest.NewRequestWithContext(c.t.Context(), method, target, strings.NewReader(form.Encode()))
+	r := httptest.NewRequestWithContext(c.ctx, method, target, strings.NewReader(form.Encode()))
 	if form != nil {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
@@ -203,9 +206,13 @@ func (c *client) do(method, target string, form url.Values, headers ...string) p
 // atProvider opens a URL of a provider, and returns the URL of the callback.
 func (c *client) atProvider(location string) string {
 	c.t.Helper()
-	r, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, location, nil)
+	r, err := http.NewRequestWithContext(c.ctx, http.MethodGet, location, nil)
 	require.NoError(c.t, err)
-	response, err := new(http.Transport).RoundTrip(r)
+	transport := c.transport
+	if transport == nil {
+		transport = new(http.Transport)
+	}
+	response, err := transport.RoundTrip(r)
 	require.NoError(c.t, err)
 	require.NoError(c.t, response.Body.Close())
 	require.Equal(c.t, http.StatusFound, response.StatusCode, location)

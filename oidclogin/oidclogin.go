@@ -62,7 +62,7 @@ type Config struct {
 	// Store keeps the identities. Pass the same one to [UserData].
 	Store Store
 
-	// Providers are the providers. Each has a name of its own.
+	// Providers are the providers. Each has a different name.
 	Providers []Provider
 
 	// Roles are the roles of new accounts.
@@ -161,7 +161,7 @@ func New(kit *authkit.Kit, cfg Config) (*Logins, error) {
 	return l, nil
 }
 
-// checkKit returns what a Kit lacks.
+// checkKit returns the settings that a Kit lacks.
 func checkKit(kit *authkit.Kit, settings authkit.Settings, store Store) (errs []error) {
 	if _, ok := settings.Users.(authkit.Transactor); !ok || kit.Tickets() == nil {
 		errs = append(errs, errors.New("oidclogin: the Kit has no transactions or no tickets; set authkit.Config.Users to a store that has both"))

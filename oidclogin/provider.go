@@ -51,7 +51,7 @@ type Provider struct {
 	// loopback address. Do not change it: identities belong to it.
 	Issuer string
 
-	// ClientID and ClientSecret are what the provider has assigned. A public
+	// ClientID and ClientSecret are those that the provider has assigned. A public
 	// client has no secret.
 	ClientID, ClientSecret string
 

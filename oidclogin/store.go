@@ -63,7 +63,7 @@ type Store interface {
 	DeleteIdentities(ctx context.Context, userID string) error
 }
 
-// UserData returns what [authkit.Config].UserData needs: a reset removes the
+// UserData returns an element of [authkit.Config].UserData: a reset removes the
 // identities of an account, because others could log in with them, and so does
 // the deletion of the account.
 func UserData(s Store) authkit.UserData { return userData{s} }

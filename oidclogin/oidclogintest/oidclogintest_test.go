@@ -215,8 +215,8 @@ var mutants = map[string]struct {
 
 const mutantVariable = "OIDCLOGIN_MUTANT"
 
-// TestSuiteFails runs the suite on every one of mutants, in a process of its
-// own, and expects the subtest to fail that is named there.
+// TestSuiteFails runs the suite on every one of mutants, each in another
+// process, and expects the subtest to fail that is named there.
 func TestSuiteFails(t *testing.T) {
 	if name := os.Getenv(mutantVariable); name != "" {
 		oidclogintest.TestStore(t, func(*testing.T) oidclogin.Store {
