@@ -26,6 +26,7 @@ type metadata struct {
 	sendsIss bool                  // RFC 9207
 	pkce     []string              // the methods that it supports, if it says so
 	jwks     string
+	userInfo string // empty if there is none
 	fetched  time.Time
 }
 
@@ -103,7 +104,7 @@ func (p *provider) discover(ctx context.Context) (*metadata, error) {
 	if err := found.Claims(&more); err != nil {
 		return nil, err
 	}
-	m := &metadata{endpoint: found.Endpoint(), sendsIss: more.SendsIss, pkce: more.PKCE, jwks: more.JWKS, fetched: time.Now()}
+	m := &metadata{endpoint: found.Endpoint(), sendsIss: more.SendsIss, pkce: more.PKCE, jwks: more.JWKS, userInfo: found.UserInfoEndpoint(), fetched: time.Now()}
 	m.endpoint.AuthStyle = oauth2.AuthStyleInHeader // the default of RFC 8414, section 2
 	if p.ClientSecret == "" || len(more.Auth) > 0 && !slices.Contains(more.Auth, "client_secret_basic") {
 		m.endpoint.AuthStyle = oauth2.AuthStyleInParams
@@ -112,7 +113,10 @@ func (p *provider) discover(ctx context.Context) (*metadata, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, text := range []string{m.endpoint.AuthURL, m.endpoint.TokenURL, m.jwks} {
+	for i, text := range []string{m.endpoint.AuthURL, m.endpoint.TokenURL, m.jwks, m.userInfo} {
+		if i == 3 && text == "" {
+			continue
+		}
 		u, err := url.Parse(text)
 		if err != nil || !secureURL(u) || u.User != nil || u.Scheme != "https" && issuer.Scheme == "https" {
 			return nil, fmt.Errorf("the metadata has no https URL where one belongs: %.100q", text)

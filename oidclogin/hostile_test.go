@@ -96,6 +96,14 @@ var attacks = map[string]func(h *hostile, a *app){
 			http.Error(w, "<script>", http.StatusInternalServerError)
 		}
 	},
+	"user info of another subject": userInfo("sub", "bob"),
+	"user info without a subject":  userInfo("sub", nil),
+	"array in the user info":       userInfo("email", []string{"ann@example.com"}),
+	"2 MB of user info":            userInfo("more", strings.Repeat("x", 2<<20)),
+	"no user info": func(h *hostile, _ *app) {
+		h.userInfo = true
+		h.handle["/userinfo"] = http.NotFound
+	},
 	"mixed-up issuer":              func(h *hostile, _ *app) { h.answer = func(q url.Values) { q.Set("iss", "https://other.example.com") } },
 	"issuer and a / in the answer": func(h *hostile, _ *app) { h.answer = func(q url.Values) { q.Set("iss", q.Get("iss")+"/") } },
 	"no issuer in the answer":      func(h *hostile, _ *app) { h.answer = func(q url.Values) { q.Del("iss") } },
@@ -127,6 +135,18 @@ func claims(pairs ...any) func(*hostile, *app) {
 				} else {
 					c[pairs[i].(string)] = pairs[i+1]
 				}
+			}
+		}
+	}
+}
+
+// userInfo changes a claim of the user info. Nil removes it.
+func userInfo(name string, value any) func(*hostile, *app) {
+	return func(h *hostile, _ *app) {
+		h.userInfo = true
+		h.info = func(m map[string]any) {
+			if m[name] = value; value == nil {
+				delete(m, name)
 			}
 		}
 	}

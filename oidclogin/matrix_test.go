@@ -59,6 +59,7 @@ func TestLinkingMatrix(t *testing.T) {
 						if verified == "no address" {
 							h.as("ann", nil, true)
 						}
+						h.userInfo = len(local)%2 == 0 // in the ID token, or elsewhere
 						p := generic(h)
 						p.Email = trust
 						a := newApp(t, []oidclogin.Provider{p})

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -46,6 +47,8 @@ type hostile struct {
 	sign     func(c jwt.MapClaims) string  // instead of RS256
 	token    func(response map[string]any) // changes the token response
 	handle   map[string]http.HandlerFunc   // instead of a route
+	userInfo bool                          // the user's claims are not in the ID token
+	info     func(m map[string]any)        // changes the user info
 	tokens   int                           // requests for tokens
 }
 
@@ -86,6 +89,9 @@ func (h *hostile) serve(w http.ResponseWriter, r *http.Request) {
 			"issuer": h.URL, "authorization_endpoint": h.URL + "/authorize", "token_endpoint": h.URL + "/token", "jwks_uri": h.URL + "/keys",
 			"id_token_signing_alg_values_supported": []string{"RS256", "HS256", "none"}, "authorization_response_iss_parameter_supported": true,
 		}
+		if h.userInfo {
+			m["userinfo_endpoint"] = h.URL + "/userinfo"
+		}
 		if h.metadata != nil {
 			h.metadata(m)
 		}
@@ -96,6 +102,16 @@ func (h *hostile) serve(w http.ResponseWriter, r *http.Request) {
 			"kty": "RSA", "kid": "k", "alg": "RS256", "use": "sig",
 			"n": base64.RawURLEncoding.EncodeToString(key.N.Bytes()), "e": base64.RawURLEncoding.EncodeToString(big.NewInt(int64(key.E)).Bytes()),
 		}}})
+	case "/userinfo":
+		if !strings.HasPrefix(r.Header.Get("Authorization"), "Bearer access-") {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		about := maps.Clone(h.user)
+		if h.info != nil {
+			h.info(about)
+		}
+		h.json(w, about)
 	case "/authorize":
 		h.authorize(w, r)
 	case "/token":
@@ -142,6 +158,9 @@ func (h *hostile) exchange(w http.ResponseWriter, r *http.Request) {
 	at := time.Now()
 	c := jwt.MapClaims{"iss": h.URL, "aud": clientID, "iat": at.Unix(), "exp": at.Add(time.Hour).Unix(), "nonce": request.Get("nonce")}
 	maps.Copy(c, h.user)
+	if h.userInfo {
+		maps.DeleteFunc(c, func(name string, _ any) bool { return name == "email" || name == "email_verified" || name == "name" })
+	}
 	if request.Has("max_age") {
 		c["auth_time"] = at.Unix()
 	}

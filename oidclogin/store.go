@@ -80,7 +80,15 @@ func (userData) Name() string { return "identities" }
 func (d userData) Wipe(ctx context.Context, userID string, _ authkit.Wipe) error {
 	ctx, cancel := context.WithTimeout(ctx, userDataTimeout)
 	defer cancel()
-	return d.store.DeleteIdentities(ctx, userID)
+	return unavailable(d.store.DeleteIdentities(ctx, userID))
+}
+
+// unavailable returns the error of a store for a Kit.
+func unavailable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("oidclogin: %w: %w", authkit.ErrUnavailable, err)
 }
 
 // Export implements [authkit.UserData].
@@ -89,7 +97,7 @@ func (d userData) Export(ctx context.Context, userID string) (any, error) {
 	defer cancel()
 	list, err := d.store.IdentitiesByUser(ctx, userID)
 	if err != nil || len(list) == 0 {
-		return nil, err
+		return nil, unavailable(err)
 	}
 	return list, nil
 }

@@ -60,15 +60,24 @@ func (l *Logins) identify(ctx context.Context, p *provider, m *metadata, b brows
 	return who, nil
 }
 
-// idClaims are the claims that are read beside those of oidc.IDToken. The types
-// are strict: an address that is not one text is refused (OA-03).
+// idClaims are the claims that are read beside those of oidc.IDToken.
 type idClaims struct {
-	AuthorizedParty *string         `json:"azp"`
-	AuthTime        *int64          `json:"auth_time"`
-	Email           string          `json:"email"`
-	EmailVerified   json.RawMessage `json:"email_verified"`
-	Name            string          `json:"name"`
+	AuthorizedParty *string `json:"azp"`
+	AuthTime        *int64  `json:"auth_time"`
+	profile
 }
+
+// profile are the claims about a user. The types are strict: an address that is
+// not one text is refused (OA-03).
+type profile struct {
+	Subject       string          `json:"sub"`
+	Email         string          `json:"email"`
+	EmailVerified json.RawMessage `json:"email_verified"`
+	Name          string          `json:"name"`
+}
+
+// verified reports whether email_verified is the JSON value true.
+func (p profile) verified() bool { return string(p.EmailVerified) == "true" }
 
 // verify checks the ID token of a response (OpenID Connect Core 1.0, sections
 // 3.1.3.7 and 3.1.3.8).
@@ -98,16 +107,36 @@ func (p *provider) verify(ctx context.Context, m *metadata, token *oauth2.Token,
 	case id.AccessTokenHash != "" && id.VerifyAccessToken(token.AccessToken) != nil:
 		return person{}, errors.New("the ID token belongs to another access token (at_hash)")
 	}
-	who := person{Subject: id.Subject, Name: c.Name}
+	who := person{Subject: id.Subject}
 	if c.AuthTime != nil {
 		who.AuthTime = time.Unix(*c.AuthTime, 0)
 	}
 	if maxAge > 0 && (c.AuthTime == nil || at.Sub(who.AuthTime) > maxAge+leeway || who.AuthTime.After(at.Add(leeway))) {
 		return person{}, errors.New("the user was not authenticated again (auth_time)")
 	}
-	verified := string(c.EmailVerified) == "true" || p.textVerified && string(c.EmailVerified) == `"true"`
-	who.setEmail(c.Email, verified)
+	about := c.profile
+	verified := about.verified() || p.textVerified && string(about.EmailVerified) == `"true"`
+	if about.Email == "" && m.userInfo != "" {
+		if about, err = p.askUserInfo(ctx, m, token, id.Subject); err != nil {
+			return person{}, err
+		}
+		verified = about.verified() // a text never counts here (OA-03a)
+	}
+	who.Name = about.Name
+	who.setEmail(about.Email, verified)
 	return who, nil
+}
+
+// askUserInfo reads the claims about a user that the ID token lacks (OpenID
+// Connect Core 1.0, section 5.3). Most providers send the address there.
+func (p *provider) askUserInfo(ctx context.Context, m *metadata, token *oauth2.Token, subject string) (about profile, err error) {
+	if err := getterFor(p.client, token)(ctx, m.userInfo, &about); err != nil {
+		return profile{}, err
+	}
+	if about.Subject != subject {
+		return profile{}, errors.New("the user info belongs to another subject")
+	}
+	return about, nil
 }
 
 // setEmail sets the address, if the text is one.
