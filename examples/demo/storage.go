@@ -12,6 +12,8 @@ import (
 	"github.com/authkit-go/authkit/account/accountsql"
 	"github.com/authkit-go/authkit/audit"
 	"github.com/authkit-go/authkit/audit/auditsql"
+	"github.com/authkit-go/authkit/oidclogin"
+	"github.com/authkit-go/authkit/oidclogin/oidcloginsql"
 	"github.com/authkit-go/authkit/redisstore"
 	"github.com/authkit-go/authkit/sqlstore"
 	"github.com/authkit-go/authkit/throttle"
@@ -32,7 +34,9 @@ type storage struct {
 	audit    audit.Store    // nil for memory
 	attempts throttle.Store // nil for memory
 	outbox   account.Store  // nil for memory
-	closers  []func() error
+
+	identities oidclogin.Store
+	closers    []func() error
 }
 
 // close ends the connections.
@@ -49,7 +53,7 @@ func openStorage(ctx context.Context, cfg config) (*storage, error) {
 	s := new(storage)
 	if cfg.db == "" || cfg.db == inMemory {
 		memory := authkit.NewMemoryStore()
-		s.users, s.sessions = memory, memory
+		s.users, s.sessions, s.identities = memory, memory, oidclogin.NewMemoryStore()
 	} else if err := s.openSQL(ctx, cfg.db, cfg.log); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
@@ -78,7 +82,7 @@ func (s *storage) openSQL(ctx context.Context, address string, log *slog.Logger)
 	if err != nil {
 		return err
 	}
-	features := []sqlstore.Migrations{auditsql.Migrations(), accountsql.Migrations()}
+	features := []sqlstore.Migrations{auditsql.Migrations(), accountsql.Migrations(), oidcloginsql.Migrations()}
 	pending, err := store.Pending(ctx, features...)
 	if err == nil {
 		err = store.Migrate(ctx, features...)
@@ -88,6 +92,7 @@ func (s *storage) openSQL(ctx context.Context, address string, log *slog.Logger)
 	}
 	log.Info("the schema is up to date", "database", dialect.String(), "applied", len(pending))
 	s.users, s.sessions, s.audit, s.outbox = store, store, auditsql.New(store), accountsql.New(store)
+	s.identities = oidcloginsql.New(store)
 	return nil
 }
 
