@@ -265,6 +265,7 @@ func TestReturnPath(t *testing.T) {
 	a := newApp(t, []oidclogin.Provider{generic(h)})
 	for text, want := range map[string]string{
 		"/there?x=1": "/there?x=1", "": "/", "//evil.example.com": "/", "/\\evil.example.com": "/", "https://evil.example.com": "/", "/%2f/evil": "/", "/a\n": "/",
+		"/login?return=/x": "/",
 	} {
 		c := a.browser()
 		p := c.do("GET", c.begin("?return="+url.QueryEscape(text)), nil)
@@ -500,4 +501,31 @@ func TestUserData(t *testing.T) {
 		_, err := a.store.IdentityBySubject(t.Context(), h.URL, name)
 		require.ErrorIs(t, err, oidclogin.ErrNoIdentity, name)
 	}
+}
+
+// An enroller is a second factor that users can set up.
+type enroller struct{ factor }
+
+func (*enroller) BeginEnrollment(context.Context, authkit.User) (any, error) { return nil, nil }
+
+func (*enroller) ConfirmEnrollment(context.Context, authkit.User, string) (any, error) {
+	return nil, nil
+}
+
+func (*enroller) Unenroll(context.Context, string) error { return nil }
+
+// A user who must have a second factor, and has none, gets no session: the login
+// page sets one up.
+func TestSecondFactorMustBeSetUp(t *testing.T) {
+	t.Parallel()
+	h := newHostile(t)
+	a := newApp(t, []oidclogin.Provider{generic(h)}, func(c *authkit.Config, _ *oidclogin.Config) {
+		c.SecondFactors, c.RequireFactors = []authkit.SecondFactor{new(enroller)}, authkit.FactorPolicy{Everyone: true}
+	})
+	c := a.browser()
+	p := c.login()
+	require.Equal(t, http.StatusOK, p.StatusCode)
+	require.Contains(t, p.body, `name="mfa_enroll" value="1"`)
+	require.NotContains(t, p.body, "mfa_response")
+	require.Empty(t, c.user())
 }

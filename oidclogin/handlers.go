@@ -110,11 +110,21 @@ func contextOf(r *http.Request) context.Context {
 	return authkit.WithClient(ctx, authkit.ClientInfo{Address: address, Device: r.UserAgent()})
 }
 
+// returnPath returns the path to go to after a login, which is not the login
+// page.
+func (l *Logins) returnPath(text string) string {
+	local := localPath(text)
+	if path, _, _ := strings.Cut(local, "?"); path == l.loginPath {
+		return "/"
+	}
+	return local
+}
+
 // start redirects to the provider. A page of another site must not log a browser
 // in, so a request from there needs a click.
 func (l *Logins) start(w http.ResponseWriter, r *http.Request, p *provider) {
 	query := r.URL.Query()
-	f := flow{Return: localPath(query.Get("return"))}
+	f := flow{Return: l.returnPath(query.Get("return"))}
 	if text := query.Get("max_age"); text != "" {
 		seconds, err := strconv.ParseInt(text, 10, 64)
 		if err != nil || seconds < 1 || seconds > int64(maxMaxAge/time.Second) {

@@ -17,8 +17,6 @@ const (
 	ticketPerson = "oidclogin_person"
 	ticketCode   = "oidclogin_code"
 
-	pendingLife = 30 * time.Minute
-	codeLife    = 10 * time.Minute
 	mailTimeout = 20 * time.Second
 )
 
@@ -66,7 +64,8 @@ func (l *Logins) openPending(ctx context.Context, kind, token string, b browser)
 // askMailbox shows a form for an address. It suggests the one that the provider
 // has reported.
 func (l *Logins) askMailbox(w http.ResponseWriter, r *http.Request, p *provider, b browser, f flow, who person) {
-	t, token := authkit.NewTicket(ticketPerson, "", pendingLife)
+	newBrowser(w, r) // the cookie lives on
+	t, token := authkit.NewTicket(ticketPerson, "", flowLife)
 	if err := l.putPending(r.Context(), t, pending{Provider: p.Name, Browser: b.hash(), Return: f.Return, Person: who}); err != nil {
 		l.fail(w, r, p, f, err)
 		return
@@ -93,7 +92,8 @@ func (l *Logins) mailbox(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	q.Person.Email = email
-	t, code := authkit.NewCodeTicket(ticketCode, "", codeLife)
+	newBrowser(w, r)
+	t, code := authkit.NewCodeTicket(ticketCode, "", flowLife)
 	err = l.kit.Admit(ctx, authkit.Attempt{Action: authkit.ActionReset, Account: email}, func(ctx context.Context) error {
 		if err := l.putPending(ctx, t, q); err != nil {
 			return err

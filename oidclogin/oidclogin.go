@@ -30,12 +30,12 @@ var (
 	// ErrAccountExists is returned for the first login of an identity whose
 	// proved address belongs to an account. The user logs in to that account,
 	// and links the identity in the settings.
-	ErrAccountExists = errors.New("oidclogin: an account has this e-mail address")
+	ErrAccountExists error = &loginError{"oidclogin: an account has this e-mail address"}
 
 	// ErrMailboxUnproved is returned for the first login of an identity without
 	// an address that counts as verified. It does not depend on whether an
 	// account has the address.
-	ErrMailboxUnproved = errors.New("oidclogin: the provider proves no e-mail address")
+	ErrMailboxUnproved error = &loginError{"oidclogin: the provider proves no e-mail address"}
 
 	// ErrIdentityTaken is returned for an identity that belongs to an account.
 	ErrIdentityTaken = errors.New("oidclogin: the identity belongs to an account")
@@ -51,6 +51,13 @@ var (
 	// ErrNoTokens is returned by [Logins.Tokens] for an identity without tokens.
 	ErrNoTokens = errors.New("oidclogin: no tokens are kept")
 )
+
+// A loginError is a login that ends without a session. It counts as one that was
+// not proved.
+type loginError struct{ text string }
+
+func (e *loginError) Error() string { return e.text }
+func (*loginError) Unwrap() error   { return authkit.ErrInvalidCredentials }
 
 // Config configures [Logins]. BaseURL, Store and Providers are required.
 type Config struct {

@@ -21,7 +21,7 @@ const (
 	PageNoMailbox PageKind = "unproved"  // see ErrMailboxUnproved; there is no Mailer
 	PageMailbox   PageKind = "mailbox"   // the user enters an address
 	PageCode      PageKind = "code"      // the user enters the code that was sent
-	PageFactor    PageKind = "factor"    // a second factor is missing; see Challenge
+	PageFactor    PageKind = "factor"    // a second factor is missing, or must be set up; see Challenge
 	PageContinue  PageKind = "continue"  // leads to the provider, by Link
 )
 
@@ -139,6 +139,11 @@ func (l *Logins) factorPage(page Page, c *authkit.ChallengeError, f flow) Page {
 		page.Hidden = append(page.Hidden, method)
 	} else {
 		page.Fields = append(page.Fields, method)
+	}
+	if c.Enroll { // the login page shows the data for a response
+		page.Title, page.Text = "Set up a second factor", "Your account needs a second factor."
+		page.Hidden = append(page.Hidden, PageField{Name: "mfa_enroll", Value: "1"})
+		return page
 	}
 	page.Fields = append(page.Fields, PageField{Name: "mfa_response", Label: "Response", Type: "text", Autocomplete: "one-time-code"})
 	return page
