@@ -113,10 +113,11 @@ func (p *provider) discover(ctx context.Context) (*metadata, error) {
 	if err != nil {
 		return nil, err
 	}
-	for i, text := range []string{m.endpoint.AuthURL, m.endpoint.TokenURL, m.jwks, m.userInfo} {
-		if i == 3 && text == "" {
-			continue
-		}
+	urls := []string{m.endpoint.AuthURL, m.endpoint.TokenURL, m.jwks}
+	if m.userInfo != "" {
+		urls = append(urls, m.userInfo)
+	}
+	for _, text := range urls {
 		u, err := url.Parse(text)
 		if err != nil || !secureURL(u) || u.User != nil || u.Scheme != "https" && issuer.Scheme == "https" {
 			return nil, fmt.Errorf("the metadata has no https URL where one belongs: %.100q", text)

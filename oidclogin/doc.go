@@ -17,8 +17,8 @@
 //	...
 //	logins.Mount(mux)
 //
-// The login page has a link to /oidc/google. Register
-// https://example.com/oidc/google/callback as the redirect URI at the provider.
+// The login page has a link to /oidc/google. Register the redirect URI
+// https://example.com/oidc/google/callback at the provider.
 //
 // # Who a user is
 //

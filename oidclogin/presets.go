@@ -39,9 +39,10 @@ func Microsoft(tenant, clientID, clientSecret string) Provider {
 	return p
 }
 
-// Apple returns the provider of Apple accounts. The key is that of the file
-// AuthKey_KEYID.p8, of which [jwt.ParseECPrivateKeyFromPEM] reads the form. It
-// signs a client secret for every login, so no secret has to be renewed.
+// Apple returns the provider of Apple accounts. Read the key from the file
+// AuthKey_KEYID.p8, with jwt.ParseECPrivateKeyFromPEM of
+// github.com/golang-jwt/jwt/v5. It signs a client secret for every login, so no
+// secret has to be renewed.
 func Apple(clientID, teamID, keyID string, key *ecdsa.PrivateKey) Provider {
 	p := Provider{
 		Name: "apple", Label: "Apple", Issuer: "https://appleid.apple.com", ClientID: clientID, Email: EmailVerified, Scopes: []string{"name", "email"},
