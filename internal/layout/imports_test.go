@@ -31,6 +31,7 @@ var mayImport = map[string][]string{
 	"authkittest": {"."},
 	"harden":      {".", "internal/writer"},
 	"throttle":    {".", "internal/writer"},
+	"totp":        {".", "internal/seal"},
 	"audit":       {".", "internal/printable"},
 	"jwks":        {".", "internal/endpoint"},
 	"revocation":  {".", "internal/endpoint"},
