@@ -440,7 +440,7 @@ func testFactorConfirmRace(t *testing.T, s totp.Store) {
 }
 
 // testFactorAttemptRace: however many attempts run at once, the limit holds, and
-// each gets a number of its own.
+// each gets another number.
 func testFactorAttemptRace(t *testing.T, s totp.Store) {
 	enroll(t, s, "ann")
 	const limit = 20

@@ -73,7 +73,7 @@ func (c *RecoveryCodes) status(r *http.Request, kit *authkit.Kit, userID string)
 	return Status{factors, left}, failed(err)
 }
 
-// A problemError is an error with a response of its own.
+// A problemError is an error with its response.
 type problemError struct{ problem authkit.Problem }
 
 func (e *problemError) Error() string { return "totp: " + e.problem.Detail }

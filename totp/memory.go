@@ -17,7 +17,7 @@ type MemoryStore struct {
 	users map[string]*memoryUser
 }
 
-// A memoryUser is what a MemoryStore keeps about a user.
+// A memoryUser is the data of a user in a MemoryStore.
 type memoryUser struct {
 	Record
 	codes map[[32]byte]bool
@@ -50,8 +50,8 @@ func (m *MemoryStore) change(ctx context.Context, f func()) {
 	}
 }
 
-// user returns what is kept about a user, who may be new. The caller holds the
-// lock.
+// user returns the data of a user, and adds it if there is none. The caller
+// holds the lock.
 func (m *MemoryStore) user(userID string) *memoryUser {
 	u := m.users[userID]
 	if u == nil {
@@ -162,7 +162,7 @@ func (m *MemoryStore) DeleteFactor(ctx context.Context, userID string) error {
 	return nil
 }
 
-// forget removes a user of whom nothing is kept. The caller holds the lock.
+// forget removes a user without data. The caller holds the lock.
 func (m *MemoryStore) forget(u *memoryUser) {
 	if !u.enrolled() && len(u.Pending) == 0 && len(u.codes) == 0 {
 		delete(m.users, u.UserID)

@@ -148,7 +148,7 @@ func failed(err error) error {
 }
 
 // issueFirst makes codes for a user who has just set up a factor, unless the user
-// has codes for another one. The record is the one from before.
+// has codes for another factor. The record was read before.
 func (c *RecoveryCodes) issueFirst(ctx context.Context, r Record) (any, error) {
 	if r.CodesLeft > 0 {
 		has, err := c.anyEnrolled(ctx, r)

@@ -13,7 +13,7 @@ import (
 // with a disabled one.
 var ErrNotFound = errors.New("totp: no such factor")
 
-// A Record is what a [Store] keeps about a user. The zero Record means nothing.
+// A Record is the data of a user in a [Store].
 type Record struct {
 	UserID string
 
@@ -25,7 +25,7 @@ type Record struct {
 	LastStep int64
 
 	// Failures counts attempts since the latest code that was accepted.
-	// TotalFailures counts those since the factor was set up, without the ones
+	// TotalFailures counts attempts since the factor was set up, without those
 	// that were accepted.
 	Failures, TotalFailures int
 

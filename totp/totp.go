@@ -70,8 +70,9 @@ const (
 	defaultTimeout = 5 * time.Second
 )
 
-// defaultLimits returns the limits of every [Factor] (MF-03). The second one holds for users who
-// log in while an attacker guesses: each login ends the first count.
+// defaultLimits returns the limits of every [Factor] (MF-03). The limit in total
+// also holds if the user logs in while an attacker guesses, which ends the first
+// count each time.
 func defaultLimits() Limits { return Limits{Failures: 100, Total: 300} }
 
 // Config configures a [Factor]. Issuer and Keys are required.
