@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -387,4 +388,37 @@ func TestUserData(t *testing.T) {
 	a.enroll(t, u)
 	require.NoError(t, a.kit.DeleteUser(t.Context(), u.ID))
 	gone()
+}
+
+// FuzzVerify: no text but the current codes is accepted, and none twice.
+func FuzzVerify(f *testing.F) {
+	a := newApp(f)
+	u := authkittest.User(f, a.kit)
+	secret, codes := a.enroll(f, u)
+	for _, seed := range []string{"", "000000", code(secret), " " + code(secret), codes[0], strings.ToLower(codes[1]), "\u0661\u0662\u0663\u0664\u0665\u0666"} {
+		f.Add(seed)
+	}
+	last := ""
+	f.Fuzz(func(t *testing.T, response string) {
+		digits, ok := totp.ParseCode(response)
+		err := a.otp.Verify(t.Context(), u.ID, response)
+		switch {
+		case err == nil && (!ok || digits == last):
+			t.Errorf("%q is accepted", response)
+		case err == nil:
+			last = digits
+		case !errors.Is(err, authkit.ErrInvalidCode):
+			t.Errorf("%q: %v", response, err)
+		}
+		letters, ok := totp.ParseRecoveryCode(response)
+		known := slices.ContainsFunc(codes, func(c string) bool { return strings.ReplaceAll(c, "-", "") == letters })
+		switch err := a.recovery.Verify(t.Context(), u.ID, response); {
+		case err == nil && !(ok && known):
+			t.Errorf("%q is accepted as a recovery code", response)
+		case err == nil: // and not again
+			codes = slices.DeleteFunc(codes, func(c string) bool { return strings.ReplaceAll(c, "-", "") == letters })
+		case !errors.Is(err, authkit.ErrInvalidCode):
+			t.Errorf("%q: %v", response, err)
+		}
+	})
 }
