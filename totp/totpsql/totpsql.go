@@ -9,7 +9,6 @@
 package totpsql
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"embed"
@@ -70,19 +69,12 @@ func fromMicros(n int64) time.Time {
 // columns are those that scanned reads.
 const columns = `user_id, secret, enrolled_at, last_step, failures, total_failures, pending, pending_at`
 
-// scanned reads the columns of a row, and those in more. All of them are NULL if
-// the user has no row.
+// scanned reads the columns of a row, and those in more.
 func scanned(r *totp.Record, more ...any) func(scan func(...any) error) error {
 	return func(scan func(...any) error) error {
-		var id sql.NullString
-		var enrolled, pending, step, failures, total sql.NullInt64
-		err := scan(append([]any{&id, &r.Secret, &enrolled, &step, &failures, &total, &r.Pending, &pending}, more...)...)
-		if id.Valid {
-			r.UserID = id.String
-		}
-		r.EnrolledAt, r.PendingAt = fromMicros(enrolled.Int64), fromMicros(pending.Int64)
-		r.LastStep, r.Failures, r.TotalFailures = step.Int64, int(failures.Int64), int(total.Int64)
-		r.Secret, r.Pending = bytes.Clone(r.Secret), bytes.Clone(r.Pending)
+		var enrolled, pending int64
+		err := scan(append([]any{&r.UserID, &r.Secret, &enrolled, &r.LastStep, &r.Failures, &r.TotalFailures, &r.Pending, &pending}, more...)...)
+		r.EnrolledAt, r.PendingAt = fromMicros(enrolled), fromMicros(pending)
 		return err
 	}
 }
@@ -94,9 +86,26 @@ func (s *Store) Record(ctx context.Context, userID string) (totp.Record, error) 
 	if !storable(userID) {
 		return r, ctx.Err()
 	}
-	tenant := s.db.Tenant()
-	err := s.db.Query(ctx, scanned(&r, &r.CodesLeft), `SELECT `+columns+`, (SELECT COUNT(*) FROM {totp_codes} AS c WHERE c.tenant = ? AND c.user_id = ?)
-		FROM (SELECT 1 AS one) AS o LEFT JOIN {totp_factors} AS f ON f.tenant = ? AND f.user_id = ?`, tenant, userID, tenant, userID)
+	codes := 0
+	err := s.db.Query(ctx, func(scan func(...any) error) error {
+		var id sql.NullString // NULL in the row that counts the codes
+		var enrolled, step, failures, total, pendingAt sql.NullInt64
+		var secret, pending []byte
+		var n int
+		if err := scan(&id, &secret, &enrolled, &step, &failures, &total, &pending, &pendingAt, &n); err != nil {
+			return err
+		}
+		if !id.Valid {
+			codes = n
+			return nil
+		}
+		r = totp.Record{UserID: id.String, Secret: secret, EnrolledAt: fromMicros(enrolled.Int64), LastStep: step.Int64, Failures: int(failures.Int64),
+			TotalFailures: int(total.Int64), Pending: pending, PendingAt: fromMicros(pendingAt.Int64)}
+		return nil
+	}, `SELECT `+columns+`, 0 FROM {totp_factors} WHERE tenant = ? AND user_id = ?
+		UNION ALL SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, COUNT(*) FROM {totp_codes} WHERE tenant = ? AND user_id = ?`,
+		s.db.Tenant(), userID, s.db.Tenant(), userID)
+	r.CodesLeft = codes
 	return r, err
 }
 
