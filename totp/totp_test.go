@@ -422,3 +422,35 @@ func FuzzVerify(f *testing.F) {
 		}
 	})
 }
+
+// MF-20: a user who must have a factor sets it up at the login, which shows the
+// recovery codes and completes.
+func TestEnrollAtLogin(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newApp(t, func(c *authkit.Config) { c.RequireFactors = authkit.FactorPolicy{Everyone: true} })
+		u := authkittest.User(t, a.kit)
+		_, err := a.kit.Login(on(t), u.Email, authkittest.Password)
+		challenge, ok := errors.AsType[*authkit.ChallengeError](err)
+		require.True(t, ok, "%v", err)
+		require.True(t, challenge.Enroll)
+		require.Equal(t, []string{"otp"}, challenge.Methods)
+		begun, err := a.kit.EnrollChallenge(on(t), challenge.Token, "otp")
+		require.NoError(t, err)
+		secret := secretOf(t, begun.(totp.Enrollment).URI)
+		_, err = a.kit.AnswerChallenge(on(t), challenge.Token, "otp", wrong(secret))
+		require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
+		used := code(secret)
+		token, err := a.kit.AnswerChallenge(on(t), challenge.Token, "otp", used)
+		require.NoError(t, err)
+		codes := token.Enrollment.(totp.Codes).RecoveryCodes
+		require.Len(t, codes, 10)
+		_, err = a.login(t, u, "otp", used)
+		require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
+		_, err = a.login(t, u, "recovery", codes[0])
+		require.NoError(t, err)
+		time.Sleep(step)
+		_, err = a.login(t, u, "otp", code(secret))
+		require.NoError(t, err)
+	})
+}
