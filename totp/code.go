@@ -37,13 +37,12 @@ func codeAt(secret []byte, step int64) string {
 // stepOf returns the step of a time (RFC 6238, section 4.2).
 func stepOf(at time.Time) int64 { return at.Unix() / stepLength }
 
-// matchingStep returns the step whose code is right at a time. Steps up to last
-// were used.
-func matchingStep(secret []byte, code string, at time.Time, last int64) (step int64, ok bool) {
+// matchingStep returns the step whose code is right at a time. The store refuses
+// a step that was used.
+func matchingStep(secret []byte, code string, at time.Time) (step int64, ok bool) {
 	current := stepOf(at)
 	for s := current - window; s <= current+window; s++ {
-		right := subtle.ConstantTimeCompare([]byte(codeAt(secret, s)), []byte(code)) == 1
-		if right && s > last && !ok {
+		if subtle.ConstantTimeCompare([]byte(codeAt(secret, s)), []byte(code)) == 1 {
 			step, ok = s, true
 		}
 	}

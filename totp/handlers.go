@@ -97,7 +97,6 @@ func answer(do func(r *http.Request, userID string) (any, error)) http.Handler {
 			authkit.ProblemFor(err).ServeHTTP(w, r)
 			return
 		}
-		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		if result == nil {
 			w.WriteHeader(http.StatusNoContent)

@@ -39,6 +39,7 @@ func request(t testing.TB, h http.Handler, access, method, target, body string) 
 	if w.Code != http.StatusNoContent {
 		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &object), w.Body)
 		require.Equal(t, "nosniff", w.Header().Get("X-Content-Type-Options"))
+		require.Contains(t, []string{"application/json", "application/problem+json"}, w.Header().Get("Content-Type"))
 	}
 	return w.Code, object
 }
@@ -113,6 +114,20 @@ func TestSettings(t *testing.T) {
 	})
 }
 
+// MF-07: the rule shows in the access matrix.
+func TestSettingsPolicies(t *testing.T) {
+	t.Parallel()
+	policies := map[string]string{}
+	for _, r := range newApp(t).mux().AccessMatrix() {
+		policies[r.Method+" "+r.Pattern] = r.Policy.String()
+	}
+	change := authkit.Authenticated().Fresh(5 * time.Minute).String()
+	require.Equal(t, map[string]string{
+		"GET " + path: authkit.Authenticated().String(), "POST " + path + "/otp": change, "POST " + path + "/otp/confirm": change,
+		"DELETE " + path + "/otp": change, "POST " + path + "/recovery": change,
+	}, policies)
+}
+
 // MF-11: a user who must have a factor does not remove the last one.
 func TestSettingsLastFactor(t *testing.T) {
 	t.Parallel()
@@ -139,15 +154,18 @@ func TestSettingsBodies(t *testing.T) {
 	a := newApp(t)
 	mux := a.mux()
 	token := authkittest.Login(t, a.kit).AccessToken
-	for body, want := range map[string]int{
-		``: 400, `{}`: 400, `{"code":123456}`: 400, `{"code":null}`: 400, `{"code":"123456","more":1}`: 400, `{"code":"123456"}{}`: 400, `["123456"]`: 400,
-		`{"code":"123456"} x`:                          400,
-		`{"code":"` + strings.Repeat("1", 5000) + `"}`: 413,
-		`{"code":"123456"}`:                            400, // nothing waits
+	for _, body := range []string{
+		``, `{}`, `{"code":123456}`, `{"code":null}`, `{"code":"123456","more":1}`, `{"code":"123456"}{}`, `["123456"]`, `{"code":"123456"} x`, `{"code":"123456"`,
 	} {
-		status, _ := request(t, mux, token, "POST", path+"/otp/confirm", body)
-		require.Equal(t, want, status, body[:min(40, len(body))])
+		status, problem := request(t, mux, token, "POST", path+"/otp/confirm", body)
+		require.Equal(t, 400, status, body)
+		require.Equal(t, `The body is not a JSON object with the member "code"`, problem["detail"], body)
 	}
+	status, problem := request(t, mux, token, "POST", path+"/otp/confirm", `{"code":"`+strings.Repeat("1", 4<<10-11)+`"}`)
+	require.Equal(t, 400, status)
+	require.Equal(t, "The code is not valid", problem["detail"], "nothing waits")
+	status, _ = request(t, mux, token, "POST", path+"/otp/confirm", `{"code":"`+strings.Repeat("1", 4<<10-10)+`"}`)
+	require.Equal(t, 413, status)
 	r := httptest.NewRequest("POST", path+"/otp/confirm", strings.NewReader("code=123456"))
 	r.Header.Set("Authorization", "Bearer "+token)
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")

@@ -115,3 +115,20 @@ func TestStoreFails(t *testing.T) {
 		}
 	})
 }
+
+// A losing is a store that fails to accept a step.
+type losing struct{ totp.Store }
+
+func (losing) AcceptStep(context.Context, string, time.Time, int64) (bool, error) {
+	return false, errors.New("boom")
+}
+
+// A right code that could not be recorded is not accepted, and is no wrong code.
+func TestAcceptFails(t *testing.T) {
+	t.Parallel()
+	store := totp.NewMemoryStore()
+	secret := enrollOn(t, newFactor(t, store), "ann")
+	err := newFactor(t, losing{store}).Verify(t.Context(), "ann", totp.CodeAt(secret, totp.StepOf(startOfNext())))
+	require.ErrorContains(t, err, "boom")
+	require.NotErrorIs(t, err, authkit.ErrInvalidCode)
+}

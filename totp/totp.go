@@ -193,7 +193,7 @@ func (f *Factor) Verify(ctx context.Context, userID, response string) error {
 	if err != nil {
 		return err
 	}
-	if step, ok := matchingStep(secret, code, now(), r.LastStep); ok {
+	if step, ok := matchingStep(secret, code, now()); ok {
 		accepted, err := f.store.AcceptStep(ctx, userID, r.EnrolledAt, step)
 		if err != nil || accepted {
 			return err
@@ -253,7 +253,7 @@ func (f *Factor) ConfirmEnrollment(ctx context.Context, u authkit.User, response
 	if err != nil {
 		return nil, err
 	}
-	step, ok := matchingStep(secret, code, at, 0)
+	step, ok := matchingStep(secret, code, at)
 	if !ok {
 		return nil, authkit.ErrInvalidCode
 	}

@@ -206,6 +206,10 @@ func TestSpaces(t *testing.T) {
 		r, err := a.store.Record(t.Context(), u.ID)
 		require.NoError(t, err)
 		require.Equal(t, 4, r.Failures)
+		require.ErrorIs(t, a.otp.Verify(t.Context(), u.ID, "12345"), authkit.ErrInvalidCode)
+		r, err = a.store.Record(t.Context(), u.ID)
+		require.NoError(t, err)
+		require.Equal(t, 4, r.Failures, "it cannot be a code, so it is no guess")
 	})
 }
 
@@ -338,6 +342,35 @@ func TestLimit(t *testing.T) {
 	})
 }
 
+// MF-03: the wrong code that disables the factor is an event and ends the pending
+// login.
+func TestLimitAtLogin(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newApp(t)
+		u := authkittest.User(t, a.kit)
+		secret, codes := a.enroll(t, u)
+		time.Sleep(step)
+		for range 99 {
+			require.ErrorIs(t, a.otp.Verify(t.Context(), u.ID, wrong(secret)), authkit.ErrInvalidCode)
+		}
+		_, err := a.kit.Login(on(t), u.Email, authkittest.Password)
+		challenge, ok := errors.AsType[*authkit.ChallengeError](err)
+		require.True(t, ok, "%v", err)
+		a.events.Take()
+		_, err = a.kit.AnswerChallenge(on(t), challenge.Token, "otp", wrong(secret))
+		require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
+		require.Contains(t, kinds(a.events.Take()), authkit.EventFactorDisabled)
+		_, err = a.kit.AnswerChallenge(on(t), challenge.Token, "recovery", codes[0])
+		require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
+		_, err = a.login(t, u, "otp", wrong(secret))
+		require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
+		require.NotContains(t, kinds(a.events.Take()), authkit.EventFactorDisabled, "it is told once")
+		_, err = a.login(t, u, "recovery", codes[0])
+		require.NoError(t, err)
+	})
+}
+
 // MF-03: 300 failures disable the factor, although the user logs in meanwhile.
 func TestLimitInTotal(t *testing.T) {
 	t.Parallel()
@@ -372,6 +405,7 @@ func TestUserData(t *testing.T) {
 		return string(text)
 	}
 	require.NotContains(t, export(), "totp")
+	require.NotContains(t, export(), "recovery")
 	secret, codes := a.enroll(t, u)
 	require.NoError(t, a.recovery.Verify(t.Context(), u.ID, codes[0]))
 	require.Contains(t, export(), `"recovery_codes":{"left":9}`)
