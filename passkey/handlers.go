@@ -228,23 +228,18 @@ type listed struct {
 	Accepted *AcceptedCredentials `json:"accepted,omitempty"`
 }
 
-// accepted returns the accepted credentials of a user, or nil for a user without
-// a handle.
-func (p *Passkeys) accepted(ctx context.Context, userID string) (*AcceptedCredentials, error) {
-	a, err := p.Accepted(ctx, userID)
-	if errors.Is(err, ErrNotFound) {
-		return nil, nil
-	}
-	return &a, err
-}
-
 func (p *Passkeys) serveList(r request) (answer, error) {
 	list, err := p.List(r.Context(), r.userID())
 	if err != nil {
 		return answer{}, err
 	}
-	a, err := p.accepted(r.Context(), r.userID())
-	return answer{http.StatusOK, listed{append([]Passkey{}, list...), a}}, err
+	l := listed{Passkeys: append([]Passkey{}, list...)}
+	if a, err := p.Accepted(r.Context(), r.userID()); err == nil {
+		l.Accepted = &a
+	} else if !errors.Is(err, ErrNotFound) {
+		return answer{}, err
+	}
+	return answer{http.StatusOK, l}, nil
 }
 
 func (p *Passkeys) serveRegisterOptions(r request) (answer, error) {
@@ -278,11 +273,8 @@ func (p *Passkeys) serveRename(r request) (answer, error) {
 }
 
 func (p *Passkeys) serveDelete(r request) (answer, error) {
-	if err := p.Delete(r.Context(), r.userID(), r.PathValue("id")); err != nil {
-		return answer{}, err
-	}
-	a, err := p.accepted(r.Context(), r.userID())
+	a, err := p.Delete(r.Context(), r.userID(), r.PathValue("id"))
 	return answer{http.StatusOK, struct {
-		Accepted *AcceptedCredentials `json:"accepted,omitempty"`
+		Accepted AcceptedCredentials `json:"accepted"`
 	}{a}}, err
 }

@@ -36,33 +36,47 @@ func (p *Passkeys) Rename(ctx context.Context, userID, id, name string) error {
 	return p.factor.failed(ctx, p.factor.store.RenamePasskey(ctx, userID, id, name))
 }
 
-// Delete removes a passkey of a user. The other sessions of the user end, and
-// an event reports it; see [authkit.Kit.ChangeFactor].
+// Delete removes a passkey of a user, and returns those that remain. The other
+// sessions of the user end, and an event reports it; see
+// [authkit.Kit.ChangeFactor].
 //
 // The errors are:
 //   - ErrNotFound if the user has no such passkey.
-//   - ErrLastFactor if the user must have a second factor and has no other, or
-//     has no password and no other passkey.
+//   - authkit.ErrLastFactor if the user must have a second factor and has no
+//     other. So it is for users without a password who delete their last
+//     passkey. Administrators can delete it.
 //   - Those of [authkit.Kit.ChangeFactor].
-func (p *Passkeys) Delete(ctx context.Context, userID, id string) error {
+func (p *Passkeys) Delete(ctx context.Context, userID, id string) (AcceptedCredentials, error) {
+	var accepted AcceptedCredentials
 	e := authkit.Event{Kind: authkit.EventFactorRemoved, UserID: userID, Method: Method}
-	return p.kit.ChangeFactor(ctx, e, func(ctx context.Context) error {
-		if err := p.factor.store.DeletePasskey(ctx, userID, id); err != nil {
-			return p.factor.failed(ctx, err)
+	err := p.kit.ChangeFactor(ctx, e, func(ctx context.Context) error {
+		list, err := p.List(ctx, userID)
+		if err != nil {
+			return err
 		}
-		return p.keepsWayIn(ctx, userID, id)
+		i := slices.IndexFunc(list, func(k Passkey) bool { return k.ID == id })
+		if i < 0 {
+			return ErrNotFound
+		}
+		if err := p.keepsWayIn(ctx, userID, len(list)-1); err != nil {
+			return err
+		}
+		handle := list[i].UserHandle
+		accepted = p.factor.accepted(handle, slices.Delete(list, i, i+1))
+		return p.factor.failed(ctx, p.factor.store.DeletePasskey(ctx, userID, id))
 	})
+	if err != nil {
+		return AcceptedCredentials{}, err
+	}
+	return accepted, nil
 }
 
-// keepsWayIn returns ErrLastFactor if users delete their last passkey and have
-// no password (MF-11).
-func (p *Passkeys) keepsWayIn(ctx context.Context, userID, id string) error {
-	if who, ok := authkit.PrincipalFrom(ctx); !ok || who.UserID != userID {
+// keepsWayIn returns ErrLastFactor if users who have no password are about to
+// delete their last passkey (MF-11).
+func (p *Passkeys) keepsWayIn(ctx context.Context, userID string, left int) error {
+	who, ok := authkit.PrincipalFrom(ctx)
+	if left > 0 || !ok || who.UserID != userID {
 		return nil
-	}
-	list, err := p.List(ctx, userID)
-	if err != nil || slices.ContainsFunc(list, func(k Passkey) bool { return k.ID != id }) {
-		return err
 	}
 	u, err := p.kit.Settings().Users.UserByID(ctx, userID)
 	if err != nil {
@@ -75,8 +89,8 @@ func (p *Passkeys) keepsWayIn(ctx context.Context, userID, id string) error {
 }
 
 // Accepted returns the passkeys that a user has, for the authenticators of the
-// user. The errors are ErrNotFound if the user never began a registration,
-// ErrUnavailable, and that of ctx.
+// user. Your program must authorize the call. The errors are ErrNotFound if the
+// user never began a registration, ErrUnavailable, and that of ctx.
 func (p *Passkeys) Accepted(ctx context.Context, userID string) (AcceptedCredentials, error) {
 	handle, err := p.factor.store.UserHandle(ctx, userID, nil)
 	if err != nil {
@@ -86,11 +100,16 @@ func (p *Passkeys) Accepted(ctx context.Context, userID string) (AcceptedCredent
 	if err != nil {
 		return AcceptedCredentials{}, err
 	}
-	a := AcceptedCredentials{RPID: p.factor.cfg.RPID, UserID: encode(handle), CredentialIDs: []string{}}
+	return p.factor.accepted(handle, list), nil
+}
+
+// accepted returns the data of the signal for a list of passkeys.
+func (f *Factor) accepted(handle []byte, list []Passkey) AcceptedCredentials {
+	a := AcceptedCredentials{RPID: f.cfg.RPID, UserID: encode(handle), CredentialIDs: []string{}}
 	for _, k := range list {
 		a.CredentialIDs = append(a.CredentialIDs, encode(k.CredentialID))
 	}
-	return a, nil
+	return a
 }
 
 // Unenroll implements [authkit.Enroller]. It removes all passkeys of a user. The

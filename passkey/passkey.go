@@ -137,9 +137,10 @@ type Config struct {
 // [authkit.UserData] of passkeys. Make one with [NewFactor], pass it to
 // [authkit.New], and pass both to [New]. It is safe for concurrent use.
 type Factor struct {
-	cfg   Config
-	store Store
-	kit   atomic.Pointer[authkit.Kit] // set by New
+	cfg     Config
+	store   Store
+	timeout atomic.Int64                // of a call of the store
+	kit     atomic.Pointer[authkit.Kit] // set by New
 }
 
 var (
@@ -167,13 +168,22 @@ func NewFactor(cfg Config) (*Factor, error) {
 	if _, err := checkName(cfg.RPName); err != nil && cfg.RPName != "" {
 		problem("RPName", fmt.Errorf("use at most %d characters that print", maxNameRunes))
 	}
+	if s, ok := cfg.Store.(*MemoryStore); ok && s == nil {
+		problem("Store", errors.New("is a nil MemoryStore; make it with NewMemoryStore"))
+	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
 	cfg.Origins = slices.Clone(cfg.Origins)
-	f := &Factor{cfg: cfg, store: cfg.Store}
-	if f.store == nil {
+	f := &Factor{cfg: cfg}
+	f.timeout.Store(int64(storeTimeout))
+	switch s := cfg.Store.(type) {
+	case nil:
 		f.store = NewMemoryStore()
+	case *MemoryStore:
+		f.store = s
+	default:
+		f.store = timedStore{s, &f.timeout}
 	}
 	return f, nil
 }
@@ -244,6 +254,7 @@ func New(kit *authkit.Kit, factor *Factor) (*Passkeys, error) {
 	if !factor.kit.CompareAndSwap(nil, kit) {
 		return nil, errors.New("passkey: the factor belongs to a Kit already; make another one with NewFactor")
 	}
+	factor.timeout.Store(int64(settings.StoreTimeout))
 	return &Passkeys{kit, factor}, nil
 }
 

@@ -55,15 +55,20 @@ func (p *Passkeys) FinishRegistration(ctx context.Context, userID string, respon
 	if err != nil {
 		return Registered{}, err
 	}
+	var accepted AcceptedCredentials
 	e := authkit.Event{Kind: authkit.EventFactorAdded, UserID: userID, Method: Method}
 	err = p.kit.ChangeFactor(ctx, e, func(ctx context.Context) error {
+		list, err := p.List(ctx, userID)
+		if err != nil {
+			return err
+		}
+		accepted = p.factor.accepted(k.UserHandle, append(list, k))
 		return p.factor.failed(ctx, p.factor.store.AddPasskey(ctx, k, MaxPerUser))
 	})
 	if err != nil {
 		return Registered{}, err
 	}
-	accepted, err := p.Accepted(ctx, userID)
-	return Registered{k, accepted}, err
+	return Registered{k, accepted}, nil
 }
 
 // BeginEnrollment implements [authkit.Enroller]. It returns [Options].

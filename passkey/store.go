@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/authkit-go/authkit"
@@ -128,53 +129,60 @@ type Store interface {
 // that a method that is forgotten here does not compile (FR-11).
 type timedStore struct {
 	store   Store
-	timeout time.Duration
+	timeout *atomic.Int64 // nanoseconds; New sets that of the Kit
+}
+
+// storeTimeout limits a call before New.
+const storeTimeout = 5 * time.Second
+
+func (s timedStore) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, time.Duration(s.timeout.Load()))
 }
 
 func (s timedStore) UserHandle(ctx context.Context, userID string, proposed []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	ctx, cancel := s.limit(ctx)
 	defer cancel()
 	return s.store.UserHandle(ctx, userID, proposed)
 }
 
 func (s timedStore) AddPasskey(ctx context.Context, p Passkey, limit int) error {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	ctx, cancel := s.limit(ctx)
 	defer cancel()
 	return s.store.AddPasskey(ctx, p, limit)
 }
 
 func (s timedStore) PasskeyByID(ctx context.Context, id string) (Passkey, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	ctx, cancel := s.limit(ctx)
 	defer cancel()
 	return s.store.PasskeyByID(ctx, id)
 }
 
 func (s timedStore) PasskeysByUser(ctx context.Context, userID string) ([]Passkey, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	ctx, cancel := s.limit(ctx)
 	defer cancel()
 	return s.store.PasskeysByUser(ctx, userID)
 }
 
 func (s timedStore) UsePasskey(ctx context.Context, id string, version int64, u Use) error {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	ctx, cancel := s.limit(ctx)
 	defer cancel()
 	return s.store.UsePasskey(ctx, id, version, u)
 }
 
 func (s timedStore) RenamePasskey(ctx context.Context, userID, id, name string) error {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	ctx, cancel := s.limit(ctx)
 	defer cancel()
 	return s.store.RenamePasskey(ctx, userID, id, name)
 }
 
 func (s timedStore) DeletePasskey(ctx context.Context, userID, id string) error {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	ctx, cancel := s.limit(ctx)
 	defer cancel()
 	return s.store.DeletePasskey(ctx, userID, id)
 }
 
 func (s timedStore) DeletePasskeys(ctx context.Context, userID string) error {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	ctx, cancel := s.limit(ctx)
 	defer cancel()
 	return s.store.DeletePasskeys(ctx, userID)
 }
