@@ -20,18 +20,19 @@ func FuzzResponse(f *testing.F) {
 		f.Fatal(err)
 	}
 	// The responses are right but for their origin.
-	key.origin = "https://evil.example"
+	other := newAuthenticator(f)
+	key.origin, other.origin = "https://evil.example", "https://evil.example"
 	f.Add(key.get(login))
-	f.Add(newAuthenticator(f).create(register))
+	f.Add(other.create(register))
 	f.Add([]byte(`{"id":"AA","rawId":"AA","type":"public-key","response":{"clientDataJSON":"e30","authenticatorData":"","signature":"","userHandle":""}}`))
 	f.Fuzz(func(t *testing.T, response []byte) {
-		if _, err := a.Login(a.ctx(), response); !errors.Is(err, authkit.ErrInvalidCredentials) {
+		if _, err := a.Login(t.Context(), response); !errors.Is(err, authkit.ErrInvalidCredentials) {
 			t.Errorf("Login: %v", err)
 		}
-		if _, err := a.FinishRegistration(a.ctx(), u.ID, response); !errors.Is(err, authkit.ErrInvalidCode) {
+		if _, err := a.FinishRegistration(t.Context(), u.ID, response); !errors.Is(err, authkit.ErrInvalidCode) {
 			t.Errorf("FinishRegistration: %v", err)
 		}
-		if err := a.factor.Verify(a.ctx(), u.ID, string(response)); !errors.Is(err, authkit.ErrInvalidCode) {
+		if err := a.factor.Verify(t.Context(), u.ID, string(response)); !errors.Is(err, authkit.ErrInvalidCode) {
 			t.Errorf("Verify: %v", err)
 		}
 	})
