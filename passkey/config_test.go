@@ -70,7 +70,7 @@ func TestNew(t *testing.T) {
 	require.ErrorContains(t, err, "Config.UserData")
 	require.ErrorContains(t, err, "no tickets")
 
-	require.ErrorContains(t, factor.Verify(t.Context(), "ann", string(newAuthenticator(t).sign("AAAA"))), "passkey.New", "a factor without a Kit")
+	require.ErrorContains(t, factor.Verify(t.Context(), "ann", string(sign(newAuthenticator(t), "AAAA"))), "passkey.New", "a factor without a Kit")
 	_, err = factor.BeginEnrollment(t.Context(), authkit.User{ID: "ann"})
 	require.ErrorContains(t, err, "passkey.New")
 	_, err = passkey.New(good, factor)

@@ -132,7 +132,7 @@ func TestRegistrationFaults(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			_, err = a.FinishRegistration(ctx, u.ID, key.create(o))
+			_, err = a.FinishRegistration(ctx, u.ID, key.Create(o))
 			return err
 		})
 		n := a.count(u.ID)
@@ -165,7 +165,7 @@ func TestLoginFaults(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			_, err = a.Login(ctx, key.get(o))
+			_, err = a.Login(ctx, key.Get(o))
 			return err
 		})
 		if err == nil {
@@ -185,7 +185,7 @@ func TestFactorFaults(t *testing.T) {
 		a, u, key := enrolled(t, faulty(in))
 		o, err := a.BeginFactor(a.ctx())
 		require.NoError(t, err)
-		response := string(key.get(o))
+		response := string(key.Get(o))
 		err = in.Do(t.Context(), func(ctx context.Context) error { return a.factor.Verify(ctx, u.ID, response) })
 		require.NotErrorIs(t, err, authkit.ErrInvalidCode)
 		require.NoError(t, a.answer(u.Email, key))

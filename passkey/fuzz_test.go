@@ -21,9 +21,9 @@ func FuzzResponse(f *testing.F) {
 	}
 	// The responses are right but for their origin.
 	other := newAuthenticator(f)
-	key.origin, other.origin = "https://evil.example", "https://evil.example"
-	f.Add(key.get(login))
-	f.Add(other.create(register))
+	key.Origin, other.Origin = "https://evil.example", "https://evil.example"
+	f.Add(key.Get(login))
+	f.Add(other.Create(register))
 	f.Add([]byte(`{"id":"AA","rawId":"AA","type":"public-key","response":{"clientDataJSON":"e30","authenticatorData":"","signature":"","userHandle":""}}`))
 	f.Fuzz(func(t *testing.T, response []byte) {
 		if _, err := a.Login(t.Context(), response); !errors.Is(err, authkit.ErrInvalidCredentials) {

@@ -45,19 +45,19 @@ func TestHandlers(t *testing.T) {
 
 	key := newAuthenticator(t)
 	o := decode[passkey.Options](t, call(h, "POST", "/passkeys/register/options", "", me...), 200)
-	r := decode[passkey.Registered](t, call(h, "POST", "/passkeys/register", string(key.create(o)), me...), 201)
+	r := decode[passkey.Registered](t, call(h, "POST", "/passkeys/register", string(key.Create(o)), me...), 201)
 	require.Equal(t, "Mac", r.Passkey.Name)
-	require.Equal(t, []string{b64(key.id)}, r.Accepted.CredentialIDs)
+	require.Equal(t, []string{b64(key.CredentialID)}, r.Accepted.CredentialIDs)
 
 	o = decode[passkey.Options](t, call(h, "POST", "/passkeys/login/options", ""), 200)
-	login := decode[authkit.Token](t, call(h, "POST", "/passkeys/login", string(key.get(o)), "User-Agent", agent), 200)
+	login := decode[authkit.Token](t, call(h, "POST", "/passkeys/login", string(key.Get(o)), "User-Agent", agent), 200)
 	who, _ := authkit.PrincipalFrom(a.as(login))
 	require.Equal(t, u.ID, who.UserID)
 	require.NotEmpty(t, login.RefreshToken)
 	me = a.bearer(login)
 
 	o = decode[passkey.Options](t, call(h, "POST", "/passkeys/login/options", ""), 200)
-	w := call(h, "POST", "/passkeys/login/cookie", string(key.get(o)), "User-Agent", agent)
+	w := call(h, "POST", "/passkeys/login/cookie", string(key.Get(o)), "User-Agent", agent)
 	decode[any](t, w, 204)
 	require.Equal(t, "__Host-session", w.Result().Cookies()[0].Name)
 	require.Equal(t, 200, call(h, "GET", "/passkeys", "", "Cookie", "__Host-session="+w.Result().Cookies()[0].Value).Code)
@@ -73,11 +73,11 @@ func TestHandlers(t *testing.T) {
 
 	gone := decode[struct{ Accepted passkey.AcceptedCredentials }](t, call(h, "DELETE", "/passkeys/"+r.Passkey.ID, "", me...), 200)
 	require.Empty(t, gone.Accepted.CredentialIDs) // MF-19
-	require.Equal(t, b64(key.handle), gone.Accepted.UserID)
+	require.Equal(t, b64(key.UserHandle), gone.Accepted.UserID)
 	o = decode[passkey.Options](t, call(h, "POST", "/passkeys/login/options", ""), 200)
-	w = call(h, "POST", "/passkeys/login", string(key.get(o)))
+	w = call(h, "POST", "/passkeys/login", string(key.Get(o)))
 	body := decode[map[string]any](t, w, 401)
-	require.Equal(t, map[string]any{"rpId": "example.com", "credentialId": b64(key.id)}, body["unknown_credential"]) // MF-19
+	require.Equal(t, map[string]any{"rpId": "example.com", "credentialId": b64(key.CredentialID)}, body["unknown_credential"]) // MF-19
 	require.Equal(t, "The passkey was not accepted", body["detail"])
 	require.Equal(t, "application/problem+json", w.Header().Get("Content-Type"))
 	require.Equal(t, "Bearer", w.Header().Get("WWW-Authenticate"))
@@ -96,7 +96,7 @@ func TestFactorHandler(t *testing.T) {
 	problem := decode[authkit.Problem](t, post("username="+u.Email+"&password=correct+horse"), 400)
 	require.Equal(t, []string{"pop"}, problem.MFAMethods)
 	o := decode[passkey.Options](t, call(mux, "POST", "/passkeys/factor/options", ""), 200)
-	response := strings.NewReplacer("+", "%2B", "&", "%26", "=", "%3D").Replace(string(key.get(o)))
+	response := strings.NewReplacer("+", "%2B", "&", "%26", "=", "%3D").Replace(string(key.Get(o)))
 	token := decode[authkit.Token](t, post("grant_type=mfa&mfa_token="+problem.MFAToken+"&mfa_method=pop&mfa_response="+response), 200)
 	who, _ := authkit.PrincipalFrom(a.as(token))
 	require.Equal(t, u.ID, who.UserID)
@@ -172,7 +172,7 @@ func TestHandlersRefuse(t *testing.T) {
 			w := call(h, c.method, c.path, c.body, c.headers...)
 			require.Equal(t, c.want, w.Code, "%s: %s", name, w.Body)
 		}
-		taken := key.create(options("/passkeys/register/options"))
+		taken := key.Create(options("/passkeys/register/options"))
 		require.Equal(t, 409, call(h, "POST", "/passkeys/register", string(taken), me...).Code)
 
 		o := options("/passkeys/register/options")
@@ -181,7 +181,7 @@ func TestHandlersRefuse(t *testing.T) {
 		require.NoError(t, err)
 		for _, w := range []*httptest.ResponseRecorder{
 			call(h, "POST", "/passkeys/register/options", "", me...),
-			call(h, "POST", "/passkeys/register", string(newAuthenticator(t).create(o)), me...),
+			call(h, "POST", "/passkeys/register", string(newAuthenticator(t).Create(o)), me...),
 			call(h, "DELETE", "/passkeys/"+list[0].ID, "", me...),
 		} {
 			require.Equal(t, 401, w.Code)

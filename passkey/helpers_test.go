@@ -2,6 +2,8 @@ package passkey_test
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/passkey"
+	"github.com/authkit-go/authkit/passkey/passkeytest"
 )
 
 const (
@@ -22,6 +25,26 @@ const (
 )
 
 var origins = []string{"https://login.example.com", "https://example.com"}
+
+func newAuthenticator(t testing.TB) *passkeytest.Authenticator {
+	t.Helper()
+	return passkeytest.NewAuthenticator(t, "example.com", "https://login.example.com")
+}
+
+// sign returns the assertion of a challenge.
+func sign(key *passkeytest.Authenticator, challenge string) []byte {
+	text, _ := json.Marshal(map[string]string{"challenge": challenge}) // strings always encode
+	return key.Get(passkey.Options{PublicKey: text})
+}
+
+func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+
+func unb64(t testing.TB, text string) []byte {
+	t.Helper()
+	b, err := base64.RawURLEncoding.DecodeString(text)
+	require.NoError(t, err)
+	return b
+}
 
 // An app is the parts of a program under test.
 type app struct {
@@ -108,26 +131,26 @@ func (a *app) first(email string) context.Context {
 }
 
 // register registers the passkey of an authenticator for the principal of ctx.
-func (a *app) register(ctx context.Context, key *authenticator) passkey.Passkey {
+func (a *app) register(ctx context.Context, key *passkeytest.Authenticator) passkey.Passkey {
 	a.t.Helper()
 	who, _ := authkit.PrincipalFrom(ctx)
 	o, err := a.BeginRegistration(ctx, who.UserID)
 	require.NoError(a.t, err)
-	r, err := a.FinishRegistration(ctx, who.UserID, key.create(o))
+	r, err := a.FinishRegistration(ctx, who.UserID, key.Create(o))
 	require.NoError(a.t, err)
 	return r.Passkey
 }
 
 // login logs in with a passkey.
-func (a *app) login(key *authenticator) (authkit.Token, error) {
+func (a *app) login(key *passkeytest.Authenticator) (authkit.Token, error) {
 	a.t.Helper()
 	o, err := a.BeginLogin(a.ctx())
 	require.NoError(a.t, err)
-	return a.Login(a.ctx(), key.get(o))
+	return a.Login(a.ctx(), key.Get(o))
 }
 
 // enrolled returns an app with a user who has a passkey.
-func enrolled(t testing.TB, opts ...options) (*app, authkit.User, *authenticator) {
+func enrolled(t testing.TB, opts ...options) (*app, authkit.User, *passkeytest.Authenticator) {
 	t.Helper()
 	a := newApp(t, opts...)
 	u := a.add("ann@example.com")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/passkey"
+	"github.com/authkit-go/authkit/passkey/passkeytest"
 	"github.com/authkit-go/authkit/throttle"
 )
 
@@ -31,7 +32,7 @@ func TestLogin(t *testing.T) {
 	require.Equal(t, "required", options.UserVerification)
 	require.Equal(t, 300_000, options.Timeout)
 	require.Empty(t, options.AllowCredentials, "the user is not known")
-	token, err := a.Login(a.ctx(), key.get(o))
+	token, err := a.Login(a.ctx(), key.Get(o))
 	require.NoError(t, err)
 	require.Equal(t, u.ID, token.User.ID)
 	require.Equal(t, []authkit.EventKind{authkit.EventLoginSuccess}, a.kinds())
@@ -43,9 +44,9 @@ func TestLogin(t *testing.T) {
 	list, err := a.List(t.Context(), u.ID)
 	require.NoError(t, err)
 	require.WithinDuration(t, time.Now(), list[0].LastUsedAt, time.Hour, "MF-21")
-	require.EqualValues(t, 1, list[0].SignCount)
+	require.EqualValues(t, 2, list[0].SignCount)
 	require.EqualValues(t, 2, list[0].Version)
-	key.origin = "https://example.com"
+	key.Origin = "https://example.com"
 	_, err = a.login(key)
 	require.NoError(t, err, "the other origin")
 }
@@ -55,28 +56,30 @@ func TestLoginRefused(t *testing.T) {
 	t.Parallel()
 	a, u, key := enrolled(t)
 	stranger := newAuthenticator(t)
-	for name, change := range map[string]func(*authenticator){
-		"another origin":               func(k *authenticator) { k.origin = "https://example.com.evil.example" },
-		"an origin without TLS":        func(k *authenticator) { k.origin = "http://example.com" },
-		"a subdomain that is not one":  func(k *authenticator) { k.origin = "https://other.example.com" },
-		"a frame of another origin":    func(k *authenticator) { k.crossOrigin = true },
-		"another RP ID":                func(k *authenticator) { k.rpID = "login.example.com" },
-		"no user verification":         func(k *authenticator) { k.flags &^= flagUV }, // MF-18
-		"no user presence":             func(k *authenticator) { k.flags &^= flagUP },
-		"backed up and not eligible":   func(k *authenticator) { k.flags |= flagBS },
-		"the type of a registration":   func(k *authenticator) { k.kind = "webauthn.create" },
-		"the key of another passkey":   func(k *authenticator) { k.key = stranger.key },
-		"the handle of another user":   func(k *authenticator) { k.handle = make([]byte, 64) },
-		"no handle":                    func(k *authenticator) { k.handle = nil },
-		"an ID that is not registered": func(k *authenticator) { k.id = stranger.id },
+	for name, change := range map[string]func(*passkeytest.Authenticator){
+		"another origin":              func(k *passkeytest.Authenticator) { k.Origin = "https://example.com.evil.example" },
+		"an origin without TLS":       func(k *passkeytest.Authenticator) { k.Origin = "http://example.com" },
+		"a subdomain that is not one": func(k *passkeytest.Authenticator) { k.Origin = "https://other.example.com" },
+		"a frame of another origin":   func(k *passkeytest.Authenticator) { k.ClientData = func(d map[string]any) { d["crossOrigin"] = true } },
+		"another RP ID":               func(k *passkeytest.Authenticator) { k.RPID = "login.example.com" },
+		"no user verification":        func(k *passkeytest.Authenticator) { k.UserVerified = false }, // MF-18
+		"no user presence":            func(k *passkeytest.Authenticator) { k.UserPresent = false },
+		"backed up and not eligible":  func(k *passkeytest.Authenticator) { k.BackedUp = true },
+		"the type of a registration": func(k *passkeytest.Authenticator) {
+			k.ClientData = func(d map[string]any) { d["type"] = "webauthn.create" }
+		},
+		"the key of another passkey":   func(k *passkeytest.Authenticator) { k.Key = stranger.Key },
+		"the handle of another user":   func(k *passkeytest.Authenticator) { k.UserHandle = make([]byte, 64) },
+		"no handle":                    func(k *passkeytest.Authenticator) { k.UserHandle = nil },
+		"an ID that is not registered": func(k *passkeytest.Authenticator) { k.CredentialID = stranger.CredentialID },
 	} {
 		o, err := a.BeginLogin(a.ctx())
 		require.NoError(t, err)
 		bad := *key
 		change(&bad)
-		_, err = a.Login(a.ctx(), bad.get(o))
+		_, err = a.Login(a.ctx(), bad.Get(o))
 		require.ErrorIs(t, err, authkit.ErrInvalidCredentials, name)
-		_, err = a.Login(a.ctx(), key.get(o))
+		_, err = a.Login(a.ctx(), key.Get(o))
 		require.ErrorIs(t, err, authkit.ErrInvalidCredentials, "%s: the challenge was used", name)
 		require.Equal(t, []authkit.EventKind{authkit.EventLoginFailure, authkit.EventLoginFailure}, a.kinds(), name)
 	}
@@ -85,15 +88,15 @@ func TestLoginRefused(t *testing.T) {
 	factor, err := a.BeginFactor(a.ctx())
 	require.NoError(t, err)
 	for name, response := range map[string][]byte{
-		"the challenge of a registration": key.get(register), "the challenge of a factor": key.get(factor), "a challenge of none": key.sign("AAAA"),
-		"no challenge": key.sign(""), "a challenge that is not base64url": key.sign("A+/="), "nothing": nil, "no credential": []byte("{}"), "too much": make([]byte, 1<<17),
+		"the challenge of a registration": key.Get(register), "the challenge of a factor": key.Get(factor), "a challenge of none": sign(key, "AAAA"),
+		"no challenge": sign(key, ""), "a challenge that is not base64url": sign(key, "A+/="), "nothing": nil, "no credential": []byte("{}"), "too much": make([]byte, 1<<17),
 	} {
 		_, err = a.Login(a.ctx(), response)
 		require.ErrorIs(t, err, authkit.ErrInvalidCredentials, name)
 	}
 	o, err := a.BeginLogin(a.ctx())
 	require.NoError(t, err)
-	response := key.get(o)
+	response := key.Get(o)
 	_, err = a.Login(a.ctx(), response)
 	require.NoError(t, err)
 	_, err = a.Login(a.ctx(), response)
@@ -124,7 +127,7 @@ func TestLoginExpires(t *testing.T) {
 			o, err := a.BeginLogin(a.ctx())
 			require.NoError(t, err)
 			time.Sleep(wait)
-			_, err = a.Login(a.ctx(), key.get(o))
+			_, err = a.Login(a.ctx(), key.Get(o))
 			require.ErrorIs(t, err, want)
 		}
 	})
@@ -181,11 +184,11 @@ func TestLoginThrottled(t *testing.T) {
 		}
 		_, throttled := errors.AsType[*authkit.ThrottledError](err)
 		require.True(t, throttled, "%v", err)
-		_, err = a.Login(a.ctx(), key.get(o))
+		_, err = a.Login(a.ctx(), key.Get(o))
 		_, throttled = errors.AsType[*authkit.ThrottledError](err)
 		require.True(t, throttled, "the right response waits too: %v", err)
 		elsewhere := authkit.WithClient(t.Context(), authkit.ClientInfo{Address: "198.51.100.1", Device: agent})
-		_, err = a.Login(elsewhere, key.get(o))
+		_, err = a.Login(elsewhere, key.Get(o))
 		require.NoError(t, err, "the challenge was not used, and the account has no failures")
 		require.NotEmpty(t, u.ID)
 	})
@@ -203,9 +206,9 @@ func TestLoginDeleted(t *testing.T) {
 	require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
 	unknown, ok := errors.AsType[*passkey.UnknownCredentialError](err)
 	require.True(t, ok)
-	require.Equal(t, &passkey.UnknownCredentialError{RPID: "example.com", CredentialID: b64(key.id)}, unknown)
-	require.NotContains(t, err.Error(), b64(key.id))
-	require.ErrorIs(t, a.factor.Verify(t.Context(), u.ID, string(key.sign("AAAA"))), authkit.ErrInvalidCode)
+	require.Equal(t, &passkey.UnknownCredentialError{RPID: "example.com", CredentialID: b64(key.CredentialID)}, unknown)
+	require.NotContains(t, err.Error(), b64(key.CredentialID))
+	require.ErrorIs(t, a.factor.Verify(t.Context(), u.ID, string(sign(key, "AAAA"))), authkit.ErrInvalidCode)
 }
 
 // MF-14: a passkey that becomes eligible for backup is stored so, and reported.
@@ -219,19 +222,19 @@ func TestBackupFlags(t *testing.T) {
 	}
 	a, u, key := enrolled(t)
 	require.Equal(t, [2]bool{}, flags(a, u.ID))
-	key.flags |= flagBE
+	key.BackupEligible = true
 	_, err := a.login(key)
 	require.NoError(t, err)
 	require.Equal(t, []authkit.EventKind{passkey.EventBackupEligible, authkit.EventLoginSuccess}, a.kinds())
 	require.Equal(t, [2]bool{true, false}, flags(a, u.ID))
-	for _, bs := range []byte{flagBS, 0, flagBS} { // BS comes and goes
-		key.flags = key.flags&^flagBS | bs
+	for _, bs := range []bool{true, false, true} { // BS comes and goes
+		key.BackedUp = bs
 		_, err = a.login(key)
 		require.NoError(t, err)
 		require.Equal(t, []authkit.EventKind{authkit.EventLoginSuccess}, a.kinds())
-		require.Equal(t, [2]bool{true, bs != 0}, flags(a, u.ID))
+		require.Equal(t, [2]bool{true, bs}, flags(a, u.ID))
 	}
-	key.flags &^= flagBE | flagBS
+	key.BackupEligible, key.BackedUp = false, false
 	_, err = a.login(key)
 	require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
 	events := a.took()
@@ -240,11 +243,11 @@ func TestBackupFlags(t *testing.T) {
 	require.Equal(t, [2]bool{true, true}, flags(a, u.ID))
 
 	a, u, key = enrolled(t, options{keys: func(c *passkey.Config) { c.InsecureAllowBackupLoss = true }})
-	key.flags |= flagBE
+	key.BackupEligible = true
 	_, err = a.login(key)
 	require.NoError(t, err)
 	a.kinds()
-	key.flags &^= flagBE
+	key.BackupEligible = false
 	_, err = a.login(key)
 	require.NoError(t, err)
 	require.Equal(t, []authkit.EventKind{passkey.EventBackupLoss, authkit.EventLoginSuccess}, a.kinds())
@@ -256,18 +259,21 @@ func TestBackupFlags(t *testing.T) {
 func TestCounter(t *testing.T) {
 	t.Parallel()
 	for _, refuse := range []bool{false, true} {
-		a, u, key := enrolled(t, options{keys: func(c *passkey.Config) { c.RefuseCounterRollback = refuse }})
-		key.step = 0
+		a := newApp(t, options{keys: func(c *passkey.Config) { c.RefuseCounterRollback = refuse }})
+		u, key := a.add("ann@example.com"), newAuthenticator(t)
+		key.SignCount = 0
+		a.register(a.first(u.Email), key)
+		a.took()
 		for range 2 {
 			_, err := a.login(key)
 			require.NoError(t, err, "zero, as of synced passkeys")
 		}
-		key.count = 7
+		key.SignCount = 7
 		_, err := a.login(key)
 		require.NoError(t, err)
 		require.NotContains(t, a.kinds(), passkey.EventCounterRollback)
 		for _, count := range []uint32{7, 6, 0} {
-			key.count = count
+			key.SignCount = count
 			_, err = a.login(key)
 			e := a.took()[0]
 			require.Equal(t, passkey.EventCounterRollback, e.Kind)
@@ -281,7 +287,7 @@ func TestCounter(t *testing.T) {
 				require.NoError(t, err)
 				require.Empty(t, e.Reason)
 				require.Equal(t, count, list[0].SignCount)
-				key.count = 7
+				key.SignCount = 7
 				_, err = a.login(key)
 				require.NoError(t, err)
 				a.took()
@@ -291,12 +297,12 @@ func TestCounter(t *testing.T) {
 }
 
 // answer logs in with the password and answers with the passkey.
-func (a *app) answer(email string, key *authenticator) error {
+func (a *app) answer(email string, key *passkeytest.Authenticator) error {
 	a.t.Helper()
 	c := a.challenged(email)
 	o, err := a.BeginFactor(a.ctx())
 	require.NoError(a.t, err)
-	_, err = a.kit.AnswerChallenge(a.ctx(), c.Token, passkey.Method, string(key.get(o)))
+	_, err = a.kit.AnswerChallenge(a.ctx(), c.Token, passkey.Method, string(key.Get(o)))
 	return err
 }
 
@@ -321,11 +327,11 @@ func TestSecondFactor(t *testing.T) {
 	require.NoError(t, a.answer(bob.Email, bobs))
 	require.ErrorIs(t, a.answer(u.Email, bobs), authkit.ErrInvalidCredentials)
 
-	key.flags &^= flagUV // one factor beside the password
+	key.UserVerified = false // one factor beside the password
 	c := a.challenged(u.Email)
 	o, err := a.BeginFactor(a.ctx())
 	require.NoError(t, err)
-	response := string(key.get(o))
+	response := string(key.Get(o))
 	token, err := a.kit.AnswerChallenge(a.ctx(), c.Token, passkey.Method, response)
 	require.NoError(t, err)
 	_, who, err := a.kit.IdentifyToken(t.Context(), token.AccessToken)
@@ -334,17 +340,17 @@ func TestSecondFactor(t *testing.T) {
 	_, err = a.kit.AnswerChallenge(a.ctx(), a.challenged(u.Email).Token, passkey.Method, response)
 	require.ErrorIs(t, err, authkit.ErrInvalidCredentials, "a response is used once")
 
-	key.flags |= flagUV
+	key.UserVerified = true
 	login, err := a.BeginLogin(a.ctx())
 	require.NoError(t, err)
-	_, err = a.kit.AnswerChallenge(a.ctx(), a.challenged(u.Email).Token, passkey.Method, string(key.get(login)))
+	_, err = a.kit.AnswerChallenge(a.ctx(), a.challenged(u.Email).Token, passkey.Method, string(key.Get(login)))
 	require.ErrorIs(t, err, authkit.ErrInvalidCredentials, "the challenge of a login")
-	for name, change := range map[string]func(*authenticator){
-		"another origin":     func(k *authenticator) { k.origin = "https://evil.example" },
-		"another RP ID":      func(k *authenticator) { k.rpID = "evil.example" },
-		"no user presence":   func(k *authenticator) { k.flags &^= flagUP },
-		"no handle":          func(k *authenticator) { k.handle = nil },
-		"the key of another": func(k *authenticator) { k.key = bobs.key },
+	for name, change := range map[string]func(*passkeytest.Authenticator){
+		"another origin":     func(k *passkeytest.Authenticator) { k.Origin = "https://evil.example" },
+		"another RP ID":      func(k *passkeytest.Authenticator) { k.RPID = "evil.example" },
+		"no user presence":   func(k *passkeytest.Authenticator) { k.UserPresent = false },
+		"no handle":          func(k *passkeytest.Authenticator) { k.UserHandle = nil },
+		"the key of another": func(k *passkeytest.Authenticator) { k.Key = bobs.Key },
 	} {
 		bad := *key
 		change(&bad)

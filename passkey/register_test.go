@@ -13,6 +13,7 @@ import (
 
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/passkey"
+	"github.com/authkit-go/authkit/passkey/passkeytest"
 )
 
 // creation is the part of the options that tests look at.
@@ -57,19 +58,19 @@ func TestRegistration(t *testing.T) {
 	require.Empty(t, c.ExcludeCredentials)
 
 	key := newAuthenticator(t)
-	key.flags |= flagBE | flagBS
-	key.transports = []string{"internal", "hybrid", "<script>", ""}
+	key.BackupEligible, key.BackedUp = true, true
+	key.Transports = []string{"internal", "hybrid", "<script>", ""}
 	a.kinds()
-	r, err := a.FinishRegistration(ctx, u.ID, key.create(o))
+	r, err := a.FinishRegistration(ctx, u.ID, key.Create(o))
 	require.NoError(t, err)
 	require.Contains(t, a.kinds(), authkit.EventFactorAdded) // MF-07
-	require.Equal(t, passkey.AcceptedCredentials{RPID: "example.com", UserID: c.User.ID, CredentialIDs: []string{b64(key.id)}}, r.Accepted)
+	require.Equal(t, passkey.AcceptedCredentials{RPID: "example.com", UserID: c.User.ID, CredentialIDs: []string{b64(key.CredentialID)}}, r.Accepted)
 	k := r.Passkey
 	require.Equal(t, "Mac", k.Name)
 	require.Equal(t, []string{"internal", "hybrid"}, k.Transports)
 	require.Equal(t, "none", k.Attestation)
 	require.True(t, k.UserVerified && k.BackupEligible && k.BackedUp, "MF-14")
-	require.Equal(t, key.handle, k.UserHandle)
+	require.Equal(t, key.UserHandle, k.UserHandle)
 	require.Zero(t, k.LastUsedAt)
 	list, err := a.List(ctx, u.ID)
 	require.NoError(t, err)
@@ -81,7 +82,7 @@ func TestRegistration(t *testing.T) {
 	again := creationOf(t, o)
 	require.Equal(t, c.User.ID, again.User.ID)
 	require.NotEqual(t, c.Challenge, again.Challenge)
-	require.Equal(t, b64(key.id), again.ExcludeCredentials[0].ID)
+	require.Equal(t, b64(key.CredentialID), again.ExcludeCredentials[0].ID)
 	other, err := a.BeginRegistration(a.t.Context(), a.add("bob@example.com").ID)
 	require.NoError(t, err)
 	require.NotEqual(t, c.User.ID, creationOf(t, other).User.ID)
@@ -93,7 +94,7 @@ func TestNames(t *testing.T) {
 	a := newApp(t)
 	u := a.add("ann@example.com")
 	key := newAuthenticator(t)
-	copy(key.aaguid[:], unhex(t, "bada5566a7aa401fbd9645619a55120d"))
+	copy(key.AAGUID[:], unhex(t, "bada5566a7aa401fbd9645619a55120d"))
 	k := a.register(a.first(u.Email), key)
 	require.Equal(t, "bada5566-a7aa-401f-bd96-45619a55120d", k.AAGUID)
 	require.Equal(t, "1Password", k.Name)
@@ -104,7 +105,7 @@ func TestNames(t *testing.T) {
 		ctx := authkit.WithClient(t.Context(), authkit.ClientInfo{Device: device})
 		o, err := a.BeginRegistration(ctx, u.ID)
 		require.NoError(t, err)
-		r, err := a.FinishRegistration(ctx, u.ID, newAuthenticator(t).create(o))
+		r, err := a.FinishRegistration(ctx, u.ID, newAuthenticator(t).Create(o))
 		require.NoError(t, err)
 		require.Equal(t, want, r.Passkey.Name)
 	}
@@ -123,29 +124,33 @@ func TestRegistrationRefused(t *testing.T) {
 	a := newApp(t)
 	u, bob := a.add("ann@example.com"), a.add("bob@example.com")
 	ctx := a.first(u.Email)
-	for name, change := range map[string]func(*authenticator){
-		"another origin":              func(k *authenticator) { k.origin = "https://login.example.com.evil.example" },
-		"an origin without TLS":       func(k *authenticator) { k.origin = "http://login.example.com" },
-		"an origin of another port":   func(k *authenticator) { k.origin = "https://login.example.com:8443" },
-		"a frame of another origin":   func(k *authenticator) { k.crossOrigin = true },
-		"another RP ID":               func(k *authenticator) { k.rpID = "login.example.com" },
-		"no user verification":        func(k *authenticator) { k.flags &^= flagUV },
-		"no user presence":            func(k *authenticator) { k.flags &^= flagUP },
-		"backed up and not eligible":  func(k *authenticator) { k.flags |= flagBS },
-		"the type of a login":         func(k *authenticator) { k.kind = "webauthn.get" },
-		"an algorithm not asked for":  func(k *authenticator) { k.alg = -36 },
-		"a statement that is not one": func(k *authenticator) { k.attStmt = map[string]any{"sig": []byte{1}} },
-		"a credential without an ID":  func(k *authenticator) { k.id = nil },
+	for name, change := range map[string]func(*passkeytest.Authenticator){
+		"another origin":             func(k *passkeytest.Authenticator) { k.Origin = "https://login.example.com.evil.example" },
+		"an origin without TLS":      func(k *passkeytest.Authenticator) { k.Origin = "http://login.example.com" },
+		"an origin of another port":  func(k *passkeytest.Authenticator) { k.Origin = "https://login.example.com:8443" },
+		"a frame of another origin":  func(k *passkeytest.Authenticator) { k.ClientData = func(d map[string]any) { d["crossOrigin"] = true } },
+		"another RP ID":              func(k *passkeytest.Authenticator) { k.RPID = "login.example.com" },
+		"no user verification":       func(k *passkeytest.Authenticator) { k.UserVerified = false },
+		"no user presence":           func(k *passkeytest.Authenticator) { k.UserPresent = false },
+		"backed up and not eligible": func(k *passkeytest.Authenticator) { k.BackedUp = true },
+		"the type of a login": func(k *passkeytest.Authenticator) {
+			k.ClientData = func(d map[string]any) { d["type"] = "webauthn.get" }
+		},
+		"an algorithm not asked for": func(k *passkeytest.Authenticator) { k.Attestation = func(o map[string]any) { o["alg"] = -36 } },
+		"a statement that is not one": func(k *passkeytest.Authenticator) {
+			k.Attestation = func(o map[string]any) { o["attStmt"] = map[string]any{"sig": []byte{1}} }
+		},
+		"a credential without an ID": func(k *passkeytest.Authenticator) { k.CredentialID = nil },
 	} {
 		o, err := a.BeginRegistration(ctx, u.ID)
 		require.NoError(t, err)
 		key := newAuthenticator(t)
 		good := *key
 		change(key)
-		_, err = a.FinishRegistration(ctx, u.ID, key.create(o))
+		_, err = a.FinishRegistration(ctx, u.ID, key.Create(o))
 		require.ErrorIs(t, err, authkit.ErrInvalidCode, name)
-		if key.id != nil {
-			_, err = a.FinishRegistration(ctx, u.ID, good.create(o))
+		if key.CredentialID != nil {
+			_, err = a.FinishRegistration(ctx, u.ID, good.Create(o))
 			require.ErrorIs(t, err, authkit.ErrInvalidCode, "%s: the challenge was used", name)
 		}
 	}
@@ -163,7 +168,7 @@ func TestRegistrationRefused(t *testing.T) {
 	factor, err := a.BeginFactor(ctx)
 	require.NoError(t, err)
 	for name, o := range map[string]passkey.Options{"a voided challenge": first, "that of another user": bobs, "that of a login": login, "that of a factor": factor} {
-		_, err = a.FinishRegistration(ctx, u.ID, key.create(o))
+		_, err = a.FinishRegistration(ctx, u.ID, key.Create(o))
 		require.ErrorIs(t, err, authkit.ErrInvalidCode, name)
 	}
 	for _, text := range []string{"", "{}", "[]", "null", `{"id":"AA","rawId":"AA","type":"public-key","response":{}}`} {
@@ -176,14 +181,14 @@ func TestRegistrationRefused(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, list)
 
-	response := key.create(second)
+	response := key.Create(second)
 	_, err = a.FinishRegistration(ctx, u.ID, response)
 	require.NoError(t, err)
 	_, err = a.FinishRegistration(ctx, u.ID, response)
 	require.ErrorIs(t, err, authkit.ErrInvalidCode, "a response is used once")
 	o, err := a.BeginRegistration(t.Context(), bob.ID)
 	require.NoError(t, err)
-	_, err = a.FinishRegistration(t.Context(), bob.ID, key.create(o))
+	_, err = a.FinishRegistration(t.Context(), bob.ID, key.Create(o))
 	require.ErrorIs(t, err, passkey.ErrExists, "a credential has one user")
 }
 
@@ -197,7 +202,7 @@ func TestRegistrationExpires(t *testing.T) {
 			o, err := a.BeginRegistration(t.Context(), u.ID)
 			require.NoError(t, err)
 			time.Sleep(wait)
-			_, err = a.FinishRegistration(t.Context(), u.ID, newAuthenticator(t).create(o))
+			_, err = a.FinishRegistration(t.Context(), u.ID, newAuthenticator(t).Create(o))
 			require.ErrorIs(t, err, want)
 		}
 	})
@@ -215,7 +220,7 @@ func TestRegistrationForbidden(t *testing.T) {
 		require.ErrorIs(t, err, authkit.ErrForbidden)
 		o, err := a.BeginRegistration(t.Context(), bob.ID)
 		require.NoError(t, err)
-		_, err = a.FinishRegistration(ann, bob.ID, newAuthenticator(t).create(o))
+		_, err = a.FinishRegistration(ann, bob.ID, newAuthenticator(t).Create(o))
 		require.ErrorIs(t, err, authkit.ErrForbidden)
 
 		// A login that is five minutes old, or did not use the passkey.
@@ -224,7 +229,7 @@ func TestRegistrationForbidden(t *testing.T) {
 		o, err = a.BeginRegistration(ann, u.ID)
 		require.NoError(t, err)
 		time.Sleep(2 * time.Minute)
-		_, err = a.FinishRegistration(ann, u.ID, newAuthenticator(t).create(o))
+		_, err = a.FinishRegistration(ann, u.ID, newAuthenticator(t).Create(o))
 		_, old := errors.AsType[*authkit.StepUpError](err)
 		require.True(t, old, "%v", err)
 		fresh := a.first(u.Email)
@@ -232,7 +237,7 @@ func TestRegistrationForbidden(t *testing.T) {
 		a.register(fresh, newAuthenticator(t))
 		o, err = a.BeginRegistration(weak, u.ID)
 		require.NoError(t, err)
-		_, err = a.FinishRegistration(weak, u.ID, newAuthenticator(t).create(o))
+		_, err = a.FinishRegistration(weak, u.ID, newAuthenticator(t).Create(o))
 		_, without := errors.AsType[*authkit.StepUpError](err)
 		require.True(t, without, "%v", err)
 	})
@@ -252,14 +257,14 @@ func TestTooMany(t *testing.T) {
 			last = o
 			break
 		}
-		_, err = a.FinishRegistration(ctx, u.ID, newAuthenticator(t).create(o))
+		_, err = a.FinishRegistration(ctx, u.ID, newAuthenticator(t).Create(o))
 		require.NoError(t, err)
 	}
 	// The options of two passkeys may be under way when only one more fits.
 	handle, err := a.keys.UserHandle(ctx, u.ID, nil)
 	require.NoError(t, err)
 	require.NoError(t, a.keys.AddPasskey(ctx, passkey.Passkey{ID: "another", UserID: u.ID, UserHandle: handle}, passkey.MaxPerUser))
-	_, err = a.FinishRegistration(ctx, u.ID, newAuthenticator(t).create(last))
+	_, err = a.FinishRegistration(ctx, u.ID, newAuthenticator(t).Create(last))
 	require.ErrorIs(t, err, passkey.ErrTooMany)
 	_, err = a.BeginRegistration(ctx, u.ID)
 	require.ErrorIs(t, err, passkey.ErrTooMany)
@@ -281,17 +286,17 @@ func TestEnroller(t *testing.T) {
 		return data.(passkey.Options)
 	}
 	key := newAuthenticator(t)
-	key.origin = "https://evil.example"
-	_, err := a.kit.ConfirmFactor(ctx, u.ID, passkey.Method, string(key.create(begin(ctx))))
+	key.Origin = "https://evil.example"
+	_, err := a.kit.ConfirmFactor(ctx, u.ID, passkey.Method, string(key.Create(begin(ctx))))
 	require.ErrorIs(t, err, authkit.ErrInvalidCode)
 	key = newAuthenticator(t)
-	data, err := a.kit.ConfirmFactor(ctx, u.ID, passkey.Method, string(key.create(begin(ctx))))
+	data, err := a.kit.ConfirmFactor(ctx, u.ID, passkey.Method, string(key.Create(begin(ctx))))
 	require.NoError(t, err)
-	require.Equal(t, key.id, data.(passkey.Passkey).CredentialID)
+	require.Equal(t, key.CredentialID, data.(passkey.Passkey).CredentialID)
 	token, err := a.login(key)
 	require.NoError(t, err)
 	ctx = a.as(token)
-	_, err = a.kit.ConfirmFactor(ctx, u.ID, passkey.Method, string(key.create(begin(ctx))))
+	_, err = a.kit.ConfirmFactor(ctx, u.ID, passkey.Method, string(key.Create(begin(ctx))))
 	require.ErrorIs(t, err, authkit.ErrInvalidCode, "the credential is registered")
 	require.NoError(t, a.kit.RemoveFactor(ctx, u.ID, passkey.Method))
 	list, err := a.List(ctx, u.ID)
@@ -300,7 +305,7 @@ func TestEnroller(t *testing.T) {
 	accepted, err := a.Accepted(ctx, u.ID)
 	require.NoError(t, err)
 	require.Empty(t, accepted.CredentialIDs)
-	require.Equal(t, b64(key.handle), accepted.UserID)
+	require.Equal(t, b64(key.UserHandle), accepted.UserID)
 }
 
 // A passkey whose user was deleted or reset meanwhile is not registered.
@@ -311,12 +316,12 @@ func TestRegistrationOfAResetUser(t *testing.T) {
 	o, err := a.BeginRegistration(t.Context(), u.ID)
 	require.NoError(t, err)
 	require.NoError(t, a.factor.Wipe(t.Context(), u.ID, authkit.WipeCredentials))
-	_, err = a.FinishRegistration(t.Context(), u.ID, newAuthenticator(t).create(o))
+	_, err = a.FinishRegistration(t.Context(), u.ID, newAuthenticator(t).Create(o))
 	require.ErrorIs(t, err, authkit.ErrInvalidCode)
 	o, err = a.BeginRegistration(t.Context(), u.ID)
 	require.NoError(t, err)
 	require.NoError(t, a.kit.DeleteUser(t.Context(), u.ID))
-	_, err = a.FinishRegistration(t.Context(), u.ID, newAuthenticator(t).create(o))
+	_, err = a.FinishRegistration(t.Context(), u.ID, newAuthenticator(t).Create(o))
 	require.ErrorIs(t, err, authkit.ErrInvalidCode)
 	_, err = a.BeginRegistration(t.Context(), u.ID)
 	require.ErrorIs(t, err, authkit.ErrUserNotFound)

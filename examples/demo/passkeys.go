@@ -19,13 +19,13 @@ func newPasskeyFactor(cfg config, store *storage) (*passkey.Factor, error) {
 	if err != nil {
 		return nil, err
 	}
-	host := base.Hostname()
+	host, port := base.Hostname(), base.Port()
 	if ip := net.ParseIP(host); ip != nil && ip.IsLoopback() {
 		host = "localhost"
-		base.Host = host
-		if port := base.Port(); port != "" {
-			base.Host = net.JoinHostPort(host, port)
-		}
+	}
+	base.Host = host
+	if port != "" {
+		base.Host = net.JoinHostPort(host, port)
 	}
 	return passkey.NewFactor(passkey.Config{
 		RPID:    host,

@@ -1,4 +1,5 @@
-// Package passkeytest tests implementations of passkey.Store.
+// Package passkeytest tests implementations of passkey.Store, and has an
+// authenticator in software for the tests of programs.
 //
 //	func TestStore(t *testing.T) {
 //		passkeytest.TestStore(t, func(t *testing.T) passkey.Store { return newStore(t) })
