@@ -91,6 +91,9 @@ func (r request) userID() string {
 // errBody is for a body that is not the JSON object of the route.
 var errBody = errors.New("passkey: the body is not a JSON object")
 
+// errMediaType is for a body that is not JSON.
+var errMediaType = errors.New("passkey: the body is not JSON")
+
 // errCrossOrigin is for a request of another origin.
 var errCrossOrigin = errors.New("passkey: the request comes from another origin")
 
@@ -98,7 +101,7 @@ var errCrossOrigin = errors.New("passkey: the request comes from another origin"
 func (r request) body() ([]byte, error) {
 	mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if mediaType != "application/json" {
-		return nil, errBody
+		return nil, errMediaType
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(r.w, r.Body, maxResponse))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
@@ -149,8 +152,10 @@ func refuse(w http.ResponseWriter, r *http.Request, err error) {
 	problem := authkit.ProblemFor(err)
 	switch {
 	case unavailable:
+	case errors.Is(err, errMediaType):
+		problem = authkit.NewProblem(http.StatusUnsupportedMediaType, "The body must be application/json")
 	case errors.Is(err, errBody):
-		problem = authkit.NewProblem(http.StatusBadRequest, "Send a JSON object with the credential")
+		problem = authkit.NewProblem(http.StatusBadRequest, "The body is not the JSON object of this route")
 	case errors.Is(err, errCrossOrigin):
 		problem = authkit.NewProblem(http.StatusForbidden, "The request comes from another origin")
 	case errors.Is(err, ErrNotFound):

@@ -156,8 +156,8 @@ func TestHandlersRefuse(t *testing.T) {
 			headers            []string
 			want               int
 		}{
-			"no JSON":             {"POST", "/passkeys/login", "x", []string{"Content-Type", "text/plain"}, 400},
-			"a form":              {"POST", "/passkeys/login", "a=b", []string{"Content-Type", "application/x-www-form-urlencoded"}, 400},
+			"no JSON":             {"POST", "/passkeys/login", "x", []string{"Content-Type", "text/plain"}, 415},
+			"a form":              {"POST", "/passkeys/login", "a=b", []string{"Content-Type", "application/x-www-form-urlencoded"}, 415},
 			"no object":           {"POST", "/passkeys/login", "[]", nil, 400},
 			"an empty body":       {"POST", "/passkeys/login", " ", nil, 400},
 			"an empty object":     {"POST", "/passkeys/login", "{}", nil, 401},
