@@ -26,8 +26,8 @@ type Route struct {
 }
 
 // Mount adds the routes to a Mux, below a path such as "/passkeys". It panics as
-// [authkit.Mux.Handle] does. Requests and responses are JSON. CREDENTIAL is what
-// PublicKeyCredential.toJSON returns.
+// [authkit.Mux.Handle] does. Requests and responses are JSON. CREDENTIAL is the
+// result of PublicKeyCredential.toJSON.
 //
 //	POST   /login/options     none         200, Options of a login
 //	POST   /login             CREDENTIAL   200, the tokens

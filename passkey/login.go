@@ -11,8 +11,8 @@ import (
 )
 
 // BeginLogin returns the options of a login without a name: the user chooses
-// one of the passkeys that the authenticator has for the RP ID. authkit's
-// throttle limits how many options an address gets.
+// one of the passkeys that the authenticator has for the RP ID. A
+// throttle of the Kit limits how many options an address gets.
 //
 // The errors are a *ThrottledError, ErrUnavailable, and that of ctx.
 func (p *Passkeys) BeginLogin(ctx context.Context) (Options, error) {
@@ -21,7 +21,7 @@ func (p *Passkeys) BeginLogin(ctx context.Context) (Options, error) {
 
 // BeginFactor returns the options with which a user answers a
 // [authkit.ChallengeError] that names [Method]. The response to
-// [authkit.Kit.AnswerChallenge] is what PublicKeyCredential.toJSON returns, as
+// [authkit.Kit.AnswerChallenge] is the result of PublicKeyCredential.toJSON, as
 // JSON text. The errors are those of [Passkeys.BeginLogin].
 func (p *Passkeys) BeginFactor(ctx context.Context) (Options, error) {
 	return p.beginAssertion(ctx, ticketFactor, "preferred")
@@ -41,7 +41,7 @@ func (p *Passkeys) beginAssertion(ctx context.Context, kind, verification string
 }
 
 // Login logs in the user of a passkey by a response to the options of
-// [Passkeys.BeginLogin]: what PublicKeyCredential.toJSON returns. The response
+// [Passkeys.BeginLogin]: the result of PublicKeyCredential.toJSON. The response
 // is accepted once. The login counts as two factors, since user verification is
 // required.
 //

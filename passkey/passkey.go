@@ -33,7 +33,7 @@
 // which show passkeys while the user fills in a form, the page adds
 // mediation: "conditional".
 //
-// # What is checked
+// # Checks
 //
 // The origin, the RP ID, the challenge, the user handle and the signature are
 // those of WebAuthn sections 7.1 and 7.2. A registration and a login without a

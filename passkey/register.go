@@ -37,8 +37,8 @@ func (p *Passkeys) BeginRegistration(ctx context.Context, userID string) (Option
 	return p.factor.beginRegistration(ctx, u)
 }
 
-// FinishRegistration stores the passkey of a response: what
-// PublicKeyCredential.toJSON returns. The response is accepted once. The
+// FinishRegistration stores the passkey of a response: the result of
+// PublicKeyCredential.toJSON. The response is accepted once. The
 // passkey is named after its provider or the device. The other sessions of the
 // user end, and an event reports the factor; see [authkit.Kit.ChangeFactor].
 //

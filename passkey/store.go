@@ -71,7 +71,7 @@ type Passkey struct {
 	Version int64 `json:"-"`
 }
 
-// A Use is what a successful use of a passkey changes.
+// A Use is the change that a successful use makes to a passkey.
 type Use struct {
 	At             time.Time // the LastUsedAt
 	SignCount      uint32

@@ -37,7 +37,7 @@ func Migrations() sqlstore.Migrations {
 
 // A Store is a [passkey.Store] in a database. If the accounts are in the same
 // database, its calls are part of their transactions. Each tenant of the
-// database has passkeys of its own.
+// database has its own passkeys.
 type Store struct{ db *sqlstore.DB }
 
 var _ passkey.Store = (*Store)(nil)

@@ -63,8 +63,8 @@ func NewAuthenticator(t testing.TB, rpID, origin string) *Authenticator {
 // encode is the base64url of WebAuthn, without padding.
 func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
-// Create returns the response to the options of a registration: what
-// PublicKeyCredential.toJSON returns after navigator.credentials.create.
+// Create returns the response to the options of a registration: the result of
+// PublicKeyCredential.toJSON after navigator.credentials.create.
 func (a *Authenticator) Create(o passkey.Options) []byte {
 	a.t.Helper()
 	var options struct {
@@ -94,8 +94,8 @@ func (a *Authenticator) Create(o passkey.Options) []byte {
 	})
 }
 
-// Get returns the response to the options of a login or a factor: what
-// PublicKeyCredential.toJSON returns after navigator.credentials.get.
+// Get returns the response to the options of a login or a factor: the result of
+// PublicKeyCredential.toJSON after navigator.credentials.get.
 func (a *Authenticator) Get(o passkey.Options) []byte {
 	a.t.Helper()
 	var options struct{ Challenge string }
