@@ -31,6 +31,8 @@ var errRefused = errors.New("passkey: response refused")
 // ceremony is the body of a ticket.
 type ceremony struct {
 	UserID string `json:"user_id,omitempty"` // of ticketRegister
+
+	challenge string // that of the options
 }
 
 // encode is the base64url of WebAuthn, without padding.
@@ -51,8 +53,7 @@ func (f *Factor) challenge(ctx context.Context, kind, userID string) (string, er
 		return "", err
 	}
 	t, token := authkit.NewTicket(kind, userID, ceremonyLife)
-	t.MaxAttempts = 1
-	if t.Body, err = json.Marshal(ceremony{userID}); err != nil {
+	if t.Body, err = json.Marshal(ceremony{UserID: userID}); err != nil {
 		return "", fmt.Errorf("passkey: encoding a ticket: %w", err)
 	}
 	if err := tickets.PutTicket(ctx, t); err != nil {
@@ -61,15 +62,15 @@ func (f *Factor) challenge(ctx context.Context, kind, userID string) (string, er
 	return encode([]byte(token)), nil
 }
 
-// redeem uses up the ticket of a challenge. The error is errRefused if there is
-// none of the kind.
+// redeem uses up the ticket that a response names by its challenge. The error is
+// errRefused if there is none of the kind.
 func (f *Factor) redeem(ctx context.Context, kind, challenge string) (ceremony, error) {
 	var c ceremony
 	tickets, err := f.tickets()
 	if err != nil {
 		return c, err
 	}
-	token, err := base64.RawURLEncoding.Strict().DecodeString(challenge)
+	token, err := base64.RawURLEncoding.DecodeString(challenge)
 	if err != nil {
 		return c, errRefused
 	}
@@ -83,6 +84,7 @@ func (f *Factor) redeem(ctx context.Context, kind, challenge string) (ceremony, 
 	if err := json.Unmarshal(t.Body, &c); err != nil {
 		return c, fmt.Errorf("passkey: decoding a ticket: %w", err)
 	}
+	c.challenge = encode(token)
 	return c, nil
 }
 

@@ -96,7 +96,8 @@ func (f *Factor) asserted(ctx context.Context, kind, userID string, response []b
 	if err != nil {
 		return Passkey{}, errRefused
 	}
-	if _, err := f.redeem(ctx, kind, parsed.Response.CollectedClientData.Challenge); err != nil {
+	c, err := f.redeem(ctx, kind, parsed.Response.CollectedClientData.Challenge)
+	if err != nil {
 		return Passkey{}, err
 	}
 	const tries = 3 // concurrent uses of one passkey
@@ -107,7 +108,7 @@ func (f *Factor) asserted(ctx context.Context, kind, userID string, response []b
 		} else if err != nil {
 			return Passkey{}, f.failed(ctx, err)
 		}
-		if err := f.judge(ctx, &k, kind, userID, parsed); err != nil {
+		if err := f.judge(ctx, &k, kind, userID, c.challenge, parsed); err != nil {
 			return Passkey{}, err
 		}
 		flags := parsed.Response.AuthenticatorData.Flags
@@ -135,7 +136,7 @@ func (f *Factor) busy(ctx context.Context, err error) error {
 
 // judge returns errRefused if a response does not prove the possession of a
 // passkey, or its flags or counter are against the policy.
-func (f *Factor) judge(ctx context.Context, k *Passkey, kind, userID string, parsed *protocol.ParsedCredentialAssertionData) error {
+func (f *Factor) judge(ctx context.Context, k *Passkey, kind, userID, challenge string, parsed *protocol.ParsedCredentialAssertionData) error {
 	if !bytes.Equal(parsed.Response.UserHandle, k.UserHandle) || len(k.UserHandle) == 0 || userID != "" && k.UserID != userID {
 		return errRefused
 	}
@@ -144,7 +145,7 @@ func (f *Factor) judge(ctx context.Context, k *Passkey, kind, userID string, par
 		return errRefused
 	}
 	const verifyPresence, crossOrigin = true, false
-	err := parsed.Verify(parsed.Response.CollectedClientData.Challenge, f.cfg.RPID, "", f.cfg.Origins, nil, nil, protocol.TopOriginExplicitVerificationMode,
+	err := parsed.Verify(challenge, f.cfg.RPID, "", f.cfg.Origins, nil, nil, protocol.TopOriginExplicitVerificationMode,
 		crossOrigin, alone, verifyPresence, k.PublicKey, protocol.SignaturePolicy{})
 	data := parsed.Response.AuthenticatorData
 	if err != nil || data.Flags.HasBackupState() && !data.Flags.HasBackupEligible() {

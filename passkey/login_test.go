@@ -89,7 +89,7 @@ func TestLoginRefused(t *testing.T) {
 	require.NoError(t, err)
 	for name, response := range map[string][]byte{
 		"the challenge of a registration": key.Get(register), "the challenge of a factor": key.Get(factor), "a challenge of none": sign(key, "AAAA"),
-		"no challenge": sign(key, ""), "a challenge that is not base64url": sign(key, "A+/="), "nothing": nil, "no credential": []byte("{}"), "too much": make([]byte, 1<<17),
+		"no challenge": sign(key, ""), "a challenge that is not base64url": sign(key, "A+/="), "a challenge in another spelling": sign(key, spelled(a, t)), "nothing": nil, "no credential": []byte("{}"), "too much": make([]byte, 1<<17),
 	} {
 		_, err = a.Login(a.ctx(), response)
 		require.ErrorIs(t, err, authkit.ErrInvalidCredentials, name)
@@ -101,6 +101,17 @@ func TestLoginRefused(t *testing.T) {
 	require.NoError(t, err)
 	_, err = a.Login(a.ctx(), response)
 	require.ErrorIs(t, err, authkit.ErrInvalidCredentials, "a response is used once")
+}
+
+// spelled returns the challenge of a login with a line break, which a decoder of
+// base64 ignores.
+func spelled(a *app, t *testing.T) string {
+	t.Helper()
+	o, err := a.BeginLogin(a.ctx())
+	require.NoError(t, err)
+	var options struct{ Challenge string }
+	require.NoError(t, json.Unmarshal(o.PublicKey, &options))
+	return options.Challenge + "\n"
 }
 
 // A passkey that was registered without user verification, as by an import, does

@@ -149,8 +149,7 @@ func (f *Factor) attested(ctx context.Context, userID string, response []byte) (
 	if err != nil {
 		return Passkey{}, errRefused
 	}
-	challenge := parsed.Response.CollectedClientData.Challenge
-	c, err := f.redeem(ctx, ticketRegister, challenge)
+	c, err := f.redeem(ctx, ticketRegister, parsed.Response.CollectedClientData.Challenge)
 	if err != nil {
 		return Passkey{}, err
 	}
@@ -158,7 +157,7 @@ func (f *Factor) attested(ctx context.Context, userID string, response []byte) (
 		return Passkey{}, errRefused
 	}
 	const verifyUser, verifyPresence, crossOrigin = true, true, false
-	_, err = parsed.Verify(challenge, f.cfg.RPID, f.cfg.Origins, nil, nil, protocol.TopOriginExplicitVerificationMode,
+	_, err = parsed.Verify(c.challenge, f.cfg.RPID, f.cfg.Origins, nil, nil, protocol.TopOriginExplicitVerificationMode,
 		crossOrigin, verifyUser, verifyPresence, nil, algorithms, protocol.AttestationPolicy{}, protocol.SignaturePolicy{})
 	data := parsed.Response.AttestationObject.AuthData
 	if err != nil || data.Flags.HasBackupState() && !data.Flags.HasBackupEligible() {

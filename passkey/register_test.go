@@ -213,7 +213,7 @@ func TestRegistrationExpires(t *testing.T) {
 func TestRegistrationForbidden(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := newApp(t)
+		a := newApp(t, options{kit: func(c *authkit.Config) { c.AdminRole = "admin" }})
 		u, bob := a.add("ann@example.com"), a.add("bob@example.com")
 		ann := a.first(u.Email)
 		_, err := a.BeginRegistration(ann, bob.ID)
@@ -221,6 +221,15 @@ func TestRegistrationForbidden(t *testing.T) {
 		o, err := a.BeginRegistration(t.Context(), bob.ID)
 		require.NoError(t, err)
 		_, err = a.FinishRegistration(ann, bob.ID, newAuthenticator(t).Create(o))
+		require.ErrorIs(t, err, authkit.ErrForbidden)
+
+		// Not even an administrator, who can remove passkeys of others.
+		admin := a.first(a.add("root@example.com", "admin").Email)
+		o, err = a.BeginRegistration(t.Context(), bob.ID)
+		require.NoError(t, err)
+		_, err = a.FinishRegistration(admin, bob.ID, newAuthenticator(t).Create(o))
+		require.ErrorIs(t, err, authkit.ErrForbidden)
+		_, err = a.BeginRegistration(admin, bob.ID)
 		require.ErrorIs(t, err, authkit.ErrForbidden)
 
 		// A login that is five minutes old, or did not use the passkey.
