@@ -57,6 +57,8 @@ func commands() []command {
 		{"apikeys create", "[-scope PERMISSION]... USER", "create an API key for a user, and print it once", createKey},
 		{"apikeys revoke", "USER KEY...", "revoke API keys of a user", revokeKeys},
 		{"apikeys import", "[FILE]", "import API keys by their hashes, one JSON object per line", importKeys},
+		{"factors list", "USER", "list the second factors of a user", listFactors},
+		{"factors reset", "USER", "remove all second factors of a user, and log the user out everywhere", resetFactors},
 		{"rotate-key", "FILE", "create a new signing key, and keep the old one to verify", rotateKey},
 		{"hash", "", "hash a password", hashPassword},
 		{"doctor", "", "check the database, the accounts and the signing key for problems", checkAll},

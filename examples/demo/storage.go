@@ -14,6 +14,8 @@ import (
 	"github.com/authkit-go/authkit/audit/auditsql"
 	"github.com/authkit-go/authkit/oidclogin"
 	"github.com/authkit-go/authkit/oidclogin/oidcloginsql"
+	"github.com/authkit-go/authkit/passkey"
+	"github.com/authkit-go/authkit/passkey/passkeysql"
 	"github.com/authkit-go/authkit/redisstore"
 	"github.com/authkit-go/authkit/sqlstore"
 	"github.com/authkit-go/authkit/throttle"
@@ -34,9 +36,10 @@ type storage struct {
 	audit    audit.Store    // nil for memory
 	attempts throttle.Store // nil for memory
 	outbox   account.Store  // nil for memory
+	passkeys passkey.Store  // nil for memory
+	closers  []func() error
 
 	identities oidclogin.Store
-	closers    []func() error
 }
 
 // close ends the connections.
@@ -82,7 +85,7 @@ func (s *storage) openSQL(ctx context.Context, address string, log *slog.Logger)
 	if err != nil {
 		return err
 	}
-	features := []sqlstore.Migrations{auditsql.Migrations(), accountsql.Migrations(), oidcloginsql.Migrations()}
+	features := []sqlstore.Migrations{auditsql.Migrations(), accountsql.Migrations(), passkeysql.Migrations(), oidcloginsql.Migrations()}
 	pending, err := store.Pending(ctx, features...)
 	if err == nil {
 		err = store.Migrate(ctx, features...)
@@ -93,6 +96,7 @@ func (s *storage) openSQL(ctx context.Context, address string, log *slog.Logger)
 	log.Info("the schema is up to date", "database", dialect.String(), "applied", len(pending))
 	s.users, s.sessions, s.audit, s.outbox = store, store, auditsql.New(store), accountsql.New(store)
 	s.identities = oidcloginsql.New(store)
+	s.passkeys = passkeysql.New(store)
 	return nil
 }
 

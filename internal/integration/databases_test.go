@@ -19,6 +19,7 @@ import (
 	"github.com/authkit-go/authkit/audit/auditsql"
 	"github.com/authkit-go/authkit/oidclogin/oidcloginsql"
 	"github.com/authkit-go/authkit/sqlstore"
+	"github.com/authkit-go/authkit/totp/totpsql"
 	"github.com/authkit-go/authkit/trusteddevice/trusteddevicesql"
 
 	_ "github.com/go-sql-driver/mysql"
@@ -144,6 +145,6 @@ func storeOn(t testing.TB, db *sql.DB, d database, opts *sqlstore.Options) *sqls
 	t.Helper()
 	s, err := sqlstore.Open(db, d.dialect, opts)
 	require.NoError(t, err)
-	require.NoError(t, s.Migrate(t.Context(), auditsql.Migrations(), accountsql.Migrations(), apikeysql.Migrations(), trusteddevicesql.Migrations(), oidcloginsql.Migrations()))
+	require.NoError(t, s.Migrate(t.Context(), auditsql.Migrations(), accountsql.Migrations(), apikeysql.Migrations(), trusteddevicesql.Migrations(), oidcloginsql.Migrations(), totpsql.Migrations()))
 	return s
 }
