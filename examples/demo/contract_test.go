@@ -134,9 +134,10 @@ func TestDocumentMatchesRoutes(t *testing.T) {
 	}
 }
 
-// isSocialPage reports whether a route is a page of the logins with other providers.
+// isSocialPage reports whether a route is one for the pages of the logins with other providers, and
+// for the session cookies that these turn on.
 func isSocialPage(route authkit.Route) bool {
-	if slices.Contains([]string{"/login", "/profile", "/profile/logout"}, route.Pattern) {
+	if slices.Contains([]string{"/login", "/profile", "/profile/logout", "/passkeys/login/cookie"}, route.Pattern) {
 		return true
 	}
 	return strings.HasPrefix(route.Pattern, socialPath+"/") && !(strings.HasPrefix(route.Pattern, socialPath+"/identities") && route.Method != "POST")
