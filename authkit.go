@@ -52,6 +52,11 @@ type Config struct {
 	// session cookies, such as API keys.
 	Authenticators []Authenticator
 
+	// Clients turns on the client-credentials grant for services, and their
+	// access tokens. Package apikey implements it. If nil, the token endpoint
+	// does not have the grant, and no token of a service is accepted.
+	Clients ClientAuthenticator
+
 	// UserData are the features that store data about users.
 	UserData []UserData
 
@@ -177,7 +182,8 @@ type Kit struct {
 	required       FactorPolicy
 	devices        TrustedDevices // nil if no device is trusted
 	userData       []UserData
-	throttle       Throttle // nil if there is none
+	clients        ClientAuthenticator // nil if there are none
+	throttle       Throttle            // nil if there is none
 	attempts       attemptLimiter
 	guard          *Guard
 	hasher         Hasher
@@ -210,7 +216,7 @@ func New(cfg Config) (*Kit, error) {
 	}
 	k := &Kit{
 		hasher: cfg.Passwords.Hasher, throttle: cfg.Throttle,
-		factors: slices.Clone(cfg.SecondFactors), userData: slices.Clone(cfg.UserData), required: cfg.RequireFactors.clone(),
+		factors: slices.Clone(cfg.SecondFactors), userData: slices.Clone(cfg.UserData), clients: cfg.Clients, required: cfg.RequireFactors.clone(),
 		emailSubject: cfg.EmailSubject, verifiedOnly: cfg.RequireVerifiedEmail,
 		minPassword: cmp.Or(cfg.Passwords.MinLength, minPasswordLength), adminRole: cmp.Or(cfg.AdminRole, defaultAdminRole),
 		normalize: cfg.Passwords.Normalize, check: cfg.Passwords.Check, extraClaims: cfg.ExtraClaims, onEvent: listeners(cfg.Logger, cfg.OnEvent, fault),
@@ -278,6 +284,9 @@ func New(cfg Config) (*Kit, error) {
 	k.guard = &Guard{
 		verifier: k.verifier, roles: k.roles, onEvent: k.onEvent,
 		authenticators: slices.Clone(cfg.Authenticators), principalFromClaims: k.principalFromClaims, credential: k.credential, accounts: true,
+	}
+	if k.clients != nil {
+		k.guard.service = k.service
 	}
 	if k.sessions != nil && k.sessions.cookies != nil {
 		k.guard.authenticators = append(k.guard.authenticators, cookieAuthenticator{k})

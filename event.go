@@ -34,7 +34,12 @@ const (
 	EventFactorDisabled  EventKind = "authn_factor_disabled" // after too many wrong responses
 	EventRecoveryUsed    EventKind = "authn_recovery_code_used"
 	EventRecoveryRenewed EventKind = "authn_recovery_codes_renewed" // the old ones are void
-	EventKeyCreated      EventKind = "api_key_created"              // also by an import
+	EventClientSuccess   EventKind = "authn_client_success"         // a service got an access token
+	EventClientFailure   EventKind = "authn_client_fail"
+	EventServiceCreated  EventKind = "service_created"
+	EventServiceUpdated  EventKind = "service_updated" // its roles
+	EventServiceDeleted  EventKind = "service_deleted"
+	EventKeyCreated      EventKind = "api_key_created" // also by an import
 	EventKeyRotated      EventKind = "api_key_rotated"
 	EventKeyRevoked      EventKind = "api_key_revoked"
 	EventUserCreated     EventKind = "user_created"
@@ -94,8 +99,8 @@ const (
 type Event struct {
 	Kind EventKind
 
-	// UserID is the account that the event concerns. It is empty if none is
-	// known. ActorID is the party that acted: a user ID, or "service:" or
+	// UserID is the account that the event concerns, or "service:" and the ID
+	// of a service. It is empty if none is known. ActorID is the party that acted: a user ID, or "service:" or
 	// "system:" and a name. It is empty if the actor is the user or has not
 	// been authenticated.
 	UserID  string

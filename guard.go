@@ -66,7 +66,12 @@ type Guard struct {
 	// request, which avoids copies.
 	principalFromClaims func(ctx context.Context, t verified, into *User) error
 	credential          func(context.Context, *Credential) (User, error)
-	accounts            bool // whether the accounts come from a store
+
+	// service returns the credential of a token of a service. It is nil if the
+	// tokens of services are not accepted.
+	service func(ctx context.Context, t *verified) (*Credential, error)
+
+	accounts bool // whether the accounts come from a store
 
 	login string // the path of the login page for browsers; empty if there is none
 
@@ -99,7 +104,7 @@ func NewGuard(cfg GuardConfig) (*Guard, error) {
 	claimed := claimed{cfg.Revoked}
 	return newGuard(&Guard{
 		verifier: newVerifier(cfg.Tokens, ring), roles: roles, onEvent: onEvent,
-		authenticators: slices.Clone(cfg.Authenticators), principalFromClaims: claimed.principalFromClaims, credential: claimed.credential,
+		authenticators: slices.Clone(cfg.Authenticators), principalFromClaims: claimed.principalFromClaims, credential: claimed.credential, service: claimed.service,
 	}), nil
 }
 
@@ -127,6 +132,18 @@ func (c claimed) principalFromClaims(ctx context.Context, t verified, into *User
 	if t.UserID != "" {
 		into.Email = t.Subject
 	}
+	return c.checkRevoked(ctx, &t)
+}
+
+// service returns the credential of a token of a service.
+func (c claimed) service(ctx context.Context, t *verified) (*Credential, error) {
+	cred := t.credential()
+	cred.Roles = t.Roles
+	return cred, c.checkRevoked(ctx, t)
+}
+
+// checkRevoked returns why [GuardConfig].Revoked refuses a token, or nil.
+func (c claimed) checkRevoked(ctx context.Context, t *verified) error {
 	if c.revoked == nil {
 		return nil
 	}

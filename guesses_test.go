@@ -122,8 +122,9 @@ func TestAYearOfGuesses(t *testing.T) {
 	}
 }
 
-// The cap and the waits begin anew when the user answers. This is what is left to
-// someone who has the password of a user who logs in every day.
+// This cap and the waits begin anew when the user answers. So a factor needs a cap
+// in total too, as package totp has: this is what is left to someone who has the
+// password of a user who logs in every day.
 func TestAYearOfGuessesBesideTheUser(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -64,8 +64,11 @@ const (
 // RFC 9700 section 2.4 forbids it for all others. For a browser, see
 // [Kit.RefreshCookieHandler].
 //
-// Credentials are read only from the body. A request with credentials in its
-// URL is refused.
+// If [Config].Clients is set, services get an access token with the
+// client-credentials grant (section 4.4); see [ClientAuthenticator].
+//
+// Credentials are read only from the body, except those of a service. A request
+// with credentials in its URL is refused.
 func (k *Kit) TokenHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		form, problem := readForm(w, r, tokenParams)
@@ -75,6 +78,10 @@ func (k *Kit) TokenHandler() http.Handler {
 		}
 		if form.Get("grant_type") == grantEnroll && len(k.factors) > 0 {
 			k.serveEnrollment(w, r, form)
+			return
+		}
+		if k.clients != nil && form.Get("grant_type") == grantClientCredentials {
+			k.serveClientGrant(w, r, form)
 			return
 		}
 		token, problem := k.grant(withClientOf(r), form)

@@ -154,8 +154,8 @@ func (g *Guard) identifyAny(r *http.Request, token string, bearerErr error) (*re
 	ours := bearerErr == nil && (len(token) > g.verifier.maxBytes || strings.Count(token, ".") == 2)
 	var c *requestContext
 	switch {
-	case ours && other != nil:
-		return nil, errTwoCredentials
+	case ours && other != nil, bearerErr != ErrNoCredentials && other != nil && other.Kind == cookieKind:
+		return nil, errTwoCredentials // the cookie cannot be what the header holds
 	case other != nil:
 		c, err = g.identifyCredential(r.Context(), other)
 	case ours:
@@ -193,7 +193,15 @@ func (g *Guard) identifyToken(ctx context.Context, token string) (*requestContex
 		payload:   t.payload,
 		noStore:   [1]string{"no-store"},
 	}
-	if err = g.principalFromClaims(ctx, t, &c.user); err == nil {
+	if g.service != nil && t.isService() {
+		c.other, err = g.service(ctx, &t)
+		if c.other != nil {
+			c.user.Roles = c.other.Roles
+		}
+	} else {
+		err = g.principalFromClaims(ctx, t, &c.user)
+	}
+	if err == nil {
 		g.good.Add()
 	}
 	return c, err

@@ -182,7 +182,8 @@ func TestSessionCookiesAreOff(t *testing.T) {
 	}
 }
 
-// RF-01: a token is good only in the form and for the purpose that it was issued.
+// RF-01, MW-04: a token is good only in the form and for the purpose that it was
+// issued, and alone.
 func TestForgedSessionCookies(t *testing.T) {
 	t.Parallel()
 	kit, h, user := newSite(t)
@@ -221,6 +222,8 @@ func TestForgedSessionCookies(t *testing.T) {
 		"as a bearer token":      {"Authorization", "Bearer " + good, "Cookie", "x=y"},
 		"twice":                  {"Cookie", "__Host-session=" + good + "; __Host-session=" + good},
 		"with an access token":   {"Authorization", "Bearer " + token.AccessToken, "Cookie", "__Host-session=" + good},
+		"with a bad token":       {"Authorization", "Bearer bad", "Cookie", "__Host-session=" + good},
+		"with an empty token":    {"Authorization", "Bearer ", "Cookie", "__Host-session=" + good},
 		"bad, with a good token": {"Authorization", "Bearer " + token.AccessToken, "Cookie", "__Host-session=junk"},
 	} {
 		require.Equal(t, 401, s.do("GET", "/me", "", append([]string{"Accept", "*/*"}, headers...)...).Code, name)

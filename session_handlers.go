@@ -1,6 +1,7 @@
 package authkit
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -213,6 +214,16 @@ func (k *Kit) RevocationHandler() http.Handler {
 	})
 }
 
+// holderOf finds the user or the service of a token, as a guard does.
+func (k *Kit) holderOf(ctx context.Context, t *verified, into *User) error {
+	if k.clients == nil || !t.isService() {
+		return k.principalFromClaims(ctx, *t, into)
+	}
+	c, err := k.service(ctx, t)
+	into.Roles = c.Roles
+	return err
+}
+
 // errNotOfASession is for a valid credential that belongs to no session.
 var errNotOfASession = errors.New("authkit: the token belongs to no session")
 
@@ -227,7 +238,7 @@ func (k *Kit) sessionOf(r *http.Request, text string) (userID, sessionID string,
 	switch {
 	case err != nil:
 		return "", "", nil
-	case t.SessionID == "":
+	case t.SessionID == "" || k.clients != nil && t.isService():
 		return "", "", errNotOfASession
 	}
 	s, err := k.sessions.store.SessionByID(r.Context(), t.SessionID)
@@ -292,7 +303,7 @@ func (k *Kit) IntrospectionHandler() http.Handler {
 			return
 		}
 		var u User
-		switch err := k.principalFromClaims(r.Context(), t, &u); {
+		switch err := k.holderOf(r.Context(), &t, &u); {
 		case errors.Is(err, ErrInvalidToken) || errors.Is(err, ErrUserDisabled):
 			writeJSON(w, introspection{})
 		case err != nil:

@@ -21,6 +21,8 @@ const (
 	ActionCode     = "code"     // a code of a second factor is checked
 	ActionHash     = "hash"     // a password is hashed for a stranger
 	ActionAPIKey   = "api_key"  // a request with an API key, whose ID is the account
+
+	ActionChallenge = "challenge" // a stranger begins a login that stores a challenge, such as that of a passkey
 )
 
 // An Attempt is an action that a [Throttle] admits or refuses.

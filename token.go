@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -123,8 +124,13 @@ type Claims struct {
 	SessionID string    // "sid": the login that the token comes from; at most 128 bytes
 	ClientID  string    // "client_id": the client that the token was issued to; at most 255 bytes
 	Tenant    string    // "tenant": see [TokenConfig].Tenant
-	AuthTime  time.Time // "auth_time": when the user authenticated
-	Methods   []string  // "amr": how the user authenticated, in names of RFC 8176
+	// Scope is the "scope" (RFC 8693 section 4.2) of a token that was issued to
+	// a service: the permissions that it is limited to. Nil means that the
+	// claim is absent. Verify leaves it nil in the token of a user.
+	Scope []string
+
+	AuthTime time.Time // "auth_time": when the user authenticated
+	Methods  []string  // "amr": how the user authenticated, in names of RFC 8176
 
 	// Extra holds the claims of your program for [TokenIssuer.Issue]: a struct
 	// or a map that encodes as a JSON object, without the names above. It is
@@ -208,6 +214,9 @@ func (i *TokenIssuer) Issue(c Claims) (string, error) {
 		IssuedAt: unix(c.IssuedAt), ExpiresAt: unix(c.ExpiresAt), NotBefore: unix(c.NotBefore),
 		SessionID: c.SessionID, ClientID: cmp.Or(c.ClientID, i.clientID), Tenant: i.tenant,
 		AuthTime: unix(c.AuthTime), Methods: claims.MethodsText(c.Methods),
+	}
+	if c.Scope != nil {
+		set.Scope = new(strings.Join(c.Scope, " "))
 	}
 	if set.IssuedAt == 0 {
 		set.IssuedAt = time.Now().Unix()
@@ -313,6 +322,10 @@ type Token struct {
 	TokenType   string `json:"token_type"` // "bearer"
 	ExpiresIn   int    `json:"expires_in"` // seconds
 
+	// Scope lists the permissions of the token of a service, with spaces
+	// between them. It is empty for users.
+	Scope string `json:"scope,omitempty"`
+
 	// RefreshToken is for [Kit.Refresh]. It is empty if sessions are off.
 	RefreshToken string `json:"refresh_token,omitempty"`
 
@@ -320,7 +333,7 @@ type Token struct {
 	// the client must show once, such as recovery codes. See [Enroller].
 	Enrollment any `json:"mfa_enrollment,omitempty"`
 
-	// User is the account that logged in.
+	// User is the account that logged in. It is zero for a service.
 	User User `json:"-"`
 }
 

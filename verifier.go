@@ -199,7 +199,7 @@ func tokenError(err error) error {
 // public returns the claims in their exported form.
 func (t *verified) public() Claims {
 	return Claims{
-		Subject: t.Subject, UserID: t.UserID, Roles: t.Roles, ID: t.ID, Issuer: t.Issuer, Audience: t.Audience,
+		Scope: t.scope(), Subject: t.Subject, UserID: t.UserID, Roles: t.Roles, ID: t.ID, Issuer: t.Issuer, Audience: t.Audience,
 		IssuedAt: fromUnix(t.IssuedAt), ExpiresAt: fromUnix(t.ExpiresAt), NotBefore: fromUnix(t.NotBefore),
 		SessionID: t.SessionID, ClientID: t.ClientID, Tenant: t.Tenant,
 		AuthTime: fromUnix(t.AuthTime), Methods: claims.MethodsOf(t.Methods),

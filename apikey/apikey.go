@@ -47,6 +47,16 @@
 // [authkit.Kit.LogoutEverywhere] end all keys of an account, because a thief
 // may have created one.
 //
+// # Services
+//
+// A [Service] is a program that acts for itself, and has keys of its own. With
+// [authkit.Config].Clients, it gets access tokens for five minutes from the
+// token endpoint, by the client-credentials grant of OAuth 2.0. The client_id is
+// the ID of the service, and the client_secret is the text of a key. Guards
+// without a store accept these tokens; see [authkit.ClientAuthenticator]. If a
+// key is revoked, its tokens are too: at once at the Kit, and at guards that
+// follow its revocations (package revocation).
+//
 // # Changing keys
 //
 // Creating, listing, rotating and revoking keys requires a login of the owner
@@ -180,23 +190,29 @@ func (a *Authenticator) Authenticate(r *http.Request) (authkit.Credential, error
 	if err != nil {
 		return authkit.Credential{}, err
 	}
-	if !k.admits(authkit.ClientFrom(ctx).Address) {
+	return a.use(ctx, &k.Key, previous)
+}
+
+// use returns the credential of a key that was presented, and notes its use.
+func (a *Authenticator) use(ctx context.Context, k *Key, previous bool) (authkit.Credential, error) {
+	client := authkit.ClientFrom(ctx)
+	if !k.admits(client.Address) {
 		return authkit.Credential{}, authkit.ErrInvalidToken
 	}
 	if a.throttle != nil {
 		// Without an End, the request stays counted.
-		if err := a.throttle.Begin(ctx, authkit.Attempt{Action: authkit.ActionAPIKey, Account: k.ID, Client: authkit.ClientFrom(ctx)}); err != nil {
+		if err := a.throttle.Begin(ctx, authkit.Attempt{Action: authkit.ActionAPIKey, Account: k.ID, Client: client}); err != nil {
 			return authkit.Credential{}, err
 		}
 	}
-	c := authkit.Credential{
-		Kind: "api_key", ID: k.ID, UserID: k.UserID, Machine: true, Limited: true, Permissions: k.Scopes,
-		IssuedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt,
+	c, err := a.credential(ctx, k)
+	if err != nil {
+		return authkit.Credential{}, err
 	}
 	if previous {
 		c.ID += previousMark
 	}
-	a.used.note(&k.Key, now())
+	a.used.note(k, now())
 	return c, nil
 }
 
@@ -306,13 +322,13 @@ func (*Authenticator) Name() string { return "api_keys" }
 
 // Wipe implements [authkit.UserData]. It removes all keys of a user.
 func (a *Authenticator) Wipe(ctx context.Context, userID string, _ authkit.Wipe) error {
-	return a.store.DeleteKeys(ctx, User(userID))
+	return a.store.DeleteKeys(ctx, OfUser(userID))
 }
 
 // Export implements [authkit.UserData]. It returns the keys of a user without
 // their secrets.
 func (a *Authenticator) Export(ctx context.Context, userID string) (any, error) {
-	keys, err := a.store.KeysByOwner(ctx, User(userID))
+	keys, err := a.store.KeysByOwner(ctx, OfUser(userID))
 	if err != nil || len(keys) == 0 {
 		return nil, err
 	}

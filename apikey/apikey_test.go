@@ -95,7 +95,7 @@ func TestKeyFollowsItsOwner(t *testing.T) {
 	require.Equal(t, 401, a.with(key, "/any"), "what was disabled stays refused")
 	require.NoError(t, a.kit.DeleteUser(t.Context(), a.user.ID))
 	require.Equal(t, 401, a.with(key, "/any"))
-	keys, err := a.store.KeysByOwner(t.Context(), apikey.User(a.user.ID))
+	keys, err := a.store.KeysByOwner(t.Context(), apikey.OfUser(a.user.ID))
 	require.NoError(t, err)
 	require.Empty(t, keys)
 }
@@ -147,7 +147,7 @@ func TestKeyExpires(t *testing.T) {
 		time.Sleep(90 * 24 * time.Hour)
 		require.Equal(t, 401, a.with(byDefault.Text, "/any"))
 		require.Equal(t, 200, a.with(forever.Text, "/any"))
-		_, err := a.Rotate(t.Context(), a.user.ID, short.ID, 0)
+		_, err := a.Rotate(t.Context(), apikey.OfUser(a.user.ID), short.ID, 0)
 		require.ErrorIs(t, err, apikey.ErrNotFound, "an expired key comes not back")
 	})
 }
@@ -159,7 +159,7 @@ func TestRotate(t *testing.T) {
 		a := newApp(t)
 		first := a.create(t, apikey.Options{Life: 10 * 24 * time.Hour})
 		time.Sleep(24 * time.Hour)
-		second, err := a.Rotate(t.Context(), a.user.ID, first.ID, 24*time.Hour)
+		second, err := a.Rotate(t.Context(), apikey.OfUser(a.user.ID), first.ID, 24*time.Hour)
 		require.NoError(t, err)
 		require.Equal(t, authkit.Event{Kind: authkit.EventKeyRotated, UserID: a.user.ID, SessionID: first.ID}, a.last())
 		require.Equal(t, first.ID, second.ID)
@@ -174,9 +174,9 @@ func TestRotate(t *testing.T) {
 		require.Equal(t, 401, a.with(first.Text, "/any"))
 		require.Equal(t, 200, a.with(second.Text, "/any"))
 
-		third, err := a.Rotate(t.Context(), a.user.ID, first.ID, time.Hour)
+		third, err := a.Rotate(t.Context(), apikey.OfUser(a.user.ID), first.ID, time.Hour)
 		require.NoError(t, err)
-		fourth, err := a.Rotate(t.Context(), a.user.ID, first.ID, 0)
+		fourth, err := a.Rotate(t.Context(), apikey.OfUser(a.user.ID), first.ID, 0)
 		require.NoError(t, err)
 		for i, text := range []string{first.Text, second.Text, third.Text} {
 			require.Equal(t, 401, a.with(text, "/any"), i)
@@ -184,7 +184,7 @@ func TestRotate(t *testing.T) {
 		require.Equal(t, 200, a.with(fourth.Text, "/any"))
 
 		for _, overlap := range []time.Duration{-1, 24*time.Hour + 1} {
-			_, err = a.Rotate(t.Context(), a.user.ID, first.ID, overlap)
+			_, err = a.Rotate(t.Context(), apikey.OfUser(a.user.ID), first.ID, overlap)
 			require.Error(t, err)
 		}
 		require.Equal(t, 200, a.with(fourth.Text, "/any"))
@@ -299,7 +299,7 @@ func TestImport(t *testing.T) {
 	store := counted(apikey.NewMemoryStore())
 	a := newApp(t, func(k *apikey.Config, _ *authkit.Config) { k.Store, k.ImportedPrefixes = store, []string{"sk_live_"} })
 	const text = "sk_live_4eC39HqLyjWDarjtT1zdp7dc4eC39HqLyjWDarjtT1zdp7dc"
-	i := apikey.Import{UserID: a.user.ID, Hash: apikey.Hash(text), Options: apikey.Options{Name: "old", Scopes: []string{"notes:read"}}}
+	i := apikey.Import{Owner: apikey.OfUser(a.user.ID), Hash: apikey.Hash(text), Options: apikey.Options{Name: "old", Scopes: []string{"notes:read"}}}
 	require.Equal(t, 401, a.with(text, "/read"))
 	key, err := a.Import(t.Context(), i)
 	require.NoError(t, err)
@@ -312,7 +312,7 @@ func TestImport(t *testing.T) {
 	_, err = a.Import(t.Context(), i)
 	require.ErrorIs(t, err, apikey.ErrExists)
 
-	rotated, err := a.Rotate(t.Context(), a.user.ID, key.ID, time.Hour)
+	rotated, err := a.Rotate(t.Context(), apikey.OfUser(a.user.ID), key.ID, time.Hour)
 	require.NoError(t, err)
 	require.Regexp(t, a.auth.Pattern(), rotated.Text)
 	require.Equal(t, 200, a.with(rotated.Text, "/read"))
@@ -321,7 +321,7 @@ func TestImport(t *testing.T) {
 	for name, change := range map[string]func(*apikey.Import){
 		"no hash":       func(i *apikey.Import) { i.Hash = [32]byte{} },
 		"a bad ID":      func(i *apikey.Import) { i.ID = "8F14E45FCEEA167A" },
-		"no user":       func(i *apikey.Import) { i.UserID = "nobody" },
+		"no user":       func(i *apikey.Import) { i.Owner = apikey.OfUser("nobody") },
 		"a bad scope":   func(i *apikey.Import) { i.Scopes = []string{"notes:delete"} },
 		"a life for it": func(i *apikey.Import) { i.Life = -1 },
 	} {
@@ -353,7 +353,7 @@ func TestRevokeLeaked(t *testing.T) {
 		require.Equal(t, 400, a.ask("POST", keyPath+"/leaked?key="+other.Text, `{"id":"`+other.ID+`"}`).Code)
 		require.Equal(t, 200, a.with(other.Text, "/any"))
 
-		rotated, err := a.Rotate(t.Context(), a.user.ID, other.ID, time.Hour)
+		rotated, err := a.Rotate(t.Context(), apikey.OfUser(a.user.ID), other.ID, time.Hour)
 		require.NoError(t, err)
 		require.Equal(t, 204, report(other.Text))
 		require.Equal(t, 401, a.with(rotated.Text, "/any"))

@@ -47,7 +47,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	key, err := keys.Create(ctx, user.ID, apikey.Options{Name: "backup", Scopes: []string{"notes:read"}})
+	key, err := keys.Create(ctx, apikey.OfUser(user.ID), apikey.Options{Name: "backup", Scopes: []string{"notes:read"}})
 	if err != nil {
 		log.Fatal(err)
 	}

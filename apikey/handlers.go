@@ -35,34 +35,10 @@ const maxBody = 16 << 10
 // see [Keys.RevokeLeaked].
 func (k *Keys) Mount(mux *authkit.Mux, path string) {
 	user := authkit.Authenticated().Fresh(fresh)
-	mux.HandleFunc("GET "+path, user, func(w http.ResponseWriter, r *http.Request) {
-		keys, err := k.List(r.Context(), self(r))
-		answer(w, r, http.StatusOK, keys, err)
-	})
-	mux.HandleFunc("POST "+path, user, func(w http.ResponseWriter, r *http.Request) {
-		var body keyBody
-		o, err := body.options(w, r)
-		if err != nil {
-			refuse(w, r, err)
-			return
-		}
-		key, err := k.Create(contextOf(r), self(r), o)
-		answer(w, r, http.StatusCreated, key, err)
-	})
-	mux.HandleFunc("POST "+path+"/{id}/rotate", user, func(w http.ResponseWriter, r *http.Request) {
-		var body struct {
-			Overlap int64 `json:"overlap"`
-		}
-		if err := decode(w, r, &body); err != nil {
-			refuse(w, r, err)
-			return
-		}
-		key, err := k.Rotate(contextOf(r), self(r), r.PathValue("id"), seconds(body.Overlap))
-		answer(w, r, http.StatusOK, key, err)
-	})
-	mux.HandleFunc("DELETE "+path+"/{id}", user, func(w http.ResponseWriter, r *http.Request) {
-		answer(w, r, http.StatusNoContent, nil, k.Revoke(contextOf(r), self(r), r.PathValue("id")))
-	})
+	mux.HandleFunc("GET "+path, user, k.listOf(self))
+	mux.HandleFunc("POST "+path, user, k.createOf(self))
+	mux.HandleFunc("POST "+path+"/{id}/rotate", user, k.rotateOf(self, "id"))
+	mux.HandleFunc("DELETE "+path+"/{id}", user, k.revokeOf(self, "id"))
 	mux.HandleFunc("POST "+path+"/leaked", authkit.Public(), func(w http.ResponseWriter, r *http.Request) {
 		var body struct {
 			Key string `json:"key"`
@@ -73,6 +49,51 @@ func (k *Keys) Mount(mux *authkit.Mux, path string) {
 		}
 		answer(w, r, http.StatusNoContent, nil, k.RevokeLeaked(contextOf(r), body.Key))
 	})
+}
+
+// listOf returns a handler that lists the keys of the owner that a request
+// names.
+func (k *Keys) listOf(owner func(*http.Request) Owner) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		keys, err := k.List(r.Context(), owner(r))
+		answer(w, r, http.StatusOK, keys, err)
+	}
+}
+
+// createOf returns a handler that creates a key.
+func (k *Keys) createOf(owner func(*http.Request) Owner) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var body keyBody
+		o, err := body.options(w, r)
+		if err != nil {
+			refuse(w, r, err)
+			return
+		}
+		key, err := k.Create(contextOf(r), owner(r), o)
+		answer(w, r, http.StatusCreated, key, err)
+	}
+}
+
+// rotateOf returns a handler that rotates the key of a part of the path.
+func (k *Keys) rotateOf(owner func(*http.Request) Owner, part string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var body struct {
+			Overlap int64 `json:"overlap"`
+		}
+		if err := decode(w, r, &body); err != nil {
+			refuse(w, r, err)
+			return
+		}
+		key, err := k.Rotate(contextOf(r), owner(r), r.PathValue(part), seconds(body.Overlap))
+		answer(w, r, http.StatusOK, key, err)
+	}
+}
+
+// revokeOf returns a handler that revokes the key of a part of the path.
+func (k *Keys) revokeOf(owner func(*http.Request) Owner, part string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		answer(w, r, http.StatusNoContent, nil, k.Revoke(contextOf(r), owner(r), r.PathValue(part)))
+	}
 }
 
 // keyBody is the body of a new key.
@@ -94,10 +115,10 @@ func seconds(n int64) time.Duration {
 	return time.Duration(min(max(n, -1), most)) * time.Second
 }
 
-// self returns the ID of the user of a request.
-func self(r *http.Request) string {
+// self returns the user of a request.
+func self(r *http.Request) Owner {
 	p, _ := authkit.PrincipalFrom(r.Context())
-	return p.UserID
+	return OfUser(p.UserID)
 }
 
 var (
@@ -151,7 +172,9 @@ func refuse(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, errBody):
 		p = authkit.NewProblem(http.StatusBadRequest, "The body is not a JSON object with the members of this request")
 	case errors.Is(err, ErrNotFound):
-		p = authkit.NewProblem(http.StatusNotFound, "Key not found")
+		p = authkit.NewProblem(http.StatusNotFound, "Not found")
+	case errors.Is(err, ErrExists):
+		p = authkit.NewProblem(http.StatusConflict, "The ID is taken")
 	case errors.Is(err, ErrConflict):
 		p = authkit.NewProblem(http.StatusConflict, "The key was rotated meanwhile")
 	case errors.Is(err, ErrTooManyKeys):

@@ -83,7 +83,7 @@ func newApp(t testing.TB, change ...func(*apikey.Config, *authkit.Config)) *app 
 // create creates a key of the user, by the program.
 func (a *app) create(t testing.TB, o apikey.Options) apikey.Issued {
 	t.Helper()
-	key, err := a.Create(t.Context(), a.user.ID, o)
+	key, err := a.Create(t.Context(), apikey.OfUser(a.user.ID), o)
 	require.NoError(t, err)
 	return key
 }

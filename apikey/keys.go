@@ -34,12 +34,14 @@ const (
 // safe for concurrent use.
 //
 // If ctx has a principal, each method requires that it is a login of the owner
-// which is at most five minutes old. Without a principal, or by
-// [authkit.WithSystem], your program acts.
+// which is at most five minutes old. The keys of services, and the services,
+// belong to administrators, who have [authkit.Config].AdminRole. Without a
+// principal, or by [authkit.WithSystem], your program acts.
 type Keys struct {
-	kit         *authkit.Kit
-	auth        *Authenticator
-	permissions map[string]bool // that a role grants
+	kit   *authkit.Kit
+	auth  *Authenticator
+	roles map[string][]string // the role table
+	admin string              // the role of administrators
 }
 
 // New returns the Keys of a Kit, or an error if the Kit does not have the
@@ -59,13 +61,7 @@ func New(kit *authkit.Kit, a *Authenticator) (*Keys, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	k := &Keys{kit: kit, auth: a, permissions: map[string]bool{}}
-	for _, granted := range settings.Roles {
-		for _, p := range granted {
-			k.permissions[p] = true
-		}
-	}
-	return k, nil
+	return &Keys{kit: kit, auth: a, roles: settings.Roles, admin: settings.AdminRole}, nil
 }
 
 // Options are the properties of a new key.
@@ -73,8 +69,8 @@ type Options struct {
 	Name string // for the list; at most 64 characters that print
 
 	// Scopes are the permissions that the key can have, at most 64. If ctx has
-	// a principal, it must have each of them. None means that the key has no
-	// permission.
+	// a principal, it must have each of them. For a service, the roles of the
+	// service must grant them. None means that the key has no permission.
 	Scopes []string
 
 	// Networks are the addresses from which the key is accepted, at most 16. If
@@ -111,32 +107,26 @@ func (i Issued) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(i.describe()
 // LogValue implements slog.LogValuer. It returns the text of String.
 func (i Issued) LogValue() slog.Value { return slog.StringValue(i.describe()) }
 
-// Create creates a key for a user and returns its text, which cannot be read
+// Create creates a key of an owner and returns its text, which cannot be read
 // again.
 //
 // The errors are:
 //   - A *authkit.ValidationError with every invalid field.
-//   - authkit.ErrForbidden if the principal of ctx is not a login of the user.
+//   - authkit.ErrForbidden if the principal of ctx is not a login of the user,
+//     or for a service, of an administrator.
 //   - A *authkit.StepUpError if that login is too old.
 //   - authkit.ErrUserNotFound if there is no such account.
-//   - ErrTooManyKeys if the user has 50 keys. Concurrent calls can exceed this
+//   - ErrNotFound if there is no such service.
+//   - ErrTooManyKeys if the owner has 50 keys. Concurrent calls can exceed this
 //     number.
 //   - authkit.ErrUnavailable, or the error of ctx.
-func (k *Keys) Create(ctx context.Context, userID string, o Options) (Issued, error) {
-	if err := k.mayManage(ctx, userID); err != nil {
+func (k *Keys) Create(ctx context.Context, owner Owner, o Options) (Issued, error) {
+	if err := k.mayManage(ctx, owner); err != nil {
 		return Issued{}, err
 	}
-	if err := k.check(ctx, &o); err != nil {
+	if err := k.check(ctx, owner, &o); err != nil {
 		return Issued{}, err
 	}
-	if _, err := k.kit.User(ctx, userID); err != nil {
-		return Issued{}, err
-	}
-	return k.create(ctx, User(userID), o)
-}
-
-// create stores a key whose properties were checked.
-func (k *Keys) create(ctx context.Context, owner Owner, o Options) (Issued, error) {
 	held, err := k.auth.store.KeysByOwner(ctx, owner)
 	if err != nil {
 		return Issued{}, k.failed(ctx, err)
@@ -161,17 +151,13 @@ func (k *Keys) create(ctx context.Context, owner Owner, o Options) (Issued, erro
 	return Issued{key.Key, text}, nil
 }
 
-// List returns the keys of a user, the oldest first. Keys that have expired are
+// List returns the keys of an owner, the oldest first. Keys that have expired are
 // in it for 30 days. The errors are those of [Keys.Create] about the principal,
 // and authkit.ErrUnavailable.
-func (k *Keys) List(ctx context.Context, userID string) ([]Key, error) {
-	if err := k.mayManage(ctx, userID); err != nil {
+func (k *Keys) List(ctx context.Context, owner Owner) ([]Key, error) {
+	if err := k.mayManage(ctx, owner); err != nil {
 		return nil, err
 	}
-	return k.list(ctx, User(userID))
-}
-
-func (k *Keys) list(ctx context.Context, owner Owner) ([]Key, error) {
 	keys, err := k.auth.store.KeysByOwner(ctx, owner)
 	if err != nil {
 		return nil, k.failed(ctx, err)
@@ -179,26 +165,22 @@ func (k *Keys) list(ctx context.Context, owner Owner) ([]Key, error) {
 	return append([]Key{}, keys...), nil // in JSON an empty list, not null
 }
 
-// Rotate gives a key of a user a new secret and returns its text. The ID stays.
+// Rotate gives a key a new secret and returns its text. The ID stays.
 // The old secret is accepted for the time of overlap, at most 24 hours, so that
 // programs can change over. If overlap is zero, it ends at once. A secret before
 // the old one ends in any case. The key expires after as long as it did after
 // its creation or its latest rotation. To respond to a leak, use [Keys.Revoke].
 //
 // The errors are:
-//   - ErrNotFound if the user has no such key, or if the key has expired.
+//   - ErrNotFound if the owner has no such key, or if the key has expired.
 //   - ErrConflict if another call has rotated the key at the same time.
 //   - A *authkit.ValidationError for another overlap.
 //   - Those of [Keys.Create] about the principal.
 //   - authkit.ErrUnavailable, or the error of ctx.
-func (k *Keys) Rotate(ctx context.Context, userID, keyID string, overlap time.Duration) (Issued, error) {
-	if err := k.mayManage(ctx, userID); err != nil {
+func (k *Keys) Rotate(ctx context.Context, owner Owner, keyID string, overlap time.Duration) (Issued, error) {
+	if err := k.mayManage(ctx, owner); err != nil {
 		return Issued{}, err
 	}
-	return k.rotate(ctx, User(userID), keyID, overlap)
-}
-
-func (k *Keys) rotate(ctx context.Context, owner Owner, keyID string, overlap time.Duration) (Issued, error) {
 	if overlap < 0 || overlap > maxOverlap {
 		return Issued{}, invalid("overlap", "must be at most 24 hours")
 	}
@@ -230,19 +212,33 @@ func (k *Keys) rotate(ctx context.Context, owner Owner, keyID string, overlap ti
 	return Issued{key.Key, text}, nil
 }
 
-// Revoke deletes a key of a user. It is refused from the next request on, by
+// Revoke deletes a key. It is refused from the next request on, by
 // every instance on the same store.
 //
-// The errors are ErrNotFound if the user has no such key, those of
+// The errors are ErrNotFound if the owner has no such key, those of
 // [Keys.Create] about the principal, and authkit.ErrUnavailable.
-func (k *Keys) Revoke(ctx context.Context, userID, keyID string) error {
-	if err := k.mayManage(ctx, userID); err != nil {
+func (k *Keys) Revoke(ctx context.Context, owner Owner, keyID string) error {
+	if err := k.mayManage(ctx, owner); err != nil {
 		return err
 	}
-	return k.revoke(ctx, &Key{Owner: User(userID), ID: keyID})
+	key, err := k.auth.store.KeyByID(ctx, keyID)
+	if err != nil {
+		return k.failed(ctx, err)
+	}
+	if key.ID != keyID || key.Owner != owner {
+		return ErrNotFound
+	}
+	return k.revoke(ctx, &key.Key)
 }
 
+// revoke deletes a key. The tokens of a service end first: after an error the
+// key is still there, so that the caller can try again.
 func (k *Keys) revoke(ctx context.Context, key *Key) error {
+	if key.ServiceID != "" {
+		if err := k.kit.RevokeServiceTokens(ctx, key.ServiceID, key.ID); err != nil {
+			return err
+		}
+	}
 	if err := k.auth.store.DeleteKey(ctx, key.Owner, key.ID); err != nil {
 		return k.failed(ctx, err)
 	}
@@ -273,7 +269,7 @@ func (k *Keys) RevokeLeaked(ctx context.Context, text string) error {
 // An Import is a key of another system or another store, of which only the hash
 // is known.
 type Import struct {
-	UserID string
+	Owner Owner
 
 	// Hash is the SHA-256 of the whole text of the key; see [Hash].
 	Hash [sha256.Size]byte
@@ -299,7 +295,7 @@ func (k *Keys) Import(ctx context.Context, i Import) (Key, error) {
 	if p, ok := authkit.PrincipalFrom(ctx); ok && p.Kind != authkit.System {
 		return Key{}, authkit.ErrForbidden
 	}
-	if err := k.check(ctx, &i.Options); err != nil {
+	if err := k.check(ctx, i.Owner, &i.Options); err != nil {
 		return Key{}, err
 	}
 	switch {
@@ -310,12 +306,9 @@ func (k *Keys) Import(ctx context.Context, i Import) (Key, error) {
 	case len(i.ID) != idLen || !isHex(i.ID):
 		return Key{}, invalid("id", "must be empty, or 16 hexadecimal digits")
 	}
-	if _, err := k.kit.User(ctx, i.UserID); err != nil {
-		return Key{}, err
-	}
 	at := now()
 	key := StoredKey{Hash: i.Hash, Version: 1, Key: Key{
-		Owner: User(i.UserID), ID: i.ID, Name: i.Name, Scopes: append([]string{}, i.Scopes...), Networks: append([]netip.Prefix{}, i.Networks...),
+		Owner: i.Owner, ID: i.ID, Name: i.Name, Scopes: append([]string{}, i.Scopes...), Networks: append([]netip.Prefix{}, i.Networks...),
 		CreatedAt: at, ExpiresAt: at.Add(i.Life),
 	}}
 	if i.InsecureNoExpiry {
@@ -328,25 +321,34 @@ func (k *Keys) Import(ctx context.Context, i Import) (Key, error) {
 	return key.Key, nil
 }
 
-// mayManage returns why the principal of ctx may not manage the keys of a user,
-// or nil (AK-07).
-func (k *Keys) mayManage(ctx context.Context, userID string) error {
-	if err := k.kit.RequireSelf(ctx, userID); err != nil {
+// mayManage returns why the principal of ctx may not manage the keys of an
+// owner, or nil (AK-07).
+func (k *Keys) mayManage(ctx context.Context, owner Owner) error {
+	p, ok := authkit.PrincipalFrom(ctx)
+	if !ok || p.Kind == authkit.System {
+		return nil
+	}
+	policy, self := authkit.Authenticated(), owner.UserID
+	if owner.ServiceID != "" {
+		policy, self = authkit.Roles(k.admin), p.UserID
+	}
+	if err := k.kit.RequireSelf(ctx, self); err != nil {
 		return err
 	}
-	if p, ok := authkit.PrincipalFrom(ctx); ok && p.Kind != authkit.System {
-		return authkit.Authenticated().Fresh(fresh).Check(p)
-	}
-	return nil
+	return policy.Fresh(fresh).Check(p)
 }
 
 func invalid(field, message string) error {
 	return &authkit.ValidationError{Fields: []authkit.FieldError{{Field: field, Message: message}}}
 }
 
-// check returns the invalid properties of a new key. It fills in the default
-// life and masks the networks.
-func (k *Keys) check(ctx context.Context, o *Options) error {
+// check returns the invalid properties of a new key, or an error if there is no
+// such owner. It fills in the default life and masks the networks.
+func (k *Keys) check(ctx context.Context, owner Owner, o *Options) error {
+	granted, err := k.granted(ctx, owner)
+	if err != nil {
+		return err
+	}
 	var fields []authkit.FieldError
 	add := func(field, message string) {
 		fields = append(fields, authkit.FieldError{Field: field, Message: message})
@@ -354,7 +356,7 @@ func (k *Keys) check(ctx context.Context, o *Options) error {
 	if !utf8.ValidString(o.Name) || utf8.RuneCountInString(o.Name) > maxNameRunes || slices.ContainsFunc([]rune(o.Name), func(r rune) bool { return !unicode.IsPrint(r) }) {
 		add("name", "must have at most "+strconv.Itoa(maxNameRunes)+" characters that print")
 	}
-	if rule := k.scopesRule(ctx, o.Scopes); rule != "" {
+	if rule := scopesRule(o.Scopes, granted); rule != "" {
 		add("scopes", rule)
 	}
 	networks, ok := masked(o.Networks)
@@ -374,12 +376,44 @@ func (k *Keys) check(ctx context.Context, o *Options) error {
 	return nil
 }
 
-// scopesRule returns the rule that scopes break, or "" (AK-05).
-func (k *Keys) scopesRule(ctx context.Context, scopes []string) string {
-	p, _ := authkit.PrincipalFrom(ctx)
+// granted returns a function that reports whether a key of an owner can be
+// created with a permission (AK-05). If ctx has a principal, that is the user,
+// who must have the permission. Your program can create a key with a permission
+// that the user gets later.
+func (k *Keys) granted(ctx context.Context, owner Owner) (func(permission string) bool, error) {
+	if owner.UserID != "" && owner.ServiceID != "" {
+		return nil, ErrNotFound
+	}
+	if owner.ServiceID != "" {
+		s, err := k.auth.store.ServiceByID(ctx, owner.ServiceID)
+		if err != nil {
+			return nil, k.failed(ctx, err)
+		}
+		return func(permission string) bool {
+			return slices.ContainsFunc(s.Roles, func(role string) bool { return slices.Contains(k.roles[role], permission) })
+		}, nil
+	}
+	if _, err := k.kit.User(ctx, owner.UserID); err != nil {
+		return nil, err
+	}
+	if p, _ := authkit.PrincipalFrom(ctx); p.Kind == authkit.Person {
+		return p.HasPermission, nil
+	}
+	return func(permission string) bool {
+		for _, permissions := range k.roles {
+			if slices.Contains(permissions, permission) {
+				return true
+			}
+		}
+		return false
+	}, nil
+}
+
+// scopesRule returns the rule that scopes break, or "".
+func scopesRule(scopes []string, granted func(permission string) bool) string {
 	for i, s := range scopes {
-		if !k.permissions[s] || slices.Contains(scopes[:i], s) || p.Kind == authkit.Person && !p.HasPermission(s) {
-			return "must be permissions that you have, each once"
+		if slices.Contains(scopes[:i], s) || !granted(s) {
+			return "must be permissions that the owner has, each once"
 		}
 	}
 	if len(scopes) > maxScopes {
@@ -405,7 +439,11 @@ func masked(networks []netip.Prefix) ([]netip.Prefix, bool) {
 
 // emit emits the event of a change of a key.
 func (k *Keys) emit(ctx context.Context, kind authkit.EventKind, key *Key) {
-	k.kit.Emit(ctx, authkit.Event{Kind: kind, UserID: key.UserID, SessionID: key.ID})
+	target := key.UserID
+	if key.ServiceID != "" {
+		target = servicePrefix + key.ServiceID
+	}
+	k.kit.Emit(ctx, authkit.Event{Kind: kind, UserID: target, SessionID: key.ID})
 }
 
 // failed returns an error of the store as callers see it.

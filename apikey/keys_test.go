@@ -88,7 +88,7 @@ func TestBodyChoosesNoOwner(t *testing.T) {
 		problem := decodeJSON[authkit.Problem](t, w)
 		require.Equal(t, strings.TrimSpace(field), problem.Errors[0].Field, body)
 	}
-	for _, owner := range []apikey.Owner{apikey.User(a.user.ID), apikey.User(other.ID)} {
+	for _, owner := range []apikey.Owner{apikey.OfUser(a.user.ID), apikey.OfUser(other.ID)} {
 		keys, err := a.store.KeysByOwner(t.Context(), owner)
 		require.NoError(t, err)
 		require.Empty(t, keys)
@@ -116,12 +116,18 @@ func TestManageNeedsAFreshLogin(t *testing.T) {
 		require.NoError(t, err)
 		methods := map[string]func(ctx context.Context, userID string) error{
 			"Create": func(ctx context.Context, userID string) error {
-				_, err := a.Create(ctx, userID, apikey.Options{})
+				_, err := a.Create(ctx, apikey.OfUser(userID), apikey.Options{})
 				return err
 			},
-			"List":   func(ctx context.Context, userID string) error { _, err := a.List(ctx, userID); return err },
-			"Rotate": func(ctx context.Context, userID string) error { _, err := a.Rotate(ctx, userID, key.ID, 0); return err },
-			"Revoke": func(ctx context.Context, userID string) error { return a.Revoke(ctx, userID, key.ID) },
+			"List": func(ctx context.Context, userID string) error {
+				_, err := a.List(ctx, apikey.OfUser(userID))
+				return err
+			},
+			"Rotate": func(ctx context.Context, userID string) error {
+				_, err := a.Rotate(ctx, apikey.OfUser(userID), key.ID, 0)
+				return err
+			},
+			"Revoke": func(ctx context.Context, userID string) error { return a.Revoke(ctx, apikey.OfUser(userID), key.ID) },
 		}
 		routes := map[string]func(header string) int{
 			"Create": func(h string) int { return a.ask("POST", keyPath, `{}`, "Authorization", h).Code },
@@ -155,11 +161,11 @@ func TestManageNeedsAFreshLogin(t *testing.T) {
 			require.NoError(t, methods[name](a.as(t, header), a.user.ID), name)
 		}
 		ctx := authkit.WithSystem(t.Context(), "cli:ann")
-		_, err = a.Create(ctx, a.user.ID, apikey.Options{Scopes: []string{"users:write"}})
+		_, err = a.Create(ctx, apikey.OfUser(a.user.ID), apikey.Options{Scopes: []string{"users:write"}})
 		require.NoError(t, err)
-		_, err = a.Create(ctx, "nobody", apikey.Options{})
+		_, err = a.Create(ctx, apikey.OfUser("nobody"), apikey.Options{})
 		require.ErrorIs(t, err, authkit.ErrUserNotFound)
-		_, err = a.Import(a.as(t, header), apikey.Import{UserID: a.user.ID, Hash: apikey.Hash("x")})
+		_, err = a.Import(a.as(t, header), apikey.Import{Owner: apikey.OfUser(a.user.ID), Hash: apikey.Hash("x")})
 		require.ErrorIs(t, err, authkit.ErrForbidden)
 	})
 }
@@ -221,7 +227,7 @@ func TestRotateAtOnce(t *testing.T) {
 		var all sync.WaitGroup
 		for range 8 {
 			all.Go(func() {
-				next, err := a.Rotate(t.Context(), a.user.ID, key.ID, 0)
+				next, err := a.Rotate(t.Context(), apikey.OfUser(a.user.ID), key.ID, 0)
 				if err != nil {
 					require.ErrorIs(t, err, apikey.ErrConflict)
 					return
@@ -292,10 +298,10 @@ func TestNetworksOfOptions(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
 	for _, n := range []netip.Prefix{{}, netip.PrefixFrom(netip.MustParseAddr("::ffff:192.0.2.1"), 120)} {
-		_, err := a.Create(t.Context(), a.user.ID, apikey.Options{Networks: []netip.Prefix{n}})
+		_, err := a.Create(t.Context(), apikey.OfUser(a.user.ID), apikey.Options{Networks: []netip.Prefix{n}})
 		require.Error(t, err, n)
 	}
-	_, err := a.Create(t.Context(), a.user.ID, apikey.Options{InsecureNoExpiry: true, Life: time.Hour})
+	_, err := a.Create(t.Context(), apikey.OfUser(a.user.ID), apikey.Options{InsecureNoExpiry: true, Life: time.Hour})
 	require.Error(t, err)
 	require.Equal(t, http.StatusUnprocessableEntity, authkit.ProblemFor(err).Status)
 }

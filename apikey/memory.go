@@ -18,12 +18,15 @@ const minTouch = time.Minute
 // A MemoryStore is a [Store] in memory, for tests and single programs. In a
 // transaction of a Kit, its changes take effect when that is committed.
 type MemoryStore struct {
-	mu   sync.RWMutex
-	keys map[string]StoredKey
+	mu       sync.RWMutex
+	keys     map[string]StoredKey
+	services map[string]Service
 }
 
 // NewMemoryStore returns an empty MemoryStore.
-func NewMemoryStore() *MemoryStore { return &MemoryStore{keys: map[string]StoredKey{}} }
+func NewMemoryStore() *MemoryStore {
+	return &MemoryStore{keys: map[string]StoredKey{}, services: map[string]Service{}}
+}
 
 var _ Store = (*MemoryStore)(nil)
 
@@ -201,4 +204,93 @@ func (m *MemoryStore) DeleteExpiredKeys(ctx context.Context, before time.Time, l
 		}
 	}
 	return deleted, nil
+}
+
+func (s Service) clone() Service {
+	s.Roles = slices.Clone(s.Roles)
+	return s
+}
+
+// CreateService implements [Store].
+func (m *MemoryStore) CreateService(ctx context.Context, s Service) error {
+	if err := m.lock(ctx); err != nil {
+		return err
+	}
+	defer m.mu.Unlock()
+	if _, taken := m.services[s.ID]; taken {
+		return ErrExists
+	}
+	s = s.clone()
+	m.change(ctx, func() { m.services[s.ID] = s })
+	return nil
+}
+
+// ServiceByID implements [Store].
+func (m *MemoryStore) ServiceByID(ctx context.Context, id string) (Service, error) {
+	if err := ctx.Err(); err != nil {
+		return Service{}, err
+	}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	s, ok := m.services[id]
+	if !ok {
+		return Service{}, ErrNotFound
+	}
+	return s.clone(), nil
+}
+
+// Services implements [Store].
+func (m *MemoryStore) Services(ctx context.Context, after string, limit int) ([]Service, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	var list []Service
+	for _, s := range m.services {
+		if s.ID > after {
+			list = append(list, s.clone())
+		}
+	}
+	slices.SortFunc(list, func(a, b Service) int { return strings.Compare(a.ID, b.ID) })
+	return list[:min(len(list), max(limit, 0))], nil
+}
+
+// SetServiceRoles implements [Store].
+func (m *MemoryStore) SetServiceRoles(ctx context.Context, id string, roles []string) error {
+	if err := m.lock(ctx); err != nil {
+		return err
+	}
+	defer m.mu.Unlock()
+	if _, ok := m.services[id]; !ok {
+		return ErrNotFound
+	}
+	roles = slices.Clone(roles)
+	m.change(ctx, func() {
+		if s, ok := m.services[id]; ok {
+			s.Roles = roles
+			m.services[id] = s
+		}
+	})
+	return nil
+}
+
+// DeleteService implements [Store].
+func (m *MemoryStore) DeleteService(ctx context.Context, id string) error {
+	if err := m.lock(ctx); err != nil {
+		return err
+	}
+	defer m.mu.Unlock()
+	if _, ok := m.services[id]; !ok {
+		return ErrNotFound
+	}
+	m.change(ctx, func() {
+		delete(m.services, id)
+		for keyID, k := range m.keys {
+			if k.Owner == OfService(id) {
+				delete(m.keys, keyID)
+			}
+		}
+	})
+	return nil
 }

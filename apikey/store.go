@@ -10,11 +10,11 @@ import (
 )
 
 var (
-	// ErrNotFound is returned if there is no such key, or if it belongs to
-	// another owner.
-	ErrNotFound = errors.New("apikey: key not found")
+	// ErrNotFound is returned if there is no such key or service, or if the key
+	// belongs to another owner.
+	ErrNotFound = errors.New("apikey: not found")
 
-	// ErrExists is returned if a key with the ID exists.
+	// ErrExists is returned if a key or a service with the ID exists.
 	ErrExists = errors.New("apikey: the ID is taken")
 
 	// ErrConflict is returned by a rotation if the key was rotated meanwhile.
@@ -30,8 +30,26 @@ type Owner struct {
 	ServiceID string `json:"service_id,omitempty"`
 }
 
-// User returns the Owner of an account.
-func User(id string) Owner { return Owner{UserID: id} }
+// OfUser returns the Owner of the keys of an account.
+func OfUser(id string) Owner { return Owner{UserID: id} }
+
+// OfService returns the Owner of the keys of a [Service].
+func OfService(id string) Owner { return Owner{ServiceID: id} }
+
+// A Service is a program that acts for itself: a principal without an account,
+// a password or an address. It authenticates with API keys of its own, and gets
+// access tokens with them; see [authkit.ClientAuthenticator].
+type Service struct {
+	// ID is the name of the service, and its client_id: 1 to 64 of a to z, 0 to
+	// 9, dot, hyphen and underscore.
+	ID string `json:"id"`
+
+	// Roles are the roles of the service. A key of the service has those of its
+	// scopes that they grant.
+	Roles []string `json:"roles"`
+
+	CreatedAt time.Time `json:"created_at"`
+}
 
 // A Key describes an API key. It holds no secret.
 type Key struct {
@@ -116,6 +134,25 @@ type Store interface {
 	// of them, and returns the number removed. If limit is not positive, it
 	// removes none.
 	DeleteExpiredKeys(ctx context.Context, before time.Time, limit int) (deleted int, err error)
+
+	// CreateService stores a new service. It returns ErrExists if the ID is
+	// taken.
+	CreateService(ctx context.Context, s Service) error
+
+	// ServiceByID returns a service. The error is ErrNotFound if there is none.
+	ServiceByID(ctx context.Context, id string) (Service, error)
+
+	// Services returns at most limit services with an ID greater than after,
+	// ordered by ID.
+	Services(ctx context.Context, after string, limit int) ([]Service, error)
+
+	// SetServiceRoles replaces the roles of a service. The error is ErrNotFound
+	// if there is none.
+	SetServiceRoles(ctx context.Context, id string, roles []string) error
+
+	// DeleteService removes a service and all of its keys, in one step. The
+	// error is ErrNotFound if there is none.
+	DeleteService(ctx context.Context, id string) error
 }
 
 // A timedStore gives every call a deadline. Its methods are written out, so
@@ -181,4 +218,34 @@ func (s timedStore) DeleteExpiredKeys(ctx context.Context, before time.Time, lim
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	return s.store.DeleteExpiredKeys(ctx, before, limit)
+}
+
+func (s timedStore) CreateService(ctx context.Context, service Service) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return s.store.CreateService(ctx, service)
+}
+
+func (s timedStore) ServiceByID(ctx context.Context, id string) (Service, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return s.store.ServiceByID(ctx, id)
+}
+
+func (s timedStore) Services(ctx context.Context, after string, limit int) ([]Service, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return s.store.Services(ctx, after, limit)
+}
+
+func (s timedStore) SetServiceRoles(ctx context.Context, id string, roles []string) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return s.store.SetServiceRoles(ctx, id, roles)
+}
+
+func (s timedStore) DeleteService(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return s.store.DeleteService(ctx, id)
 }

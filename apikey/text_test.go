@@ -31,7 +31,7 @@ func TestText(t *testing.T) {
 		require.Equal(t, sum, key.Text[len(key.Text)-8:])
 		require.False(t, seen[key.Text[20:84]])
 		seen[key.Text[20:84]] = true
-		require.NoError(t, a.Revoke(t.Context(), a.user.ID, key.ID))
+		require.NoError(t, a.Revoke(t.Context(), apikey.OfUser(a.user.ID), key.ID))
 	}
 	key := a.create(t, apikey.Options{})
 	stored, err := a.store.KeyByID(t.Context(), key.ID)
@@ -93,7 +93,7 @@ func TestGoldenKeys(t *testing.T) {
 		for _, g := range keys {
 			prefix, _, _ := strings.Cut(g.Text, "_")
 			a := newApp(t, func(k *apikey.Config, _ *authkit.Config) { k.Prefix = prefix })
-			i := apikey.Import{UserID: a.user.ID, ID: g.ID, Options: apikey.Options{Scopes: []string{"notes:read"}}}
+			i := apikey.Import{Owner: apikey.OfUser(a.user.ID), ID: g.ID, Options: apikey.Options{Scopes: []string{"notes:read"}}}
 			_, err := hex.Decode(i.Hash[:], []byte(g.Hash))
 			require.NoError(t, err)
 			_, err = a.Import(t.Context(), i)

@@ -19,7 +19,8 @@ const tallyTime = time.Second
 func isHighVolume(kind authkit.EventKind) (high, known bool) {
 	switch kind {
 	case authkit.EventLoginThrottled, authkit.EventRateLimited, authkit.EventTokenRefused, authkit.EventAccessDenied,
-		authkit.EventSessionRenewed, authkit.EventRefreshFailure, authkit.EventStoreFailure, authkit.EventMailFailure:
+		authkit.EventSessionRenewed, authkit.EventRefreshFailure, authkit.EventStoreFailure, authkit.EventMailFailure,
+		authkit.EventClientSuccess, authkit.EventClientFailure:
 		return true, true
 	case authkit.EventLoginSuccess, authkit.EventLoginFailure, authkit.EventLoginChallenge, authkit.EventTokenReuse, authkit.EventLogout,
 		authkit.EventPasswordRehash, authkit.EventPasswordCheck, authkit.EventPasswordChange, authkit.EventUserCreated,
@@ -27,7 +28,8 @@ func isHighVolume(kind authkit.EventKind) (high, known bool) {
 		authkit.EventUserDisabled, authkit.EventUserEnabled, authkit.EventUserDeleted,
 		authkit.EventKeyCreated, authkit.EventKeyRotated, authkit.EventKeyRevoked,
 		authkit.EventFactorAdded, authkit.EventFactorRemoved, authkit.EventFactorReset, authkit.EventFactorDisabled,
-		authkit.EventRecoveryUsed, authkit.EventRecoveryRenewed:
+		authkit.EventRecoveryUsed, authkit.EventRecoveryRenewed,
+		authkit.EventServiceCreated, authkit.EventServiceUpdated, authkit.EventServiceDeleted:
 		return false, true
 	}
 	return true, false

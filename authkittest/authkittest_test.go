@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -135,4 +136,19 @@ func TestFailures(t *testing.T) {
 		require.Panics(t, func() { f(authkittest.Example{}) })
 	}
 	require.NotZero(t, authkittest.LoginAs(t, kit, u))
+}
+
+// RFC 6238, appendix B, at the last six digits.
+func TestTOTPCode(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const uri = "otpauth://totp/Example:ann%40example.com?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Example"
+		time.Sleep(time.Until(time.Unix(1111111109, 0)))
+		require.Equal(t, "081804", authkittest.TOTPCode(t, uri))
+		time.Sleep(2 * time.Second)
+		require.Equal(t, "050471", authkittest.TOTPCode(t, uri))
+	})
+	for _, uri := range []string{"", "%", "https://example.com", "otpauth://hotp/a?secret=GEZDGNBV", "otpauth://totp/a", "otpauth://totp/a?secret=1"} {
+		require.Panics(t, func() { authkittest.TOTPCode(authkittest.Example{}, uri) }, uri)
+	}
 }

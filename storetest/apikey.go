@@ -38,6 +38,10 @@ func TestAPIKeyStore(t *testing.T, open func(t *testing.T) apikey.Store) {
 		"SharesNoMemory":   testKeySharesNoMemory,
 		"CancelledContext": testKeyCancelledContext,
 		"DeletedStaysGone": testKeyDeletedStaysGone,
+		"Services":         testServices,
+		"ServicePages":     testServicePages,
+		"DeleteService":    testDeleteService,
+		"ServicesAtOnce":   testServicesAtOnce,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -46,7 +50,7 @@ func TestAPIKeyStore(t *testing.T, open func(t *testing.T) apikey.Store) {
 	}
 }
 
-var keyOwner = apikey.User("user-1")
+var keyOwner = apikey.OfUser("user-1")
 
 // newKey returns a key in which every field is set.
 func newKey(id string, owner apikey.Owner) apikey.StoredKey {
@@ -125,7 +129,7 @@ func testKeyCreateAndRead(t *testing.T, s apikey.Store) {
 func testKeyTakenIDs(t *testing.T, s apikey.Store) {
 	want := newKey("a", keyOwner)
 	createKeys(t, s, want)
-	other := newKey("a", apikey.User("user-2"))
+	other := newKey("a", apikey.OfUser("user-2"))
 	other.Hash = sha256.Sum256([]byte("another"))
 	if err := s.CreateKey(t.Context(), other); !errors.Is(err, apikey.ErrExists) {
 		t.Errorf("CreateKey with an ID that exists: %v; want ErrExists", err)
@@ -137,7 +141,7 @@ func testKeyTakenIDs(t *testing.T, s apikey.Store) {
 func testKeyBrokenIDs(t *testing.T, s apikey.Store) {
 	for _, id := range []string{"", "\x00", "\xff", strings.Repeat("a", 1000)} {
 		noKey(t, s, id)
-		owner := apikey.User(id)
+		owner := apikey.OfUser(id)
 		if keys, err := s.KeysByOwner(t.Context(), owner); err != nil || len(keys) != 0 {
 			t.Errorf("KeysByOwner(%q): %v, %v", id, keys, err)
 		}
@@ -170,12 +174,12 @@ func ownsKeys(t *testing.T, s apikey.Store, o apikey.Owner, want ...string) {
 }
 
 func testKeyOwners(t *testing.T, s apikey.Store) {
-	service := apikey.Owner{ServiceID: "user-1"} // the name of the user
-	createKeys(t, s, newKey("a", keyOwner), newKey("b", service), newKey("c", apikey.User("USER-1")))
+	service := apikey.OfService("user-1") // the name of the user
+	createKeys(t, s, newKey("a", keyOwner), newKey("b", service), newKey("c", apikey.OfUser("USER-1")))
 	ownsKeys(t, s, keyOwner, "a")
 	ownsKeys(t, s, service, "b")
-	ownsKeys(t, s, apikey.User("USER-1"), "c")
-	ownsKeys(t, s, apikey.User("user-2"))
+	ownsKeys(t, s, apikey.OfUser("USER-1"), "c")
+	ownsKeys(t, s, apikey.OfUser("user-2"))
 	keys, _ := s.KeysByOwner(t.Context(), keyOwner)
 	sameKey(t, keys[0], newKey("a", keyOwner).Key)
 }
@@ -184,7 +188,7 @@ func testKeyOwners(t *testing.T, s apikey.Store) {
 func testKeyOtherOwners(t *testing.T, s apikey.Store) {
 	want := newKey("a", keyOwner)
 	createKeys(t, s, want)
-	for _, o := range []apikey.Owner{apikey.User("user-2"), {ServiceID: "user-1"}, {}} {
+	for _, o := range []apikey.Owner{apikey.OfUser("user-2"), {ServiceID: "user-1"}, {}} {
 		if err := s.RotateKey(t.Context(), o, "a", apikey.Rotation{Version: 3, At: start, ExpiresAt: start}); !errors.Is(err, apikey.ErrNotFound) {
 			t.Errorf("RotateKey by %+v: %v; want ErrNotFound", o, err)
 		}
@@ -285,13 +289,13 @@ func testKeyDelete(t *testing.T, s apikey.Store) {
 }
 
 func testKeyDeleteAll(t *testing.T, s apikey.Store) {
-	service := apikey.Owner{ServiceID: "user-1"}
-	createKeys(t, s, newKey("a", keyOwner), newKey("b", keyOwner), newKey("c", apikey.User("user-2")), newKey("d", service))
+	service := apikey.OfService("user-1")
+	createKeys(t, s, newKey("a", keyOwner), newKey("b", keyOwner), newKey("c", apikey.OfUser("user-2")), newKey("d", service))
 	if err := s.DeleteKeys(t.Context(), keyOwner); err != nil {
 		t.Fatal(err)
 	}
 	ownsKeys(t, s, keyOwner)
-	ownsKeys(t, s, apikey.User("user-2"), "c")
+	ownsKeys(t, s, apikey.OfUser("user-2"), "c")
 	ownsKeys(t, s, service, "d")
 }
 
@@ -425,5 +429,145 @@ func testKeyDeletedStaysGone(t *testing.T, s apikey.Store) {
 		})
 		group.Wait()
 		noKey(t, s, id)
+	}
+}
+
+func createServices(t *testing.T, s apikey.Store, services ...apikey.Service) {
+	t.Helper()
+	for _, service := range services {
+		if err := s.CreateService(t.Context(), service); err != nil {
+			t.Fatalf("CreateService(%s): %v", service.ID, err)
+		}
+	}
+}
+
+func hasService(t *testing.T, s apikey.Store, want apikey.Service) {
+	t.Helper()
+	got, err := s.ServiceByID(t.Context(), want.ID)
+	if err != nil || got.ID != want.ID || !slices.Equal(got.Roles, want.Roles) || !got.CreatedAt.Equal(want.CreatedAt) {
+		t.Fatalf("ServiceByID(%s): %+v, %v; want %+v", want.ID, got, err, want)
+	}
+}
+
+func noService(t *testing.T, s apikey.Store, id string) {
+	t.Helper()
+	if got, err := s.ServiceByID(t.Context(), id); !errors.Is(err, apikey.ErrNotFound) {
+		t.Fatalf("ServiceByID(%q): %+v, %v; want ErrNotFound", id, got, err)
+	}
+}
+
+func testServices(t *testing.T, s apikey.Store) {
+	noService(t, s, "billing")
+	want := apikey.Service{ID: "billing", Roles: []string{"reader", "writer"}, CreatedAt: start.Add(123456 * time.Microsecond)}
+	given := want
+	given.Roles = slices.Clone(want.Roles)
+	createServices(t, s, given, apikey.Service{ID: "bare", CreatedAt: start})
+	given.Roles[0] = "changed"
+	hasService(t, s, want)
+	hasService(t, s, apikey.Service{ID: "bare", CreatedAt: start})
+	noService(t, s, "Billing") // compared byte by byte
+	other := apikey.Service{ID: "billing", Roles: []string{"admin"}, CreatedAt: start}
+	if err := s.CreateService(t.Context(), other); !errors.Is(err, apikey.ErrExists) {
+		t.Errorf("CreateService with an ID that exists: %v; want ErrExists", err)
+	}
+	hasService(t, s, want)
+	for range 2 { // the second time nothing changes
+		want.Roles = []string{"auditor"}
+		if err := s.SetServiceRoles(t.Context(), "billing", want.Roles); err != nil {
+			t.Fatal(err)
+		}
+		hasService(t, s, want)
+	}
+	hasService(t, s, apikey.Service{ID: "bare", CreatedAt: start})
+	for _, id := range []string{"nothing", "", "\x00", "\xff"} {
+		noService(t, s, id)
+		if err := s.SetServiceRoles(t.Context(), id, nil); !errors.Is(err, apikey.ErrNotFound) {
+			t.Errorf("SetServiceRoles(%q): %v; want ErrNotFound", id, err)
+		}
+		if err := s.DeleteService(t.Context(), id); !errors.Is(err, apikey.ErrNotFound) {
+			t.Errorf("DeleteService(%q): %v; want ErrNotFound", id, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, call := range map[string]func() error{
+		"CreateService":   func() error { return s.CreateService(ctx, apikey.Service{ID: "new"}) },
+		"ServiceByID":     func() error { _, err := s.ServiceByID(ctx, "billing"); return err },
+		"Services":        func() error { _, err := s.Services(ctx, "", 10); return err },
+		"SetServiceRoles": func() error { return s.SetServiceRoles(ctx, "billing", nil) },
+		"DeleteService":   func() error { return s.DeleteService(ctx, "billing") },
+	} {
+		if err := call(); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v; want the error of the context", name, err)
+		}
+	}
+	hasService(t, s, want)
+	noService(t, s, "new")
+}
+
+func testServicePages(t *testing.T, s apikey.Store) {
+	for _, id := range []string{"d", "b", "a", "c"} {
+		createServices(t, s, apikey.Service{ID: id, Roles: []string{id}, CreatedAt: start})
+	}
+	for _, page := range []struct {
+		after string
+		limit int
+		want  string
+	}{{"", 10, "abcd"}, {"", 2, "ab"}, {"b", 2, "cd"}, {"bb", 1, "c"}, {"d", 2, ""}, {"", 0, ""}, {"", -1, ""}} {
+		list, err := s.Services(t.Context(), page.after, page.limit)
+		got := ""
+		for _, service := range list {
+			got += service.ID
+			if !slices.Equal(service.Roles, []string{service.ID}) {
+				t.Errorf("the service %s has the roles %v", service.ID, service.Roles)
+			}
+		}
+		if err != nil || got != page.want {
+			t.Errorf("Services(%q, %d): %s, %v; want %s", page.after, page.limit, got, err, page.want)
+		}
+	}
+}
+
+func testDeleteService(t *testing.T, s apikey.Store) {
+	createServices(t, s, apikey.Service{ID: "billing", CreatedAt: start}, apikey.Service{ID: "other", CreatedAt: start})
+	createKeys(t, s, newKey("a", apikey.OfService("billing")), newKey("b", apikey.OfService("billing")),
+		newKey("c", apikey.OfService("other")), newKey("d", apikey.OfUser("billing")))
+	if err := s.DeleteService(t.Context(), "billing"); err != nil {
+		t.Fatal(err)
+	}
+	noService(t, s, "billing")
+	noKey(t, s, "a")
+	noKey(t, s, "b")
+	ownsKeys(t, s, apikey.OfService("other"), "c")
+	ownsKeys(t, s, apikey.OfUser("billing"), "d")
+	hasService(t, s, apikey.Service{ID: "other", CreatedAt: start})
+	createServices(t, s, apikey.Service{ID: "billing", CreatedAt: start})
+	ownsKeys(t, s, apikey.OfService("billing"))
+}
+
+// testServicesAtOnce: of several callers with one ID, one creates the service,
+// and one deletes it.
+func testServicesAtOnce(t *testing.T, s apikey.Store) {
+	var created, deleted atomic.Int32
+	run := func(won *atomic.Int32, loses error, call func() error) {
+		var group sync.WaitGroup
+		for range 16 {
+			group.Go(func() {
+				switch err := call(); {
+				case err == nil:
+					won.Add(1)
+				case !errors.Is(err, loses):
+					t.Error(err)
+				}
+			})
+		}
+		group.Wait()
+	}
+	run(&created, apikey.ErrExists, func() error {
+		return s.CreateService(t.Context(), apikey.Service{ID: "billing", CreatedAt: start})
+	})
+	run(&deleted, apikey.ErrNotFound, func() error { return s.DeleteService(t.Context(), "billing") })
+	if created.Load() != 1 || deleted.Load() != 1 {
+		t.Errorf("%d callers created the service, and %d deleted it", created.Load(), deleted.Load())
 	}
 }

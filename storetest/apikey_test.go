@@ -24,6 +24,38 @@ type brokenKeys struct {
 	clear  func(ctx context.Context, o apikey.Owner) error
 	touch  func(ctx context.Context, id string, at time.Time) error
 	expire func(ctx context.Context, before time.Time, limit int) (int, error)
+	add    func(ctx context.Context, s apikey.Service) error
+	page   func(ctx context.Context, after string, limit int) ([]apikey.Service, error)
+	roles  func(ctx context.Context, id string, roles []string) error
+	drop   func(ctx context.Context, id string) error
+}
+
+func (b *brokenKeys) CreateService(ctx context.Context, s apikey.Service) error {
+	if b.add != nil {
+		return b.add(ctx, s)
+	}
+	return b.MemoryStore.CreateService(ctx, s)
+}
+
+func (b *brokenKeys) Services(ctx context.Context, after string, limit int) ([]apikey.Service, error) {
+	if b.page != nil {
+		return b.page(ctx, after, limit)
+	}
+	return b.MemoryStore.Services(ctx, after, limit)
+}
+
+func (b *brokenKeys) SetServiceRoles(ctx context.Context, id string, roles []string) error {
+	if b.roles != nil {
+		return b.roles(ctx, id, roles)
+	}
+	return b.MemoryStore.SetServiceRoles(ctx, id, roles)
+}
+
+func (b *brokenKeys) DeleteService(ctx context.Context, id string) error {
+	if b.drop != nil {
+		return b.drop(ctx, id)
+	}
+	return b.MemoryStore.DeleteService(ctx, id)
 }
 
 func (b *brokenKeys) CreateKey(ctx context.Context, k apikey.StoredKey) error {
@@ -125,7 +157,7 @@ var keyMutants = map[string]struct {
 	}},
 	"takes a service for a user": {"Owners", func(b *brokenKeys, m *apikey.MemoryStore) {
 		b.list = func(ctx context.Context, o apikey.Owner) ([]apikey.Key, error) {
-			users, err := m.KeysByOwner(ctx, apikey.User(o.UserID+o.ServiceID))
+			users, err := m.KeysByOwner(ctx, apikey.OfUser(o.UserID+o.ServiceID))
 			services, err2 := m.KeysByOwner(ctx, apikey.Owner{ServiceID: o.UserID + o.ServiceID})
 			return append(users, services...), errors.Join(err, err2)
 		}
@@ -263,6 +295,46 @@ var keyMutants = map[string]struct {
 	"ignores a context that is done": {"CancelledContext", func(b *brokenKeys, m *apikey.MemoryStore) {
 		b.remove = func(ctx context.Context, o apikey.Owner, id string) error {
 			return m.DeleteKey(context.WithoutCancel(ctx), o, id)
+		}
+	}},
+	"replaces a service": {"Services", func(b *brokenKeys, m *apikey.MemoryStore) {
+		b.add = func(ctx context.Context, s apikey.Service) error {
+			_ = m.DeleteService(ctx, s.ID)
+			return m.CreateService(ctx, s)
+		}
+	}},
+	"fails for roles that do not change": {"Services", func(b *brokenKeys, m *apikey.MemoryStore) {
+		b.roles = func(ctx context.Context, id string, roles []string) error {
+			if s, err := m.ServiceByID(ctx, id); err == nil && slices.Equal(s.Roles, roles) {
+				return apikey.ErrNotFound
+			}
+			return m.SetServiceRoles(ctx, id, roles)
+		}
+	}},
+	"pages with the service before": {"ServicePages", func(b *brokenKeys, m *apikey.MemoryStore) {
+		b.page = func(ctx context.Context, after string, limit int) ([]apikey.Service, error) {
+			if after == "b" {
+				after = "a"
+			}
+			return m.Services(ctx, after, limit)
+		}
+	}},
+	"leaves the keys of a service": {"DeleteService", func(b *brokenKeys, m *apikey.MemoryStore) {
+		b.drop = func(ctx context.Context, id string) error {
+			keys, _ := m.KeysByOwner(ctx, apikey.OfService(id))
+			err := m.DeleteService(ctx, id)
+			for _, k := range keys {
+				err = errors.Join(err, m.CreateKey(ctx, apikey.StoredKey{Key: k}))
+			}
+			return err
+		}
+	}},
+	"deletes a service for several callers": {"ServicesAtOnce", func(b *brokenKeys, m *apikey.MemoryStore) {
+		b.drop = func(ctx context.Context, id string) error {
+			if err := m.DeleteService(ctx, id); !errors.Is(err, apikey.ErrNotFound) {
+				return err
+			}
+			return nil
 		}
 	}},
 	"brings a deleted key back": {"DeletedStaysGone", func(b *brokenKeys, m *apikey.MemoryStore) {

@@ -112,6 +112,7 @@ type Config struct {
 	//	reset         5, and one every 2 min; for an account 3 in an hour and 10 in a day
 	//	hash          10, and one every 6 s
 	//	api_key       600 requests of a key, and one every 100 ms, from any address
+	//	challenge     60, and one every second
 	Limits map[string]Limit
 
 	// InsecureNoAddressLimits turns off the limits by address. One address can
@@ -151,7 +152,8 @@ func defaultRules() map[string]rule {
 		authkit.ActionReset: {address: Limit{5, 2 * time.Minute}, account: []Limit{{3, time.Hour}, {8, 8 * time.Hour}}},
 		authkit.ActionHash:  {address: Limit{10, 6 * time.Second}},
 		// The account is the ID of a key that was checked.
-		authkit.ActionAPIKey: {account: []Limit{{600, 100 * time.Millisecond}}},
+		authkit.ActionAPIKey:    {account: []Limit{{600, 100 * time.Millisecond}}},
+		authkit.ActionChallenge: {address: Limit{60, time.Second}},
 	}
 }
 

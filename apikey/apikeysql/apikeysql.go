@@ -56,6 +56,15 @@ func storable(texts ...string) bool {
 	return true
 }
 
+// insert returns a statement that inserts a row, or changes none if the key
+// exists.
+func (s *Store) insert(into string) string {
+	if s.db.Dialect() == sqlstore.MySQL { // a row that is set to its old values does not count
+		return into + ` ON DUPLICATE KEY UPDATE id = id`
+	}
+	return into + ` ON CONFLICT DO NOTHING`
+}
+
 // CreateKey implements [apikey.Store].
 func (s *Store) CreateKey(ctx context.Context, k apikey.StoredKey) error {
 	scopes, err := json.Marshal(k.Scopes)
@@ -68,12 +77,7 @@ func (s *Store) CreateKey(ctx context.Context, k apikey.StoredKey) error {
 	}
 	query := `INSERT INTO {api_keys} (tenant, id, user_id, service_id, name, scopes, networks, hash, previous_hash, previous_until, version, created_at, expires_at, last_used_at, rotated_at)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	if s.db.Dialect() == sqlstore.MySQL { // a row that is set to its old values does not count
-		query += ` ON DUPLICATE KEY UPDATE id = id`
-	} else {
-		query += ` ON CONFLICT DO NOTHING`
-	}
-	n, err := s.db.Exec(ctx, query, s.db.Tenant(), k.ID, k.UserID, k.ServiceID, k.Name, string(scopes), string(networks), k.Hash[:], hashBytes(k.PreviousHash), micros(k.PreviousUntil),
+	n, err := s.db.Exec(ctx, s.insert(query), s.db.Tenant(), k.ID, k.UserID, k.ServiceID, k.Name, string(scopes), string(networks), k.Hash[:], hashBytes(k.PreviousHash), micros(k.PreviousUntil),
 		k.Version, micros(k.CreatedAt), micros(k.ExpiresAt), micros(k.LastUsedAt), micros(k.RotatedAt))
 	if err == nil && n == 0 {
 		return apikey.ErrExists
@@ -247,4 +251,102 @@ func (s *Store) DeleteExpiredKeys(ctx context.Context, before time.Time, limit i
 	}
 	n, err := s.db.Exec(ctx, query, s.db.Tenant(), micros(before), limit)
 	return int(n), err
+}
+
+// CreateService implements [apikey.Store].
+func (s *Store) CreateService(ctx context.Context, service apikey.Service) error {
+	roles, err := json.Marshal(service.Roles)
+	if err != nil {
+		return fmt.Errorf("apikeysql: roles: %w", err)
+	}
+	n, err := s.db.Exec(ctx, s.insert(`INSERT INTO {services} (tenant, id, roles, created_at) VALUES (?, ?, ?, ?)`),
+		s.db.Tenant(), service.ID, string(roles), micros(service.CreatedAt))
+	if err == nil && n == 0 {
+		return apikey.ErrExists
+	}
+	return err
+}
+
+// readService reads a row of a service.
+func readService(scan func(...any) error) (s apikey.Service, err error) {
+	var roles []byte
+	var created int64
+	if err := scan(&s.ID, &roles, &created); err != nil {
+		return s, err
+	}
+	s.CreatedAt = timeOf(created)
+	if err := json.Unmarshal(roles, &s.Roles); err != nil {
+		return s, fmt.Errorf("apikeysql: the roles of the service %s: %w", s.ID, err)
+	}
+	return s, nil
+}
+
+// ServiceByID implements [apikey.Store].
+func (s *Store) ServiceByID(ctx context.Context, id string) (apikey.Service, error) {
+	if !storable(id) {
+		return apikey.Service{}, notFound(ctx)
+	}
+	var found apikey.Service
+	err := s.db.Query(ctx, func(scan func(...any) error) (err error) {
+		found, err = readService(scan)
+		return err
+	}, `SELECT id, roles, created_at FROM {services} WHERE tenant = ? AND id = ?`, s.db.Tenant(), id)
+	if err != nil {
+		return apikey.Service{}, err
+	}
+	if found.ID == "" {
+		return apikey.Service{}, apikey.ErrNotFound
+	}
+	return found, nil
+}
+
+// Services implements [apikey.Store].
+func (s *Store) Services(ctx context.Context, after string, limit int) ([]apikey.Service, error) {
+	if !storable(after) || limit <= 0 {
+		return nil, ctx.Err()
+	}
+	var list []apikey.Service
+	err := s.db.Query(ctx, func(scan func(...any) error) error {
+		service, err := readService(scan)
+		list = append(list, service)
+		return err
+	}, `SELECT id, roles, created_at FROM {services} WHERE tenant = ? AND id > ? ORDER BY id LIMIT ?`, s.db.Tenant(), after, limit)
+	if err != nil {
+		return nil, err
+	}
+	return list, nil
+}
+
+// SetServiceRoles implements [apikey.Store].
+func (s *Store) SetServiceRoles(ctx context.Context, id string, roles []string) error {
+	if !storable(id) {
+		return notFound(ctx)
+	}
+	text, err := json.Marshal(roles)
+	if err != nil {
+		return fmt.Errorf("apikeysql: roles: %w", err)
+	}
+	n, err := s.db.Exec(ctx, `UPDATE {services} SET roles = ? WHERE tenant = ? AND id = ?`, string(text), s.db.Tenant(), id)
+	if err != nil || n == 1 {
+		return err
+	}
+	_, err = s.ServiceByID(ctx, id) // in MySQL, a row that has the roles already does not count
+	return err
+}
+
+// DeleteService implements [apikey.Store].
+func (s *Store) DeleteService(ctx context.Context, id string) error {
+	if !storable(id) {
+		return notFound(ctx)
+	}
+	return s.db.InTx(ctx, func(ctx context.Context) error {
+		n, err := s.db.Exec(ctx, `DELETE FROM {services} WHERE tenant = ? AND id = ?`, s.db.Tenant(), id)
+		if err == nil && n == 0 {
+			return apikey.ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		return s.DeleteKeys(ctx, apikey.OfService(id))
+	})
 }

@@ -64,7 +64,7 @@ func listKeys(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	list, err := keys.List(ctx, u.ID)
+	list, err := keys.List(ctx, apikey.OfUser(u.ID))
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func createKey(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	key, err := keys.Create(ctx, u.ID, o)
+	key, err := keys.Create(ctx, apikey.OfUser(u.ID), o)
 	if err = op.done(ctx, err); err != nil {
 		return err
 	}
@@ -149,7 +149,7 @@ func revokeKeys(ctx context.Context, c *call) error {
 		return err
 	}
 	for _, id := range args[1:] {
-		if err := keys.Revoke(ctx, u.ID, id); err != nil {
+		if err := keys.Revoke(ctx, apikey.OfUser(u.ID), id); err != nil {
 			return op.done(ctx, fmt.Errorf("%s: %w; the ones before it were revoked", printable(id), err))
 		}
 	}
@@ -228,7 +228,7 @@ func importKey(ctx context.Context, op *operation, keys *apikey.Keys, r keyRow) 
 	if err != nil {
 		return err
 	}
-	i := apikey.Import{UserID: u.ID, ID: r.ID, Options: apikey.Options{Name: r.Name, Scopes: r.Scopes, Networks: r.Networks}}
+	i := apikey.Import{Owner: apikey.OfUser(u.ID), ID: r.ID, Options: apikey.Options{Name: r.Name, Scopes: r.Scopes, Networks: r.Networks}}
 	if n, err := hex.Decode(i.Hash[:], []byte(r.Hash)); err != nil || n != len(i.Hash) || len(r.Hash) != 2*n {
 		return errors.New("the hash is not a SHA-256 in 64 hexadecimal digits")
 	}

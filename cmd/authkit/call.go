@@ -150,6 +150,8 @@ type operation struct {
 	kit   *authkit.Kit
 	log   *audit.Log            // nil if there is none
 	auth  *apikey.Authenticator // nil if the database has no API keys
+
+	factors factorSet
 }
 
 // operation opens the database. The context that it returns names the actor and
@@ -178,6 +180,10 @@ func (c *call) operation(ctx context.Context) (context.Context, *operation, erro
 	if err != nil {
 		return ctx, nil, err
 	}
+	if op.factors, err = factors(ctx, store); err != nil {
+		return ctx, nil, err
+	}
+	op.factors.configure(&cfg)
 	if op.kit, err = c.kit(cfg); err != nil {
 		return ctx, nil, err
 	}

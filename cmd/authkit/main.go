@@ -57,6 +57,8 @@ func commands() []command {
 		{"apikeys create", "[-scope PERMISSION]... USER", "create an API key for a user, and print it once", createKey},
 		{"apikeys revoke", "USER KEY...", "revoke API keys of a user", revokeKeys},
 		{"apikeys import", "[FILE]", "import API keys by their hashes, one JSON object per line", importKeys},
+		{"factors list", "USER", "list the second factors of a user", listFactors},
+		{"factors reset", "USER", "remove all second factors of a user, and log the user out everywhere", resetFactors},
 		{"rotate-key", "FILE", "create a new signing key, and keep the old one to verify", rotateKey},
 		{"hash", "", "hash a password", hashPassword},
 		{"doctor", "", "check the database, the accounts and the signing key for problems", checkAll},
@@ -65,6 +67,7 @@ func commands() []command {
 		{"migrate", "", "create or update the tables", migrate},
 		{"audit list", "", "list the audit log in the database, the newest entry first", auditList},
 		{"audit verify", "-audit-key FILE [FILE]", "verify the audit log, in the database or in a file", auditVerify},
+		{"contract", "-user NAME -route 'METHOD PATH ACCESS'...", "attack a running server, and report what it withstood", attack},
 		{"version", "", "print the version of the command", version},
 	}
 }

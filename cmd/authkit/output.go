@@ -76,6 +76,8 @@ func encode(v any) ([]byte, error) {
 // cell returns a value as text on one line.
 func cell(v any) string {
 	switch v := v.(type) {
+	case nil:
+		return ""
 	case time.Time:
 		return v.UTC().Format(time.RFC3339)
 	case []string:

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/authkit-go/authkit"
 	"github.com/getkin/kin-openapi/openapi3"
@@ -74,7 +75,7 @@ func (c *contract) find(path string) (*openapi3.PathItem, map[string]string) {
 }
 
 // pagePaths are the routes for people, which the document leaves out.
-var pagePaths = []string{"/{$}", "/docs", "/redoc", "/openapi.json"}
+var pagePaths = []string{"/{$}", "/docs", "/redoc", "/openapi.json", "/passkey"}
 
 // endsAllOthers is the route that has no form with a trailing slash, which is that of an empty ID.
 const endsAllOthers = "DELETE /users/me/sessions"
@@ -99,7 +100,8 @@ func TestDocumentMatchesRoutes(t *testing.T) {
 					policy := documentedPolicy(t, operation)
 					bare := strings.TrimSuffix(path, "/")
 					documented[method+" "+bare] = policy
-					if method+" "+bare != endsAllOthers && !strings.HasPrefix(bare, accountPath+"/") {
+					mounted := strings.HasPrefix(bare, accountPath+"/") || strings.HasPrefix(bare+"/", passkeyPath+"/")
+					if method+" "+bare != endsAllOthers && !mounted {
 						documented[method+" "+bare+"/{$}"] = policy
 					}
 				}
@@ -144,6 +146,8 @@ func documentedPolicy(t *testing.T, operation *openapi3.Operation) string {
 	switch first, _, _ := strings.Cut(operation.Description, "\n"); first {
 	case "Required role: none, any enabled account.":
 		return authkit.Authenticated().String()
+	case "Required role: none, any enabled account, with a login of the last five minutes.":
+		return authkit.Authenticated().Fresh(5 * time.Minute).String()
 	case "Required role: `admin`.":
 		return authkit.Roles("admin").String()
 	}
@@ -159,7 +163,7 @@ func TestDocument(t *testing.T) {
 	require.Equal(t, "Backend Security Demo", doc.Info.Title)
 	require.Equal(t, "OAuth2 Password Flow Demo", doc.Info.Description)
 	require.Equal(t, "1.0.0", doc.Info.Version)
-	require.ElementsMatch(t, []string{"User", "NewUser", "UserCreate", "Token", "Session", "AuditPage", "AuditEntry", "Problem"}, slices.Collect(maps.Keys(doc.Components.Schemas)))
+	require.ElementsMatch(t, []string{"User", "NewUser", "UserCreate", "Token", "Session", "AuditPage", "AuditEntry", "Problem", "Passkey", "AcceptedCredentials", "CredentialOptions", "Credential"}, slices.Collect(maps.Keys(doc.Components.Schemas)))
 
 	scheme := doc.Components.SecuritySchemes["OAuth2PasswordBearer"].Value
 	require.Equal(t, "oauth2", scheme.Type)

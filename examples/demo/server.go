@@ -97,6 +97,10 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	if err != nil {
 		return nil, err
 	}
+	passkeys, err := newPasskeyFactor(cfg, store)
+	if err != nil {
+		return nil, err
+	}
 	config := authkit.Config{
 		Secret:       cfg.secret,
 		Tokens:       authkit.TokenConfig{MaxLifetime: anyLife},
@@ -108,6 +112,9 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 		EmailSubject: true, // the subject is the e-mail, as clients expect
 		OnEvent:      []func(context.Context, authkit.Event){auditLog.OnEvent, monitor.OnEvent},
 		Logger:       cfg.log,
+
+		SecondFactors: []authkit.SecondFactor{passkeys},
+		UserData:      []authkit.UserData{passkeys},
 	}
 	if limits != nil {
 		config.Throttle = limits
@@ -155,6 +162,9 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	mux.Handle("DELETE /users/me/sessions", authkit.Authenticated(), kit.EndOtherSessionsHandler())
 
 	accounts.Mount(mux)
+	if err := mountPasskeys(mux, kit, passkeys); err != nil {
+		return nil, err
+	}
 
 	document, err := apidocs.Document(slices.Sorted(maps.Keys(roleTable())), cfg.generateHash)
 	if err != nil {

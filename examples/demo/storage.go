@@ -12,6 +12,8 @@ import (
 	"github.com/authkit-go/authkit/account/accountsql"
 	"github.com/authkit-go/authkit/audit"
 	"github.com/authkit-go/authkit/audit/auditsql"
+	"github.com/authkit-go/authkit/passkey"
+	"github.com/authkit-go/authkit/passkey/passkeysql"
 	"github.com/authkit-go/authkit/redisstore"
 	"github.com/authkit-go/authkit/sqlstore"
 	"github.com/authkit-go/authkit/throttle"
@@ -32,6 +34,7 @@ type storage struct {
 	audit    audit.Store    // nil for memory
 	attempts throttle.Store // nil for memory
 	outbox   account.Store  // nil for memory
+	passkeys passkey.Store  // nil for memory
 	closers  []func() error
 }
 
@@ -78,7 +81,7 @@ func (s *storage) openSQL(ctx context.Context, address string, log *slog.Logger)
 	if err != nil {
 		return err
 	}
-	features := []sqlstore.Migrations{auditsql.Migrations(), accountsql.Migrations()}
+	features := []sqlstore.Migrations{auditsql.Migrations(), accountsql.Migrations(), passkeysql.Migrations()}
 	pending, err := store.Pending(ctx, features...)
 	if err == nil {
 		err = store.Migrate(ctx, features...)
@@ -88,6 +91,7 @@ func (s *storage) openSQL(ctx context.Context, address string, log *slog.Logger)
 	}
 	log.Info("the schema is up to date", "database", dialect.String(), "applied", len(pending))
 	s.users, s.sessions, s.audit, s.outbox = store, store, auditsql.New(store), accountsql.New(store)
+	s.passkeys = passkeysql.New(store)
 	return nil
 }
 

@@ -65,6 +65,9 @@ func Append(dst []byte, s *Set, extra []byte) ([]byte, error) {
 	if s.Roles != nil {
 		dst = appendList(dst, "roles", s.Roles)
 	}
+	if s.Scope != nil {
+		dst = appendQuoted(appendName(dst, "scope"), *s.Scope)
+	}
 	if extra != nil {
 		members, err := Members(string(extra))
 		if err != nil {

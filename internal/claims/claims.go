@@ -35,6 +35,22 @@ type Set struct {
 	// Methods is the "amr" claim in its encoded form, a JSON array of strings;
 	// see [MethodsOf]. It is decoded on demand, because few callers need it.
 	Methods string
+
+	// Scope is the "scope" claim, for [Append]. [Parse] leaves it nil: see
+	// [ScopeOf].
+	Scope *string
+}
+
+// ScopeOf returns the "scope" claim of a valid payload. It reports false if the
+// claim is absent or no string.
+func ScopeOf(payload string) (string, bool) {
+	members, _ := Members(payload)
+	for _, m := range members {
+		if m.Name == "scope" {
+			return stringValue(m.Value)
+		}
+	}
+	return "", false
 }
 
 // ErrInvalid is returned by [Parse] for a malformed payload. Its text is fixed

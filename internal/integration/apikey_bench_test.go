@@ -50,7 +50,7 @@ func BenchmarkAPIKey(b *testing.B) {
 				require.NoError(b, err)
 				token, err := kit.Login(b.Context(), ann.Email, password)
 				require.NoError(b, err)
-				key, err := keys.Create(b.Context(), u.ID, apikey.Options{Scopes: []string{"notes:read"}})
+				key, err := keys.Create(b.Context(), apikey.OfUser(u.ID), apikey.Options{Scopes: []string{"notes:read"}})
 				require.NoError(b, err)
 				guarded := kit.Require(authkit.Permissions("notes:read").OrMachines())(done)
 				compare(b, ask(b, guarded, "Authorization", "Bearer "+key.Text), ask(b, guarded, "Authorization", "Bearer "+token.AccessToken))

@@ -72,14 +72,14 @@ func (a *keyApp) good(t testing.TB, text string) bool {
 func TestAPIKeyRotatedAtOnce(t *testing.T) {
 	t.Parallel()
 	onEachKeys(t, func(t *testing.T, a *keyApp) {
-		key, err := a.Create(t.Context(), a.user.ID, apikey.Options{})
+		key, err := a.Create(t.Context(), apikey.OfUser(a.user.ID), apikey.Options{})
 		require.NoError(t, err)
 		var mu sync.Mutex
 		var texts []string
 		var all sync.WaitGroup
 		for range 16 {
 			all.Go(func() {
-				next, err := a.Rotate(t.Context(), a.user.ID, key.ID, 0)
+				next, err := a.Rotate(t.Context(), apikey.OfUser(a.user.ID), key.ID, 0)
 				if err != nil {
 					if !errors.Is(err, apikey.ErrConflict) {
 						t.Error(err)
@@ -110,7 +110,7 @@ func TestAPIKeyRotatedAtOnce(t *testing.T) {
 func TestAPIKeysOfAResetAccount(t *testing.T) {
 	t.Parallel()
 	onEachKeys(t, func(t *testing.T, a *keyApp) {
-		key, err := a.Create(t.Context(), a.user.ID, apikey.Options{Scopes: []string{"notes:read"}})
+		key, err := a.Create(t.Context(), apikey.OfUser(a.user.ID), apikey.Options{Scopes: []string{"notes:read"}})
 		require.NoError(t, err)
 		require.True(t, a.good(t, key.Text))
 		undo := errors.New("undo")
@@ -136,7 +136,7 @@ func TestAPIKeyDump(t *testing.T) {
 		pool, _ := d.open(t)
 		one, other := storeOn(t, pool, d, &sqlstore.Options{Tenant: "a"}), storeOn(t, pool, d, &sqlstore.Options{Tenant: "b"})
 		a, b := newKeyApp(t, one, apikeysql.New(one)), newKeyApp(t, other, apikeysql.New(other))
-		key, err := a.Create(t.Context(), a.user.ID, apikey.Options{})
+		key, err := a.Create(t.Context(), apikey.OfUser(a.user.ID), apikey.Options{})
 		require.NoError(t, err)
 		rows, err := pool.QueryContext(t.Context(), "SELECT * FROM authkit_api_keys")
 		require.NoError(t, err)

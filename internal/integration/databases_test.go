@@ -18,6 +18,7 @@ import (
 	"github.com/authkit-go/authkit/apikey/apikeysql"
 	"github.com/authkit-go/authkit/audit/auditsql"
 	"github.com/authkit-go/authkit/sqlstore"
+	"github.com/authkit-go/authkit/totp/totpsql"
 	"github.com/authkit-go/authkit/trusteddevice/trusteddevicesql"
 
 	_ "github.com/go-sql-driver/mysql"
@@ -143,6 +144,6 @@ func storeOn(t testing.TB, db *sql.DB, d database, opts *sqlstore.Options) *sqls
 	t.Helper()
 	s, err := sqlstore.Open(db, d.dialect, opts)
 	require.NoError(t, err)
-	require.NoError(t, s.Migrate(t.Context(), auditsql.Migrations(), accountsql.Migrations(), apikeysql.Migrations(), trusteddevicesql.Migrations()))
+	require.NoError(t, s.Migrate(t.Context(), auditsql.Migrations(), accountsql.Migrations(), apikeysql.Migrations(), totpsql.Migrations(), trusteddevicesql.Migrations()))
 	return s
 }

@@ -19,6 +19,8 @@ import (
 	"github.com/authkit-go/authkit/audit"
 	"github.com/authkit-go/authkit/audit/auditsql"
 	"github.com/authkit-go/authkit/sqlstore"
+	"github.com/authkit-go/authkit/totp"
+	"github.com/authkit-go/authkit/totp/totpsql"
 	"github.com/authkit-go/authkit/trusteddevice"
 	"github.com/authkit-go/authkit/trusteddevice/trusteddevicesql"
 )
@@ -82,11 +84,15 @@ func fill(t *testing.T, db *sql.DB, s *sqlstore.DB, d database) {
 		jobs := accountsql.New(s)
 		require.NoError(t, jobs.PutJob(ctx, account.Job{ID: fmt.Sprint("job", i), DueAt: x.ExpiresAt, ExpiresAt: x.ExpiresAt.Add(time.Hour)}))
 		require.NoError(t, jobs.SetTimes(ctx, fmt.Sprint("key", i), []time.Time{start}, 0, x.ExpiresAt))
-		require.NoError(t, apikeysql.New(s).CreateKey(ctx, apikey.StoredKey{Key: apikey.Key{Owner: apikey.User(u.ID), ID: fmt.Sprint("key", i), ExpiresAt: x.ExpiresAt}}))
+		require.NoError(t, apikeysql.New(s).CreateKey(ctx, apikey.StoredKey{Key: apikey.Key{Owner: apikey.OfUser(u.ID), ID: fmt.Sprint("key", i), ExpiresAt: x.ExpiresAt}}))
+		require.NoError(t, apikeysql.New(s).CreateService(ctx, apikey.Service{ID: fmt.Sprint("service", i), Roles: []string{"user"}}))
 		require.NoError(t, trusteddevicesql.New(s).PutDevice(ctx, deviceNamed(fmt.Sprint("device", i), u.ID), 20))
+		factors := totpsql.New(s)
+		require.NoError(t, factors.SetPending(ctx, u.ID, []byte("sealed"), start))
+		require.NoError(t, factors.SetCodes(ctx, u.ID, [][32]byte{{1}, {2}}, start))
 	}
 	require.NoError(t, tx.Commit())
-	for _, table := range []string{"users", "sessions", "session_owners", "revocations", "tickets", "audit", "account_jobs", "account_times", "api_keys", "trusted_devices"} {
+	for _, table := range []string{"users", "sessions", "session_owners", "revocations", "tickets", "audit", "account_jobs", "account_times", "api_keys", "services", "trusted_devices", "totp_factors", "totp_codes"} {
 		analyze := "ANALYZE authkit_" + table
 		if d.dialect == sqlstore.MySQL {
 			analyze = "ANALYZE TABLE authkit_" + table
@@ -165,7 +171,7 @@ func callEverything(t *testing.T, s *sqlstore.DB) {
 	ok(jobs.SetTimes(ctx, "key7", []time.Time{start}, version, start.Add(7*time.Hour)))
 	_, err = jobs.DeleteExpiredJobs(ctx, start.Add(3*time.Hour), 2)
 	ok(err)
-	keys, owner := apikeysql.New(s), apikey.User("id-user8")
+	keys, owner := apikeysql.New(s), apikey.OfUser("id-user8")
 	ok(keys.CreateKey(ctx, apikey.StoredKey{Key: apikey.Key{Owner: owner, ID: "new", CreatedAt: start}, Version: 1}))
 	_, err = keys.KeysByOwner(ctx, owner)
 	ok(err)
@@ -185,6 +191,30 @@ func callEverything(t *testing.T, s *sqlstore.DB) {
 	ok(devices.DeleteDevices(ctx, "id-user10"))
 	_, err = devices.DeleteExpiredDevices(ctx, start.Add(3*time.Hour), 2)
 	ok(err)
+	ok(keys.CreateService(ctx, apikey.Service{ID: "new", Roles: []string{"user"}}))
+	_, err = keys.ServiceByID(ctx, "new")
+	ok(err)
+	_, err = keys.Services(ctx, "service7", 2)
+	ok(err)
+	ok(keys.SetServiceRoles(ctx, "new", []string{"admin"}))
+	ok(keys.DeleteService(ctx, "new"))
+	factors := totpsql.New(s)
+	_, err = factors.Record(ctx, "id-user9")
+	ok(err)
+	_, err = factors.Confirm(ctx, "id-user9", start, []byte("sealed"), 1, start)
+	ok(err)
+	_, err = factors.CountAttempt(ctx, "id-user9", totp.Limits{Failures: 9, Total: 9})
+	ok(err)
+	_, err = factors.AcceptStep(ctx, "id-user9", start, 2)
+	ok(err)
+	_, err = factors.UseCode(ctx, "id-user9", [32]byte{1})
+	ok(err)
+	ok(factors.SetCodes(ctx, "id-user9", [][32]byte{{3}}, start))
+	_, err = factors.Records(ctx, "id-user9", 10)
+	ok(err)
+	_, err = factors.Reseal(ctx, []totp.Resealing{{UserID: "id-user9", OldSecret: []byte("sealed"), NewSecret: []byte("again")}})
+	ok(err)
+	ok(factors.DeleteFactor(ctx, "id-user9"))
 	l := auditsql.New(s)
 	ok(l.AppendAudit(ctx, []audit.Entry{{Seq: 1001, ActorID: "id-user9", TargetID: "id-user9", ClientSalt: []byte("salt")}}))
 	for _, q := range []audit.Query{{Limit: 10}, {Limit: 10, UserID: "id-user9"}, {Limit: 10, UserID: "id-user9", Newest: true}} {

@@ -11,6 +11,8 @@ import (
 	"github.com/authkit-go/authkit/audit"
 	"github.com/authkit-go/authkit/audit/auditsql"
 	"github.com/authkit-go/authkit/storetest"
+	"github.com/authkit-go/authkit/totp"
+	"github.com/authkit-go/authkit/totp/totpsql"
 	"github.com/authkit-go/authkit/trusteddevice"
 	"github.com/authkit-go/authkit/trusteddevice/trusteddevicesql"
 )
@@ -60,6 +62,14 @@ func TestTrustedDeviceStore(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, d database) {
 		storetest.TestTrustedDeviceStore(t, func(t *testing.T) trusteddevice.Store { return trusteddevicesql.New(newStore(t, d)) })
+	})
+}
+
+// MF-02, MF-08: likewise.
+func TestTOTPStore(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, d database) {
+		storetest.TestTOTPStore(t, func(t *testing.T) totp.Store { return totpsql.New(newStore(t, d)) })
 	})
 }
 

@@ -11,10 +11,10 @@ import (
 // make them. A login that is written anywhere else would pass the throttle, the second factor and
 // the question whether the account may log in.
 var loginSteps = map[string][]string{
-	"CreateSession": {"Kit.finishLogin"},                // begins a session
-	"issue":         {"Kit.finishLogin", "Kit.refresh"}, // makes a token for a user
-	"Issue":         {"Kit.issue"},                      // signs it
-	"finishLogin":   {"Kit.proceed", "Kit.answer"},      // ends a login
+	"CreateSession": {"Kit.finishLogin", "Kit.RevokeServiceTokens"}, // begins a session; the latter ends it in the same call
+	"issue":         {"Kit.finishLogin", "Kit.refresh"},             // makes a token for a user
+	"Issue":         {"Kit.issue", "Kit.serviceToken"},              // signs it; a service has no login
+	"finishLogin":   {"Kit.proceed", "Kit.answer"},                  // ends a login
 }
 
 // checkLoginPath holds the code of the library to one path for every login.

@@ -68,6 +68,14 @@ module example.com/kit/redisstore
 go 1.26.0
 
 require example.com/kit v0.1.0
+-- redisstore/redisstoretest/suite.go --
+// Package redisstoretest tests stores.
+package redisstoretest
+
+import "testing"
+
+// TestStore tests.
+func TestStore(*testing.T) {}
 -- kit.go --
 // Package kit is a kit.
 package kit
@@ -272,6 +280,8 @@ func TestRulesCanFail(t *testing.T) {
 			"apikey/extra.go", importing("apikey", "example.com/kit/authkittest"), nil},
 		{"test support", "the library imports testing", "testing",
 			"apikey/extra.go", importing("apikey", "testing"), nil},
+		{"test support", "a nested library imports its suite", "redisstoretest",
+			"redisstore/extra.go", "// Package redisstore is.\n" + importing("redisstore", "example.com/kit/redisstore/redisstoretest"), nil},
 		{"test support", "a nested library imports the contract", "contract",
 			"examples/mw/mw.go", "// Package mw is.\n" + importing("mw", "example.com/kit/contract"), nil},
 

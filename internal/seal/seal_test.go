@@ -2,6 +2,7 @@ package seal_test
 
 import (
 	"bytes"
+	"encoding/hex"
 	"fmt"
 	"testing"
 
@@ -105,4 +106,18 @@ func TestBoxRedacts(t *testing.T) {
 	t.Parallel()
 	b := newBox(t, label, newKey)
 	require.Equal(t, "seal.Box{[redacted]} seal.Box{[redacted]}", fmt.Sprintf("%v %#v", b, b))
+}
+
+// A value has the ID of the key, the nonce, the text and the tag. Values that
+// were sealed by an earlier version still open.
+func TestFormat(t *testing.T) {
+	t.Parallel()
+	b := newBox(t, label, newKey)
+	require.Len(t, b.Seal([]byte("a secret"), place), 4+12+8+16)
+	stored, err := hex.DecodeString("db6208ff2876a54ddb889265a8f78142e85c928c1a481ca99774c58692b1cec16c72e08405d81462")
+	require.NoError(t, err)
+	require.True(t, b.Current(stored))
+	opened, err := b.Open(stored, place)
+	require.NoError(t, err)
+	require.Equal(t, "a secret", string(opened))
 }

@@ -19,3 +19,10 @@ CREATE TABLE IF NOT EXISTS authkit_api_keys (
 	KEY authkit_api_keys_owner (tenant, user_id, service_id),
 	KEY authkit_api_keys_expiry (tenant, expires_at)
 ) ENGINE = InnoDB;
+CREATE TABLE IF NOT EXISTS authkit_services (
+	tenant     varbinary(64) NOT NULL,
+	id         varbinary(64) NOT NULL,
+	roles      text NOT NULL,
+	created_at bigint NOT NULL,
+	PRIMARY KEY (tenant, id)
+) ENGINE = InnoDB;

@@ -19,3 +19,10 @@ CREATE TABLE IF NOT EXISTS authkit_api_keys (
 );
 CREATE INDEX IF NOT EXISTS authkit_api_keys_owner ON authkit_api_keys (tenant, user_id, service_id);
 CREATE INDEX IF NOT EXISTS authkit_api_keys_expiry ON authkit_api_keys (tenant, expires_at);
+CREATE TABLE IF NOT EXISTS authkit_services (
+	tenant     text COLLATE "C" NOT NULL,
+	id         text COLLATE "C" NOT NULL,
+	roles      text NOT NULL,
+	created_at bigint NOT NULL,
+	PRIMARY KEY (tenant, id)
+);

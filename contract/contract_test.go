@@ -1,0 +1,194 @@
+package contract_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/authkit-go/authkit/contract"
+	"github.com/authkit-go/authkit/contract/internal/vulnerable"
+)
+
+// target describes a service of package vulnerable.
+func target(s *vulnerable.Service) contract.Target {
+	return contract.Target{
+		Handler: s,
+		User:    contract.Account{Name: vulnerable.UserName, Password: vulnerable.UserPassword},
+		Other:   contract.Account{Name: vulnerable.OtherName, Password: vulnerable.OtherPassword},
+		Admin:   contract.Account{Name: vulnerable.AdminName, Password: vulnerable.AdminPassword},
+		Routes: []contract.Route{
+			{Method: "GET", Path: "/", Access: contract.Public},
+			{Method: "GET", Path: "/me", Access: contract.LoggedIn},
+			{Method: "POST", Path: "/items", Access: contract.LoggedIn, Body: `{"name":"a"}`},
+			{Method: "GET", Path: "/admin", Access: contract.AdminOnly},
+			{Method: "POST", Path: "/admin/users", Access: contract.AdminOnly, Body: `{"name":"a"}`},
+		},
+		Refresh: true, LogoutPath: "/logout", PasswordPath: "/password", CookiePath: "/login", KeySetPath: "/keys",
+		Secret: s.Secret, Hashes: s.Hashes, Origins: []string{vulnerable.Origin},
+		NewAccount: func(_ context.Context, password string) (contract.Account, error) {
+			return contract.Account{Name: s.AddUser(password), Password: password}, nil
+		},
+		Disable: func(_ context.Context, a contract.Account) error { s.Disable(a.Name); return nil },
+		Enroll:  func(_ context.Context, a contract.Account) ([]string, error) { return s.Enroll(a.Name), nil }, FactorMethod: "recovery",
+		APIKey:    func(_ context.Context, a contract.Account) (string, error) { return s.AddKey(a.Name), nil },
+		ResetPath: "/reset", RegisterPath: "/register", Mails: s.Mails,
+	}
+}
+
+// A service without a defect withstands every attack.
+func TestSafeService(t *testing.T) {
+	report, err := contract.Check(t.Context(), target(vulnerable.New("")))
+	require.NoError(t, err)
+	for _, r := range report.Results {
+		assert.Equal(t, contract.Withstood, r.Outcome, "%s: %s %v", r.ID, r.Note, r.Evidence)
+	}
+	assert.Zero(t, report.Worst())
+}
+
+// Each attack notices a service with a defect that lets it succeed.
+func TestEachAttackCanSucceed(t *testing.T) {
+	attacks := contract.Attacks()
+	assert.Len(t, trips, len(attacks))
+	for _, a := range attacks {
+		t.Run(a.ID, func(t *testing.T) {
+			defect, ok := trips[a.ID]
+			require.True(t, ok, "no defect is named for the attack")
+			service := vulnerable.New(defect)
+			if strings.HasPrefix(a.ID, "leak.") {
+				report, err := contract.Check(t.Context(), target(service))
+				require.NoError(t, err)
+				for _, r := range report.Results {
+					if r.ID == a.ID {
+						assert.Equal(t, contract.Succeeded, r.Outcome, r.Note)
+					}
+				}
+				return
+			}
+			r, err := contract.CheckOne(t.Context(), target(service), a.ID)
+			require.NoError(t, err)
+			assert.Equal(t, contract.Succeeded, r.Outcome, r.Note)
+			assert.NotEmpty(t, r.Note)
+			r, err = contract.CheckOne(t.Context(), target(vulnerable.New("")), a.ID)
+			require.NoError(t, err)
+			assert.Equal(t, contract.Withstood, r.Outcome, "without the defect: %s", r.Note)
+		})
+	}
+}
+
+// Attacks are described completely.
+func TestAttacks(t *testing.T) {
+	seen := map[string]bool{}
+	for _, a := range contract.Attacks() {
+		assert.Regexp(t, regexp.MustCompile(`^[a-z]+\.[a-z0-9-]+$`), a.ID)
+		assert.False(t, seen[a.ID], "%s is there twice", a.ID)
+		seen[a.ID] = true
+		assert.Regexp(t, `^[A-Z].*\.$`, a.Text, a.ID)
+		assert.Regexp(t, `^[A-Z]{2}-\d\d[a-z]?$`, a.Requirement, a.ID)
+		assert.NotEmpty(t, a.Source, a.ID)
+		assert.NotZero(t, a.Severity, a.ID)
+	}
+}
+
+// A target with nothing but the required fields is attacked, and the rest of
+// the attacks is reported as not applicable.
+func TestSmallTarget(t *testing.T) {
+	s := vulnerable.New("")
+	full := target(s)
+	report, err := contract.Check(t.Context(), contract.Target{Handler: s, User: full.User, Routes: full.Routes[:2]})
+	require.NoError(t, err)
+	assert.Zero(t, report.Count(contract.Succeeded))
+	assert.Zero(t, report.Count(contract.Failed))
+	assert.Greater(t, report.Count(contract.NotApplicable), 20)
+	assert.Greater(t, report.Count(contract.Withstood), 80)
+	for _, r := range report.Results {
+		if r.Outcome == contract.NotApplicable {
+			assert.NotEmpty(t, r.Note, r.ID)
+		}
+	}
+}
+
+// A description that is incomplete is refused with all of its problems.
+func TestProblems(t *testing.T) {
+	_, err := contract.Check(t.Context(), contract.Target{BaseURL: "localhost", Routes: []contract.Route{{Path: "me"}}})
+	for _, text := range []string{"BaseURL", "Target.User", "Routes[0]", "no GET route"} {
+		assert.ErrorContains(t, err, text)
+	}
+	_, err = contract.Check(t.Context(), contract.Target{})
+	assert.ErrorContains(t, err, "Target.Handler is nil")
+}
+
+// A service that refuses everybody withstands nothing: the attacks do not even
+// begin.
+func TestClosedService(t *testing.T) {
+	full := target(vulnerable.New(""))
+	full.Handler = http.NotFoundHandler()
+	_, err := contract.Check(t.Context(), full)
+	assert.ErrorContains(t, err, "cannot log in")
+	full.LogIn = func(context.Context, *http.Client, string, contract.Account) (contract.Tokens, error) {
+		return contract.Tokens{Access: "x"}, nil
+	}
+	_, err = contract.Check(t.Context(), full)
+	assert.ErrorContains(t, err, "404")
+}
+
+// AU-03: no report has a password, a token or the secret.
+func TestReportsHaveNoSecrets(t *testing.T) {
+	for _, defect := range []string{"leaked password", "leaked secret", "unchecked", "fixation"} {
+		s := vulnerable.New(defect)
+		report, err := contract.Check(t.Context(), target(s))
+		require.NoError(t, err)
+		require.NotZero(t, report.Worst())
+		var text, asJSON, page bytes.Buffer
+		require.NoError(t, report.WriteText(&text))
+		require.NoError(t, report.WriteJSON(&asJSON))
+		require.NoError(t, report.WriteHTML(&page))
+		assert.True(t, json.Valid(asJSON.Bytes()))
+		for _, written := range []string{text.String(), asJSON.String(), page.String()} {
+			for _, secret := range []string{vulnerable.UserPassword, vulnerable.AdminPassword, string(s.Secret)} {
+				assert.NotContains(t, written, secret)
+			}
+			assert.NotRegexp(t, `eyJ[\w-]+\.[\w-]+\.[\w-]{20,}`, written)
+			assert.NotRegexp(t, `__Host-session=[\w-]{20,}`, written)
+		}
+	}
+}
+
+// A report names the attack, its standard and its evidence.
+func TestReport(t *testing.T) {
+	report, err := contract.Check(t.Context(), target(vulnerable.New("expired")))
+	require.NoError(t, err)
+	assert.Equal(t, contract.High, report.Worst())
+	var text, page bytes.Buffer
+	require.NoError(t, report.WriteText(&text))
+	require.NoError(t, report.WriteHTML(&page))
+	for _, want := range []string{"claim.expired", "RFC 7519 section 4.1.4", "high", "TK-06"} {
+		assert.Contains(t, text.String(), want)
+		assert.Contains(t, page.String(), want)
+	}
+	assert.Contains(t, page.String(), "GET /me", "the evidence")
+	assert.NotContains(t, page.String(), "<script")
+}
+
+// The progress of the attacks is reported, and they end with their context.
+func TestProgressAndEnd(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	full := target(vulnerable.New(""))
+	calls := 0
+	full.Progress = func(done, all int, a contract.Attack) {
+		assert.Equal(t, calls, done)
+		assert.Equal(t, len(contract.Attacks()), all)
+		if calls++; calls == 10 {
+			cancel()
+		}
+	}
+	report, err := contract.Check(ctx, full)
+	require.ErrorIs(t, err, context.Canceled)
+	assert.Len(t, report.Results, 10)
+}

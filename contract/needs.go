@@ -1,0 +1,88 @@
+package contract
+
+import "regexp"
+
+// A need is a set of fields of a target that an attack needs.
+type need int
+
+// Needs of attacks. They can be combined.
+const (
+	needForm need = 1 << iota
+	needAdmin
+	needOther
+	needRefresh
+	needLogout
+	needPassword
+	needCookie
+	needSecret
+	needKeySet
+	needHashes
+	needNewAccount
+	needDisable
+	needLoopback
+	needAdminRoute
+	needBodyRoute
+	needFactor
+	needKey
+	needReset
+	needRegister
+	needMails
+)
+
+// missing returns an *inapplicable that names a field that a target lacks, or nil.
+func (n need) missing(t *Target) error {
+	for _, c := range []struct {
+		need need
+		has  bool
+		note string
+	}{
+		{needForm, t.LogIn == nil, "Target.LogIn is set, so the form of the login is not known"},
+		{needAdmin, t.Admin.Name != "", "Target.Admin is not set"},
+		{needOther, t.Other.Name != "" || t.NewAccount != nil, "Target.Other and NewAccount are not set"},
+		{needRefresh, t.Refresh, "Target.Refresh is false"},
+		{needLogout, t.LogoutPath != "", "Target.LogoutPath is not set"},
+		{needPassword, t.PasswordPath != "", "Target.PasswordPath is not set"},
+		{needCookie, t.CookiePath != "", "Target.CookiePath is not set"},
+		{needSecret, len(t.Secret) > 0, "Target.Secret is not set"},
+		{needKeySet, t.KeySetPath != "", "Target.KeySetPath is not set"},
+		{needHashes, t.Hashes != nil, "Target.Hashes is not set"},
+		{needNewAccount, t.NewAccount != nil, "Target.NewAccount is not set"},
+		{needDisable, t.Disable != nil, "Target.Disable is not set"},
+		{needLoopback, t.Handler != nil, "Target.Handler is not set, and other addresses of a remote client are not at hand"},
+		{needAdminRoute, t.route(AdminOnly) != nil, "Target.Routes has no GET route with Access AdminOnly"},
+		{needFactor, t.Enroll != nil, "Target.Enroll is not set"},
+		{needKey, t.APIKey != nil, "Target.APIKey is not set"},
+		{needReset, t.ResetPath != "", "Target.ResetPath is not set"},
+		{needRegister, t.RegisterPath != "", "Target.RegisterPath is not set"},
+		{needMails, t.Mails != nil, "Target.Mails is not set"},
+		{needBodyRoute, t.bodyRoute() != nil, "Target.Routes has no route with a Body"},
+	} {
+		if n&c.need != 0 && !c.has {
+			return &inapplicable{c.note}
+		}
+	}
+	return nil
+}
+
+// route returns the first GET route with an access, or nil.
+func (t *Target) route(access Access) *Route {
+	for i, r := range t.Routes {
+		if r.Method == "GET" && r.Access == access {
+			return &t.Routes[i]
+		}
+	}
+	return nil
+}
+
+// bodyRoute returns the first route that reads a body, or nil.
+func (t *Target) bodyRoute() *Route {
+	for i, r := range t.Routes {
+		if r.Body != "" {
+			return &t.Routes[i]
+		}
+	}
+	return nil
+}
+
+// signatures finds JSON Web Tokens, without their signatures.
+var signatures = regexp.MustCompile(`(eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*)\.[A-Za-z0-9_-]+`)

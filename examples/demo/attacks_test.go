@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync/atomic"
+	"testing"
+
+	"github.com/authkit-go/authkit"
+	attacks "github.com/authkit-go/authkit/contract"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// The demo withstands every attack of package contract that applies to it, and
+// serves its users afterwards.
+func TestAttacks(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.throttle = throttleAccounts
+	var hashes atomic.Int64
+	cfg.hasher = countingHasher{cfg.hasher, &hashes}
+	service, err := newServer(t.Context(), cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, service.store.close()) })
+	stop := runInBackground(service.run)
+	t.Cleanup(func() { require.NoError(t, stop()) })
+
+	admin := authkit.WithSystem(t.Context(), "test")
+	created := 0
+	target := attacks.Target{
+		Handler: service.handler(),
+		User:    attacks.Account{Name: "user@example.com", Password: userPassword},
+		Admin:   attacks.Account{Name: "admin@example.com", Password: adminPassword},
+		Routes: []attacks.Route{
+			{Method: "GET", Path: "/", Access: attacks.Public},
+			{Method: "GET", Path: "/healthz", Access: attacks.Public},
+			{Method: "GET", Path: "/users/me", Access: attacks.LoggedIn},
+			{Method: "GET", Path: "/users/items", Access: attacks.LoggedIn},
+			{Method: "GET", Path: "/users/me/sessions", Access: attacks.LoggedIn},
+			{Method: "GET", Path: "/admin/users", Access: attacks.AdminOnly},
+			{Method: "GET", Path: "/admin/audit", Access: attacks.AdminOnly},
+			{Method: "GET", Path: "/metrics", Access: attacks.AdminOnly},
+			{Method: "POST", Path: "/admin/create_user", Access: attacks.AdminOnly, Body: `{"email":"made@example.com","full_name":"Made","password":"a passphrase that is long"}`},
+		},
+		Refresh: true, LogoutPath: "/logout", PasswordPath: "/users/me/password",
+		Secret: cfg.secret, Hashes: func() int { return int(hashes.Load()) },
+		NewAccount: func(ctx context.Context, password string) (attacks.Account, error) {
+			created++
+			u, err := service.kit.CreateUser(admin, authkit.User{Email: fmt.Sprintf("attacked-%d@example.com", created), FullName: "Attacked", Roles: []string{"user"}}, password)
+			return attacks.Account{Name: u.Email, Password: password}, err
+		},
+		Disable: func(ctx context.Context, a attacks.Account) error {
+			u, err := service.kit.UserByEmail(admin, a.Name)
+			if err != nil {
+				return err
+			}
+			return service.kit.DisableUser(admin, u.ID)
+		},
+	}
+	before := runtime.NumGoroutine()
+	attacks.Run(t, target)
+	assert.LessOrEqual(t, runtime.NumGoroutine(), before+50, "the attacks leave goroutines behind")
+}
+
+// A countingHasher counts the hashes of a hasher.
+type countingHasher struct {
+	authkit.Hasher
+	count *atomic.Int64
+}
+
+func (h countingHasher) Verify(password string, hash authkit.PasswordHash) error {
+	h.count.Add(1)
+	return h.Hasher.Verify(password, hash)
+}

@@ -1,0 +1,104 @@
+package passkey_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/passkey"
+)
+
+// MF-09, MF-20: the RP ID and the origins come from the configuration, which is
+// checked.
+func TestNewFactor(t *testing.T) {
+	t.Parallel()
+	for _, good := range []passkey.Config{
+		{RPID: "example.com", Origins: []string{"https://example.com", "https://a.b.example.com", "https://example.com:8443"}},
+		{RPID: "localhost", Origins: []string{"http://localhost:8080", "http://localhost", "https://localhost"}},
+		{RPID: "localhost", RPName: "Büro", Origins: []string{"http://app.localhost:8080"}},
+		{RPID: "xn--bcher-kva.example", Origins: []string{"https://xn--bcher-kva.example"}},
+	} {
+		_, err := passkey.NewFactor(good)
+		require.NoError(t, err, "%v", good)
+	}
+	for origin, want := range map[string]string{
+		"http://example.com": "use an https origin", "https://example.com/": "without a path", "https://example.com/login": "without a path",
+		"https://user@example.com": "without a path", "https://example.com?x": "without a path", "https://Example.com": "lower case",
+		"https://example.com:443": "leave out the port", "https://example.org": "is not within", "https://notexample.com": "is not within",
+		"https://example.com.evil.example": "is not within", "https://192.0.2.1": "use a domain", "http://127.0.0.1:8080": "use an https origin",
+		"example.com": "use an https origin", "": "use an https origin", "https://": "a scheme", "%zz": "is not a URL", "null": "use an https origin",
+	} {
+		_, err := passkey.NewFactor(passkey.Config{RPID: "example.com", Origins: []string{origin}})
+		require.ErrorContains(t, err, want, origin)
+		require.ErrorContains(t, err, "Config.Origins", origin)
+	}
+	for _, id := range []string{"", "Example.com", "https://example.com", "example.com:443", "example.com/", "192.0.2.1", "com", "::1"} {
+		_, err := passkey.NewFactor(passkey.Config{RPID: id, Origins: []string{"https://example.com"}})
+		require.ErrorContains(t, err, "Config.RPID", id)
+	}
+	_, err := passkey.NewFactor(passkey.Config{RPName: "a\nb"})
+	require.ErrorContains(t, err, "Config.RPID")
+	require.ErrorContains(t, err, "Config.Origins")
+	require.ErrorContains(t, err, "Config.RPName", "all problems at once")
+}
+
+func TestNew(t *testing.T) {
+	t.Parallel()
+	cfg := passkey.Config{RPID: "example.com", Origins: origins}
+	factor, err := passkey.NewFactor(cfg)
+	require.NoError(t, err)
+	users := authkit.NewMemoryStore()
+	secret := []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352")
+	kit := func(change func(*authkit.Config)) *authkit.Kit {
+		c := authkit.Config{Secret: secret, Users: users, UserData: []authkit.UserData{factor}}
+		change(&c)
+		k, err := authkit.New(c)
+		require.NoError(t, err)
+		return k
+	}
+	good := kit(func(*authkit.Config) {})
+	_, err = passkey.New(nil, factor)
+	require.ErrorContains(t, err, "missing")
+	_, err = passkey.New(good, nil)
+	require.ErrorContains(t, err, "missing")
+	_, err = passkey.New(good, new(passkey.Factor))
+	require.ErrorContains(t, err, "NewFactor")
+	_, err = passkey.New(kit(func(c *authkit.Config) { c.UserData, c.Users = nil, usersOnly{users} }), factor)
+	require.ErrorContains(t, err, "Config.UserData")
+	require.ErrorContains(t, err, "no tickets")
+
+	require.ErrorContains(t, factor.Verify(t.Context(), "ann", string(sign(newAuthenticator(t), "AAAA"))), "passkey.New", "a factor without a Kit")
+	_, err = factor.BeginEnrollment(t.Context(), authkit.User{ID: "ann"})
+	require.ErrorContains(t, err, "passkey.New")
+	_, err = passkey.New(good, factor)
+	require.NoError(t, err)
+	_, err = passkey.New(good, factor)
+	require.ErrorContains(t, err, "belongs to a Kit")
+}
+
+// usersOnly hides the other methods of a store.
+type usersOnly struct{ authkit.UserStore }
+
+func TestMemoryStoreInTx(t *testing.T) {
+	t.Parallel()
+	store, users := passkey.NewMemoryStore(), authkit.NewMemoryStore()
+	handle := []byte(strings.Repeat("h", 64))
+	p := passkey.Passkey{ID: "a", UserID: "ann", UserHandle: handle}
+	_, err := store.UserHandle(t.Context(), "ann", handle)
+	require.NoError(t, err)
+	add := func(result error) error {
+		return users.InTx(t.Context(), func(ctx context.Context) error {
+			require.NoError(t, store.AddPasskey(ctx, p, 1))
+			return result
+		})
+	}
+	require.ErrorIs(t, add(context.Canceled), context.Canceled)
+	_, err = store.PasskeyByID(t.Context(), "a")
+	require.ErrorIs(t, err, passkey.ErrNotFound, "rolled back")
+	require.NoError(t, add(nil))
+	_, err = store.PasskeyByID(t.Context(), "a")
+	require.NoError(t, err)
+}
