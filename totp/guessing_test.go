@@ -53,7 +53,7 @@ func TestYearOfGuessing(t *testing.T) {
 					return err
 				}
 				require.NoError(t, victim())
-				guesses, logins, disabled := 0, 0, time.Duration(0)
+				guesses, logins, refusals, disabled := 0, 0, 0, time.Duration(0)
 				nextLogin := time.Now().Add(24 * time.Hour)
 				for time.Since(begun) < year {
 					if c.victim && !time.Now().Before(nextLogin) {
@@ -72,7 +72,11 @@ func TestYearOfGuessing(t *testing.T) {
 					wait := time.Second
 					if refused, ok := errors.AsType[*authkit.ThrottledError](err); ok {
 						wait = refused.RetryAfter
+						if refusals++; refusals > 5 { // the throttle has locked the account for other places
+							wait = 24 * time.Hour
+						}
 					} else {
+						refusals = 0
 						require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
 						if c.victim && !c.throttled && after.Failures == 99 {
 							wait = time.Until(nextLogin) // it lets the user end the count
@@ -80,9 +84,7 @@ func TestYearOfGuessing(t *testing.T) {
 					}
 					if after.TotalFailures == before.TotalFailures && disabled == 0 && (after.Failures >= 100 || after.TotalFailures >= 300) {
 						disabled = time.Since(begun)
-						if !c.throttled {
-							break // nothing is compared any more
-						}
+						break // nothing is compared any more
 					}
 					time.Sleep(wait)
 				}

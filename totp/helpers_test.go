@@ -27,7 +27,6 @@ type app struct {
 	recovery *totp.RecoveryCodes
 	store    *totp.MemoryStore
 	events   *authkittest.Recorder
-	admin    authkit.User
 }
 
 func newFactor(t testing.TB, store totp.Store, keys ...[]byte) *totp.Factor {

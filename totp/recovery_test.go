@@ -130,8 +130,7 @@ func TestRecoveryCodesOfOtherFactors(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		passkeys := &key{map[string]bool{}}
-		var a *app
-		a = newApp(t, func(c *authkit.Config) { c.SecondFactors = nil }) // for the accounts and the store
+		a := newApp(t)
 		otp := newFactor(t, a.store)
 		recovery := otp.RecoveryCodes(passkeys)
 		a.kit = authkittest.NewKit(t, func(c *authkit.Config) {
