@@ -67,12 +67,32 @@ func (c *contract) find(path string) (*openapi3.PathItem, map[string]string) {
 		if documented == path {
 			return item, nil
 		}
-		before, name, ok := strings.Cut(documented, "{") // at the end, if at all
-		if value, inside := strings.CutPrefix(path, before); ok && inside && value != "" && !strings.Contains(value, "/") {
-			return item, map[string]string{strings.TrimSuffix(name, "}"): value}
+	}
+	for documented, item := range c.doc.Paths.Map() {
+		if params, ok := matches(strings.TrimSuffix(documented, "/"), path); ok {
+			return item, params
 		}
 	}
 	return nil, nil
+}
+
+// matches returns the parameters of a path, segment by segment, if the path is a documented one.
+func matches(documented, path string) (map[string]string, bool) {
+	names, values := strings.Split(documented, "/"), strings.Split(path, "/")
+	if len(names) != len(values) {
+		return nil, false
+	}
+	params := map[string]string{}
+	for i, name := range names {
+		parameter, ok := strings.CutPrefix(name, "{")
+		switch {
+		case ok && values[i] != "":
+			params[strings.TrimSuffix(parameter, "}")] = values[i]
+		case name != values[i]:
+			return nil, false
+		}
+	}
+	return params, len(params) > 0
 }
 
 // pagePaths are the routes for people, which the document leaves out.
@@ -104,7 +124,8 @@ func TestDocumentMatchesRoutes(t *testing.T) {
 					policy := documentedPolicy(t, operation)
 					bare := strings.TrimSuffix(path, "/")
 					documented[method+" "+bare] = policy
-					mounted := strings.HasPrefix(bare, accountPath+"/") || strings.HasPrefix(bare+"/", passkeyPath+"/") || strings.HasPrefix(bare, socialPath+"/")
+					mounted := strings.HasPrefix(bare, accountPath+"/") || strings.HasPrefix(bare+"/", passkeyPath+"/") || strings.HasPrefix(bare, socialPath+"/") ||
+						strings.HasPrefix(bare+"/", keysPath+"/") || strings.HasPrefix(bare+"/", servicesPath+"/") || bare == "/items"
 					if method+" "+bare != endsAllOthers && !mounted {
 						documented[method+" "+bare+"/{$}"] = policy
 					}
@@ -164,6 +185,10 @@ func documentedPolicy(t *testing.T, operation *openapi3.Operation) string {
 		return authkit.Authenticated().String()
 	case "Required role: none, any enabled account, with a login of the last five minutes.":
 		return authkit.Authenticated().Fresh(5 * time.Minute).String()
+	case "Required role: `admin`, with a login of the last five minutes.":
+		return authkit.Roles("admin").Fresh(5 * time.Minute).String()
+	case "Required permission: `items:read`; API keys and services are admitted.":
+		return authkit.Permissions("items:read").OrMachines().String()
 	case "Required role: `admin`.":
 		return authkit.Roles("admin").String()
 	}
@@ -179,7 +204,7 @@ func TestDocument(t *testing.T) {
 	require.Equal(t, "Backend Security Demo", doc.Info.Title)
 	require.Equal(t, "OAuth2 Password Flow Demo", doc.Info.Description)
 	require.Equal(t, "1.0.0", doc.Info.Version)
-	require.ElementsMatch(t, []string{"User", "NewUser", "UserCreate", "Token", "Session", "AuditPage", "AuditEntry", "Problem", "Passkey", "AcceptedCredentials", "CredentialOptions", "Credential"}, slices.Collect(maps.Keys(doc.Components.Schemas)))
+	require.ElementsMatch(t, []string{"User", "NewUser", "UserCreate", "Token", "Session", "AuditPage", "AuditEntry", "Problem", "Passkey", "AcceptedCredentials", "CredentialOptions", "Credential", "APIKey", "IssuedKey", "NewKey", "Service"}, slices.Collect(maps.Keys(doc.Components.Schemas)))
 
 	scheme := doc.Components.SecuritySchemes["OAuth2PasswordBearer"].Value
 	require.Equal(t, "oauth2", scheme.Type)

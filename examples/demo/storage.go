@@ -10,6 +10,8 @@ import (
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/account"
 	"github.com/authkit-go/authkit/account/accountsql"
+	"github.com/authkit-go/authkit/apikey"
+	"github.com/authkit-go/authkit/apikey/apikeysql"
 	"github.com/authkit-go/authkit/audit"
 	"github.com/authkit-go/authkit/audit/auditsql"
 	"github.com/authkit-go/authkit/oidclogin"
@@ -37,6 +39,7 @@ type storage struct {
 	attempts throttle.Store // nil for memory
 	outbox   account.Store  // nil for memory
 	passkeys passkey.Store  // nil for memory
+	keys     apikey.Store   // nil for memory
 	closers  []func() error
 
 	identities oidclogin.Store
@@ -85,7 +88,7 @@ func (s *storage) openSQL(ctx context.Context, address string, log *slog.Logger)
 	if err != nil {
 		return err
 	}
-	features := []sqlstore.Migrations{auditsql.Migrations(), accountsql.Migrations(), passkeysql.Migrations(), oidcloginsql.Migrations()}
+	features := []sqlstore.Migrations{auditsql.Migrations(), accountsql.Migrations(), passkeysql.Migrations(), oidcloginsql.Migrations(), apikeysql.Migrations()}
 	pending, err := store.Pending(ctx, features...)
 	if err == nil {
 		err = store.Migrate(ctx, features...)
@@ -96,7 +99,7 @@ func (s *storage) openSQL(ctx context.Context, address string, log *slog.Logger)
 	log.Info("the schema is up to date", "database", dialect.String(), "applied", len(pending))
 	s.users, s.sessions, s.audit, s.outbox = store, store, auditsql.New(store), accountsql.New(store)
 	s.identities = oidcloginsql.New(store)
-	s.passkeys = passkeysql.New(store)
+	s.passkeys, s.keys = passkeysql.New(store), apikeysql.New(store)
 	return nil
 }
 
