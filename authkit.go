@@ -52,6 +52,9 @@ type Config struct {
 	// session cookies, such as API keys.
 	Authenticators []Authenticator
 
+	// Resource, if not nil, describes the service to clients of OAuth 2.0.
+	Resource *ResourceConfig
+
 	// Clients turns on the client-credentials grant for services, and their
 	// access tokens. Package apikey implements it. If nil, the token endpoint
 	// does not have the grant, and no token of a service is accepted.
@@ -246,6 +249,7 @@ func New(cfg Config) (*Kit, error) {
 		}
 		tokens.Keys = []Key{{Algorithm: HS256, Secret: secret}}
 	}
+	resource := cfg.Resource.bind(&tokens, cfg.Roles, fault)
 	tokens.Tenant = tenantOf(tokens.Tenant, users, fault)
 	var err error
 	if keys, err := tokens.bind("Config.Tokens", true); err != nil {
@@ -282,7 +286,7 @@ func New(cfg Config) (*Kit, error) {
 		return nil, err
 	}
 	k.guard = &Guard{
-		verifier: k.verifier, roles: k.roles, onEvent: k.onEvent,
+		verifier: k.verifier, roles: k.roles, onEvent: k.onEvent, resource: resource,
 		authenticators: slices.Clone(cfg.Authenticators), principalFromClaims: k.principalFromClaims, credential: k.credential, accounts: true,
 	}
 	if k.clients != nil {
@@ -293,7 +297,7 @@ func New(cfg Config) (*Kit, error) {
 		k.guard.login = k.sessions.cookies.loginPath
 	}
 	newGuard(k.guard)
-	cfg.Tokens.Tenant = tokens.Tenant
+	cfg.Tokens.Tenant, cfg.Tokens.Audience = tokens.Tenant, tokens.Audience
 	k.settings = k.effective(cfg, users, tickets, running)
 	return k, nil
 }

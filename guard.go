@@ -36,6 +36,9 @@ type GuardConfig struct {
 	// set.
 	Revoked func(ctx context.Context, c Claims) (bool, error)
 
+	// Resource, if not nil, describes the service to clients of OAuth 2.0.
+	Resource *ResourceConfig
+
 	// OnEvent and Logger receive every [Event]; see [Config].OnEvent.
 	OnEvent []func(context.Context, Event)
 	Logger  *slog.Logger
@@ -77,6 +80,7 @@ type Guard struct {
 
 	seed maphash.Seed // of the digests of headers
 
+	resource      *resource // nil if there is none
 	noCredentials *rendered
 	good          tally.Tally  // valid credentials, for Stats
 	noKeys        atomic.Int64 // when OnEvent was last called because of missing keys, in nanoseconds since 1970
@@ -91,6 +95,7 @@ func NewGuard(cfg GuardConfig) (*Guard, error) {
 		}
 	}
 	onEvent := listeners(cfg.Logger, cfg.OnEvent, fault)
+	resource := cfg.Resource.bind(&cfg.Tokens, cfg.Roles, fault)
 	ring, err := cfg.Tokens.bind("GuardConfig.Tokens", false)
 	if err != nil {
 		errs = append(errs, err)
@@ -103,7 +108,7 @@ func NewGuard(cfg GuardConfig) (*Guard, error) {
 	}
 	claimed := claimed{cfg.Revoked}
 	return newGuard(&Guard{
-		verifier: newVerifier(cfg.Tokens, ring), roles: roles, onEvent: onEvent,
+		verifier: newVerifier(cfg.Tokens, ring), roles: roles, onEvent: onEvent, resource: resource,
 		authenticators: slices.Clone(cfg.Authenticators), principalFromClaims: claimed.principalFromClaims, credential: claimed.credential, service: claimed.service,
 	}), nil
 }
@@ -111,15 +116,23 @@ func NewGuard(cfg GuardConfig) (*Guard, error) {
 // newGuard completes a Guard with the response to requests without credentials.
 func newGuard(g *Guard) *Guard {
 	g.seed = maphash.MakeSeed()
+	g.noCredentials = g.renderNoCredentials("")
+	return g
+}
+
+// renderNoCredentials returns the response to requests without credentials. The
+// parameters are those of the Bearer challenge.
+func (g *Guard) renderNoCredentials(params string) *rendered {
 	p := ProblemFor(ErrNoCredentials)
-	g.noCredentials = p.render()
+	p.Challenge = withParams(p.Challenge, params)
+	r := p.render()
 	for _, a := range g.authenticators {
 		if challenge := a.Challenge(); challenge != "" {
-			g.noCredentials.names = append(g.noCredentials.names, "Www-Authenticate")
-			g.noCredentials.values = append(g.noCredentials.values, challenge)
+			r.names = append(r.names, "Www-Authenticate")
+			r.values = append(r.values, challenge)
 		}
 	}
-	return g
+	return r
 }
 
 // A claimed takes accounts from the credentials themselves.

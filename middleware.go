@@ -75,19 +75,20 @@ func (g *Guard) protect(p Policy, next http.Handler) http.Handler {
 	if p.kind == policyPublic {
 		return next
 	}
+	refusals := g.refusalsOf(&p)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := fromContext(r.Context())
 		if c == nil || !c.stillGood(g, r) {
 			var err error
 			if c, err = g.identify(r); err != nil {
-				g.refuse(w, r, err, c)
+				g.refuse(w, r, err, c, refusals)
 				return
 			}
 			r = r.WithContext(c)
 		}
 		who := c.facts()
 		if err := p.check(&who); err != nil {
-			g.refuse(w, r, err, c)
+			g.refuse(w, r, err, c, refusals)
 			return
 		}
 		w.Header()["Cache-Control"] = c.noStore[:]
@@ -372,7 +373,7 @@ var (
 
 // refuse responds to a request that a guard does not admit. The context c may
 // be nil.
-func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, err error, c *requestContext) {
+func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, err error, c *requestContext, answers *refusals) {
 	ctx, e := withClientOf(r), Event{Kind: EventTokenRefused}
 	if c != nil {
 		e.UserID, e.SessionID = c.user.ID, c.sessionID
@@ -382,7 +383,7 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, err error, c *req
 	}
 	if err == ErrNoCredentials { // no credential was presented, so there is no event
 		if g.login == "" || !g.toLogin(w, r) {
-			g.noCredentials.write(w)
+			answers.noCredentials.write(w)
 		}
 		return
 	}
@@ -390,7 +391,7 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, err error, c *req
 		e.Reason = why.reason
 		g.onEvent(ctx, e)
 		if g.login == "" || !g.toLogin(w, r) {
-			answerInvalidToken.write(w)
+			answers.invalidToken.write(w)
 		}
 		return
 	}
@@ -405,7 +406,7 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, err error, c *req
 		if err == errCrossOrigin {
 			break
 		}
-		answerForbidden.write(w)
+		answers.forbidden.write(w)
 		return
 	case !broken && isStepUp(err):
 		e.Kind, e.Reason, e.Route = EventAccessDenied, ReasonMissingFactor, r.Pattern
@@ -422,7 +423,9 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, err error, c *req
 	case !clientGone(ctx) && (err != errNoKeys || g.saysNoKeys()):
 		g.onEvent(ctx, Event{Kind: EventStoreFailure, Reason: ReasonStore, Err: err})
 	}
-	ProblemFor(err).ServeHTTP(w, r)
+	p := ProblemFor(err)
+	p.Challenge = withParams(p.Challenge, answers.params)
+	p.ServeHTTP(w, r)
 }
 
 func isStepUp(err error) bool {

@@ -105,6 +105,11 @@ func (c Config) clone() Config {
 	for role, permissions := range c.Roles {
 		c.Roles[role] = slices.Clone(permissions)
 	}
+	if c.Resource != nil {
+		resource := *c.Resource
+		resource.AuthorizationServers, resource.Scopes = slices.Clone(resource.AuthorizationServers), slices.Clone(resource.Scopes)
+		c.Resource = &resource
+	}
 	if c.Sessions.Cookies != nil {
 		cookies := *c.Sessions.Cookies
 		cookies.TrustedOrigins = slices.Clone(cookies.TrustedOrigins)
@@ -175,6 +180,8 @@ func (s Settings) attrs() []slog.Attr {
 		slog.String("TrustedDevices", typeName(s.TrustedDevices)),
 		slog.String("Authenticators", typeNames(s.Authenticators)),
 		slog.String("UserData", typeNames(s.UserData)),
+		slog.String("Clients", typeName(s.Clients)),
+		slog.String("Resource", s.Resource.describe()),
 		slog.Bool("RequireVerifiedEmail", s.RequireVerifiedEmail),
 		slog.String("Throttle", typeName(s.Throttle)),
 		slog.Duration("StoreTimeout", s.StoreTimeout),

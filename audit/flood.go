@@ -27,6 +27,8 @@ func isHighVolume(kind authkit.EventKind) (high, known bool) {
 		authkit.EventUserUpdated, authkit.EventRolesChanged, authkit.EventUserLocked, authkit.EventUserUnlocked,
 		authkit.EventUserDisabled, authkit.EventUserEnabled, authkit.EventUserDeleted,
 		authkit.EventKeyCreated, authkit.EventKeyRotated, authkit.EventKeyRevoked,
+		authkit.EventFactorAdded, authkit.EventFactorRemoved, authkit.EventFactorReset, authkit.EventFactorDisabled,
+		authkit.EventRecoveryUsed, authkit.EventRecoveryRenewed,
 		authkit.EventServiceCreated, authkit.EventServiceUpdated, authkit.EventServiceDeleted:
 		return false, true
 	}
@@ -38,7 +40,8 @@ func isHighVolume(kind authkit.EventKind) (high, known bool) {
 func costsHash(r authkit.Reason) bool {
 	switch r {
 	case authkit.ReasonUnknownUser, authkit.ReasonWrongPassword, authkit.ReasonNoPassword, authkit.ReasonUnreadableHash,
-		authkit.ReasonDisabled, authkit.ReasonLocked, authkit.ReasonUnverified, authkit.ReasonWrongCode:
+		authkit.ReasonDisabled, authkit.ReasonLocked, authkit.ReasonUnverified, authkit.ReasonWrongCode,
+		authkit.ReasonFactorDisabled, authkit.ReasonMissingFactor:
 		return true
 	}
 	return false

@@ -153,9 +153,9 @@ func newOptions(v any) (Options, error) {
 }
 
 // An AcceptedCredentials is the argument of
-// PublicKeyCredential.signalAllAcceptedCredentials. With it, a page tells the
-// authenticators of a user which passkeys remain. Call it after a passkey was
-// added or deleted, and after logins.
+// PublicKeyCredential.signalAllAcceptedCredentials. With it, a page informs the
+// authenticators of a user which passkeys remain. The page calls it after a
+// passkey was added or deleted, and after logins.
 type AcceptedCredentials struct {
 	RPID          string   `json:"rpId"`
 	UserID        string   `json:"userId"` // the user handle

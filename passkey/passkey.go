@@ -44,17 +44,17 @@
 // attestation is not requested. The name is that of the IANA registry of RFC
 // 8176.
 //
-// An authenticator says whether a passkey may be synced (flag BE). If that is
-// found to have become true, the new value is stored, and an event reports it.
-// A change to false is refused; see [Config].InsecureAllowBackupLoss. A signature
-// counter that falls is reported; see [Config].RefuseCounterRollback.
+// The flag BE of an authenticator reports whether a passkey may be synced. If it
+// becomes true, the new value is stored, and an event reports it. A change to
+// false is refused; see [Config].InsecureAllowBackupLoss. An event reports a
+// signature counter that falls; see [Config].RefuseCounterRollback.
 //
 // # Deleted passkeys
 //
-// Authenticators keep a passkey that was deleted here. Responses have the data
-// for PublicKeyCredential.signalUnknownCredential and
-// signalAllAcceptedCredentials, with which a page tells the authenticator; see
-// [UnknownCredentialError] and [AcceptedCredentials].
+// Authenticators keep a passkey that was deleted here. A page informs them with
+// PublicKeyCredential.signalUnknownCredential and signalAllAcceptedCredentials.
+// The responses have the data for both; see [UnknownCredentialError] and
+// [AcceptedCredentials].
 package passkey
 
 import (
@@ -88,11 +88,12 @@ const (
 
 // The events of this package.
 const (
-	// EventBackupEligible reports a passkey that may be synced by now.
+	// EventBackupEligible reports a passkey that has become eligible for backup:
+	// it may be synced.
 	EventBackupEligible authkit.EventKind = "authn_passkey_backup_eligible"
 
-	// EventBackupLoss reports a passkey that could be synced, and says that it
-	// cannot any more. With a Reason, the login was refused.
+	// EventBackupLoss reports a passkey that was eligible for backup, and no
+	// longer is. With a Reason, the login was refused.
 	EventBackupLoss authkit.EventKind = "authn_passkey_backup_loss"
 
 	// EventCounterRollback reports a passkey whose signature counter has not
@@ -127,9 +128,9 @@ type Config struct {
 	RefuseCounterRollback bool
 
 	// InsecureAllowBackupLoss accepts a passkey that was eligible for backup and
-	// no longer says so. WebAuthn section 6.1.3 forbids the change: it may mean
-	// that another authenticator answers. Use it only for users whose provider
-	// is known to make it.
+	// no longer is. WebAuthn section 6.1.3 forbids the change: another
+	// authenticator may respond. Set it only if the provider of your users is
+	// known to make the change.
 	InsecureAllowBackupLoss bool
 }
 

@@ -233,7 +233,6 @@ func TestRegistrationForbidden(t *testing.T) {
 		require.ErrorIs(t, err, authkit.ErrForbidden)
 
 		// A login that is five minutes old, or did not use the passkey.
-		weak := a.first(u.Email)
 		time.Sleep(4 * time.Minute)
 		o, err = a.BeginRegistration(ann, u.ID)
 		require.NoError(t, err)
@@ -242,7 +241,7 @@ func TestRegistrationForbidden(t *testing.T) {
 		_, old := errors.AsType[*authkit.StepUpError](err)
 		require.True(t, old, "%v", err)
 		fresh := a.first(u.Email)
-		weak = a.first(u.Email)
+		weak := a.first(u.Email)
 		a.register(fresh, newAuthenticator(t))
 		o, err = a.BeginRegistration(weak, u.ID)
 		require.NoError(t, err)
@@ -315,6 +314,27 @@ func TestEnroller(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, accepted.CredentialIDs)
 	require.Equal(t, b64(key.UserHandle), accepted.UserID)
+}
+
+// A user who must have a factor and has none registers a passkey during the
+// login.
+func TestEnrollAtLogin(t *testing.T) {
+	t.Parallel()
+	a := newApp(t, options{kit: func(c *authkit.Config) { c.RequireFactors = authkit.FactorPolicy{Everyone: true} }})
+	u := a.add("ann@example.com")
+	_, err := a.kit.Login(a.ctx(), u.Email, password)
+	c, ok := errors.AsType[*authkit.ChallengeError](err)
+	require.True(t, ok, "%v", err)
+	require.True(t, c.Enroll)
+	data, err := a.kit.EnrollChallenge(a.ctx(), c.Token, passkey.Method)
+	require.NoError(t, err)
+	key := newAuthenticator(t)
+	token, err := a.kit.AnswerChallenge(a.ctx(), c.Token, passkey.Method, string(key.Create(data.(passkey.Options))))
+	require.NoError(t, err)
+	require.Equal(t, key.CredentialID, token.Enrollment.(passkey.Passkey).CredentialID)
+	require.NoError(t, a.answer(u.Email, key))
+	_, err = a.login(key)
+	require.NoError(t, err)
 }
 
 // A passkey whose user was deleted or reset meanwhile is not registered.

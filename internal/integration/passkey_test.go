@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -132,5 +133,48 @@ func TestPasskeyChanges(t *testing.T) {
 		require.ErrorIs(t, err, passkey.ErrNotFound)
 		_, err = keys.UserHandle(t.Context(), u.ID, nil)
 		require.ErrorIs(t, err, passkey.ErrNotFound)
+	})
+}
+
+// MF-09: a response is used once by one of 32 callers, as a registration and as
+// a login.
+func TestPasskeyResponsesAtOnce(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, d database) {
+		s := withPasskeys(t, newStore(t, d))
+		ctx := t.Context()
+		factor, err := passkey.NewFactor(passkey.Config{RPID: "example.com", Origins: []string{"https://example.com"}, Store: passkeysql.New(s)})
+		require.NoError(t, err)
+		kit, err := authkit.New(authkit.Config{
+			Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), Users: s, Sessions: authkit.SessionConfig{Store: s, ReuseGrace: time.Minute}, Logger: slog.New(slog.DiscardHandler),
+			UserData: []authkit.UserData{factor}, StoreTimeout: 50 * time.Second,
+		})
+		require.NoError(t, err)
+		passkeys, err := passkey.New(kit, factor)
+		require.NoError(t, err)
+		u, err := kit.CreateUserWithoutPassword(ctx, authkit.User{Email: "ann@example.com"})
+		require.NoError(t, err)
+		key := passkeytest.NewAuthenticator(t, "example.com", "https://example.com")
+		o, err := passkeys.BeginRegistration(ctx, u.ID)
+		require.NoError(t, err)
+		response := key.Create(o)
+		require.Equal(t, 1, atOnce(t, func(int) error {
+			_, err := passkeys.FinishRegistration(ctx, u.ID, response)
+			if errors.Is(err, authkit.ErrInvalidCode) {
+				err = authkit.ErrInvalidTicket // as atOnce knows it
+			}
+			return err
+		}), "registrations")
+		o, err = passkeys.BeginLogin(ctx)
+		require.NoError(t, err)
+		response = key.Get(o)
+		require.Equal(t, 1, atOnce(t, func(int) error {
+			_, err := passkeys.Login(ctx, response)
+			return err
+		}), "logins")
+		list, err := passkeys.List(ctx, u.ID)
+		require.NoError(t, err)
+		require.Len(t, list, 1)
+		require.EqualValues(t, 2, list[0].Version, "one use")
 	})
 }

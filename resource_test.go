@@ -1,0 +1,165 @@
+package authkit_test
+
+import (
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/authkit-go/authkit"
+)
+
+const (
+	resourceURL  = "https://api.example.com/mcp"
+	metadataURL  = "https://api.example.com/.well-known/oauth-protected-resource/mcp"
+	metadataPath = "/.well-known/oauth-protected-resource/mcp"
+)
+
+// resourceGuard returns a guard of a resource with routes, and an issuer of
+// tokens for an audience.
+func resourceGuard(t *testing.T, change ...func(*authkit.GuardConfig)) (*authkit.Mux, func(audience string, roles ...string) string) {
+	t.Helper()
+	keys := []authkit.Key{{Algorithm: authkit.HS256, Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352")}}
+	cfg := authkit.GuardConfig{
+		Tokens:   authkit.TokenConfig{Keys: keys},
+		Roles:    map[string][]string{"reader": {"tools:call", "tools:list"}, "none": nil},
+		Resource: &authkit.ResourceConfig{URL: resourceURL, AuthorizationServers: []string{"https://auth.example.com"}, Name: "Tools"},
+		Logger:   slog.New(slog.DiscardHandler),
+	}
+	for _, c := range change {
+		c(&cfg)
+	}
+	guard, err := authkit.NewGuard(cfg)
+	require.NoError(t, err)
+	mux := guard.NewMux()
+	if cfg.Resource != nil {
+		mux.HandleResource()
+	}
+	ok := func(http.ResponseWriter, *http.Request) {}
+	mux.HandleFunc("POST /mcp", authkit.Permissions("tools:list", "tools:call").OrMachines(), ok)
+	mux.HandleFunc("GET /role", authkit.Roles("reader"), ok)
+	mux.HandleFunc("GET /fresh", authkit.Authenticated().Fresh(time.Minute), ok)
+	issuer, err := authkit.NewTokenIssuer(authkit.TokenConfig{Keys: keys})
+	require.NoError(t, err)
+	return mux, func(audience string, roles ...string) string {
+		c := authkit.Claims{Subject: "ann", Roles: roles}
+		if audience != "" {
+			c.Audience = []string{audience}
+		}
+		token, err := issuer.Issue(c)
+		require.NoError(t, err)
+		return token
+	}
+}
+
+func askResource(mux http.Handler, method, path, token string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, path, nil)
+	r.Host = "attacker.example.com"
+	r.Header.Set("Origin", "https://page.example.com")
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, r)
+	return w
+}
+
+// MC-01: challenges name the metadata, and all scopes of the route.
+func TestResourceChallenges(t *testing.T) {
+	t.Parallel()
+	mux, token := resourceGuard(t)
+	const meta = `resource_metadata="` + metadataURL + `"`
+	for _, c := range []struct {
+		method, path, token string
+		status              int
+		want                string
+	}{
+		{"POST", "/mcp", "", 401, `Bearer scope="tools:list tools:call", ` + meta},
+		{"POST", "/mcp", "x", 401, `Bearer error="invalid_token", scope="tools:list tools:call", ` + meta},
+		{"POST", "/mcp", token(resourceURL, "none"), 403, `Bearer error="insufficient_scope", scope="tools:list tools:call", ` + meta},
+		{"POST", "/mcp", token(resourceURL, "reader"), 200, ""},
+		{"GET", "/role", "", 401, `Bearer ` + meta},
+		{"GET", "/role", token(resourceURL, "none"), 403, `Bearer error="insufficient_scope", ` + meta},
+		{"GET", "/fresh", token(resourceURL), 401, `Bearer error="insufficient_user_authentication", error_description="A more recent or stronger login is required", max_age="60", ` + meta},
+	} {
+		w := askResource(mux, c.method, c.path, c.token)
+		assert.Equal(t, c.status, w.Code, "%s %s", c.path, c.token)
+		assert.Equal(t, c.want, w.Header().Get("WWW-Authenticate"), "%s %d", c.path, c.status)
+		assert.Empty(t, w.Header().Get("Access-Control-Allow-Origin"), c.path)
+	}
+	plain, _ := resourceGuard(t, func(c *authkit.GuardConfig) { c.Resource = nil })
+	require.Equal(t, `Bearer`, askResource(plain, "POST", "/mcp", "").Header().Get("WWW-Authenticate"))
+	require.Equal(t, `Bearer error="invalid_token"`, askResource(plain, "POST", "/mcp", "x").Header().Get("WWW-Authenticate"))
+}
+
+// MC-02: the audience is the resource, as text.
+func TestResourceAudience(t *testing.T) {
+	t.Parallel()
+	mux, token := resourceGuard(t)
+	for _, audience := range []string{"", "https://api.example.com", resourceURL + "/", "https://API.example.com/mcp", "https://api.example.com/mcp/other", "https://api.example.com:443/mcp", "http://api.example.com/mcp"} {
+		require.Equal(t, 401, askResource(mux, "POST", "/mcp", token(audience, "reader")).Code, audience)
+	}
+	require.Equal(t, 200, askResource(mux, "POST", "/mcp", token(resourceURL, "reader")).Code)
+}
+
+// MC-03: the metadata is static, and the only route that pages of other origins
+// can read.
+func TestResourceMetadata(t *testing.T) {
+	t.Parallel()
+	mux, _ := resourceGuard(t)
+	for _, method := range []string{"GET", "HEAD"} {
+		w := askResource(mux, method, metadataPath, "")
+		require.Equal(t, 200, w.Code)
+		require.Equal(t, "*", w.Header().Get("Access-Control-Allow-Origin"))
+		require.Equal(t, "application/json", w.Header().Get("Content-Type"))
+		require.JSONEq(t, `{"resource":"https://api.example.com/mcp","authorization_servers":["https://auth.example.com"],
+			"scopes_supported":["tools:call","tools:list"],"bearer_methods_supported":["header"],"resource_name":"Tools"}`, w.Body.String())
+	}
+	require.Equal(t, 204, askResource(mux, "OPTIONS", metadataPath, "").Code)
+	require.Equal(t, 405, askResource(mux, "POST", metadataPath, "").Code)
+	require.Equal(t, "public", mux.AccessMatrix()[0].Policy.String())
+
+	root, _ := resourceGuard(t, func(c *authkit.GuardConfig) {
+		c.Resource.URL, c.Resource.AuthorizationServers, c.Resource.Scopes, c.Tokens.Issuer = "https://api.example.com", nil, []string{}, "https://issuer.example.com"
+	})
+	w := askResource(root, "GET", "/.well-known/oauth-protected-resource", "")
+	require.JSONEq(t, `{"resource":"https://api.example.com","authorization_servers":["https://issuer.example.com"],"bearer_methods_supported":["header"],"resource_name":"Tools"}`, w.Body.String())
+
+	// A Kit has the same, for the tokens that it issues.
+	kit, err := authkit.New(authkit.Config{
+		Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), Resource: &authkit.ResourceConfig{URL: "http://127.0.0.1:8000", AuthorizationServers: []string{"http://127.0.0.1:8000"}},
+	})
+	require.NoError(t, err)
+	require.Equal(t, "http://127.0.0.1:8000", kit.Settings().Tokens.Audience)
+	require.Contains(t, kit.Settings().String(), "Resource=http://127.0.0.1:8000")
+	own := kit.NewMux()
+	own.HandleResource()
+	require.Equal(t, 200, askResource(own, "GET", "/.well-known/oauth-protected-resource", "").Code)
+}
+
+func TestResourceFaults(t *testing.T) {
+	t.Parallel()
+	keys := authkit.TokenConfig{Keys: []authkit.Key{{Algorithm: authkit.HS256, Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352")}}}
+	for _, bad := range []string{
+		"", "api", "http://api.example.com", "http://127.evil.example.com", "https://", "https://a@api.example.com", "https://api.example.com/?x", "https://api.example.com/#x",
+		"https://api.example.com/mcp/", "https://api.example.com/{x}", "https://api.example.com/%2f", `https://api.example.com/"`, "ftp://api.example.com",
+	} {
+		_, err := authkit.NewGuard(authkit.GuardConfig{Tokens: keys, Resource: &authkit.ResourceConfig{URL: bad, AuthorizationServers: []string{"https://auth.example.com"}}})
+		require.ErrorContains(t, err, "GuardConfig.Resource.URL", bad)
+	}
+	_, err := authkit.NewGuard(authkit.GuardConfig{Tokens: keys, Resource: &authkit.ResourceConfig{URL: resourceURL}})
+	require.ErrorContains(t, err, "Resource.AuthorizationServers: empty")
+	_, err = authkit.NewGuard(authkit.GuardConfig{Tokens: keys, Resource: &authkit.ResourceConfig{URL: resourceURL, AuthorizationServers: []string{"auth"}}})
+	require.ErrorContains(t, err, "Resource.AuthorizationServers")
+	other := keys
+	other.Audience = "https://api.example.com"
+	_, err = authkit.NewGuard(authkit.GuardConfig{Tokens: other, Resource: &authkit.ResourceConfig{URL: resourceURL, AuthorizationServers: []string{"https://auth.example.com"}}})
+	require.ErrorContains(t, err, "Tokens.Audience")
+	guard, err := authkit.NewGuard(authkit.GuardConfig{Tokens: keys})
+	require.NoError(t, err)
+	require.Panics(t, func() { guard.NewMux().HandleResource() })
+}
