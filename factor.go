@@ -210,7 +210,7 @@ func (k *Kit) RemoveFactor(ctx context.Context, userID, method string) error {
 	if err != nil {
 		return err
 	}
-	u, err := k.mayChangeFactors(ctx, userID, EventFactorAdded)
+	u, err := k.mayChangeFactors(ctx, userID, EventFactorRemoved)
 	if err != nil {
 		return err
 	}
