@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
@@ -15,7 +16,7 @@ var keyAttacks = []Attack{
 			if err != nil {
 				return err
 			}
-			return p.refuseTokens(ctx, k[:len(k)-1], k[:len(k)*2/3], k+"x", k+".", flip(k), strings.ToUpper(k), k[1:])
+			return p.refuseKeys(ctx, k[:len(k)-1], k[:len(k)*2/3], k+"x", k+".", flip(k), strings.ToUpper(k), k[1:])
 		}},
 	{ID: "key.query", Text: "An API key is in the query of the URL.", Requirement: "MW-03", Source: "ASVS 14.2.1", Severity: Medium, needs: needKey,
 		run: func(ctx context.Context, p *probe) error {
@@ -24,7 +25,7 @@ var keyAttacks = []Attack{
 				return err
 			}
 			for _, name := range []string{"api_key", "apikey", "key", "access_token", "token"} {
-				if err := p.refuse(ctx, message{method: p.guard.Method, path: p.guard.Path + "?" + url.Values{name: {k}}.Encode()}); err != nil {
+				if err := p.refuse(ctx, message{method: http.MethodGet, path: p.keyPath() + "?" + url.Values{name: {k}}.Encode()}); err != nil {
 					return err
 				}
 			}
@@ -40,7 +41,7 @@ var keyAttacks = []Attack{
 			if err != nil {
 				return err
 			}
-			return p.refuse(ctx, message{method: p.guard.Method, path: p.guard.Path, header: http.Header{"Authorization": {"Bearer " + token, "Bearer " + k}}})
+			return p.refuse(ctx, message{method: http.MethodGet, path: p.keyPath(), header: http.Header{"Authorization": {"Bearer " + token, "Bearer " + k}}})
 		}},
 	{ID: "key.admin", Text: "The API key of a user is used on a route for administrators.", Requirement: "AK-06", Source: "ASVS 8.2.1", Severity: Critical, needs: needKey | needAdminRoute,
 		run: everyRoute(isForAdmin, func(ctx context.Context, p *probe, r Route) error {
@@ -84,7 +85,7 @@ var keyAttacks = []Attack{
 			if err := p.Disable(ctx, account); err != nil {
 				return err
 			}
-			return p.refuseTokens(ctx, k)
+			return p.refuseKeys(ctx, k)
 		}},
 	{ID: "key.refresh", Text: "An API key is exchanged for a session.", Requirement: "AK-03", Source: "ASVS 7.2.2", Severity: High, needs: needKey | needRefresh,
 		run: func(ctx context.Context, p *probe) error {
@@ -97,17 +98,30 @@ var keyAttacks = []Attack{
 		}},
 }
 
-// key returns an API key of an account. The guarded route must accept it, or an
-// attack shows nothing.
+// keyPath returns the path of a GET route that accepts API keys.
+func (p *probe) keyPath() string { return cmp.Or(p.KeyPath, p.guard.Path) }
+
+// refuseKeys is an attack with several API keys: the service must refuse each.
+func (p *probe) refuseKeys(ctx context.Context, keys ...string) error {
+	for _, k := range keys {
+		if err := p.refuse(ctx, message{method: http.MethodGet, path: p.keyPath(), header: bearer(k)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// key returns an API key of an account. The route must accept it, or an attack
+// shows nothing.
 func (p *probe) key(ctx context.Context, account Account) (string, error) {
 	k, err := p.APIKey(ctx, account)
 	if err != nil {
 		return "", err
 	}
 	p.hide(k)
-	a, err := p.get(ctx, k)
+	a, err := p.send(ctx, message{method: http.MethodGet, path: p.keyPath(), header: bearer(k)})
 	if err == nil && !a.ok() {
-		return "", &inapplicable{"the first GET route for LoggedIn does not accept API keys"}
+		return "", &inapplicable{p.keyPath() + " does not accept API keys; set Target.KeyPath"}
 	}
 	return k, err
 }

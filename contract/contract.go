@@ -98,9 +98,10 @@ type Target struct {
 	Enroll       func(ctx context.Context, a Account) (responses []string, err error)
 	FactorMethod string
 
-	// APIKey creates an API key of an account, which the routes for LoggedIn
-	// accept as a bearer token.
-	APIKey func(ctx context.Context, a Account) (key string, err error)
+	// APIKey creates an API key of an account. It is a bearer token for the GET
+	// route of KeyPath; if that is empty, for the first GET route for LoggedIn.
+	APIKey  func(ctx context.Context, a Account) (key string, err error)
+	KeyPath string
 
 	// ResetPath and RegisterPath accept a POST request with a form of email, and
 	// send a mail. Mails returns the texts of all mails so far.

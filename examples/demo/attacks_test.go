@@ -11,6 +11,7 @@ import (
 
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/account"
+	"github.com/authkit-go/authkit/apikey"
 	"github.com/authkit-go/authkit/authkittest"
 	attacks "github.com/authkit-go/authkit/contract"
 	"github.com/authkit-go/authkit/totp"
@@ -73,7 +74,16 @@ func TestAttacks(t *testing.T) {
 			return codes.(totp.Codes).RecoveryCodes, nil
 		},
 		FactorMethod: authkit.MethodRecovery,
-		ResetPath:    "/auth/reset", RegisterPath: "/auth/register", Mails: mails.all,
+		APIKey: func(ctx context.Context, a attacks.Account) (string, error) {
+			u, err := service.kit.UserByEmail(system, a.Name)
+			if err != nil {
+				return "", err
+			}
+			issued, err := service.keys.Create(system, apikey.OfUser(u.ID), apikey.Options{Name: "attack", Scopes: []string{"items:read"}})
+			return issued.Text, err
+		},
+		KeyPath:   "/items",
+		ResetPath: "/auth/reset", RegisterPath: "/auth/register", Mails: mails.all,
 		Disable: func(ctx context.Context, a attacks.Account) error {
 			u, err := service.kit.UserByEmail(system, a.Name)
 			if err != nil {
