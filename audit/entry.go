@@ -120,7 +120,9 @@ func actorOf(kind authkit.EventKind) (a actor, known bool) {
 		authkit.EventUserUpdated, authkit.EventRolesChanged, authkit.EventUserLocked, authkit.EventUserUnlocked,
 		authkit.EventUserDisabled, authkit.EventUserEnabled, authkit.EventUserDeleted,
 		authkit.EventKeyCreated, authkit.EventKeyRotated, authkit.EventKeyRevoked,
-		authkit.EventServiceCreated, authkit.EventServiceUpdated, authkit.EventServiceDeleted:
+		authkit.EventServiceCreated, authkit.EventServiceUpdated, authkit.EventServiceDeleted,
+		authkit.EventOrgCreated, authkit.EventOrgDeleted, authkit.EventMemberInvited, authkit.EventInviteRevoked,
+		authkit.EventMemberAdded, authkit.EventMemberChanged, authkit.EventMemberRemoved:
 		return caller, true
 	}
 	return caller, false

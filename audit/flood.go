@@ -27,7 +27,9 @@ func isHighVolume(kind authkit.EventKind) (high, known bool) {
 		authkit.EventUserUpdated, authkit.EventRolesChanged, authkit.EventUserLocked, authkit.EventUserUnlocked,
 		authkit.EventUserDisabled, authkit.EventUserEnabled, authkit.EventUserDeleted,
 		authkit.EventKeyCreated, authkit.EventKeyRotated, authkit.EventKeyRevoked,
-		authkit.EventServiceCreated, authkit.EventServiceUpdated, authkit.EventServiceDeleted:
+		authkit.EventServiceCreated, authkit.EventServiceUpdated, authkit.EventServiceDeleted,
+		authkit.EventOrgCreated, authkit.EventOrgDeleted, authkit.EventMemberInvited, authkit.EventInviteRevoked,
+		authkit.EventMemberAdded, authkit.EventMemberChanged, authkit.EventMemberRemoved:
 		return false, true
 	}
 	return true, false
