@@ -7,6 +7,7 @@ import (
 	"github.com/authkit-go/authkit/account/accountsql"
 	"github.com/authkit-go/authkit/apikey/apikeysql"
 	"github.com/authkit-go/authkit/audit/auditsql"
+	"github.com/authkit-go/authkit/org/orgsql"
 	"github.com/authkit-go/authkit/sqlstore"
 	"github.com/authkit-go/authkit/totp/totpsql"
 )
@@ -21,7 +22,7 @@ func migrate(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	features := []sqlstore.Migrations{auditsql.Migrations(), accountsql.Migrations(), apikeysql.Migrations(), totpsql.Migrations()}
+	features := []sqlstore.Migrations{auditsql.Migrations(), accountsql.Migrations(), apikeysql.Migrations(), totpsql.Migrations(), orgsql.Migrations()}
 	pending, err := store.Pending(ctx, features...)
 	if err != nil {
 		return err
