@@ -270,4 +270,3 @@ func TestOrgSuiteFails(t *testing.T) {
 		})
 	})
 }
-
