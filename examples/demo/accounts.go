@@ -15,26 +15,30 @@ import (
 // accountPath is the path of the pages for sign-up, password resets and the rest.
 const accountPath = "/auth"
 
-// newAccounts returns the flows of accounts. Their mails go to the log, or to the server of
-// -smtp.
-func newAccounts(cfg config, kit *authkit.Kit, store *storage) (*account.Accounts, error) {
+// newMailer returns the way of mails: to the log, or to the server of -smtp.
+func newMailer(cfg config) (account.Mailer, error) {
+	switch {
+	case cfg.mailer != nil:
+		return cfg.mailer, nil
+	case cfg.smtp == "":
+		return logMailer{cfg.log}, nil
+	}
+	server, err := smtpmail.ParseURL(cfg.smtp)
+	if err != nil {
+		return nil, fmt.Errorf("-smtp: %w", err)
+	}
+	mailer, err := smtpmail.New(server)
+	if err != nil {
+		return nil, fmt.Errorf("-smtp: %w", err)
+	}
+	return mailer, nil
+}
+
+// newAccounts returns the flows of accounts.
+func newAccounts(cfg config, kit *authkit.Kit, store *storage, mailer account.Mailer) (*account.Accounts, error) {
 	key, err := cfg.key("demo: outbox")
 	if err != nil {
 		return nil, err
-	}
-	mailer := cfg.mailer
-	switch {
-	case mailer != nil:
-	case cfg.smtp == "":
-		mailer = logMailer{cfg.log}
-	default:
-		server, err := smtpmail.ParseURL(cfg.smtp)
-		if err == nil {
-			mailer, err = smtpmail.New(server)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("-smtp: %w", err)
-		}
 	}
 	return account.New(kit, account.Config{
 		BaseURL:   cfg.baseURL + accountPath,

@@ -16,6 +16,7 @@ import (
 	"github.com/authkit-go/authkit/account"
 	"github.com/authkit-go/authkit/audit"
 	"github.com/authkit-go/authkit/examples/demo/internal/apidocs"
+	"github.com/authkit-go/authkit/org"
 )
 
 // roleTable returns every role of the service. None grants a permission,
@@ -47,6 +48,7 @@ type server struct {
 	store   *storage
 	audit   *audit.Log
 	account *account.Accounts
+	orgs    *org.Orgs
 	monitor *monitor
 	mux     *authkit.Mux
 	log     *slog.Logger
@@ -110,6 +112,7 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 		Passwords:    authkit.PasswordConfig{Hasher: hasher},
 		Roles:        roleTable(),
 		EmailSubject: true, // the subject is the e-mail, as clients expect
+		UserData:     []authkit.UserData{org.UserData(store.orgs)},
 		OnEvent:      []func(context.Context, authkit.Event){auditLog.OnEvent, monitor.OnEvent},
 		Logger:       cfg.log,
 
@@ -128,7 +131,15 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	if err := seed(ctx, kit, cfg); err != nil {
 		return nil, err
 	}
-	accounts, err := newAccounts(cfg, kit, store)
+	mailer, err := newMailer(cfg)
+	if err != nil {
+		return nil, err
+	}
+	accounts, err := newAccounts(cfg, kit, store, mailer)
+	if err != nil {
+		return nil, err
+	}
+	orgs, err := newOrgs(cfg, kit, store, mailer)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +148,7 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 		return nil, err
 	}
 	mux := kit.NewMux()
-	s := &server{kit: kit, store: store, audit: auditLog, account: accounts, monitor: monitor, mux: mux, log: cfg.log, wrap: wrap, clients: limited.all, ready: &readiness{store: store}}
+	s := &server{kit: kit, store: store, audit: auditLog, account: accounts, orgs: orgs, monitor: monitor, mux: mux, log: cfg.log, wrap: wrap, clients: limited.all, ready: &readiness{store: store}}
 
 	for _, slash := range []string{"", "/{$}"} { // every path with and without its trailing slash
 		mux.Handle("POST /token"+slash, authkit.Public(), limited.login(kit.TokenHandler()))
@@ -165,6 +176,7 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	if err := mountPasskeys(mux, kit, passkeys); err != nil {
 		return nil, err
 	}
+	s.mountOrgs(orgs)
 
 	document, err := apidocs.Document(slices.Sorted(maps.Keys(roleTable())), cfg.generateHash)
 	if err != nil {
@@ -180,6 +192,7 @@ func (s *server) run(ctx context.Context) error {
 	var err error
 	tasks.Go(func() { _ = s.kit.Run(ctx) })
 	tasks.Go(func() { _ = s.account.Run(ctx) })
+	tasks.Go(func() { _ = s.orgs.Run(ctx) })
 	tasks.Go(func() { err = s.audit.Run(ctx) })
 	tasks.Wait()
 	if err == ctx.Err() { // nothing else is joined to it

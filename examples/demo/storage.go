@@ -12,6 +12,8 @@ import (
 	"github.com/authkit-go/authkit/account/accountsql"
 	"github.com/authkit-go/authkit/audit"
 	"github.com/authkit-go/authkit/audit/auditsql"
+	"github.com/authkit-go/authkit/org"
+	"github.com/authkit-go/authkit/org/orgsql"
 	"github.com/authkit-go/authkit/passkey"
 	"github.com/authkit-go/authkit/passkey/passkeysql"
 	"github.com/authkit-go/authkit/redisstore"
@@ -35,6 +37,7 @@ type storage struct {
 	attempts throttle.Store // nil for memory
 	outbox   account.Store  // nil for memory
 	passkeys passkey.Store  // nil for memory
+	orgs     org.Store
 	closers  []func() error
 }
 
@@ -52,7 +55,7 @@ func openStorage(ctx context.Context, cfg config) (*storage, error) {
 	s := new(storage)
 	if cfg.db == "" || cfg.db == inMemory {
 		memory := authkit.NewMemoryStore()
-		s.users, s.sessions = memory, memory
+		s.users, s.sessions, s.orgs = memory, memory, org.NewMemoryStore()
 	} else if err := s.openSQL(ctx, cfg.db, cfg.log); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
@@ -81,7 +84,7 @@ func (s *storage) openSQL(ctx context.Context, address string, log *slog.Logger)
 	if err != nil {
 		return err
 	}
-	features := []sqlstore.Migrations{auditsql.Migrations(), accountsql.Migrations(), passkeysql.Migrations()}
+	features := []sqlstore.Migrations{auditsql.Migrations(), accountsql.Migrations(), passkeysql.Migrations(), orgsql.Migrations()}
 	pending, err := store.Pending(ctx, features...)
 	if err == nil {
 		err = store.Migrate(ctx, features...)
@@ -91,7 +94,7 @@ func (s *storage) openSQL(ctx context.Context, address string, log *slog.Logger)
 	}
 	log.Info("the schema is up to date", "database", dialect.String(), "applied", len(pending))
 	s.users, s.sessions, s.audit, s.outbox = store, store, auditsql.New(store), accountsql.New(store)
-	s.passkeys = passkeysql.New(store)
+	s.passkeys, s.orgs = passkeysql.New(store), orgsql.New(store)
 	return nil
 }
 
