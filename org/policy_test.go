@@ -68,8 +68,7 @@ func TestMember(t *testing.T) {
 
 	// A key acts for its user as far as its limits reach.
 	machine := func(c authkit.Credential, path string) int {
-		c.Kind, fake.Credential = "key", c
-		c.Machine = true
+		c.Kind, c.Machine = "key", true
 		fake.Credential = c
 		r := httptest.NewRequestWithContext(t.Context(), "GET", path, nil)
 		r.Header.Set("X-Test", "yes")
@@ -87,6 +86,14 @@ func TestMember(t *testing.T) {
 	require.Equal(t, 200, machine(limited, "/p/"+id+"/any"))
 	require.Equal(t, 404, machine(authkit.Credential{UserID: eve.ID}, "/p/"+id+"/machines"))
 	require.Equal(t, 404, machine(authkit.Credential{Service: "billing"}, "/p/"+id+"/machines"))
+
+	// OR-08: a key opens nothing of an organization that was deleted.
+	gone := a.create(t, ann)
+	a.join(t, ann, gone, bob, "editor")
+	require.Equal(t, 200, machine(writes, "/p/"+gone+"/machines"))
+	require.NoError(t, a.Delete(ann, gone))
+	require.Equal(t, 404, machine(writes, "/p/"+gone+"/machines"))
+	require.Equal(t, 404, machine(whole, "/p/"+gone+"/any"))
 
 	// The policy belongs to its Kit.
 	other := newApp(t)
