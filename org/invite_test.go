@@ -55,10 +55,16 @@ func TestAcceptMatrix(t *testing.T) {
 		"the inviter left":       {func(t *testing.T, w *walk) { require.NoError(t, w.Remove(w.bob, w.id, w.bob.ID)) }, authkit.ErrInvalidTicket},
 		"the inviter's demotion": {func(t *testing.T, w *walk) { keep(t)(w.SetRoles(w.ann, w.id, w.bob.ID, "member")) }, authkit.ErrInvalidTicket},
 		"the inviter's new role": {func(t *testing.T, w *walk) { keep(t)(w.SetRoles(w.ann, w.id, w.bob.ID, "inviter")) }, authkit.ErrInvalidTicket},
-		"the inviter's account":  {func(t *testing.T, w *walk) { require.NoError(t, w.kit.DeleteUser(t.Context(), w.bob.ID)) }, authkit.ErrInvalidTicket},
-		"the organization":       {func(t *testing.T, w *walk) { require.NoError(t, w.Delete(w.ann, w.id)) }, authkit.ErrInvalidTicket},
-		"no principal":           {func(t *testing.T, w *walk) { w.carl.Context = t.Context() }, authkit.ErrForbidden},
-		"the program":            {func(t *testing.T, w *walk) { w.carl.Context = authkit.WithSystem(t.Context(), "job") }, authkit.ErrForbidden},
+		"the inviter's permission": {func(t *testing.T, w *walk) {
+			keep(t)(w.SetRoles(w.ann, w.id, w.bob.ID, "member", org.Owner))
+			keep(t)(w.SetRoles(w.bob, w.id, w.bob.ID, "member", "admin"))
+			w.token = w.invite(t, w.bob, w.id, w.carl.Email, "member")
+			keep(t)(w.SetRoles(w.ann, w.id, w.bob.ID, "member"))
+		}, authkit.ErrInvalidTicket},
+		"the inviter's account": {func(t *testing.T, w *walk) { require.NoError(t, w.kit.DeleteUser(t.Context(), w.bob.ID)) }, authkit.ErrInvalidTicket},
+		"the organization":      {func(t *testing.T, w *walk) { require.NoError(t, w.Delete(w.ann, w.id)) }, authkit.ErrInvalidTicket},
+		"no principal":          {func(t *testing.T, w *walk) { w.carl.Context = t.Context() }, authkit.ErrForbidden},
+		"the program":           {func(t *testing.T, w *walk) { w.carl.Context = authkit.WithSystem(t.Context(), "job") }, authkit.ErrForbidden},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

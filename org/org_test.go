@@ -125,7 +125,7 @@ func TestChangeMatrix(t *testing.T) {
 	ann := a.person(t, "ann")
 	people := map[string]person{"owner": ann}
 	id := a.create(t, ann)
-	for _, role := range []string{"owner2", "admin", "admin2", "editor", "member"} {
+	for _, role := range []string{"owner2", "admin", "admin2", "editor", "editor2", "member"} {
 		people[role] = a.person(t, role)
 		a.join(t, ann, id, people[role], strings.TrimSuffix(role, "2"))
 	}
@@ -147,7 +147,7 @@ func TestChangeMatrix(t *testing.T) {
 		{"admin", "admin", "owner", authkit.ErrForbidden}, {"admin", "admin", "admin editor", authkit.ErrForbidden},
 		{"admin", "editor", "editor admin", nil}, {"admin", "editor", "admin", authkit.ErrForbidden}, {"admin", "editor", "", authkit.ErrForbidden},
 		{"admin", "member", "member owner", authkit.ErrForbidden},
-		{"editor", "member", "editor", authkit.ErrForbidden}, {"editor", "member", "", authkit.ErrForbidden}, {"editor", "editor", "editor", authkit.ErrForbidden},
+		{"editor", "member", "editor", authkit.ErrForbidden}, {"editor", "member", "", authkit.ErrForbidden}, {"editor", "editor2", "", authkit.ErrForbidden}, {"editor", "editor", "editor", authkit.ErrForbidden},
 		{"member", "member", "owner", authkit.ErrForbidden}, {"member", "owner", "", authkit.ErrForbidden},
 	} {
 		before := a.rolesOf(t, id, people[c.whom])
@@ -175,6 +175,8 @@ func TestChangeMatrix(t *testing.T) {
 	require.ErrorIs(t, err, authkit.ErrForbidden)
 	require.ErrorIs(t, a.Revoke(people["editor"], id, "nothing"), authkit.ErrForbidden)
 	require.ErrorIs(t, a.Revoke(ann, id, "nothing"), authkit.ErrNotFound)
+	a.invite(t, ann, a.create(t, ann), "new@example.com", "member")
+	require.ErrorIs(t, a.Revoke(ann, id, a.sent[len(a.sent)-1].ID), authkit.ErrNotFound, "that of another organization")
 }
 
 // OR-05: the last owner cannot leave, lose the role, or delete the account, also

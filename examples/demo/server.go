@@ -79,6 +79,9 @@ const anyLife = 100 * 365 * 24 * time.Hour
 // newServerOn sets up authkit, fills the store, and registers every route with
 // its policy.
 func newServerOn(ctx context.Context, cfg config, store *storage) (*server, error) {
+	if store.orgs == nil {
+		store.orgs = org.NewMemoryStore()
+	}
 	hasher := cfg.hasher
 	if hasher == nil {
 		hasher = authkit.Schemes(authkit.Bcrypt{Cost: cfg.cost}, authkit.PBKDF2SHA256{}, authkit.Argon2id{})

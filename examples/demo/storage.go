@@ -37,7 +37,7 @@ type storage struct {
 	attempts throttle.Store // nil for memory
 	outbox   account.Store  // nil for memory
 	passkeys passkey.Store  // nil for memory
-	orgs     org.Store
+	orgs     org.Store      // nil for memory
 	closers  []func() error
 }
 
@@ -55,7 +55,7 @@ func openStorage(ctx context.Context, cfg config) (*storage, error) {
 	s := new(storage)
 	if cfg.db == "" || cfg.db == inMemory {
 		memory := authkit.NewMemoryStore()
-		s.users, s.sessions, s.orgs = memory, memory, org.NewMemoryStore()
+		s.users, s.sessions = memory, memory
 	} else if err := s.openSQL(ctx, cfg.db, cfg.log); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
