@@ -94,7 +94,7 @@ func (g *Guard) protect(p Policy, next http.Handler) http.Handler {
 		for _, check := range p.checks {
 			ctx, err := check.ok(r)
 			if err != nil {
-				g.refuse(w, r, err, c)
+				g.refuse(w, r, err, c, refusals)
 				return
 			}
 			r = r.WithContext(ctx)

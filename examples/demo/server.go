@@ -115,12 +115,11 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 		Passwords:    authkit.PasswordConfig{Hasher: hasher},
 		Roles:        roleTable(),
 		EmailSubject: true, // the subject is the e-mail, as clients expect
-		UserData:     []authkit.UserData{org.UserData(store.orgs)},
 		OnEvent:      []func(context.Context, authkit.Event){auditLog.OnEvent, monitor.OnEvent},
 		Logger:       cfg.log,
 
 		SecondFactors: []authkit.SecondFactor{passkeys},
-		UserData:      []authkit.UserData{passkeys},
+		UserData:      []authkit.UserData{passkeys, org.UserData(store.orgs)},
 	}
 	if limits != nil {
 		config.Throttle = limits
