@@ -210,8 +210,16 @@ func (k *Kit) RemoveFactor(ctx context.Context, userID, method string) error {
 	if err != nil {
 		return err
 	}
+	u, err := k.mayChangeFactors(ctx, userID)
+	if err != nil {
+		return err
+	}
+	if enrolled, err := f.Enrolled(ctx, userID); err != nil || !enrolled {
+		return k.factorError(ctx, err)
+	}
 	var own error // of the factor
-	err = k.ChangeFactor(ctx, Event{Kind: EventFactorRemoved, UserID: userID, Method: method}, func(ctx context.Context) error {
+	e := Event{Kind: EventFactorRemoved, UserID: userID, Method: method}
+	_, err = k.changeFactor(ctx, &u, e, k.ownSession(ctx, userID), func(ctx context.Context) error {
 		own = f.Unenroll(ctx, userID)
 		return own
 	})
@@ -227,7 +235,7 @@ func (k *Kit) RemoveFactor(ctx context.Context, userID, method string) error {
 // the user's sessions except that of the principal, and emits e. A change also
 // voids pending logins, links to reset the password, and trusted devices. The
 // Kind of e is EventFactorAdded, EventFactorRemoved or EventRecoveryRenewed. Its
-// Method is that of the factor.
+// Method is that of the factor. Other fields are ignored.
 //
 // If ctx has a principal, it must be a login. Users change the factors of their
 // own account, within five minutes after the login. If they have a factor, the
@@ -258,6 +266,7 @@ func (k *Kit) ChangeFactor(ctx context.Context, e Event, change func(ctx context
 	if err != nil {
 		return err
 	}
+	e = Event{Kind: e.Kind, UserID: e.UserID, Method: e.Method}
 	_, err = k.changeFactor(ctx, &u, e, k.ownSession(ctx, e.UserID), change)
 	return err
 }
@@ -271,7 +280,8 @@ func (k *Kit) ChangeFactor(ctx context.Context, e Event, change func(ctx context
 // password alone is enough to log in.
 //
 // The errors are ErrForbidden, ErrUserNotFound, ErrConflict if the account is
-// changed at the same time, ErrUnavailable, or the error of ctx.
+// changed at the same time, any error of a factor, ErrUnavailable, or the error of
+// ctx.
 func (k *Kit) ResetFactors(ctx context.Context, userID string) error {
 	u, err := k.stored(ctx, userID)
 	if err != nil {

@@ -238,7 +238,7 @@ func TestWhoMayChangeFactors(t *testing.T) {
 				return nil
 			}))
 			require.Equal(t, c.err == nil, called, name)
-			check(c.err, kit.RemoveFactor(c.ctx, user.ID, "otp"))
+			check(c.err, kit.RemoveFactor(c.ctx, user.ID, "otp")) // the user has none
 			otp.users[user.ID] = 1
 			check(c.reset, kit.ResetFactors(c.ctx, user.ID))
 			require.Equal(t, c.reset == nil, otp.users[user.ID] == 0, name)
@@ -384,12 +384,19 @@ func TestChangeFactorFails(t *testing.T) {
 		require.ErrorIs(t, err, authkit.ErrNoFactor)
 		require.ErrorIs(t, kit.RemoveFactor(ctx, user.ID, method), authkit.ErrNoFactor)
 	}
+	require.NoError(t, kit.RemoveFactor(ctx, user.ID, "otp"), "the user has none")
+	require.Empty(t, slices.DeleteFunc(events.kinds(), func(kind authkit.EventKind) bool { return kind != authkit.EventFactorRemoved }))
+	events.reset()
+	require.NoError(t, kit.ChangeFactor(ctx, authkit.Event{Kind: authkit.EventFactorAdded, UserID: user.ID, Method: "otp", Reason: "x", Err: errCrash, ActorID: "y", Route: "z"}, func(context.Context) error { return nil }))
+	require.Equal(t, []authkit.Event{{Kind: authkit.EventFactorAdded, UserID: user.ID, Method: "otp"}}, events.all())
+
 	otp.broken = errCrash
 	_, err = kit.EnrollFactor(ctx, user.ID, "otp")
 	require.ErrorIs(t, err, authkit.ErrUnavailable)
 	_, err = kit.ConfirmFactor(ctx, user.ID, "otp", "1")
 	require.ErrorIs(t, err, authkit.ErrUnavailable)
-	require.ErrorIs(t, kit.RemoveFactor(ctx, user.ID, "otp"), authkit.ErrUnavailable)
+	otp.users[user.ID] = 1
+	require.ErrorIs(t, kit.RemoveFactor(mfa(t, kit, user), user.ID, "otp"), authkit.ErrUnavailable)
 }
 
 // If sessions are in another store, which fails after the change, all tokens of

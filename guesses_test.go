@@ -121,3 +121,39 @@ func TestAYearOfGuesses(t *testing.T) {
 		})
 	}
 }
+
+// This cap and the waits begin anew when the user answers. So a factor needs a cap
+// in total too, as package totp has: this is what is left to someone who has the
+// password of a user who logs in every day.
+func TestAYearOfGuessesBesideTheUser(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		limits, err := throttle.New(throttle.Config{InsecureNoAddressLimits: true})
+		require.NoError(t, err)
+		factor := &cappedFactor{fakeFactor: fakeFactor{method: "otp", right: "1"}}
+		kit, _, user := newSessionKit(t, withFactors(factor), func(cfg *authkit.Config) { cfg.Throttle = limits })
+		factor.users = []string{user.ID}
+		g := &guesser{t, kit, user, time.Now().AddDate(1, 0, 0)}
+		logins := 0
+		for next := time.Now(); time.Now().Before(g.end); {
+			if time.Now().Before(next) {
+				g.round()
+				continue
+			}
+			pending := g.begin()
+			if pending == nil {
+				break
+			}
+			if _, err := kit.AnswerChallenge(t.Context(), pending.Token, "otp", "1"); err != nil {
+				g.wait(err)
+				continue
+			}
+			logins++
+			next = next.AddDate(0, 0, 1)
+		}
+		probability := 1 - math.Pow(1-3.0/1e6, float64(factor.guesses))
+		t.Logf("beside %d logins of the user: %d guesses in a year, probability %.1e", logins, factor.guesses, probability)
+		require.False(t, factor.disabled)
+		require.Less(t, probability, 0.05)
+	})
+}

@@ -337,3 +337,15 @@ func TestFactorEvents(t *testing.T) {
 		{Kind: authkit.EventLoginSuccess, UserID: user.ID, SessionID: sessionID(t, token)},
 	}, events.all())
 }
+
+// MF-16: no way to log in can claim that the device is trusted.
+func TestLoginWithClaimsNoTrustedDevice(t *testing.T) {
+	t.Parallel()
+	kit, otp, user := newSetupKit(t)
+	otp.users[user.ID] = 1
+	prove, _ := proves(authkit.Proof{UserID: user.ID, Methods: []string{"pwd", authkit.MethodTrustedDevice}}, nil)
+	_, err := kit.LoginWith(t.Context(), authkit.Attempt{Action: authkit.ActionLogin}, prove)
+	require.ErrorContains(t, err, "trusted device")
+	_, err = authkit.New(authkit.Config{Secret: []byte(testSecret), SecondFactors: []authkit.SecondFactor{&fakeFactor{method: authkit.MethodTrustedDevice}}})
+	require.ErrorContains(t, err, "reserved")
+}

@@ -5,9 +5,12 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/authkit-go/authkit"
 )
+
+const warnPause = 24 * time.Hour // between two warnings of a user
 
 // notices are the mails about changes of second factors.
 var notices = map[authkit.EventKind]string{
@@ -21,8 +24,10 @@ var notices = map[authkit.EventKind]string{
 
 // OnEvent mails users about changes of their second factors: one was added,
 // removed, reset by an administrator or disabled after too many wrong responses,
-// or a recovery code was used or renewed. Add it to authkit.Config.OnEvent. Since
-// the Kit comes first, wrap it in a function:
+// or a recovery code was used or renewed. At most once a day, it also mails a user
+// whose password was right and whose codes were wrong until the throttle refused
+// them. Add it to authkit.Config.OnEvent. Since the Kit comes first, wrap it in a
+// function:
 //
 //	var accounts *account.Accounts
 //	kit, err := authkit.New(authkit.Config{
@@ -38,25 +43,57 @@ var notices = map[authkit.EventKind]string{
 // outbox after the change, so that it is lost if the program ends between the
 // two. An error of a store is an event.
 func (a *Accounts) OnEvent(ctx context.Context, e authkit.Event) {
-	name := notices[e.Kind]
-	if a == nil || name == "" || e.Reason != "" || e.Err != nil {
+	if a == nil || e.UserID == "" {
 		return
 	}
 	ctx = context.WithoutCancel(ctx) // the change is made, whether or not its client waits
+	name := notices[e.Kind]
+	switch {
+	case e.Kind == authkit.EventLoginThrottled: // with a user: it refused a code, after the password
+		a.warn(ctx, e)
+	case name != "" && e.Reason == "" && e.Err == nil:
+		if err := a.notice(ctx, name, e); err == nil { // else it is an event already
+			a.nudge()
+		}
+	}
+}
+
+// notice stores the mail about an event.
+func (a *Accounts) notice(ctx context.Context, name string, e authkit.Event) error {
 	u, err := a.kit.User(ctx, e.UserID)
 	if errors.Is(err, authkit.ErrUserNotFound) {
-		return
+		return nil
 	}
 	if err != nil {
-		_ = a.failed(ctx, err)
-		return
+		return a.failed(ctx, err)
 	}
 	language := languageOf(ctx)
 	labels := a.texts.languages[a.texts.pick(language)].Labels
 	d := mailData{Email: u.Email, Name: u.FullName, Factor: cmp.Or(labels["factor_"+e.Method], e.Method)}
-	if err := a.putMail(ctx, name, d, language, noticeLife); err == nil { // else it is an event already
-		a.nudge()
-	}
+	return a.putMail(ctx, name, d, language, noticeLife)
+}
+
+// warn stores the mail about wrong codes after a right password, unless the user
+// got one within a day.
+func (a *Accounts) warn(ctx context.Context, e authkit.Event) {
+	key := a.mac("guesses", e.UserID)
+	_ = a.inTx(ctx, func(ctx context.Context) error { // an error is an event already
+		times, version, err := a.store.Times(ctx, key)
+		if err != nil {
+			return a.failed(ctx, err)
+		}
+		if len(times) > 0 && now().Before(times[0].Add(warnPause)) {
+			return nil
+		}
+		err = a.store.SetTimes(ctx, key, []time.Time{now()}, version, now().Add(warnPause))
+		if errors.Is(err, ErrConflict) { // another instance warns
+			return nil
+		}
+		if err != nil {
+			return a.failed(ctx, err)
+		}
+		return a.notice(ctx, "factor_guessed", e)
+	})
 }
 
 // askFactor renders the form of a pending login. It leads to the login page.

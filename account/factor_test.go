@@ -5,11 +5,14 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/account"
+	"github.com/authkit-go/authkit/throttle"
 )
 
 // newNoticeApp returns an app whose Kit passes its events to the flows.
@@ -58,13 +61,54 @@ func TestFactorNotices(t *testing.T) {
 	require.Contains(t, a.mail(t).Text, "was used to log in")
 }
 
+// A user is told once a day that someone has the password and guesses codes.
+func TestNoticeOfGuesses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		limits, err := throttle.New(throttle.Config{InsecureNoAddressLimits: true})
+		require.NoError(t, err)
+		f := &factors{enrolled: map[string]bool{}}
+		a := newNoticeApp(t, options{kit: []func(*authkit.Config){func(c *authkit.Config) {
+			c.Throttle, c.SecondFactors = limits, []authkit.SecondFactor{f}
+		}}})
+		u := a.add(t, "ann@example.com")
+		f.enrolled[u.ID] = true
+		// guess logs in and sends wrong codes until the throttle refuses one.
+		guess := func() {
+			for range 10 {
+				_, err := a.kit.Login(t.Context(), u.Email, password)
+				var pending *authkit.ChallengeError
+				require.ErrorAs(t, err, &pending)
+				for range 5 {
+					_, err = a.kit.AnswerChallenge(t.Context(), pending.Token, "otp", "000000")
+					if _, throttled := errors.AsType[*authkit.ThrottledError](err); throttled {
+						return
+					}
+					require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
+				}
+			}
+			require.Fail(t, "no code was refused")
+		}
+		guess()
+		m := a.mail(t)
+		require.Equal(t, u.Email, m.To)
+		require.Contains(t, m.Text, "several wrong codes")
+		time.Sleep(2 * time.Hour)
+		guess()
+		a.none(t)
+		time.Sleep(24 * time.Hour)
+		guess()
+		require.Contains(t, a.mail(t).Text, "several wrong codes")
+	})
+}
+
 // Other events, and those of changes that failed, cause no mail.
 func TestOtherEventsAreNoNotices(t *testing.T) {
 	t.Parallel()
 	a := newNoticeApp(t)
 	u := a.add(t, "ann@example.com")
 	for _, e := range []authkit.Event{
-		{}, {Kind: authkit.EventPasswordChange, UserID: u.ID}, {Kind: authkit.EventLoginSuccess, UserID: u.ID},
+		{}, {Kind: authkit.EventLoginThrottled, Reason: authkit.ReasonThrottled}, {Kind: authkit.EventPasswordChange, UserID: u.ID}, {Kind: authkit.EventLoginSuccess, UserID: u.ID},
 		{Kind: authkit.EventFactorAdded, UserID: u.ID, Reason: authkit.ReasonWrongCode},
 		{Kind: authkit.EventFactorAdded, UserID: u.ID, Err: errors.New("x")},
 		{Kind: authkit.EventFactorAdded, UserID: "nobody"}, {Kind: authkit.EventFactorAdded},

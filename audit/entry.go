@@ -110,16 +110,19 @@ const (
 // that package authkit does not have.
 func actorOf(kind authkit.EventKind) (a actor, known bool) {
 	switch kind {
-	case authkit.EventLoginSuccess, authkit.EventSessionRenewed, authkit.EventPasswordRehash, authkit.EventAccessDenied:
+	case authkit.EventLoginSuccess, authkit.EventSessionRenewed, authkit.EventPasswordRehash, authkit.EventAccessDenied,
+		authkit.EventRecoveryUsed:
 		return loggedInUser, true
 	case authkit.EventLoginFailure, authkit.EventLoginChallenge, authkit.EventLoginThrottled, authkit.EventRateLimited,
 		authkit.EventRefreshFailure, authkit.EventTokenReuse, authkit.EventTokenRefused, authkit.EventStoreFailure, authkit.EventMailFailure,
+		authkit.EventFactorDisabled,
 		authkit.EventClientSuccess, authkit.EventClientFailure:
 		return unknown, true
 	case authkit.EventLogout, authkit.EventPasswordCheck, authkit.EventPasswordChange, authkit.EventUserCreated,
 		authkit.EventUserUpdated, authkit.EventRolesChanged, authkit.EventUserLocked, authkit.EventUserUnlocked,
 		authkit.EventUserDisabled, authkit.EventUserEnabled, authkit.EventUserDeleted,
 		authkit.EventKeyCreated, authkit.EventKeyRotated, authkit.EventKeyRevoked,
+		authkit.EventFactorAdded, authkit.EventFactorRemoved, authkit.EventFactorReset, authkit.EventRecoveryRenewed,
 		authkit.EventServiceCreated, authkit.EventServiceUpdated, authkit.EventServiceDeleted,
 		authkit.EventOrgCreated, authkit.EventOrgDeleted, authkit.EventMemberInvited, authkit.EventInviteRevoked,
 		authkit.EventMemberAdded, authkit.EventMemberChanged, authkit.EventMemberRemoved:

@@ -27,6 +27,8 @@ func isHighVolume(kind authkit.EventKind) (high, known bool) {
 		authkit.EventUserUpdated, authkit.EventRolesChanged, authkit.EventUserLocked, authkit.EventUserUnlocked,
 		authkit.EventUserDisabled, authkit.EventUserEnabled, authkit.EventUserDeleted,
 		authkit.EventKeyCreated, authkit.EventKeyRotated, authkit.EventKeyRevoked,
+		authkit.EventFactorAdded, authkit.EventFactorRemoved, authkit.EventFactorReset, authkit.EventFactorDisabled,
+		authkit.EventRecoveryUsed, authkit.EventRecoveryRenewed,
 		authkit.EventServiceCreated, authkit.EventServiceUpdated, authkit.EventServiceDeleted,
 		authkit.EventOrgCreated, authkit.EventOrgDeleted, authkit.EventMemberInvited, authkit.EventInviteRevoked,
 		authkit.EventMemberAdded, authkit.EventMemberChanged, authkit.EventMemberRemoved:
@@ -40,7 +42,8 @@ func isHighVolume(kind authkit.EventKind) (high, known bool) {
 func costsHash(r authkit.Reason) bool {
 	switch r {
 	case authkit.ReasonUnknownUser, authkit.ReasonWrongPassword, authkit.ReasonNoPassword, authkit.ReasonUnreadableHash,
-		authkit.ReasonDisabled, authkit.ReasonLocked, authkit.ReasonUnverified, authkit.ReasonWrongCode:
+		authkit.ReasonDisabled, authkit.ReasonLocked, authkit.ReasonUnverified, authkit.ReasonWrongCode,
+		authkit.ReasonFactorDisabled, authkit.ReasonMissingFactor:
 		return true
 	}
 	return false

@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/authkit-go/authkit v0.1.0
 	github.com/authkit-go/authkit/authotel v0.1.0
+	github.com/authkit-go/authkit/oidclogin v0.1.0
 	github.com/authkit-go/authkit/passkey v0.1.0
 	github.com/authkit-go/authkit/redisstore v0.1.0
 	github.com/authkit-go/authkit/smtpmail v0.1.0
@@ -39,10 +40,12 @@ require (
 	github.com/bytedance/sonic/loader v0.5.0 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/cloudwego/base64x v0.1.6 // indirect
+	github.com/coreos/go-oidc/v3 v3.21.0 // indirect
 	github.com/dustin/go-humanize v1.1.0 // indirect
 	github.com/fxamacker/cbor/v2 v2.9.4 // indirect
 	github.com/gabriel-vasile/mimetype v1.4.12 // indirect
 	github.com/gin-contrib/sse v1.1.0 // indirect
+	github.com/go-jose/go-jose/v4 v4.1.4 // indirect
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
 	github.com/go-openapi/jsonpointer v0.22.5 // indirect
@@ -113,6 +116,7 @@ require (
 replace (
 	github.com/authkit-go/authkit => ../
 	github.com/authkit-go/authkit/authotel => ../authotel
+	github.com/authkit-go/authkit/oidclogin => ../oidclogin
 	github.com/authkit-go/authkit/passkey => ../passkey
 	github.com/authkit-go/authkit/redisstore => ../redisstore
 	github.com/authkit-go/authkit/smtpmail => ../smtpmail

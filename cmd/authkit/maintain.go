@@ -10,6 +10,7 @@ import (
 	"github.com/authkit-go/authkit/org/orgsql"
 	"github.com/authkit-go/authkit/sqlstore"
 	"github.com/authkit-go/authkit/totp/totpsql"
+	"github.com/authkit-go/authkit/trusteddevice/trusteddevicesql"
 )
 
 func migrate(ctx context.Context, c *call) error {
@@ -22,7 +23,7 @@ func migrate(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	features := []sqlstore.Migrations{auditsql.Migrations(), accountsql.Migrations(), apikeysql.Migrations(), totpsql.Migrations(), orgsql.Migrations()}
+	features := []sqlstore.Migrations{auditsql.Migrations(), accountsql.Migrations(), apikeysql.Migrations(), totpsql.Migrations(), trusteddevicesql.Migrations(), orgsql.Migrations()}
 	pending, err := store.Pending(ctx, features...)
 	if err != nil {
 		return err

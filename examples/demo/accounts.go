@@ -15,7 +15,7 @@ import (
 // accountPath is the path of the pages for sign-up, password resets and the rest.
 const accountPath = "/auth"
 
-// newMailer returns the way of mails: to the log, or to the server of -smtp.
+// newMailer returns the mailer. Mails go to the log, or to the server of -smtp.
 func newMailer(cfg config) (account.Mailer, error) {
 	switch {
 	case cfg.mailer != nil:

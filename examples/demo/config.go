@@ -21,6 +21,7 @@ import (
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/account"
 	"github.com/authkit-go/authkit/examples/demo/internal/apidocs"
+	"github.com/authkit-go/authkit/oidclogin"
 	"github.com/authkit-go/authkit/sqlstore"
 )
 
@@ -36,12 +37,13 @@ type config struct {
 	certFile     string // with keyFile, for https
 	keyFile      string
 	hsts         bool
-	db           string         // an address for openSQL, or inMemory
-	redis        string         // none if empty
-	corsOrigins  []string       // other origins whose pages may call this service
-	metricsAddr  string         // an address only for /metrics; none if empty
-	baseURL      string         // of the links in mails; the address of the server if empty
-	smtp         string         // the server for mails; they go to the log if empty
+	db           string   // an address for openSQL, or inMemory
+	redis        string   // none if empty
+	corsOrigins  []string // other origins whose pages may call this service
+	metricsAddr  string   // an address only for /metrics; none if empty
+	baseURL      string   // of the links in mails; the address of the server if empty
+	smtp         string   // the server for mails; they go to the log if empty
+	providers    []oidclogin.Provider
 	throttle     string         // on, accounts or off
 	proxies      []netip.Prefix // the proxies whose X-Forwarded-For is trusted
 	proxySocket  bool           // whether the peer of a Unix socket is such a proxy
@@ -89,7 +91,7 @@ func loadConfig(args []string, lookup func(string) (string, bool), help io.Write
 
 	var cfg config
 	var noGenerateHash bool
-	var origins, proxies string
+	var origins, proxies, google, github, generic string
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.StringVar(&cfg.addr, "addr", env("ADDR", "127.0.0.1:8000"), "`address` to listen on, or unix:PATH; port 0 picks one (ADDR)")
 	flags.IntVar(&cfg.cost, "cost", cost, "bcrypt `cost`, 10 to 14 (BCRYPT_COST)")
@@ -107,6 +109,9 @@ func loadConfig(args []string, lookup func(string) (string, bool), help io.Write
 	flags.StringVar(&cfg.metricsAddr, "metrics-addr", env("METRICS_ADDR", ""), "loopback `address` that serves /metrics without a token, such as 127.0.0.1:9464 (METRICS_ADDR)")
 	flags.StringVar(&cfg.baseURL, "base-url", env("BASE_URL", ""), "`URL` of this service for links in mails, such as https://demo.example.com (BASE_URL)")
 	flags.StringVar(&cfg.smtp, "smtp", env("SMTP_URL", ""), "`URL` of the server that sends mails, such as smtps://user:password@smtp.example.com?from=demo@example.com; mails go to the log without one (SMTP_URL)")
+	flags.StringVar(&google, "google", env("GOOGLE_CLIENT", ""), "`client` at Google, as ID:SECRET: turns on logins with Google, and session cookies (GOOGLE_CLIENT)")
+	flags.StringVar(&github, "github", env("GITHUB_CLIENT", ""), "`client` at GitHub, as ID:SECRET (GITHUB_CLIENT)")
+	flags.StringVar(&generic, "oidc", env("OIDC_PROVIDER", ""), "`issuer` of another provider with the client, such as https://ID:SECRET@idp.example.com (OIDC_PROVIDER)")
 	flags.BoolVar(&cfg.printOnly, "config", false, "print the effective configuration, secrets masked, and exit")
 
 	var usage bytes.Buffer
@@ -142,6 +147,9 @@ func loadConfig(args []string, lookup func(string) (string, bool), help io.Write
 		return config{}, fmt.Errorf("-throttle %q; use on, accounts or off", cfg.throttle)
 	}
 	if cfg.proxies, cfg.proxySocket, err = parseProxies(proxies); err != nil {
+		return config{}, err
+	}
+	if cfg.providers, err = parseProviders(google, github, generic); err != nil {
 		return config{}, err
 	}
 	if _, path := network(cfg.addr); path == "" {
@@ -195,6 +203,7 @@ func (c config) print(w io.Writer) {
 		{"metrics-addr", cmp.Or(c.metricsAddr, "none: /metrics, for administrators")},
 		{"base-url", cmp.Or(c.baseURL, "the address of the server")},
 		{"smtp", cmp.Or(masked(c.smtp), "none: mails go to the log")},
+		{"providers", cmp.Or(providerNames(c.providers), "none")},
 		{"redoc-js", cmp.Or(c.redocFile, apidocs.RedocAddress)},
 	} {
 		fmt.Fprintf(w, "%-14s %v\n", setting.name, setting.value)

@@ -92,6 +92,9 @@ func TestConfig(t *testing.T) {
 		"proxies":            {[]string{"-trusted-proxies", "10.0.0.0/8,proxy.example.com"}, "", "proxy.example.com"},
 		"proxy on no socket": {[]string{"-trusted-proxies", "unix"}, "", "set -addr to unix:PATH"},
 		"socket of no name":  {nil, "ADDR=unix:", "unix:/run/demo.sock"},
+		"google alone":       {[]string{"-google", "id"}, "", "ID:SECRET"},
+		"github empty":       {nil, "GITHUB_CLIENT=:", "ID:SECRET"},
+		"oidc without ID":    {[]string{"-oidc", "https://idp.example.com"}, "", "https://ID:SECRET@"},
 		"argument":           {[]string{"serve"}, "", "serve"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"github.com/authkit-go/authkit/account"
 	"github.com/authkit-go/authkit/audit"
 	"github.com/authkit-go/authkit/examples/demo/internal/apidocs"
+	"github.com/authkit-go/authkit/oidclogin"
 	"github.com/authkit-go/authkit/org"
 )
 
@@ -124,6 +125,10 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	if limits != nil {
 		config.Throttle = limits
 	}
+	if len(cfg.providers) > 0 {
+		config.Sessions.Cookies = &authkit.SessionCookieConfig{LoginPath: "/login"}
+		config.UserData = append(config.UserData, oidclogin.UserData(store.identities))
+	}
 	kit, err := authkit.New(config)
 	if err != nil {
 		return nil, err
@@ -138,6 +143,10 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 		return nil, err
 	}
 	accounts, err := newAccounts(cfg, kit, store, mailer)
+	if err != nil {
+		return nil, err
+	}
+	social, err := newSocial(cfg, kit, store.identities, mailer)
 	if err != nil {
 		return nil, err
 	}
@@ -175,12 +184,15 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	mux.Handle("DELETE /users/me/sessions", authkit.Authenticated(), kit.EndOtherSessionsHandler())
 
 	accounts.Mount(mux)
+	if social != nil {
+		social.mount(mux)
+	}
 	if err := mountPasskeys(mux, kit, passkeys); err != nil {
 		return nil, err
 	}
 	s.mountOrgs(orgs)
 
-	document, err := apidocs.Document(slices.Sorted(maps.Keys(roleTable())), cfg.generateHash)
+	document, err := apidocs.Document(slices.Sorted(maps.Keys(roleTable())), cfg.generateHash, social != nil)
 	if err != nil {
 		return nil, err
 	}

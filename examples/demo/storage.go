@@ -12,6 +12,8 @@ import (
 	"github.com/authkit-go/authkit/account/accountsql"
 	"github.com/authkit-go/authkit/audit"
 	"github.com/authkit-go/authkit/audit/auditsql"
+	"github.com/authkit-go/authkit/oidclogin"
+	"github.com/authkit-go/authkit/oidclogin/oidcloginsql"
 	"github.com/authkit-go/authkit/org"
 	"github.com/authkit-go/authkit/org/orgsql"
 	"github.com/authkit-go/authkit/passkey"
@@ -39,6 +41,8 @@ type storage struct {
 	passkeys passkey.Store  // nil for memory
 	orgs     org.Store      // nil for memory
 	closers  []func() error
+
+	identities oidclogin.Store
 }
 
 // close ends the connections.
@@ -55,7 +59,7 @@ func openStorage(ctx context.Context, cfg config) (*storage, error) {
 	s := new(storage)
 	if cfg.db == "" || cfg.db == inMemory {
 		memory := authkit.NewMemoryStore()
-		s.users, s.sessions = memory, memory
+		s.users, s.sessions, s.identities = memory, memory, oidclogin.NewMemoryStore()
 	} else if err := s.openSQL(ctx, cfg.db, cfg.log); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
@@ -84,7 +88,7 @@ func (s *storage) openSQL(ctx context.Context, address string, log *slog.Logger)
 	if err != nil {
 		return err
 	}
-	features := []sqlstore.Migrations{auditsql.Migrations(), accountsql.Migrations(), passkeysql.Migrations(), orgsql.Migrations()}
+	features := []sqlstore.Migrations{auditsql.Migrations(), accountsql.Migrations(), passkeysql.Migrations(), oidcloginsql.Migrations(), orgsql.Migrations()}
 	pending, err := store.Pending(ctx, features...)
 	if err == nil {
 		err = store.Migrate(ctx, features...)
@@ -94,6 +98,7 @@ func (s *storage) openSQL(ctx context.Context, address string, log *slog.Logger)
 	}
 	log.Info("the schema is up to date", "database", dialect.String(), "applied", len(pending))
 	s.users, s.sessions, s.audit, s.outbox = store, store, auditsql.New(store), accountsql.New(store)
+	s.identities = oidcloginsql.New(store)
 	s.passkeys, s.orgs = passkeysql.New(store), orgsql.New(store)
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"encoding/json"
 	"net/http"
+	"strings"
 )
 
 // The description of the whole interface, written by hand. A test compares it
@@ -14,8 +15,8 @@ import (
 var openAPI []byte
 
 // Document returns the document for this server: with the names of its role
-// table, and without /generate-hash/ if that is off.
-func Document(roles []string, generateHash bool) ([]byte, error) {
+// table, and without the paths of /generate-hash/ and of other providers if those are off.
+func Document(roles []string, generateHash, social bool) ([]byte, error) {
 	var document map[string]any
 	if err := json.Unmarshal(openAPI, &document); err != nil {
 		return nil, err
@@ -23,6 +24,14 @@ func Document(roles []string, generateHash bool) ([]byte, error) {
 	member(document, "components", "schemas", "UserCreate", "properties", "roles", "items")["enum"] = roles
 	if !generateHash {
 		delete(member(document, "paths"), "/generate-hash/")
+	}
+	if !social {
+		for path := range member(document, "paths") {
+			if strings.HasPrefix(path, "/oidc/") {
+				delete(member(document, "paths"), path)
+			}
+		}
+		delete(member(document, "components", "schemas"), "Identity")
 	}
 	return json.MarshalIndent(document, "", "  ")
 }
