@@ -69,29 +69,30 @@ func (c *contract) find(path string) (*openapi3.PathItem, map[string]string) {
 		}
 	}
 	for documented, item := range c.doc.Paths.Map() {
-		if params := match(strings.TrimSuffix(documented, "/"), path); params != nil {
+		if params, ok := matches(strings.TrimSuffix(documented, "/"), path); ok {
 			return item, params
 		}
 	}
 	return nil, nil
 }
 
-// match returns the parameters of a path under a documented one, or nil.
-func match(documented, path string) map[string]string {
+// matches returns the parameters of a path, segment by segment, if the path is a documented one.
+func matches(documented, path string) (map[string]string, bool) {
 	names, values := strings.Split(documented, "/"), strings.Split(path, "/")
 	if len(names) != len(values) {
-		return nil
+		return nil, false
 	}
 	params := map[string]string{}
 	for i, name := range names {
+		parameter, ok := strings.CutPrefix(name, "{")
 		switch {
-		case strings.HasPrefix(name, "{") && values[i] != "":
-			params[strings.Trim(name, "{}")] = values[i]
+		case ok && values[i] != "":
+			params[strings.TrimSuffix(parameter, "}")] = values[i]
 		case name != values[i]:
-			return nil
+			return nil, false
 		}
 	}
-	return params
+	return params, len(params) > 0
 }
 
 // pagePaths are the routes for people, which the document leaves out.
@@ -154,7 +155,7 @@ func TestDocumentMatchesRoutes(t *testing.T) {
 
 // hasOneForm reports whether a path has no form with a trailing slash: those of packages.
 func hasOneForm(path string) bool {
-	return path == "/board" || slices.ContainsFunc([]string{accountPath, passkeyPath, orgPath, socialPath}, func(prefix string) bool {
+	return path == "/board" || slices.ContainsFunc([]string{accountPath, passkeyPath, orgPath, socialPath, keysPath, servicesPath, "/items"}, func(prefix string) bool {
 		return strings.HasPrefix(path+"/", prefix+"/")
 	})
 }
@@ -197,6 +198,10 @@ func documentedPolicy(t *testing.T, operation *openapi3.Operation) string {
 		return "authenticated; and: member of {org}: org:members"
 	case "Required role: a member of the active organization.":
 		return "authenticated; and: member of the active organization"
+	case "Required role: `admin`, with a login of the last five minutes.":
+		return authkit.Roles("admin").Fresh(5 * time.Minute).String()
+	case "Required permission: `items:read`; API keys and services are admitted.":
+		return authkit.Permissions("items:read").OrMachines().String()
 	case "Required role: `admin`.":
 		return authkit.Roles("admin").String()
 	}
@@ -212,7 +217,7 @@ func TestDocument(t *testing.T) {
 	require.Equal(t, "Backend Security Demo", doc.Info.Title)
 	require.Equal(t, "OAuth2 Password Flow Demo", doc.Info.Description)
 	require.Equal(t, "1.0.0", doc.Info.Version)
-	require.ElementsMatch(t, []string{"User", "NewUser", "UserCreate", "Token", "Session", "Organization", "Membership", "Member", "Invitation", "Board", "AuditPage", "AuditEntry", "Problem", "Passkey", "AcceptedCredentials", "CredentialOptions", "Credential"}, slices.Collect(maps.Keys(doc.Components.Schemas)))
+	require.ElementsMatch(t, []string{"User", "NewUser", "UserCreate", "Token", "Session", "Organization", "Membership", "Member", "Invitation", "Board", "AuditPage", "AuditEntry", "Problem", "Passkey", "AcceptedCredentials", "CredentialOptions", "Credential", "APIKey", "IssuedKey", "NewKey", "Service"}, slices.Collect(maps.Keys(doc.Components.Schemas)))
 
 	scheme := doc.Components.SecuritySchemes["OAuth2PasswordBearer"].Value
 	require.Equal(t, "oauth2", scheme.Type)

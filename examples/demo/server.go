@@ -14,18 +14,19 @@ import (
 
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/account"
+	"github.com/authkit-go/authkit/apikey"
 	"github.com/authkit-go/authkit/audit"
 	"github.com/authkit-go/authkit/examples/demo/internal/apidocs"
 	"github.com/authkit-go/authkit/oidclogin"
 	"github.com/authkit-go/authkit/org"
 )
 
-// roleTable returns every role of the service. None grants a permission,
-// because the routes of the demo require roles. One line adds another role.
+// roleTable returns every role of the service. Most routes of the demo require
+// roles. The permission is for API keys. One line adds another role.
 func roleTable() map[string][]string {
 	return map[string][]string{
-		"admin":     {},
-		"user":      {},
+		"admin":     {"items:read"},
+		"user":      {"items:read"},
 		"moderator": {},
 		"editor":    {},
 		"viewer":    {},
@@ -50,6 +51,7 @@ type server struct {
 	audit   *audit.Log
 	account *account.Accounts
 	orgs    *org.Orgs
+	keys    *apikey.Keys
 	monitor *monitor
 	mux     *authkit.Mux
 	log     *slog.Logger
@@ -129,6 +131,11 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 		config.Sessions.Cookies = &authkit.SessionCookieConfig{LoginPath: "/login"}
 		config.UserData = append(config.UserData, oidclogin.UserData(store.identities))
 	}
+	keyAuth, err := newKeys(store, config.Throttle)
+	if err != nil {
+		return nil, err
+	}
+	config.Authenticators, config.UserData, config.Clients = []authkit.Authenticator{keyAuth}, append(config.UserData, keyAuth), keyAuth
 	kit, err := authkit.New(config)
 	if err != nil {
 		return nil, err
@@ -191,6 +198,9 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 		return nil, err
 	}
 	s.mountOrgs(orgs)
+	if s.keys, err = mountKeys(mux, kit, keyAuth); err != nil {
+		return nil, err
+	}
 
 	document, err := apidocs.Document(slices.Sorted(maps.Keys(roleTable())), cfg.generateHash, social != nil)
 	if err != nil {
@@ -207,6 +217,7 @@ func (s *server) run(ctx context.Context) error {
 	tasks.Go(func() { _ = s.kit.Run(ctx) })
 	tasks.Go(func() { _ = s.account.Run(ctx) })
 	tasks.Go(func() { _ = s.orgs.Run(ctx) })
+	tasks.Go(func() { _ = s.keys.Run(ctx) })
 	tasks.Go(func() { err = s.audit.Run(ctx) })
 	tasks.Wait()
 	if err == ctx.Err() { // nothing else is joined to it

@@ -10,6 +10,8 @@ import (
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/account"
 	"github.com/authkit-go/authkit/account/accountsql"
+	"github.com/authkit-go/authkit/apikey"
+	"github.com/authkit-go/authkit/apikey/apikeysql"
 	"github.com/authkit-go/authkit/audit"
 	"github.com/authkit-go/authkit/audit/auditsql"
 	"github.com/authkit-go/authkit/oidclogin"
@@ -40,6 +42,7 @@ type storage struct {
 	outbox   account.Store  // nil for memory
 	passkeys passkey.Store  // nil for memory
 	orgs     org.Store      // nil for memory
+	keys     apikey.Store   // nil for memory
 	closers  []func() error
 
 	identities oidclogin.Store
@@ -88,7 +91,7 @@ func (s *storage) openSQL(ctx context.Context, address string, log *slog.Logger)
 	if err != nil {
 		return err
 	}
-	features := []sqlstore.Migrations{auditsql.Migrations(), accountsql.Migrations(), passkeysql.Migrations(), oidcloginsql.Migrations(), orgsql.Migrations()}
+	features := []sqlstore.Migrations{auditsql.Migrations(), accountsql.Migrations(), passkeysql.Migrations(), oidcloginsql.Migrations(), apikeysql.Migrations(), orgsql.Migrations()}
 	pending, err := store.Pending(ctx, features...)
 	if err == nil {
 		err = store.Migrate(ctx, features...)
@@ -99,7 +102,7 @@ func (s *storage) openSQL(ctx context.Context, address string, log *slog.Logger)
 	log.Info("the schema is up to date", "database", dialect.String(), "applied", len(pending))
 	s.users, s.sessions, s.audit, s.outbox = store, store, auditsql.New(store), accountsql.New(store)
 	s.identities = oidcloginsql.New(store)
-	s.passkeys, s.orgs = passkeysql.New(store), orgsql.New(store)
+	s.passkeys, s.keys, s.orgs = passkeysql.New(store), apikeysql.New(store), orgsql.New(store)
 	return nil
 }
 

@@ -78,7 +78,7 @@ func (w *walk) token(t *testing.T) {
 		}
 	})
 	t.Run("grant_type", func(t *testing.T) {
-		for _, grant := range []string{"client_credentials", "REFRESH_TOKEN", "PASSWORD", "authorization_code"} {
+		for _, grant := range []string{"implicit", "REFRESH_TOKEN", "PASSWORD", "authorization_code"} {
 			c := loginCall("user@example.com", userPassword)
 			c.body += "&grant_type=" + grant
 			a := w.do(t, c)
