@@ -132,7 +132,7 @@ func (k *Kit) EnrollFactor(ctx context.Context, userID, method string) (any, err
 	if err != nil {
 		return nil, err
 	}
-	u, err := k.mayChangeFactors(ctx, userID)
+	u, err := k.mayChangeFactors(ctx, userID, EventFactorAdded)
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +165,7 @@ func (k *Kit) ConfirmFactor(ctx context.Context, userID, method, response string
 	if err != nil {
 		return nil, err
 	}
-	u, err := k.mayChangeFactors(ctx, userID)
+	u, err := k.mayChangeFactors(ctx, userID, EventFactorAdded)
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +210,7 @@ func (k *Kit) RemoveFactor(ctx context.Context, userID, method string) error {
 	if err != nil {
 		return err
 	}
-	u, err := k.mayChangeFactors(ctx, userID)
+	u, err := k.mayChangeFactors(ctx, userID, EventFactorRemoved)
 	if err != nil {
 		return err
 	}
@@ -239,8 +239,8 @@ func (k *Kit) RemoveFactor(ctx context.Context, userID, method string) error {
 //
 // If ctx has a principal, it must be a login. Users change the factors of their
 // own account, within five minutes after the login. If they have a factor, the
-// login must have used it. Administrators, which have [Config].AdminRole,
-// change those of every account. API keys, limited credentials, and
+// login must have used it. Administrators, which have [Config].AdminRole, can
+// remove the factors of every account, and add none. API keys, limited credentials, and
 // administrators who impersonate a user, change none. Without a principal, or by
 // [WithSystem], your program acts.
 //
@@ -262,7 +262,7 @@ func (k *Kit) ChangeFactor(ctx context.Context, e Event, change func(ctx context
 	default:
 		return fmt.Errorf("authkit: ChangeFactor: %q is no change of a factor", e.Kind)
 	}
-	u, err := k.mayChangeFactors(ctx, e.UserID)
+	u, err := k.mayChangeFactors(ctx, e.UserID, e.Kind)
 	if err != nil {
 		return err
 	}
@@ -337,7 +337,10 @@ func (k *Kit) ownSession(ctx context.Context, userID string) string {
 
 // mayChangeFactors returns the account, or why the principal of ctx may not
 // change its factors.
-func (k *Kit) mayChangeFactors(ctx context.Context, userID string) (StoredUser, error) {
+//
+// Only the user may add a factor or renew the recovery codes, since they log in
+// with them.
+func (k *Kit) mayChangeFactors(ctx context.Context, userID string, kind EventKind) (StoredUser, error) {
 	if err := k.mayAct(ctx); err != nil {
 		return StoredUser{}, err
 	}
@@ -350,7 +353,7 @@ func (k *Kit) mayChangeFactors(ctx context.Context, userID string) (StoredUser, 
 			if err := k.mayChangeOwn(ctx, c); err != nil {
 				return StoredUser{}, err
 			}
-		case !slices.Contains(c.user.Roles, k.adminRole):
+		case kind != EventFactorRemoved || !slices.Contains(c.user.Roles, k.adminRole):
 			return StoredUser{}, k.forbid(ctx, c.user.ID, ReasonMissingRole)
 		}
 	}

@@ -4,11 +4,16 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/account"
+	"github.com/authkit-go/authkit/authkittest"
 	attacks "github.com/authkit-go/authkit/contract"
+	"github.com/authkit-go/authkit/totp"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -18,6 +23,8 @@ import (
 func TestAttacks(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.throttle = throttleAccounts
+	mails := &allMails{}
+	cfg.mailer = mails
 	var hashes atomic.Int64
 	cfg.hasher = countingHasher{cfg.hasher, &hashes}
 	service, err := newServer(t.Context(), cfg)
@@ -26,7 +33,7 @@ func TestAttacks(t *testing.T) {
 	stop := runInBackground(service.run)
 	t.Cleanup(func() { require.NoError(t, stop()) })
 
-	admin := authkit.WithSystem(t.Context(), "test")
+	system := authkit.WithSystem(t.Context(), "test")
 	created := 0
 	target := attacks.Target{
 		Handler: service.handler(),
@@ -47,20 +54,56 @@ func TestAttacks(t *testing.T) {
 		Secret: cfg.secret, Hashes: func() int { return int(hashes.Load()) },
 		NewAccount: func(ctx context.Context, password string) (attacks.Account, error) {
 			created++
-			u, err := service.kit.CreateUser(admin, authkit.User{Email: fmt.Sprintf("attacked-%d@example.com", created), FullName: "Attacked", Roles: []string{"user"}}, password)
+			u, err := service.kit.CreateUser(system, authkit.User{Email: fmt.Sprintf("attacked-%d@example.com", created), FullName: "Attacked", Roles: []string{"user"}}, password)
 			return attacks.Account{Name: u.Email, Password: password}, err
 		},
+		Enroll: func(ctx context.Context, a attacks.Account) ([]string, error) {
+			u, err := service.kit.UserByEmail(system, a.Name)
+			if err != nil {
+				return nil, err
+			}
+			app, err := service.kit.EnrollFactor(system, u.ID, totp.Method)
+			if err != nil {
+				return nil, err
+			}
+			codes, err := service.kit.ConfirmFactor(system, u.ID, totp.Method, authkittest.TOTPCode(t, app.(totp.Enrollment).URI))
+			if err != nil {
+				return nil, err
+			}
+			return codes.(totp.Codes).RecoveryCodes, nil
+		},
+		FactorMethod: authkit.MethodRecovery,
+		ResetPath:    "/auth/reset", RegisterPath: "/auth/register", Mails: mails.all,
 		Disable: func(ctx context.Context, a attacks.Account) error {
-			u, err := service.kit.UserByEmail(admin, a.Name)
+			u, err := service.kit.UserByEmail(system, a.Name)
 			if err != nil {
 				return err
 			}
-			return service.kit.DisableUser(admin, u.ID)
+			return service.kit.DisableUser(system, u.ID)
 		},
 	}
 	before := runtime.NumGoroutine()
 	attacks.Run(t, target)
 	assert.LessOrEqual(t, runtime.NumGoroutine(), before+50, "the attacks leave goroutines behind")
+}
+
+// allMails keeps all mails.
+type allMails struct {
+	mu    sync.Mutex
+	texts []string
+}
+
+func (m *allMails) Send(_ context.Context, mail account.Message) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.texts = append(m.texts, fmt.Sprintf("To: %s\n%s\n%s", mail.To, mail.Subject, mail.Text))
+	return nil
+}
+
+func (m *allMails) all() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.texts)
 }
 
 // A countingHasher counts the hashes of a hasher.

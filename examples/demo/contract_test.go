@@ -96,7 +96,7 @@ func matches(documented, path string) (map[string]string, bool) {
 }
 
 // pagePaths are the routes for people, which the document leaves out.
-var pagePaths = []string{"/{$}", "/docs", "/redoc", "/openapi.json", "/passkey"}
+var pagePaths = []string{"/{$}", "/docs", "/redoc", "/openapi.json", "/passkey", "/factors"}
 
 // endsAllOthers is the route that has no form with a trailing slash, which is that of an empty ID.
 const endsAllOthers = "DELETE /users/me/sessions"
@@ -155,7 +155,7 @@ func TestDocumentMatchesRoutes(t *testing.T) {
 
 // hasOneForm reports whether a path has no form with a trailing slash: those of packages.
 func hasOneForm(path string) bool {
-	return path == "/board" || slices.ContainsFunc([]string{accountPath, passkeyPath, orgPath, socialPath, keysPath, servicesPath, "/items"}, func(prefix string) bool {
+	return path == "/board" || slices.ContainsFunc([]string{accountPath, passkeyPath, orgPath, socialPath, keysPath, servicesPath, "/items", factorPath, devicePath}, func(prefix string) bool {
 		return strings.HasPrefix(path+"/", prefix+"/")
 	})
 }
@@ -202,6 +202,8 @@ func documentedPolicy(t *testing.T, operation *openapi3.Operation) string {
 		return authkit.Roles("admin").Fresh(5 * time.Minute).String()
 	case "Required permission: `items:read`; API keys and services are admitted.":
 		return authkit.Permissions("items:read").OrMachines().String()
+	case "Required role: none, any enabled account, with a second factor in the last five minutes.":
+		return authkit.Authenticated().Using(authkit.MethodMultiple).Fresh(5 * time.Minute).String()
 	case "Required role: `admin`.":
 		return authkit.Roles("admin").String()
 	}
@@ -217,7 +219,7 @@ func TestDocument(t *testing.T) {
 	require.Equal(t, "Backend Security Demo", doc.Info.Title)
 	require.Equal(t, "OAuth2 Password Flow Demo", doc.Info.Description)
 	require.Equal(t, "1.0.0", doc.Info.Version)
-	require.ElementsMatch(t, []string{"User", "NewUser", "UserCreate", "Token", "Session", "Organization", "Membership", "Member", "Invitation", "Board", "AuditPage", "AuditEntry", "Problem", "Passkey", "AcceptedCredentials", "CredentialOptions", "Credential", "APIKey", "IssuedKey", "NewKey", "Service"}, slices.Collect(maps.Keys(doc.Components.Schemas)))
+	require.ElementsMatch(t, []string{"User", "NewUser", "UserCreate", "Token", "Session", "Organization", "Membership", "Member", "Invitation", "Board", "AuditPage", "AuditEntry", "Problem", "Passkey", "AcceptedCredentials", "CredentialOptions", "Credential", "FactorStatus", "AppEnrollment", "RecoveryCodes", "Device", "APIKey", "IssuedKey", "NewKey", "Service"}, slices.Collect(maps.Keys(doc.Components.Schemas)))
 
 	scheme := doc.Components.SecuritySchemes["OAuth2PasswordBearer"].Value
 	require.Equal(t, "oauth2", scheme.Type)

@@ -52,6 +52,7 @@ type server struct {
 	account *account.Accounts
 	orgs    *org.Orgs
 	keys    *apikey.Keys
+	factors *factors
 	monitor *monitor
 	mux     *authkit.Mux
 	log     *slog.Logger
@@ -109,6 +110,11 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	if err != nil {
 		return nil, err
 	}
+	factors, err := newFactors(cfg, store, passkeys)
+	if err != nil {
+		return nil, err
+	}
+	var accounts *account.Accounts
 	config := authkit.Config{
 		Secret:       cfg.secret,
 		Tokens:       authkit.TokenConfig{MaxLifetime: anyLife},
@@ -118,11 +124,15 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 		Passwords:    authkit.PasswordConfig{Hasher: hasher},
 		Roles:        roleTable(),
 		EmailSubject: true, // the subject is the e-mail, as clients expect
-		OnEvent:      []func(context.Context, authkit.Event){auditLog.OnEvent, monitor.OnEvent},
-		Logger:       cfg.log,
+		OnEvent: []func(context.Context, authkit.Event){
+			auditLog.OnEvent, monitor.OnEvent,
+			func(ctx context.Context, e authkit.Event) { accounts.OnEvent(ctx, e) }, // mails about changes of factors
+		},
+		Logger: cfg.log,
 
-		SecondFactors: []authkit.SecondFactor{passkeys},
-		UserData:      []authkit.UserData{passkeys, org.UserData(store.orgs)},
+		SecondFactors:  []authkit.SecondFactor{factors.app, passkeys, factors.recovery},
+		TrustedDevices: factors.devices,
+		UserData:       []authkit.UserData{factors.app, passkeys, factors.recovery, org.UserData(store.orgs)},
 	}
 	if limits != nil {
 		config.Throttle = limits
@@ -149,7 +159,7 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	if err != nil {
 		return nil, err
 	}
-	accounts, err := newAccounts(cfg, kit, store, mailer)
+	accounts, err = newAccounts(cfg, kit, store, mailer)
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +176,7 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 		return nil, err
 	}
 	mux := kit.NewMux()
-	s := &server{kit: kit, store: store, audit: auditLog, account: accounts, orgs: orgs, monitor: monitor, mux: mux, log: cfg.log, wrap: wrap, clients: limited.all, ready: &readiness{store: store}}
+	s := &server{kit: kit, store: store, audit: auditLog, account: accounts, orgs: orgs, monitor: monitor, mux: mux, log: cfg.log, factors: factors, wrap: wrap, clients: limited.all, ready: &readiness{store: store}}
 
 	for _, slash := range []string{"", "/{$}"} { // every path with and without its trailing slash
 		mux.Handle("POST /token"+slash, authkit.Public(), limited.login(kit.TokenHandler()))
@@ -194,6 +204,7 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	if social != nil {
 		social.mount(mux)
 	}
+	factors.mount(mux, kit)
 	if err := mountPasskeys(mux, kit, passkeys); err != nil {
 		return nil, err
 	}
@@ -218,6 +229,7 @@ func (s *server) run(ctx context.Context) error {
 	tasks.Go(func() { _ = s.account.Run(ctx) })
 	tasks.Go(func() { _ = s.orgs.Run(ctx) })
 	tasks.Go(func() { _ = s.keys.Run(ctx) })
+	tasks.Go(func() { _ = s.factors.devices.Run(ctx) })
 	tasks.Go(func() { err = s.audit.Run(ctx) })
 	tasks.Wait()
 	if err == ctx.Err() { // nothing else is joined to it
@@ -230,7 +242,7 @@ func (s *server) run(ctx context.Context) error {
 }
 
 // handler returns the service with all middleware.
-func (s *server) handler() http.Handler { return s.wrap(s.clients(s.mux)) }
+func (s *server) handler() http.Handler { return s.wrap(s.clients(s.factors.devices.Handler(s.mux))) }
 
 // writeJSON responds with a JSON value.
 func writeJSON(w http.ResponseWriter, status int, value any) {

@@ -23,6 +23,10 @@ import (
 	"github.com/authkit-go/authkit/redisstore"
 	"github.com/authkit-go/authkit/sqlstore"
 	"github.com/authkit-go/authkit/throttle"
+	"github.com/authkit-go/authkit/totp"
+	"github.com/authkit-go/authkit/totp/totpsql"
+	"github.com/authkit-go/authkit/trusteddevice"
+	"github.com/authkit-go/authkit/trusteddevice/trusteddevicesql"
 	"github.com/redis/go-redis/v9"
 
 	_ "github.com/go-sql-driver/mysql"
@@ -37,12 +41,14 @@ const inMemory = "memory:"
 type storage struct {
 	users    authkit.UserStore
 	sessions authkit.SessionStore
-	audit    audit.Store    // nil for memory
-	attempts throttle.Store // nil for memory
-	outbox   account.Store  // nil for memory
-	passkeys passkey.Store  // nil for memory
-	orgs     org.Store      // nil for memory
-	keys     apikey.Store   // nil for memory
+	audit    audit.Store         // nil for memory
+	attempts throttle.Store      // nil for memory
+	outbox   account.Store       // nil for memory
+	passkeys passkey.Store       // nil for memory
+	apps     totp.Store          // nil for memory
+	devices  trusteddevice.Store // nil for memory
+	orgs     org.Store           // nil for memory
+	keys     apikey.Store        // nil for memory
 	closers  []func() error
 
 	identities oidclogin.Store
@@ -91,7 +97,7 @@ func (s *storage) openSQL(ctx context.Context, address string, log *slog.Logger)
 	if err != nil {
 		return err
 	}
-	features := []sqlstore.Migrations{auditsql.Migrations(), accountsql.Migrations(), passkeysql.Migrations(), oidcloginsql.Migrations(), apikeysql.Migrations(), orgsql.Migrations()}
+	features := []sqlstore.Migrations{auditsql.Migrations(), accountsql.Migrations(), passkeysql.Migrations(), oidcloginsql.Migrations(), apikeysql.Migrations(), totpsql.Migrations(), trusteddevicesql.Migrations(), orgsql.Migrations()}
 	pending, err := store.Pending(ctx, features...)
 	if err == nil {
 		err = store.Migrate(ctx, features...)
@@ -102,7 +108,8 @@ func (s *storage) openSQL(ctx context.Context, address string, log *slog.Logger)
 	log.Info("the schema is up to date", "database", dialect.String(), "applied", len(pending))
 	s.users, s.sessions, s.audit, s.outbox = store, store, auditsql.New(store), accountsql.New(store)
 	s.identities = oidcloginsql.New(store)
-	s.passkeys, s.keys, s.orgs = passkeysql.New(store), apikeysql.New(store), orgsql.New(store)
+	s.keys, s.orgs = apikeysql.New(store), orgsql.New(store)
+	s.passkeys, s.apps, s.devices = passkeysql.New(store), totpsql.New(store), trusteddevicesql.New(store)
 	return nil
 }
 
