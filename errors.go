@@ -68,6 +68,14 @@ var (
 	// cannot have another.
 	ErrFactorEnrolled = errors.New("authkit: factor is set up already")
 
+	// ErrNotFound is returned for an object that does not exist, or that the principal must
+	// not learn of. Guards respond with 404; see [Policy.And].
+	ErrNotFound = errors.New("authkit: not found")
+
+	// ErrLastOwner is returned by [Kit.DeleteUser] if the user is the last owner of an
+	// organization with other members, and by package org.
+	ErrLastOwner = errors.New("authkit: the last owner stays")
+
 	// ErrLastFactor is returned if a user removes the last second factor and must have one
 	// by [Config].RequireFactors.
 	ErrLastFactor = errors.New("authkit: last second factor")

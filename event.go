@@ -42,6 +42,13 @@ const (
 	EventKeyCreated      EventKind = "api_key_created" // also by an import
 	EventKeyRotated      EventKind = "api_key_rotated"
 	EventKeyRevoked      EventKind = "api_key_revoked"
+	EventOrgCreated      EventKind = "org_created"
+	EventOrgDeleted      EventKind = "org_deleted" // with its memberships and invitations
+	EventMemberInvited   EventKind = "org_member_invited"
+	EventInviteRevoked   EventKind = "org_invitation_revoked"
+	EventMemberAdded     EventKind = "org_member_added"   // by an invitation
+	EventMemberChanged   EventKind = "org_member_changed" // the roles
+	EventMemberRemoved   EventKind = "org_member_removed" // by the member or another one
 	EventUserCreated     EventKind = "user_created"
 	EventUserUpdated     EventKind = "user_updated" // the name or the e-mail
 	EventRolesChanged    EventKind = "authz_change"
@@ -110,6 +117,7 @@ type Event struct {
 	// such as an API key. It is empty if there is none, or several.
 	SessionID string
 
+	OrgID  string // of an event of package org: the organization
 	Method string // of an event about a second factor: its name in RFC 8176
 	Reason Reason // empty on success
 	Route  string // of EventAccessDenied: the matched pattern, if any
@@ -157,11 +165,12 @@ func LogEvents(configured *slog.Logger) func(context.Context, Event) {
 		if !logger.Enabled(ctx, level) {
 			return
 		}
-		attrs := make([]slog.Attr, 0, 7)
+		attrs := make([]slog.Attr, 0, 8)
 		for _, a := range []slog.Attr{
 			slog.String("user_id", e.UserID),
 			slog.String("actor_id", e.ActorID),
 			slog.String("session_id", e.SessionID),
+			slog.String("org_id", e.OrgID),
 			slog.String("method", e.Method),
 			slog.String("reason", string(e.Reason)),
 			slog.String("route", e.Route),

@@ -91,6 +91,14 @@ func (g *Guard) protect(p Policy, next http.Handler) http.Handler {
 			g.refuse(w, r, err, c, refusals)
 			return
 		}
+		for _, check := range p.checks {
+			ctx, err := check.ok(r)
+			if err != nil {
+				g.refuse(w, r, err, c, refusals)
+				return
+			}
+			r = r.WithContext(ctx)
+		}
 		w.Header()["Cache-Control"] = c.noStore[:]
 		next.ServeHTTP(w, r)
 	})
@@ -408,6 +416,9 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, err error, c *req
 		}
 		answers.forbidden.write(w)
 		return
+	case !broken && errors.Is(err, ErrNotFound):
+		e.Kind, e.Reason, e.Route = EventAccessDenied, ReasonMissingRole, r.Pattern
+		g.onEvent(ctx, e)
 	case !broken && isStepUp(err):
 		e.Kind, e.Reason, e.Route = EventAccessDenied, ReasonMissingFactor, r.Pattern
 		g.onEvent(ctx, e)

@@ -69,6 +69,14 @@ func (p Principal) HasPermission(permission string) bool {
 	return f.grants(permission)
 }
 
+// WithinLimits reports whether the credential can be used for a permission. It is true
+// for a credential without limits, and for a limited one if its limits contain the
+// permission. It does not report whether the user has the permission. Features with
+// permissions of their own call it.
+func (p Principal) WithinLimits(permission string) bool {
+	return !p.limited || slices.Contains(p.limits, permission)
+}
+
 // DecodeClaims decodes the payload of the access token into v, as json.Unmarshal does. It
 // reads the claims of [Config].ExtraClaims. It fails for a principal without an access
 // token.
@@ -191,6 +199,11 @@ func UserFrom(ctx context.Context) (User, bool) {
 	}
 	return User{}, false
 }
+
+// Principal is like [PrincipalFrom], but reports false for the principal of another Kit or
+// [Guard], whose user IDs are those of other accounts. It also reports false for the
+// principal of [WithSystem]. Features call it.
+func (k *Kit) Principal(ctx context.Context) (Principal, bool) { return k.principal(ctx) }
 
 // principal returns the principal that a guard of this Kit stored in ctx. One of another
 // Kit or Guard is none: its user IDs mean other accounts (FR-05).

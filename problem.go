@@ -80,6 +80,8 @@ func ProblemFor(err error) Problem {
 		p := NewProblem(http.StatusServiceUnavailable, "Temporarily unavailable")
 		p.RetryAfter = 5
 		return p
+	case errors.Is(err, ErrLastOwner): // also if it comes from a UserData
+		return NewProblem(http.StatusConflict, "The last owner stays")
 	case hook:
 		return NewProblem(http.StatusInternalServerError, "Internal error")
 	}
@@ -143,6 +145,8 @@ func ProblemFor(err error) Problem {
 		status, detail = http.StatusConflict, "The factor is set up already"
 	case errors.Is(err, ErrNoFactor):
 		status, detail = http.StatusNotFound, "No such factor"
+	case errors.Is(err, ErrNotFound):
+		status, detail = http.StatusNotFound, "Not found"
 	case errors.Is(err, ErrUserNotFound):
 		status, detail = http.StatusNotFound, "User not found"
 	case errors.Is(err, ErrOverloaded):

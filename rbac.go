@@ -1,8 +1,10 @@
 package authkit
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -21,6 +23,13 @@ type Policy struct {
 	machines bool
 	maxAge   time.Duration
 	methods  []string
+	checks   []policyCheck // of And
+}
+
+// A policyCheck is a condition of [Policy.And].
+type policyCheck struct {
+	name string // in the access matrix
+	ok   func(r *http.Request) (context.Context, error)
 }
 
 type policyKind uint8
@@ -89,6 +98,20 @@ func (p Policy) Using(method string, more ...string) Policy {
 	return p
 }
 
+// And returns a policy that also requires a function of your program or of a feature
+// to admit the request, such as one that looks up a membership. The function is called
+// after all other conditions, and the request carries the principal. It returns the
+// context for the handler, which it derives from that of the request. The access matrix
+// shows the name.
+//
+// If the function returns an error, the guard refuses the request with the response of
+// [ProblemFor]. Use ErrForbidden, or ErrNotFound if the principal must not learn whether
+// the object exists. The function must be safe for concurrent use.
+func (p Policy) And(name string, check func(r *http.Request) (context.Context, error)) Policy {
+	p.checks = append(slices.Clone(p.checks), policyCheck{name, check})
+	return p
+}
+
 // String returns the policy as an access matrix shows it, such as "roles: admin, auditor;
 // fresh: 5m0s; using: otp".
 func (p Policy) String() string {
@@ -102,6 +125,9 @@ func (p Policy) String() string {
 	if len(p.methods) > 0 {
 		text += "; using: " + strings.Join(p.methods, ", ")
 	}
+	for _, c := range p.checks {
+		text += "; and: " + c.name
+	}
 	if p.machines {
 		text += "; or machines"
 	}
@@ -113,8 +139,12 @@ func (p Policy) String() string {
 // authenticate again, or ErrForbidden. The middleware of this package calls it.
 // Names of roles are compared exactly. A principal has permissions only if a
 // guard made it, by the role table of that guard. The principal of [WithSystem]
-// passes no policy except Public.
+// passes no policy except Public. Without a request Check cannot decide the conditions of
+// [Policy.And], so it returns ErrForbidden for a policy with any.
 func (p Policy) Check(who Principal) error {
+	if len(p.checks) > 0 && who.known() {
+		return ErrForbidden
+	}
 	if who.Kind == System && p.kind != policyPublic {
 		return errMachine
 	}
@@ -284,7 +314,12 @@ func (t roleTable) validate(p Policy) error {
 			return fmt.Errorf("Using(%q): %s", m, roleRule)
 		}
 	}
-	if p.kind == policyPublic && (p.machines || p.maxAge != 0 || p.methods != nil) {
+	for _, c := range p.checks {
+		if c.name == "" || c.ok == nil {
+			return errors.New("And takes a name for the access matrix and a function")
+		}
+	}
+	if p.kind == policyPublic && (p.machines || p.maxAge != 0 || p.methods != nil || p.checks != nil) {
 		return errors.New("Public() admits every request; it takes no further condition")
 	}
 	if p.machines && (p.maxAge != 0 || p.methods != nil) {

@@ -70,7 +70,7 @@ func (g *Guard) Watch(ctx context.Context, p Policy, interval time.Duration) (wa
 		interval = defaultWatchInterval
 	}
 	w := watch{ctx: watched, guard: g, policy: p, first: c, interval: max(interval, minWatchInterval)}
-	if c.request != nil && c.other != nil {
+	if c.request != nil && (c.other != nil || len(p.checks) > 0) {
 		w.request = c.request.Clone(watched) // a copy, because the handler may edit the header
 		w.request.Body = http.NoBody
 	}
@@ -91,7 +91,7 @@ type watch struct {
 	guard    *Guard
 	policy   Policy
 	first    *requestContext
-	request  *http.Request // nil for an access token
+	request  *http.Request // nil if neither the credential nor the policy needs it
 	interval time.Duration
 }
 
@@ -139,7 +139,7 @@ func (w *watch) wait(c *requestContext) time.Duration {
 func (w *watch) check() (*requestContext, error) {
 	var c *requestContext
 	var err error
-	if w.request != nil {
+	if w.first.other != nil && w.request != nil {
 		c, err = w.guard.identify(w.request)
 	} else {
 		c, err = w.guard.identifyToken(w.ctx, w.first.token)
@@ -153,6 +153,14 @@ func (w *watch) check() (*requestContext, error) {
 	who := c.facts()
 	if err := w.policy.check(&who); err != nil {
 		return nil, err
+	}
+	for _, check := range w.policy.checks {
+		if w.request == nil { // a token without a request
+			return nil, ErrForbidden
+		}
+		if _, err := check.ok(w.request.WithContext(c)); err != nil {
+			return nil, err
+		}
 	}
 	return c, nil
 }

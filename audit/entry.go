@@ -123,7 +123,9 @@ func actorOf(kind authkit.EventKind) (a actor, known bool) {
 		authkit.EventUserDisabled, authkit.EventUserEnabled, authkit.EventUserDeleted,
 		authkit.EventKeyCreated, authkit.EventKeyRotated, authkit.EventKeyRevoked,
 		authkit.EventFactorAdded, authkit.EventFactorRemoved, authkit.EventFactorReset, authkit.EventRecoveryRenewed,
-		authkit.EventServiceCreated, authkit.EventServiceUpdated, authkit.EventServiceDeleted:
+		authkit.EventServiceCreated, authkit.EventServiceUpdated, authkit.EventServiceDeleted,
+		authkit.EventOrgCreated, authkit.EventOrgDeleted, authkit.EventMemberInvited, authkit.EventInviteRevoked,
+		authkit.EventMemberAdded, authkit.EventMemberChanged, authkit.EventMemberRemoved:
 		return caller, true
 	}
 	return caller, false

@@ -29,7 +29,9 @@ func isHighVolume(kind authkit.EventKind) (high, known bool) {
 		authkit.EventKeyCreated, authkit.EventKeyRotated, authkit.EventKeyRevoked,
 		authkit.EventFactorAdded, authkit.EventFactorRemoved, authkit.EventFactorReset, authkit.EventFactorDisabled,
 		authkit.EventRecoveryUsed, authkit.EventRecoveryRenewed,
-		authkit.EventServiceCreated, authkit.EventServiceUpdated, authkit.EventServiceDeleted:
+		authkit.EventServiceCreated, authkit.EventServiceUpdated, authkit.EventServiceDeleted,
+		authkit.EventOrgCreated, authkit.EventOrgDeleted, authkit.EventMemberInvited, authkit.EventInviteRevoked,
+		authkit.EventMemberAdded, authkit.EventMemberChanged, authkit.EventMemberRemoved:
 		return false, true
 	}
 	return true, false

@@ -67,6 +67,13 @@ func usual() map[authkit.EventKind][]authkit.Reason {
 		authkit.EventKeyCreated:     none,
 		authkit.EventKeyRotated:     none,
 		authkit.EventKeyRevoked:     none,
+		authkit.EventOrgCreated:     none,
+		authkit.EventOrgDeleted:     none,
+		authkit.EventMemberInvited:  none,
+		authkit.EventInviteRevoked:  none,
+		authkit.EventMemberAdded:    none,
+		authkit.EventMemberChanged:  none,
+		authkit.EventMemberRemoved:  none,
 		authkit.EventStoreFailure:   {authkit.ReasonStore},
 		authkit.EventMailFailure:    {authkit.ReasonInternal},
 	}

@@ -16,6 +16,8 @@ import (
 	"github.com/authkit-go/authkit/apikey/apikeysql"
 	"github.com/authkit-go/authkit/audit"
 	"github.com/authkit-go/authkit/audit/auditsql"
+	"github.com/authkit-go/authkit/org"
+	"github.com/authkit-go/authkit/org/orgsql"
 	"github.com/authkit-go/authkit/sqlstore"
 )
 
@@ -184,6 +186,13 @@ func (c *call) operation(ctx context.Context) (context.Context, *operation, erro
 		return ctx, nil, err
 	}
 	op.factors.configure(&cfg)
+	missing, err = store.Pending(ctx, orgsql.Migrations())
+	if err != nil {
+		return ctx, nil, err
+	}
+	if len(missing) == 0 { // so that deleting an account ends its memberships
+		cfg.UserData = append(cfg.UserData, org.UserData(orgsql.New(store)))
+	}
 	if op.kit, err = c.kit(cfg); err != nil {
 		return ctx, nil, err
 	}

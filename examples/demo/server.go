@@ -18,6 +18,7 @@ import (
 	"github.com/authkit-go/authkit/audit"
 	"github.com/authkit-go/authkit/examples/demo/internal/apidocs"
 	"github.com/authkit-go/authkit/oidclogin"
+	"github.com/authkit-go/authkit/org"
 )
 
 // roleTable returns every role of the service. Most routes of the demo require
@@ -49,6 +50,7 @@ type server struct {
 	store   *storage
 	audit   *audit.Log
 	account *account.Accounts
+	orgs    *org.Orgs
 	keys    *apikey.Keys
 	factors *factors
 	monitor *monitor
@@ -81,6 +83,9 @@ const anyLife = 100 * 365 * 24 * time.Hour
 // newServerOn sets up authkit, fills the store, and registers every route with
 // its policy.
 func newServerOn(ctx context.Context, cfg config, store *storage) (*server, error) {
+	if store.orgs == nil {
+		store.orgs = org.NewMemoryStore()
+	}
 	hasher := cfg.hasher
 	if hasher == nil {
 		hasher = authkit.Schemes(authkit.Bcrypt{Cost: cfg.cost}, authkit.PBKDF2SHA256{}, authkit.Argon2id{})
@@ -127,7 +132,7 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 
 		SecondFactors:  []authkit.SecondFactor{factors.app, passkeys, factors.recovery},
 		TrustedDevices: factors.devices,
-		UserData:       []authkit.UserData{factors.app, passkeys, factors.recovery},
+		UserData:       []authkit.UserData{factors.app, passkeys, factors.recovery, org.UserData(store.orgs)},
 	}
 	if limits != nil {
 		config.Throttle = limits
@@ -162,12 +167,16 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	if err != nil {
 		return nil, err
 	}
+	orgs, err := newOrgs(cfg, kit, store, mailer)
+	if err != nil {
+		return nil, err
+	}
 	wrap, err := around(cfg)
 	if err != nil {
 		return nil, err
 	}
 	mux := kit.NewMux()
-	s := &server{kit: kit, store: store, audit: auditLog, account: accounts, monitor: monitor, mux: mux, log: cfg.log, factors: factors, wrap: wrap, clients: limited.all, ready: &readiness{store: store}}
+	s := &server{kit: kit, store: store, audit: auditLog, account: accounts, orgs: orgs, monitor: monitor, mux: mux, log: cfg.log, factors: factors, wrap: wrap, clients: limited.all, ready: &readiness{store: store}}
 
 	for _, slash := range []string{"", "/{$}"} { // every path with and without its trailing slash
 		mux.Handle("POST /token"+slash, authkit.Public(), limited.login(kit.TokenHandler()))
@@ -199,6 +208,7 @@ func newServerOn(ctx context.Context, cfg config, store *storage) (*server, erro
 	if err := mountPasskeys(mux, kit, passkeys); err != nil {
 		return nil, err
 	}
+	s.mountOrgs(orgs)
 	if s.keys, err = mountKeys(mux, kit, keyAuth); err != nil {
 		return nil, err
 	}
@@ -217,6 +227,7 @@ func (s *server) run(ctx context.Context) error {
 	var err error
 	tasks.Go(func() { _ = s.kit.Run(ctx) })
 	tasks.Go(func() { _ = s.account.Run(ctx) })
+	tasks.Go(func() { _ = s.orgs.Run(ctx) })
 	tasks.Go(func() { _ = s.keys.Run(ctx) })
 	tasks.Go(func() { _ = s.factors.devices.Run(ctx) })
 	tasks.Go(func() { err = s.audit.Run(ctx) })

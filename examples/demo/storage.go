@@ -16,6 +16,8 @@ import (
 	"github.com/authkit-go/authkit/audit/auditsql"
 	"github.com/authkit-go/authkit/oidclogin"
 	"github.com/authkit-go/authkit/oidclogin/oidcloginsql"
+	"github.com/authkit-go/authkit/org"
+	"github.com/authkit-go/authkit/org/orgsql"
 	"github.com/authkit-go/authkit/passkey"
 	"github.com/authkit-go/authkit/passkey/passkeysql"
 	"github.com/authkit-go/authkit/redisstore"
@@ -45,6 +47,7 @@ type storage struct {
 	passkeys passkey.Store       // nil for memory
 	apps     totp.Store          // nil for memory
 	devices  trusteddevice.Store // nil for memory
+	orgs     org.Store           // nil for memory
 	keys     apikey.Store        // nil for memory
 	closers  []func() error
 
@@ -94,7 +97,7 @@ func (s *storage) openSQL(ctx context.Context, address string, log *slog.Logger)
 	if err != nil {
 		return err
 	}
-	features := []sqlstore.Migrations{auditsql.Migrations(), accountsql.Migrations(), passkeysql.Migrations(), oidcloginsql.Migrations(), apikeysql.Migrations(), totpsql.Migrations(), trusteddevicesql.Migrations()}
+	features := []sqlstore.Migrations{auditsql.Migrations(), accountsql.Migrations(), passkeysql.Migrations(), oidcloginsql.Migrations(), apikeysql.Migrations(), totpsql.Migrations(), trusteddevicesql.Migrations(), orgsql.Migrations()}
 	pending, err := store.Pending(ctx, features...)
 	if err == nil {
 		err = store.Migrate(ctx, features...)
@@ -105,7 +108,7 @@ func (s *storage) openSQL(ctx context.Context, address string, log *slog.Logger)
 	log.Info("the schema is up to date", "database", dialect.String(), "applied", len(pending))
 	s.users, s.sessions, s.audit, s.outbox = store, store, auditsql.New(store), accountsql.New(store)
 	s.identities = oidcloginsql.New(store)
-	s.keys = apikeysql.New(store)
+	s.keys, s.orgs = apikeysql.New(store), orgsql.New(store)
 	s.passkeys, s.apps, s.devices = passkeysql.New(store), totpsql.New(store), trusteddevicesql.New(store)
 	return nil
 }

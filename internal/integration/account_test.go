@@ -371,7 +371,7 @@ func TestAccountDump(t *testing.T) {
 // dumpOf returns all rows of a table.
 func dumpOf(t *testing.T, s *sqlstore.DB, table string) string {
 	t.Helper()
-	columns := map[string]int{"users": 13, "sessions": 15, "tickets": 10, "account_jobs": 6, "account_times": 5, "oidc_identities": 9, "totp_factors": 9, "totp_codes": 4}[table]
+	columns := map[string]int{"users": 13, "sessions": 15, "tickets": 10, "account_jobs": 6, "account_times": 5, "oidc_identities": 9, "totp_factors": 9, "totp_codes": 4, "orgs": 5, "org_members": 6, "org_invitations": 9, "org_active": 4}[table]
 	var b strings.Builder
 	err := s.Query(t.Context(), func(scan func(...any) error) error {
 		row, into := make([]any, columns), make([]any, columns)

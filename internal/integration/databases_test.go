@@ -18,6 +18,7 @@ import (
 	"github.com/authkit-go/authkit/apikey/apikeysql"
 	"github.com/authkit-go/authkit/audit/auditsql"
 	"github.com/authkit-go/authkit/oidclogin/oidcloginsql"
+	"github.com/authkit-go/authkit/org/orgsql"
 	"github.com/authkit-go/authkit/sqlstore"
 	"github.com/authkit-go/authkit/totp/totpsql"
 	"github.com/authkit-go/authkit/trusteddevice/trusteddevicesql"
@@ -145,6 +146,6 @@ func storeOn(t testing.TB, db *sql.DB, d database, opts *sqlstore.Options) *sqls
 	t.Helper()
 	s, err := sqlstore.Open(db, d.dialect, opts)
 	require.NoError(t, err)
-	require.NoError(t, s.Migrate(t.Context(), auditsql.Migrations(), accountsql.Migrations(), apikeysql.Migrations(), trusteddevicesql.Migrations(), oidcloginsql.Migrations(), totpsql.Migrations()))
+	require.NoError(t, s.Migrate(t.Context(), auditsql.Migrations(), accountsql.Migrations(), apikeysql.Migrations(), trusteddevicesql.Migrations(), oidcloginsql.Migrations(), totpsql.Migrations(), orgsql.Migrations()))
 	return s
 }

@@ -3,6 +3,7 @@ package integration_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -18,6 +19,8 @@ import (
 	"github.com/authkit-go/authkit/apikey/apikeysql"
 	"github.com/authkit-go/authkit/audit"
 	"github.com/authkit-go/authkit/audit/auditsql"
+	"github.com/authkit-go/authkit/org"
+	"github.com/authkit-go/authkit/org/orgsql"
 	"github.com/authkit-go/authkit/sqlstore"
 	"github.com/authkit-go/authkit/totp"
 	"github.com/authkit-go/authkit/totp/totpsql"
@@ -81,6 +84,10 @@ func fill(t *testing.T, db *sql.DB, s *sqlstore.DB, d database) {
 		k.ExpiresAt = x.ExpiresAt
 		require.NoError(t, s.PutTicket(ctx, k))
 		require.NoError(t, auditsql.New(s).AppendAudit(ctx, []audit.Entry{{Seq: uint64(i + 1), ActorID: u.ID, TargetID: u.ID}}))
+		orgs, orgID := orgsql.New(s), fmt.Sprint("org", i)
+		require.NoError(t, orgs.CreateOrg(ctx, org.Org{ID: orgID}, org.Member{UserID: u.ID, Roles: []string{org.Owner}}))
+		require.NoError(t, orgs.Apply(ctx, orgID, 1, org.Change{PutInvitation: &org.StoredInvitation{Invitation: org.Invitation{ID: fmt.Sprint("invitation", i), ExpiresAt: x.ExpiresAt}}}))
+		require.NoError(t, orgs.SetActive(ctx, x.ID, orgID, x.ExpiresAt))
 		jobs := accountsql.New(s)
 		require.NoError(t, jobs.PutJob(ctx, account.Job{ID: fmt.Sprint("job", i), DueAt: x.ExpiresAt, ExpiresAt: x.ExpiresAt.Add(time.Hour)}))
 		require.NoError(t, jobs.SetTimes(ctx, fmt.Sprint("key", i), []time.Time{start}, 0, x.ExpiresAt))
@@ -92,7 +99,7 @@ func fill(t *testing.T, db *sql.DB, s *sqlstore.DB, d database) {
 		require.NoError(t, factors.SetCodes(ctx, u.ID, [][32]byte{{1}, {2}}, start))
 	}
 	require.NoError(t, tx.Commit())
-	for _, table := range []string{"users", "sessions", "session_owners", "revocations", "tickets", "audit", "account_jobs", "account_times", "api_keys", "services", "trusted_devices", "totp_factors", "totp_codes"} {
+	for _, table := range []string{"users", "sessions", "session_owners", "revocations", "tickets", "audit", "account_jobs", "account_times", "api_keys", "services", "trusted_devices", "totp_factors", "totp_codes", "orgs", "org_members", "org_invitations", "org_active"} {
 		analyze := "ANALYZE authkit_" + table
 		if d.dialect == sqlstore.MySQL {
 			analyze = "ANALYZE TABLE authkit_" + table
@@ -215,6 +222,7 @@ func callEverything(t *testing.T, s *sqlstore.DB) {
 	_, err = factors.Reseal(ctx, []totp.Resealing{{UserID: "id-user9", OldSecret: []byte("sealed"), NewSecret: []byte("again")}})
 	ok(err)
 	ok(factors.DeleteFactor(ctx, "id-user9"))
+	callOrgs(t, orgsql.New(s))
 	l := auditsql.New(s)
 	ok(l.AppendAudit(ctx, []audit.Entry{{Seq: 1001, ActorID: "id-user9", TargetID: "id-user9", ClientSalt: []byte("salt")}}))
 	for _, q := range []audit.Query{{Limit: 10}, {Limit: 10, UserID: "id-user9"}, {Limit: 10, UserID: "id-user9", Newest: true}} {
@@ -262,4 +270,33 @@ func explain(t *testing.T, conn *sql.Conn, d database, query string, args []any)
 	require.NoError(t, rows.Err())
 	require.NotEmpty(t, steps, query)
 	return steps
+}
+
+// callOrgs calls every method of a store of organizations.
+func callOrgs(t *testing.T, orgs *orgsql.Store) {
+	t.Helper()
+	ctx := t.Context()
+	ok := func(err error) { t.Helper(); require.NoError(t, err) }
+	_, version, err := orgs.Org(ctx, "org7")
+	ok(err)
+	ok(orgs.Apply(ctx, "org7", version, org.Change{
+		PutMember: &org.Member{UserID: "id-user8", Roles: []string{"member"}}, RemoveMember: "id-user9", RemoveInvitations: []string{"invitation7"},
+	}))
+	ok(orgs.Apply(ctx, "org8", version, org.Change{Delete: true}))
+	_, err = orgs.Member(ctx, "org7", "id-user7")
+	ok(err)
+	_, err = orgs.Members(ctx, "org7", "", 10)
+	ok(err)
+	_, err = orgs.HasOtherOwner(ctx, "org7", "id-user7")
+	ok(err)
+	_, err = orgs.Memberships(ctx, "id-user7")
+	ok(err)
+	_, err = orgs.Invitation(ctx, "invitation9")
+	ok(err)
+	_, err = orgs.Invitations(ctx, "org9")
+	ok(err)
+	_, err = orgs.Active(ctx, "session9")
+	require.True(t, err == nil || errors.Is(err, authkit.ErrNotFound))
+	_, err = orgs.DeleteExpired(ctx, start.Add(3*time.Hour), 2)
+	ok(err)
 }

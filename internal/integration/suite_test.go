@@ -10,6 +10,8 @@ import (
 	"github.com/authkit-go/authkit/apikey/apikeysql"
 	"github.com/authkit-go/authkit/audit"
 	"github.com/authkit-go/authkit/audit/auditsql"
+	"github.com/authkit-go/authkit/org"
+	"github.com/authkit-go/authkit/org/orgsql"
 	"github.com/authkit-go/authkit/storetest"
 	"github.com/authkit-go/authkit/totp"
 	"github.com/authkit-go/authkit/totp/totpsql"
@@ -70,6 +72,14 @@ func TestTOTPStore(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, d database) {
 		storetest.TestTOTPStore(t, func(t *testing.T) totp.Store { return totpsql.New(newStore(t, d)) })
+	})
+}
+
+// OR-05: likewise, with several changes of an organization at once.
+func TestOrgStore(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, d database) {
+		storetest.TestOrgStore(t, func(t *testing.T) org.Store { return orgsql.New(newStore(t, d)) })
 	})
 }
 
