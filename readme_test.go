@@ -30,6 +30,7 @@ import (
 	"github.com/authkit-go/authkit/audit"
 	"github.com/authkit-go/authkit/audit/auditsql"
 	"github.com/authkit-go/authkit/authkittest"
+	"github.com/authkit-go/authkit/contract"
 	"github.com/authkit-go/authkit/harden"
 	"github.com/authkit-go/authkit/jwks"
 	"github.com/authkit-go/authkit/sqlstore"
@@ -73,6 +74,7 @@ var (
 	_ = throttle.New
 	_ = jwks.NewRemote
 	_ = authkittest.NewKit
+	_ = contract.Run
 	_ = httptest.NewRecorder
 	_ = time.Now
 )
