@@ -50,7 +50,7 @@ func (p *FactorPolicy) validate(roles roleTable, factors []SecondFactor) error {
 	case none:
 		return nil
 	case p.Everyone && len(p.Roles) > 0:
-		return errors.New("Everyone and Roles; set one of the two")
+		return errors.New("both Everyone and Roles; set one of the two")
 	}
 	for _, role := range p.Roles {
 		if !roles.knows(role) {
