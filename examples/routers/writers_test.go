@@ -28,6 +28,7 @@ import (
 	"github.com/authkit-go/authkit/authotel"
 	"github.com/authkit-go/authkit/harden"
 	"github.com/authkit-go/authkit/throttle"
+	"github.com/authkit-go/authkit/trusteddevice"
 )
 
 // A fullWriter has every optional interface of an http.ResponseWriter.
@@ -87,6 +88,8 @@ func middlewares(t *testing.T, kit *authkit.Kit) map[string]func(http.Handler) h
 	require.NoError(t, err)
 	telemetry, err := authotel.New(authotel.Options{TracerProvider: noop.NewTracerProvider()})
 	require.NoError(t, err)
+	devices, err := trusteddevice.New(trusteddevice.Config{})
+	require.NoError(t, err)
 	guard := kit.Guard()
 	return map[string]func(http.Handler) http.Handler{
 		"authkit.RefuseAmbiguousPaths": authkit.RefuseAmbiguousPaths,
@@ -111,6 +114,8 @@ func middlewares(t *testing.T, kit *authkit.Kit) map[string]func(http.Handler) h
 		"throttle.Throttle.Limit":     limits.Limit("stream"),
 		"throttle.TrustProxies":       trust,
 		"throttle.TrustSocketProxies": trustSockets,
+
+		"trusteddevice.Devices.Handler": devices.Handler,
 	}
 }
 
