@@ -135,14 +135,15 @@ func (l *Logins) create(ctx context.Context, p *provider, who person) error {
 
 // linkByEmail links an identity to the account with its address. The account
 // must not have changed since u was read. If its address was never verified,
-// everything that an earlier holder could log in with is removed (OA-04).
+// everything that an earlier holder could log in with is removed (OA-04). The
+// user is told by mail.
 func (l *Logins) linkByEmail(ctx context.Context, p *provider, who person, u authkit.User) error {
 	id, err := l.newIdentity(p, who)
 	if err != nil {
 		return err
 	}
 	id.UserID = u.ID
-	return l.kit.InTx(ctx, func(ctx context.Context) error {
+	err = l.kit.InTx(ctx, func(ctx context.Context) error {
 		proved, err := l.kit.VerifyEmail(ctx, u.ID, u.Email)
 		if err != nil {
 			return err
@@ -161,6 +162,10 @@ func (l *Logins) linkByEmail(ctx context.Context, p *provider, who person, u aut
 		l.kit.Emit(ctx, authkit.Event{Kind: authkit.EventFactorAdded, UserID: u.ID, Method: MethodFederated})
 		return nil
 	})
+	if err == nil {
+		l.tell(ctx, u.ID, "added", p.Label)
+	}
+	return err
 }
 
 // newIdentity returns the identity of a person, without its account.

@@ -76,7 +76,8 @@ type Config struct {
 	Roles []string
 
 	// Mailer sends a code to the address that a user enters after
-	// [ErrMailboxUnproved]. If nil, such a user is told to sign up first.
+	// [ErrMailboxUnproved], and tells users that an identity was added or removed.
+	// If nil, such a user is told to sign up first, and nobody is told of changes.
 	Mailer account.Mailer
 
 	// Service is the name of your service, for mails and pages. If empty, it is

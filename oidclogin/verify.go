@@ -35,8 +35,12 @@ func (l *Logins) identify(ctx context.Context, p *provider, m *metadata, b brows
 		}
 	}
 	token, err := p.config(m, secret).Exchange(ctx, a.code, oauth2.VerifierOption(b.verifier(a.state)))
-	if refusal, ok := errors.AsType[*oauth2.RetrieveError](err); ok && refusal.Response.StatusCode < 500 {
-		return person{}, l.refused(ctx, p, fmt.Errorf("the provider refused the code: %s", clip(refusal.ErrorCode)))
+	if refusal, ok := errors.AsType[*oauth2.RetrieveError](err); ok { // its text has the body, which may repeat the request
+		status := refusal.Response.StatusCode
+		if status < 500 {
+			return person{}, l.refused(ctx, p, fmt.Errorf("the provider refused the code: %s", clip(refusal.ErrorCode)))
+		}
+		err = fmt.Errorf("the token endpoint answered with status %d", status)
 	}
 	if err != nil {
 		return person{}, l.providerFailed(ctx, p, err)

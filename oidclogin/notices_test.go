@@ -1,0 +1,54 @@
+package oidclogin_test
+
+import (
+	"io"
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/authkit-go/authkit/oidclogin"
+)
+
+// A provider that fails may repeat the request in its answer. Its code and the
+// secret of the client do not reach events, which are logged.
+func TestFailureOfProviderRevealsNoSecrets(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{http.StatusBadRequest, http.StatusInternalServerError} {
+		h := newHostile(t)
+		a := newApp(t, []oidclogin.Provider{generic(h)})
+		h.handle["/token"] = func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			w.WriteHeader(status)
+			_, _ = w.Write(append([]byte("debug: "), body...))
+		}
+		a.browser().login()
+		a.mu.Lock()
+		reported := false
+		for _, e := range a.events {
+			if e.Kind == oidclogin.EventProviderFailure {
+				reported = true
+				require.NotContains(t, e.Err.Error(), "code=")
+				require.NotContains(t, e.Err.Error(), "debug")
+			}
+		}
+		a.mu.Unlock()
+		require.True(t, reported)
+	}
+}
+
+// OA-09: a link by the address is told to the user, as one from the settings is.
+func TestLinkByEmailIsTold(t *testing.T) {
+	t.Parallel()
+	h := newHostile(t)
+	p := generic(h)
+	p.Email = oidclogin.EmailLinks
+	a := newApp(t, []oidclogin.Provider{p}, withMailer)
+	there := a.add("ann@example.com", true)
+	c := a.browser()
+	require.Equal(t, there.ID, c.requireUser(c.login()).ID)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	require.Len(t, a.mails, 1)
+	require.Equal(t, "ann@example.com", a.mails[0].To)
+}
