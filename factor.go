@@ -408,11 +408,13 @@ func (k *Kit) changeFactor(ctx context.Context, u *StoredUser, e Event, except s
 				return err
 			}
 		}
-		if own = change(ctx); own != nil {
-			return own
-		}
+		// The devices come first: a factor may be in a store that does not join the
+		// transaction, and its change must not be left without the rest.
 		if err := k.forgetDevices(ctx, u.ID); err != nil {
 			return err
+		}
+		if own = change(ctx); own != nil {
+			return own
 		}
 		if k.shared() {
 			if err := k.revoke(ctx, &changed, except, at); err != nil {
