@@ -27,6 +27,22 @@ func TestRemovalOfAllCredentialsLeavesAFactor(t *testing.T) {
 	require.NoError(t, kit.RemoveFactor(authkit.WithSystem(t.Context(), "test"), user.ID, "otp"))
 }
 
+// RG-15: a factor that is a UserData goes with the credentials of an account,
+// also if the configuration does not list it there. ResetUser would otherwise
+// leave a factor that a stranger has set up.
+func TestResetUserRemovesFactors(t *testing.T) {
+	t.Parallel()
+	sms := &wipedFactor{fakeFactor: fakeFactor{method: "sms"}}
+	kit, _, user := newSessionKit(t, withFactors(sms))
+	sms.users = []string{user.ID}
+	require.NoError(t, kit.ResetUser(t.Context(), user.ID))
+	require.Empty(t, sms.users)
+	kit, _, user = newSessionKit(t, withFactors(sms), func(c *authkit.Config) { c.UserData = []authkit.UserData{sms} })
+	sms.users = []string{user.ID}
+	require.NoError(t, kit.DeleteUser(t.Context(), user.ID))
+	require.Empty(t, sms.users)
+}
+
 // A watchedFactor calls a function once, after Enrolled has read the state.
 type watchedFactor struct {
 	*setupFactor
