@@ -181,6 +181,19 @@ func checkUserData(all []UserData) error {
 	return nil
 }
 
+// withFactorData returns the UserData, and the second factors that are UserData
+// too and were left out.
+func withFactorData(all []UserData, factors []SecondFactor) []UserData {
+	all = slices.Clone(all)
+	for _, f := range factors {
+		d, ok := f.(UserData)
+		if ok && !slices.ContainsFunc(all, func(other UserData) bool { return other != nil && other.Name() == d.Name() }) {
+			all = append(all, d)
+		}
+	}
+	return all
+}
+
 // wipe removes the data of all features.
 func (k *Kit) wipe(ctx context.Context, userID string, what Wipe) error {
 	for _, d := range k.userData {

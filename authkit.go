@@ -60,7 +60,8 @@ type Config struct {
 	// does not have the grant, and no token of a service is accepted.
 	Clients ClientAuthenticator
 
-	// UserData are the features that store data about users.
+	// UserData are the features that store data about users. An element of
+	// SecondFactors that is a UserData is one of them, listed here or not.
 	UserData []UserData
 
 	// RequireVerifiedEmail refuses logins and refreshes of accounts whose e-mail address
@@ -219,7 +220,7 @@ func New(cfg Config) (*Kit, error) {
 	}
 	k := &Kit{
 		hasher: cfg.Passwords.Hasher, throttle: cfg.Throttle,
-		factors: slices.Clone(cfg.SecondFactors), userData: slices.Clone(cfg.UserData), clients: cfg.Clients, required: cfg.RequireFactors.clone(),
+		factors: slices.Clone(cfg.SecondFactors), userData: withFactorData(cfg.UserData, cfg.SecondFactors), clients: cfg.Clients, required: cfg.RequireFactors.clone(),
 		emailSubject: cfg.EmailSubject, verifiedOnly: cfg.RequireVerifiedEmail,
 		minPassword: cmp.Or(cfg.Passwords.MinLength, minPasswordLength), adminRole: cmp.Or(cfg.AdminRole, defaultAdminRole),
 		normalize: cfg.Passwords.Normalize, check: cfg.Passwords.Check, extraClaims: cfg.ExtraClaims, onEvent: listeners(cfg.Logger, cfg.OnEvent, fault),

@@ -37,7 +37,8 @@ type Enroller interface {
 	ConfirmEnrollment(ctx context.Context, u User, response string) (any, error)
 
 	// Unenroll removes the factor of a user with all of its credentials. It
-	// returns nil if there is none.
+	// returns nil if there is none. It may return ErrLastFactor if users remove
+	// their only way to log in.
 	Unenroll(ctx context.Context, userID string) error
 }
 
@@ -147,8 +148,10 @@ func (k *Kit) beginEnrollment(ctx context.Context, f Enroller, u User) (any, err
 
 // factorError returns the error of an [Enroller] for callers.
 func (k *Kit) factorError(ctx context.Context, err error) error {
-	if err == nil || errors.Is(err, ErrInvalidCode) || errors.Is(err, ErrFactorEnrolled) || errors.Is(err, ErrUnavailable) {
-		return err
+	for _, known := range []error{nil, ErrInvalidCode, ErrFactorEnrolled, ErrLastFactor, ErrUnavailable} {
+		if errors.Is(err, known) {
+			return err
+		}
 	}
 	return k.storeFailed(ctx, err)
 }
@@ -220,7 +223,9 @@ func (k *Kit) RemoveFactor(ctx context.Context, userID, method string) error {
 	var own error // of the factor
 	e := Event{Kind: EventFactorRemoved, UserID: userID, Method: method}
 	_, err = k.changeFactor(ctx, &u, e, k.ownSession(ctx, userID), func(ctx context.Context) error {
-		own = f.Unenroll(ctx, userID)
+		if own = k.keepsFactor(ctx, &u, method, true); own == nil {
+			own = f.Unenroll(ctx, userID)
+		}
 		return own
 	})
 	if err != nil && err == own {
@@ -350,9 +355,13 @@ func (k *Kit) mayChangeFactors(ctx context.Context, userID string, kind EventKin
 		case !c.isLogin():
 			return StoredUser{}, k.forbid(ctx, c.user.ID, ReasonMachine)
 		case c.user.ID == userID:
-			if err := k.mayChangeOwn(ctx, c); err != nil {
-				return StoredUser{}, err
+			// The account comes first: a factor that is set up after this read
+			// fails the change, and one that was set up before is asked for.
+			u, err := k.stored(ctx, userID)
+			if err == nil {
+				err = k.mayChangeOwn(ctx, c)
 			}
+			return u, err
 		case kind != EventFactorRemoved || !slices.Contains(c.user.Roles, k.adminRole):
 			return StoredUser{}, k.forbid(ctx, c.user.ID, ReasonMissingRole)
 		}
@@ -394,14 +403,18 @@ func (k *Kit) changeFactor(ctx context.Context, u *StoredUser, e Event, except s
 		if changed, err = k.users.UpdateUser(ctx, u.ID, update, now()); err != nil {
 			return err
 		}
-		if err := k.keepsFactor(ctx, u, e); err != nil {
+		if e.Kind == EventFactorRemoved {
+			if err := k.keepsFactor(ctx, u, e.Method, false); err != nil {
+				return err
+			}
+		}
+		// The devices come first: a factor may be in a store that does not join the
+		// transaction, and its change must not be left without the rest.
+		if err := k.forgetDevices(ctx, u.ID); err != nil {
 			return err
 		}
 		if own = change(ctx); own != nil {
 			return own
-		}
-		if err := k.forgetDevices(ctx, u.ID); err != nil {
-			return err
 		}
 		if k.shared() {
 			if err := k.revoke(ctx, &changed, except, at); err != nil {
@@ -432,11 +445,11 @@ func (k *Kit) forgetDevices(ctx context.Context, userID string) error {
 	return k.devices.Wipe(ctx, userID, WipeCredentials)
 }
 
-// keepsFactor returns ErrLastFactor if a user removes the only factor and must
-// have one (MF-11). Factors that users cannot set up, such as recovery codes, do
-// not count.
-func (k *Kit) keepsFactor(ctx context.Context, u *StoredUser, e Event) error {
-	if e.Kind != EventFactorRemoved || !k.isSelf(ctx, u.ID) || !k.required.now(&u.User) {
+// keepsFactor returns ErrLastFactor if a user, who must have a factor, is about to
+// remove one or all credentials of a method and has no other (MF-11). Factors
+// that users cannot set up, such as recovery codes, do not count.
+func (k *Kit) keepsFactor(ctx context.Context, u *StoredUser, method string, all bool) error {
+	if !k.isSelf(ctx, u.ID) || !k.required.now(&u.User) {
 		return nil
 	}
 	left := 0
@@ -448,7 +461,11 @@ func (k *Kit) keepsFactor(ctx context.Context, u *StoredUser, e Event) error {
 		if err != nil {
 			return err
 		}
-		if f.Method() == e.Method {
+		switch {
+		case f.Method() != method:
+		case all:
+			n = 0
+		default:
 			n = max(0, n-1)
 		}
 		left += n

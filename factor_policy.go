@@ -14,8 +14,10 @@ import (
 // [ChallengeError], and is completed by setting up a factor.
 //
 // The policy also holds for sessions. From the time on when a user must have a
-// factor, a session whose login did not use one ends at its next refresh, and at
-// the next request of its session cookie.
+// factor, such as when the user gets a role, a Kit refuses the access tokens and
+// the session cookie of a login that did not use one. Its session ends at the
+// next refresh. A [Guard] without accounts accepts such an access token until it
+// expires.
 type FactorPolicy struct {
 	// Everyone selects every user. Roles selects users with at least one of
 	// these roles. Set one of the two.

@@ -43,7 +43,9 @@ type LoginForm struct {
 	// MFAEnroll is set along with MFAToken if the user must set up one of
 	// MFAMethods first. Ask for "mfa_method", with a field "mfa_enroll" that is
 	// not empty. The page of the next request has the data to show in
-	// MFAEnrollment, such as a secret. There ask for "mfa_response".
+	// MFAEnrollment, such as a secret. There ask for "mfa_response". After a
+	// wrong response MFAEnrollment is nil, since the secret is shown once: ask for
+	// "mfa_response" again, or start anew with "mfa_enroll".
 	MFAEnroll     bool
 	MFAEnrollment any
 

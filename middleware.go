@@ -273,7 +273,13 @@ func (k *Kit) current(ctx context.Context, t *claims.Set, u *StoredUser, err err
 		// The address moved to another account; the token stays with the old one.
 		return errOtherAccount
 	}
-	return k.accepts(u, t.IssuedAt)
+	if err := k.accepts(u, t.IssuedAt); err != nil {
+		return err
+	}
+	if k.required.now(&u.User) && !usedFactors(claims.MethodsOf(t.Methods)) {
+		return errTokenFactor
+	}
+	return nil
 }
 
 // emailOf returns the e-mail of a subject in canonical form, since other

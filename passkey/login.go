@@ -50,11 +50,11 @@ func (p *Passkeys) beginAssertion(ctx context.Context, kind, verification string
 // not registered.
 func (p *Passkeys) Login(ctx context.Context, response []byte) (authkit.Token, error) {
 	return p.kit.LoginWith(ctx, authkit.Attempt{Action: authkit.ActionLogin}, func(ctx context.Context) (authkit.Proof, error) {
-		k, err := p.factor.asserted(ctx, ticketLogin, "", response)
+		proof, err := p.factor.asserted(ctx, ticketLogin, "", response)
 		if errors.Is(err, errRefused) {
 			err = authkit.ErrInvalidCredentials
 		}
-		return authkit.Proof{UserID: k.UserID, Methods: []string{Method, authkit.MethodMultiple}}, err
+		return proof, err
 	})
 }
 
@@ -85,31 +85,38 @@ func (f *Factor) Verify(ctx context.Context, userID, response string) error {
 }
 
 // asserted checks a response to the options of an assertion (WebAuthn section
-// 7.2), records the use and returns the passkey. If userID is not empty, the
-// passkey must be that user's. The error is errRefused if the response is
-// refused.
-func (f *Factor) asserted(ctx context.Context, kind, userID string, response []byte) (Passkey, error) {
+// 7.2), records the use and returns the proof of a login. If userID is not
+// empty, the passkey must be that user's. The error is errRefused if the
+// response is refused.
+func (f *Factor) asserted(ctx context.Context, kind, userID string, response []byte) (authkit.Proof, error) {
+	none := authkit.Proof{}
 	if len(response) > maxResponse {
-		return Passkey{}, errRefused
+		return none, errRefused
 	}
 	parsed, err := protocol.ParseCredentialRequestResponseBytes(response)
 	if err != nil {
-		return Passkey{}, errRefused
+		return none, errRefused
 	}
 	c, err := f.redeem(ctx, kind, parsed.Response.CollectedClientData.Challenge)
 	if err != nil {
-		return Passkey{}, err
+		return none, err
 	}
 	const tries = 3 // concurrent uses of one passkey
 	for try := 1; ; try++ {
 		k, err := f.store.PasskeyByID(ctx, idOf(parsed.RawID))
 		if errors.Is(err, ErrNotFound) {
-			return Passkey{}, &UnknownCredentialError{f.cfg.RPID, encode(parsed.RawID)}
+			return none, &UnknownCredentialError{f.cfg.RPID, encode(parsed.RawID)}
 		} else if err != nil {
-			return Passkey{}, f.failed(ctx, err)
+			return none, f.failed(ctx, err)
 		}
 		if err := f.judge(ctx, &k, kind, userID, c.challenge, parsed); err != nil {
-			return Passkey{}, err
+			return none, err
+		}
+		// The account is read before the use is recorded. If the passkey is deleted
+		// after that, the account has changed, and the login fails.
+		proof, err := f.proof(ctx, kind, k.UserID)
+		if err != nil {
+			return none, err
 		}
 		flags := parsed.Response.AuthenticatorData.Flags
 		use := Use{At: now(), SignCount: parsed.Response.AuthenticatorData.Counter, BackupEligible: flags.HasBackupEligible(), BackedUp: flags.HasBackupState()}
@@ -117,13 +124,26 @@ func (f *Factor) asserted(ctx context.Context, kind, userID string, response []b
 		switch {
 		case err == nil:
 			f.report(ctx, &k, use)
-			return k, nil
+			return proof, nil
 		case errors.Is(err, ErrNotFound):
-			return Passkey{}, &UnknownCredentialError{f.cfg.RPID, encode(parsed.RawID)}
+			return none, &UnknownCredentialError{f.cfg.RPID, encode(parsed.RawID)}
 		case !errors.Is(err, ErrConflict) || try == tries:
-			return Passkey{}, f.busy(ctx, err)
+			return none, f.busy(ctx, err)
 		}
 	}
+}
+
+// proof returns the proof of a login with a passkey of a user. It is zero in a
+// ceremony of a second factor: the Kit has read the account then.
+func (f *Factor) proof(ctx context.Context, kind, userID string) (authkit.Proof, error) {
+	if kind != ticketLogin {
+		return authkit.Proof{}, nil
+	}
+	u, err := f.kit.Load().User(ctx, userID)
+	if err != nil {
+		return authkit.Proof{}, err
+	}
+	return authkit.Proof{UserID: u.ID, Version: u.Version, Methods: []string{Method, authkit.MethodMultiple}}, nil
 }
 
 // busy returns the error of a use that could not be recorded.

@@ -399,11 +399,30 @@ func TestConcurrentUses(t *testing.T) {
 	require.True(t, unknown, "deleted meanwhile: %v", err)
 }
 
-// A conflicting store uses a passkey itself, before the caller does.
+// MF-18: a passkey that is deleted right after it was used begins no session:
+// its session would outlive the deletion, which ends the others.
+func TestLoginWithAPasskeyThatIsDeleted(t *testing.T) {
+	t.Parallel()
+	store := &conflicting{Store: passkey.NewMemoryStore()}
+	a, u, key := enrolled(t, options{keys: func(c *passkey.Config) { c.Store = store }})
+	store.used = func(id string) {
+		_, err := a.Delete(authkit.WithSystem(t.Context(), "test"), u.ID, id)
+		require.NoError(t, err)
+	}
+	_, err := a.login(key)
+	require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
+	sessions, err := a.kit.Sessions(t.Context(), u.ID)
+	require.NoError(t, err)
+	require.Empty(t, sessions)
+}
+
+// A conflicting store uses a passkey itself, before the caller does. It calls
+// used after the use of the caller.
 type conflicting struct {
 	passkey.Store
 	conflicts int
 	remove    bool
+	used      func(id string)
 }
 
 func (s *conflicting) UsePasskey(ctx context.Context, id string, version int64, u passkey.Use) error {
@@ -422,5 +441,9 @@ func (s *conflicting) UsePasskey(ctx context.Context, id string, version int64, 
 			return err
 		}
 	}
-	return s.Store.UsePasskey(ctx, id, version, u)
+	err := s.Store.UsePasskey(ctx, id, version, u)
+	if err == nil && s.used != nil {
+		s.used(id)
+	}
+	return err
 }

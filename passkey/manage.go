@@ -3,6 +3,7 @@ package passkey
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/authkit-go/authkit"
 )
@@ -58,7 +59,7 @@ func (p *Passkeys) Delete(ctx context.Context, userID, id string) (AcceptedCrede
 		if i < 0 {
 			return ErrNotFound
 		}
-		if err := p.keepsWayIn(ctx, userID, len(list)-1); err != nil {
+		if err := p.factor.keepsWayIn(ctx, userID, len(list)-1); err != nil {
 			return err
 		}
 		handle := list[i].UserHandle
@@ -73,14 +74,17 @@ func (p *Passkeys) Delete(ctx context.Context, userID, id string) (AcceptedCrede
 
 // keepsWayIn returns ErrLastFactor if users who have no password are about to
 // delete their last passkey (MF-11).
-func (p *Passkeys) keepsWayIn(ctx context.Context, userID string, left int) error {
+func (f *Factor) keepsWayIn(ctx context.Context, userID string, left int) error {
 	who, ok := authkit.PrincipalFrom(ctx)
-	if left > 0 || !ok || who.UserID != userID {
+	kit := f.kit.Load()
+	if left > 0 || !ok || who.UserID != userID || kit == nil {
 		return nil
 	}
-	u, err := p.kit.Settings().Users.UserByID(ctx, userID)
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(f.timeout.Load()))
+	defer cancel()
+	u, err := kit.Settings().Users.UserByID(ctx, userID)
 	if err != nil {
-		return p.factor.failed(ctx, err)
+		return f.failed(ctx, err)
 	}
 	if u.PasswordHash == "" {
 		return authkit.ErrLastFactor
@@ -113,8 +117,12 @@ func (f *Factor) accepted(handle []byte, list []Passkey) AcceptedCredentials {
 }
 
 // Unenroll implements [authkit.Enroller]. It removes all passkeys of a user. The
-// user handle stays.
+// user handle stays. Users without a password cannot do so; see
+// [Passkeys.Delete].
 func (f *Factor) Unenroll(ctx context.Context, userID string) error {
+	if err := f.keepsWayIn(ctx, userID, 0); err != nil {
+		return err
+	}
 	list, err := f.store.PasskeysByUser(ctx, userID)
 	for _, k := range list {
 		if err == nil {

@@ -96,6 +96,7 @@ func TestDeleteLast(t *testing.T) {
 	require.NoError(t, err)
 	_, err = a.Delete(ctx, u.ID, r.Passkey.ID)
 	require.ErrorIs(t, err, authkit.ErrLastFactor)
+	require.ErrorIs(t, a.kit.RemoveFactor(ctx, u.ID, passkey.Method), authkit.ErrLastFactor, "all of them")
 	_, err = a.login(key)
 	require.NoError(t, err, "nothing was deleted")
 	a.add("root@example.com", "admin")

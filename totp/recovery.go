@@ -20,9 +20,10 @@ const (
 )
 
 // RecoveryCodes are a second factor for users who have lost their other ones.
-// Each user gets ten codes of 120 random bits with the first factor, and each
-// works once. Make them with [Factor.RecoveryCodes]. They are safe for concurrent
-// use.
+// Users get ten codes of 120 random bits when they set up an authenticator app,
+// and each code works once. Users who have only another factor, such as a
+// passkey, get them from [RecoveryCodes.Renew]. Make RecoveryCodes with
+// [Factor.RecoveryCodes]. They are safe for concurrent use.
 //
 // A recovery code answers the challenge of a login, like every second factor. It
 // never replaces the password, so a list of codes alone opens no account.

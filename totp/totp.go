@@ -237,8 +237,8 @@ func (f *Factor) BeginEnrollment(ctx context.Context, u authkit.User) (any, erro
 }
 
 // ConfirmEnrollment implements [authkit.Enroller]. It returns [Codes] if the user
-// gets recovery codes, and otherwise nil. Users get them with their first
-// factor; see [Factor.RecoveryCodes].
+// gets recovery codes, and otherwise nil. Users who have a factor and codes
+// already keep those; see [Factor.RecoveryCodes].
 func (f *Factor) ConfirmEnrollment(ctx context.Context, u authkit.User, response string) (any, error) {
 	r, err := f.store.Record(ctx, u.ID)
 	if err != nil {

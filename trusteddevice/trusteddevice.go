@@ -154,6 +154,8 @@ func hashOf(u authkit.StoredUser, id, secret string) [32]byte {
 // The principal of the request must be a login of the user that used a second
 // factor, at most five minutes ago. The errors are:
 //   - ErrForbidden or a [*authkit.StepUpError] for another principal.
+//   - ErrConflict or ErrUserNotFound if the account has changed since the
+//     request was authenticated.
 //   - ErrUnavailable if a store failed.
 func (d *Devices) Trust(w http.ResponseWriter, r *http.Request, kit *authkit.Kit) error {
 	ctx := r.Context()
@@ -166,7 +168,8 @@ func (d *Devices) Trust(w http.ResponseWriter, r *http.Request, kit *authkit.Kit
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	u, err := kit.Settings().Users.UserByID(ctx, p.UserID)
+	users := kit.Settings().Users
+	u, err := users.UserByID(ctx, p.UserID)
 	if err != nil {
 		return unavailable(ctx, err)
 	}
@@ -177,7 +180,19 @@ func (d *Devices) Trust(w http.ResponseWriter, r *http.Request, kit *authkit.Kit
 	client := authkit.ClientFrom(authkit.WithClient(ctx, authkit.ClientInfo{Device: r.UserAgent()}))
 	device := StoredDevice{Device: Device{ID: rand.Text(), UserID: u.ID, Agent: client.Device, CreatedAt: at, ExpiresAt: at.Add(d.life)}}
 	device.Hash = hashOf(u, device.ID, text)
-	if err := d.store.PutDevice(ctx, device, maxPerUser); err != nil {
+	who, _ := authkit.UserFrom(ctx)
+	err = kit.InTx(ctx, func(ctx context.Context) error {
+		// A change of a factor since the request was authenticated has removed the
+		// devices. The update fails then, and it makes a change wait that comes now.
+		if _, err := users.UpdateUser(ctx, u.ID, authkit.UserUpdate{IfVersion: who.Version}, at); err != nil {
+			return err
+		}
+		return d.store.PutDevice(ctx, device, maxPerUser)
+	})
+	switch {
+	case errors.Is(err, authkit.ErrConflict), errors.Is(err, authkit.ErrUserNotFound):
+		return err
+	case err != nil:
 		return unavailable(ctx, err)
 	}
 	if id, _, ok := strings.Cut(tokenOf(r), "."); ok {

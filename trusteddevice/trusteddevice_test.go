@@ -237,6 +237,35 @@ func TestFactorChangeDropsDevices(t *testing.T) {
 	require.NoError(t, s.kit.ResetUser(t.Context(), s.user.ID))
 }
 
+// MF-07: a factor in another store stays as it is if the devices cannot be
+// removed. A change that was made would not end the sessions.
+func TestFactorChangeWithoutDevices(t *testing.T) {
+	t.Parallel()
+	store := &failing{MemoryStore: trusteddevice.NewMemoryStore(), err: errors.New("no connection")}
+	s := newSite(t, trusteddevice.Config{Store: store})
+	e := authkit.Event{Kind: authkit.EventFactorRemoved, UserID: s.user.ID, Method: "otp"}
+	changed := false
+	require.ErrorIs(t, s.kit.ChangeFactor(t.Context(), e, func(context.Context) error { changed = true; return nil }), authkit.ErrUnavailable)
+	require.False(t, changed)
+}
+
+// MF-16: a request that was authenticated before the change trusts no device
+// after it.
+func TestFactorChangeWhileADeviceIsTrusted(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, trusteddevice.Config{})
+	c := &client{s: s}
+	require.False(t, c.logIn(t))
+	ctx, _, err := s.kit.IdentifyToken(t.Context(), c.token.AccessToken)
+	require.NoError(t, err)
+	e := authkit.Event{Kind: authkit.EventFactorAdded, UserID: s.user.ID, Method: "otp"}
+	require.NoError(t, s.kit.ChangeFactor(t.Context(), e, func(context.Context) error { return nil }))
+	w := httptest.NewRecorder()
+	require.ErrorIs(t, s.Trust(w, httptest.NewRequest("POST", "/", nil).WithContext(ctx), s.kit), authkit.ErrConflict)
+	require.Empty(t, w.Result().Cookies())
+	require.Empty(t, devices(t, s))
+}
+
 func devices(t testing.TB, s *site) []trusteddevice.Device {
 	t.Helper()
 	list, err := s.List(t.Context(), s.user.ID)
