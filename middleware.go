@@ -209,6 +209,9 @@ func (g *Guard) identifyToken(ctx context.Context, token string) (*requestContex
 		}
 	} else {
 		err = g.principalFromClaims(ctx, t, &c.user)
+		if g.resource != nil {
+			c.other = t.delegated(c.user.ID)
+		}
 	}
 	if err == nil {
 		g.good.Add()

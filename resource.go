@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/authkit-go/authkit/internal/claims"
 )
 
 // A ResourceConfig describes a service as a protected resource of OAuth 2.0 (RFC
@@ -79,7 +81,7 @@ func (c *ResourceConfig) bind(tokens *TokenConfig, roles map[string][]string, fa
 		doc.Servers = []string{tokens.Issuer}
 	}
 	for _, server := range doc.Servers {
-		if _, err := checkResource(server); err != nil {
+		if _, err := checkResource(strings.TrimSuffix(server, "/")); err != nil { // some issuers end with a slash
 			fault("Resource.AuthorizationServers", err)
 		}
 	}
@@ -125,7 +127,7 @@ func checkResource(text string) (*url.URL, error) {
 	switch {
 	case u.Host == "" || u.Scheme != "https" && (u.Scheme != "http" || !loopback):
 		return nil, fmt.Errorf("%q; use an https URL such as https://api.example.com/mcp, or http with a loopback address", text)
-	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.EscapedPath() != u.Path ||
+	case u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(text, "#") || u.EscapedPath() != u.Path ||
 		strings.ContainsAny(u.Path, `{}"\ `) || strings.HasSuffix(u.Path, "/") || strings.ContainsAny(u.Host, `"\ `):
 		return nil, fmt.Errorf("%q; use a URL of a scheme, a host and a plain path without a slash at its end", text)
 	}
@@ -160,6 +162,19 @@ func (r *resource) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 	default:
 		methodNotAllowed(w, "GET, HEAD, OPTIONS").ServeHTTP(w, req)
+	}
+}
+
+// delegated returns the credential of a user's token that is limited by its
+// scope, or nil for a token without one.
+func (t *verified) delegated(userID string) *Credential {
+	text, ok := claims.ScopeOf(t.payload)
+	if !ok {
+		return nil
+	}
+	return &Credential{
+		Kind: bearerKind, ID: t.ID, UserID: userID, Limited: true, Permissions: strings.Fields(text), SessionID: t.SessionID,
+		IssuedAt: fromUnix(t.IssuedAt), ExpiresAt: fromUnix(t.ExpiresAt), AuthTime: fromUnix(t.AuthTime), Methods: claims.MethodsOf(t.Methods),
 	}
 }
 

@@ -145,7 +145,7 @@ func TestResourceFaults(t *testing.T) {
 	t.Parallel()
 	keys := authkit.TokenConfig{Keys: []authkit.Key{{Algorithm: authkit.HS256, Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352")}}}
 	for _, bad := range []string{
-		"", "api", "http://api.example.com", "http://127.evil.example.com", "https://", "https://a@api.example.com", "https://api.example.com/?x", "https://api.example.com/#x",
+		"", "api", "http://api.example.com", "http://127.evil.example.com", "https://", "https://a@api.example.com", "https://api.example.com/?x", "https://api.example.com/#x", "https://api.example.com/mcp#",
 		"https://api.example.com/mcp/", "https://api.example.com/{x}", "https://api.example.com/%2f", `https://api.example.com/"`, "ftp://api.example.com",
 	} {
 		_, err := authkit.NewGuard(authkit.GuardConfig{Tokens: keys, Resource: &authkit.ResourceConfig{URL: bad, AuthorizationServers: []string{"https://auth.example.com"}}})
@@ -162,4 +162,42 @@ func TestResourceFaults(t *testing.T) {
 	guard, err := authkit.NewGuard(authkit.GuardConfig{Tokens: keys})
 	require.NoError(t, err)
 	require.Panics(t, func() { guard.NewMux().HandleResource() })
+}
+
+// MC-01: the scope that a user gave to a client limits the token of the user.
+func TestResourceScopeOfAUser(t *testing.T) {
+	t.Parallel()
+	mux, _ := resourceGuard(t)
+	other, _ := resourceGuard(t, func(c *authkit.GuardConfig) { c.Resource, c.Tokens.Audience = nil, resourceURL })
+	issuer, err := authkit.NewTokenIssuer(authkit.TokenConfig{Audience: resourceURL, Keys: []authkit.Key{{Algorithm: authkit.HS256, Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352")}}})
+	require.NoError(t, err)
+	for name, test := range map[string]struct {
+		scope                []string
+		role                 string
+		tools, inRole, login int
+	}{
+		"absent":       {nil, "reader", 200, 200, 200},
+		"all":          {[]string{"tools:call", "tools:list"}, "reader", 200, 403, 200},
+		"some":         {[]string{"openid", "tools:call"}, "reader", 403, 403, 200},
+		"empty":        {[]string{}, "reader", 403, 403, 200},
+		"without role": {[]string{"tools:call", "tools:list"}, "none", 403, 403, 200},
+	} {
+		token, err := issuer.Issue(authkit.Claims{Subject: "ann", Roles: []string{test.role}, Scope: test.scope, AuthTime: time.Now()})
+		require.NoError(t, err)
+		assert.Equal(t, test.tools, askResource(mux, "POST", "/mcp", token).Code, name)
+		assert.Equal(t, test.inRole, askResource(mux, "GET", "/role", token).Code, name)
+		assert.Equal(t, test.login, askResource(mux, "GET", "/fresh", token).Code, name)
+		if test.role == "reader" {
+			assert.Equal(t, 200, askResource(other, "POST", "/mcp", token).Code, "not a resource: "+name)
+		}
+	}
+}
+
+// Some issuers end with a slash, and are compared as text.
+func TestResourceServerWithSlash(t *testing.T) {
+	t.Parallel()
+	mux, _ := resourceGuard(t, func(c *authkit.GuardConfig) {
+		c.Resource.AuthorizationServers = []string{"https://auth.example.com/app/"}
+	})
+	require.Contains(t, askResource(mux, "GET", metadataPath, "").Body.String(), `["https://auth.example.com/app/"]`)
 }

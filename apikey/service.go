@@ -97,15 +97,24 @@ func (k *Keys) checkService(id string, roles []string) error {
 }
 
 // CreateService creates a service. Its roles must be in the role table of the
-// Kit. Give it a name that no account has as its ID.
+// Kit. Its ID is the "sub" of its tokens, so it must not be the ID of an account.
+// The call refuses one that exists. Do not give such an ID to an account later,
+// and use another one than [authkit.TokenConfig].ClientID.
 //
-// The errors are a *authkit.ValidationError, ErrExists, those of [Keys.Create]
+// The errors are a *authkit.ValidationError, ErrExists if a service or an account
+// has the ID, those of [Keys.Create]
 // about the principal, and authkit.ErrUnavailable.
 func (k *Keys) CreateService(ctx context.Context, id string, roles ...string) (Service, error) {
 	if err := k.mayManageServices(ctx); err != nil {
 		return Service{}, err
 	}
 	if err := k.checkService(id, roles); err != nil {
+		return Service{}, err
+	}
+	switch _, err := k.kit.User(authkit.WithSystem(ctx, "apikey"), id); { // the look-up is of the program
+	case err == nil:
+		return Service{}, ErrExists
+	case !errors.Is(err, authkit.ErrUserNotFound):
 		return Service{}, err
 	}
 	s := Service{ID: id, Roles: append([]string{}, roles...), CreatedAt: now()}

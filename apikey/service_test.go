@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/authkit-go/authkit"
@@ -381,4 +382,72 @@ func TestServiceStoreFails(t *testing.T) {
 	require.Equal(t, 503, w.Code)
 	require.Equal(t, "temporarily_unavailable", decodeJSON[map[string]any](t, w)["error"])
 	require.Equal(t, 503, a.with(token, "/any"))
+}
+
+// failingDelete fails the first deletion of a key and of a service.
+type failingDelete struct {
+	apikey.Store
+	keys, services bool
+}
+
+func (s *failingDelete) DeleteKey(ctx context.Context, o apikey.Owner, id string) error {
+	if !s.keys {
+		s.keys = true
+		return errors.New("store is down")
+	}
+	return s.Store.DeleteKey(ctx, o, id)
+}
+
+func (s *failingDelete) DeleteService(ctx context.Context, id string) error {
+	if !s.services {
+		s.services = true
+		return errors.New("store is down")
+	}
+	return s.Store.DeleteService(ctx, id)
+}
+
+// AK-02: after a failure, the same call ends the key and the service.
+func TestServiceRevocationAgain(t *testing.T) {
+	t.Parallel()
+	a := newServiceApp(t, func(c *apikey.Config, _ *authkit.Config) { c.Store = &failingDelete{Store: c.Store} })
+	require.ErrorIs(t, a.Revoke(t.Context(), a.key.Owner, a.key.ID), authkit.ErrUnavailable)
+	require.NoError(t, a.Revoke(t.Context(), a.key.Owner, a.key.ID))
+	_, err := a.Create(t.Context(), apikey.OfService("billing"), apikey.Options{})
+	require.NoError(t, err)
+	require.ErrorIs(t, a.DeleteService(t.Context(), "billing"), authkit.ErrUnavailable)
+	require.NoError(t, a.DeleteService(t.Context(), "billing"))
+}
+
+// AK-02: no service has the name of an account, so that other readers of its
+// tokens do not take the subject for a user (RFC 9700 section 4.15).
+func TestServiceNamedLikeAnAccount(t *testing.T) {
+	t.Parallel()
+	a := newApp(t)
+	_, err := a.CreateService(t.Context(), a.user.ID)
+	require.ErrorIs(t, err, apikey.ErrExists)
+}
+
+// AK-06: a scope in another form than that of RFC 8693 grants nothing.
+func TestServiceScopeOfAnotherForm(t *testing.T) {
+	t.Parallel()
+	a := newServiceApp(t)
+	for name, test := range map[string]struct {
+		scope  any
+		status int
+	}{
+		"text":  {"notes:read", 200},
+		"array": {[]string{"notes:write"}, 403},
+		"null":  {nil, 403},
+		"empty": {"", 403},
+	} {
+		at := time.Now()
+		token := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
+			"sub": "billing", "client_id": "billing", "sid": "s", "roles": []string{"editor"}, "scope": test.scope,
+			"iat": at.Unix(), "exp": at.Add(time.Minute).Unix(),
+		})
+		text, err := token.SignedString([]byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"))
+		require.NoError(t, err)
+		status, _ := a.ofStoreless(t, text, authkit.Permissions("notes:read").OrMachines())
+		require.Equal(t, test.status, status, name)
+	}
 }

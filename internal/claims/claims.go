@@ -42,12 +42,14 @@ type Set struct {
 }
 
 // ScopeOf returns the "scope" claim of a valid payload. It reports false if the
-// claim is absent or no string.
+// claim is absent. A claim that is no string is an empty one, which grants
+// nothing: an absent one does not limit a token.
 func ScopeOf(payload string) (string, bool) {
 	members, _ := Members(payload)
 	for _, m := range members {
 		if m.Name == "scope" {
-			return stringValue(m.Value)
+			text, _ := stringValue(m.Value)
+			return text, true
 		}
 	}
 	return "", false
