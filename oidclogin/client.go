@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 
@@ -51,8 +52,16 @@ func checkRedirect(r *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// sharedAddresses are those between a carrier and its customers (RFC 6598).
-var sharedAddresses = netip.MustParsePrefix("100.64.0.0/10")
+// special are networks that Addr.IsPrivate does not know, and that are not the
+// public Internet: this network, a carrier and its customers (RFC 6598),
+// protocol assignments, benchmarks, reserved, and site-local addresses. The
+// last four stand for an IPv4 address: IPv4-compatible (RFC 4291), NAT64 (RFC
+// 6052, RFC 8215) and 6to4 (RFC 3056).
+var special = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
+	netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("fec0::/10"),
+	netip.MustParsePrefix("::/96"), netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("2002::/16"),
+}
 
 // checkAddress returns why the address of a host must not be dialed, or nil. It
 // is called after the name was resolved. Link-local addresses belong to the
@@ -66,21 +75,15 @@ func checkAddress(address string, untrusted bool) error {
 	if ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsUnspecified() {
 		return errAddress
 	}
-	if untrusted && (!ip.IsGlobalUnicast() || ip.IsPrivate() || ip.IsLoopback() || sharedAddresses.Contains(ip) || embedsIPv4(ip)) {
+	if untrusted && (!ip.IsGlobalUnicast() || ip.IsPrivate() || ip.IsLoopback() || isSpecial(ip)) {
 		return errAddress
 	}
 	return nil
 }
 
-// embedsIPv4 reports whether an IPv6 address stands for an IPv4 address: NAT64
-// (RFC 6052, RFC 8215) and 6to4 (RFC 3056).
-func embedsIPv4(ip netip.Addr) bool {
-	for _, prefix := range []string{"64:ff9b::/96", "64:ff9b:1::/48", "2002::/16"} {
-		if netip.MustParsePrefix(prefix).Contains(ip) {
-			return true
-		}
-	}
-	return false
+// isSpecial reports whether an address is in one of the special networks.
+func isSpecial(ip netip.Addr) bool {
+	return slices.ContainsFunc(special, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
 // A boundedTransport limits the size of responses.

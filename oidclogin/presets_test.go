@@ -343,8 +343,9 @@ func TestAddresses(t *testing.T) {
 		"93.184.216.34:443": {true, true}, "[2606:2800:220:1::1]:443": {true, true},
 		"127.0.0.1:443": {true, false}, "[::1]:443": {true, false}, "10.0.0.1:443": {true, false}, "192.168.1.1:443": {true, false}, "172.16.0.1:443": {true, false},
 		"100.64.0.1:443": {true, false}, "[fd00::1]:443": {true, false}, "[::ffff:10.0.0.1]:443": {true, false}, "[64:ff9b::a00:1]:443": {true, false}, "[2002:a00:1::]:443": {true, false},
-		"255.255.255.255:443": {true, false},
-		"169.254.169.254:80":  {}, "[fe80::1%eth0]:80": {}, "[::ffff:169.254.169.254]:80": {}, "0.0.0.0:80": {}, "[::]:80": {}, "224.0.0.1:80": {}, "example.com:80": {}, "": {},
+		"255.255.255.255:443": {true, false}, "0.0.0.1:443": {true, false}, "192.0.0.8:443": {true, false}, "198.18.0.1:443": {true, false}, "240.0.0.1:443": {true, false},
+		"[fec0::1]:443": {true, false}, "[::a00:1]:443": {true, false},
+		"169.254.169.254:80": {}, "[fe80::1%eth0]:80": {}, "[::ffff:169.254.169.254]:80": {}, "0.0.0.0:80": {}, "[::]:80": {}, "224.0.0.1:80": {}, "example.com:80": {}, "": {},
 	} {
 		require.Equal(t, allowed[0], oidclogin.CheckAddress(address, false) == nil, address)
 		require.Equal(t, allowed[1], oidclogin.CheckAddress(address, true) == nil, address)
