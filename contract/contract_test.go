@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
 	"testing"
@@ -131,6 +132,7 @@ func TestClosedService(t *testing.T) {
 	full.Handler = http.NotFoundHandler()
 	_, err := contract.Check(t.Context(), full)
 	assert.ErrorContains(t, err, "cannot log in")
+	full.Refresh = false // its login has no refresh token
 	full.LogIn = func(context.Context, *http.Client, string, contract.Account) (contract.Tokens, error) {
 		return contract.Tokens{Access: "x"}, nil
 	}
@@ -191,4 +193,24 @@ func TestProgressAndEnd(t *testing.T) {
 	report, err := contract.Check(ctx, full)
 	require.ErrorIs(t, err, context.Canceled)
 	assert.Len(t, report.Results, 10)
+}
+
+// A target with Refresh whose login returns no refresh token is refused: its
+// attacks would panic, or count as withstood.
+func TestNoRefreshToken(t *testing.T) {
+	full := target(vulnerable.New(""))
+	full.LogIn = func(ctx context.Context, c *http.Client, base string, a contract.Account) (contract.Tokens, error) {
+		r, err := c.PostForm(base+"/token", url.Values{"username": {a.Name}, "password": {a.Password}})
+		if err != nil {
+			return contract.Tokens{}, err
+		}
+		defer r.Body.Close()
+		var body struct {
+			Token string `json:"access_token"`
+		}
+		err = json.NewDecoder(r.Body).Decode(&body)
+		return contract.Tokens{Access: body.Token}, err
+	}
+	_, err := contract.CheckOne(t.Context(), full, "session.refresh-forged")
+	assert.ErrorContains(t, err, "returns no refresh token")
 }

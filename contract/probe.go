@@ -421,6 +421,14 @@ func credentials(a Account) url.Values {
 
 // logIn logs an account in.
 func (p *probe) logIn(ctx context.Context, account Account) (Tokens, error) {
+	tokens, err := p.loginTokens(ctx, account)
+	if err == nil && p.Refresh && tokens.Refresh == "" {
+		err = errors.New("Target.Refresh is true, and the login returns no refresh token")
+	}
+	return tokens, err
+}
+
+func (p *probe) loginTokens(ctx context.Context, account Account) (Tokens, error) {
 	if p.LogIn != nil {
 		tokens, err := p.LogIn(ctx, p.client, p.base.String(), account)
 		p.hide(tokens.Refresh)

@@ -263,5 +263,12 @@ func (o *Orgs) acceptable(ctx context.Context, i StoredInvitation, userID string
 	if err == nil && (!o.holds(inviter.Roles, ManageMembers) || !covers(inviter.Roles, i.Roles)) {
 		err = authkit.ErrInvalidTicket
 	}
+	if err != nil {
+		return err
+	}
+	account, err := o.kit.User(ctx, i.InvitedBy)
+	if err == nil && account.Disabled {
+		err = authkit.ErrInvalidTicket
+	}
 	return err
 }

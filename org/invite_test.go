@@ -61,10 +61,11 @@ func TestAcceptMatrix(t *testing.T) {
 			w.token = w.invite(t, w.bob, w.id, w.carl.Email, "member")
 			keep(t)(w.SetRoles(w.ann, w.id, w.bob.ID, "member"))
 		}, authkit.ErrInvalidTicket},
-		"the inviter's account": {func(t *testing.T, w *walk) { require.NoError(t, w.kit.DeleteUser(t.Context(), w.bob.ID)) }, authkit.ErrInvalidTicket},
-		"the organization":      {func(t *testing.T, w *walk) { require.NoError(t, w.Delete(w.ann, w.id)) }, authkit.ErrInvalidTicket},
-		"no principal":          {func(t *testing.T, w *walk) { w.carl.Context = t.Context() }, authkit.ErrForbidden},
-		"the program":           {func(t *testing.T, w *walk) { w.carl.Context = authkit.WithSystem(t.Context(), "job") }, authkit.ErrForbidden},
+		"the inviter's account":   {func(t *testing.T, w *walk) { require.NoError(t, w.kit.DeleteUser(t.Context(), w.bob.ID)) }, authkit.ErrInvalidTicket},
+		"the inviter is disabled": {func(t *testing.T, w *walk) { require.NoError(t, w.kit.DisableUser(t.Context(), w.bob.ID)) }, authkit.ErrInvalidTicket},
+		"the organization":        {func(t *testing.T, w *walk) { require.NoError(t, w.Delete(w.ann, w.id)) }, authkit.ErrInvalidTicket},
+		"no principal":            {func(t *testing.T, w *walk) { w.carl.Context = t.Context() }, authkit.ErrForbidden},
+		"the program":             {func(t *testing.T, w *walk) { w.carl.Context = authkit.WithSystem(t.Context(), "job") }, authkit.ErrForbidden},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
