@@ -117,8 +117,8 @@ func (l *Logins) begin(ctx context.Context, p *provider, b browser, f flow) (str
 	if t.Body, err = json.Marshal(f); err != nil {
 		return "", fmt.Errorf("oidclogin: encoding a ticket: %w", err)
 	}
-	if err := l.kit.Tickets().PutTicket(ctx, t); err != nil {
-		return "", l.storeFailed(ctx, err)
+	if err := l.putTicket(ctx, t); err != nil {
+		return "", err
 	}
 	options := append([]oauth2.AuthCodeOption{oauth2.S256ChallengeOption(b.verifier(state))}, p.params...)
 	if m.verifier != nil {
@@ -128,6 +128,20 @@ func (l *Logins) begin(ctx context.Context, p *provider, b browser, f flow) (str
 		options = append(options, oauth2.SetAuthURLParam("max_age", fmt.Sprint(int64(f.MaxAge/time.Second))))
 	}
 	return p.config(m, "").AuthCodeURL(state, options...), nil
+}
+
+// putTicket stores a ticket for a client that need not be logged in. The throttle
+// limits how many it can store.
+func (l *Logins) putTicket(ctx context.Context, t authkit.Ticket) error {
+	var failed error // of the store
+	err := l.kit.Admit(ctx, authkit.Attempt{Action: authkit.ActionChallenge}, func(ctx context.Context) error {
+		failed = l.kit.Tickets().PutTicket(ctx, t)
+		return failed
+	})
+	if failed != nil {
+		return l.storeFailed(ctx, failed)
+	}
+	return err
 }
 
 // config returns the configuration for package oauth2.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/oidclogin"
+	"github.com/authkit-go/authkit/throttle"
 )
 
 // The second login finds the account of the first one, by the subject: the
@@ -528,4 +529,20 @@ func TestSecondFactorMustBeSetUp(t *testing.T) {
 	require.Contains(t, p.body, `name="mfa_enroll" value="1"`)
 	require.NotContains(t, p.body, "mfa_response")
 	require.Empty(t, c.user())
+}
+
+// FR-02: a stranger who starts logins stores a limited number of tickets.
+func TestStartsAreLimited(t *testing.T) {
+	t.Parallel()
+	h := newHostile(t)
+	limits, err := throttle.New(throttle.Config{Secret: []byte("5b1c0e7d9a3f48268c4d7e1f0a9b3c62")})
+	require.NoError(t, err)
+	a := newApp(t, []oidclogin.Provider{generic(h)}, func(c *authkit.Config, _ *oidclogin.Config) { c.Throttle = limits })
+	refused := 0
+	for range 200 {
+		if a.browser().do("GET", "/oidc/idp", nil).StatusCode == http.StatusTooManyRequests {
+			refused++
+		}
+	}
+	require.NotZero(t, refused)
 }

@@ -37,8 +37,8 @@ func (l *Logins) putName(ctx context.Context, text string) (token string, err er
 		return "", err
 	}
 	t.Body = box.Seal([]byte(name), []byte(t.ID))
-	if err := l.kit.Tickets().PutTicket(ctx, t); err != nil {
-		return "", l.storeFailed(ctx, err)
+	if err := l.putTicket(ctx, t); err != nil {
+		return "", err
 	}
 	return token, nil
 }

@@ -6,41 +6,66 @@ import (
 	"errors"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/passkey"
+	"github.com/authkit-go/authkit/passkey/passkeysql"
 	"github.com/authkit-go/authkit/sqlstore"
 	"github.com/authkit-go/authkit/totp"
 	"github.com/authkit-go/authkit/totp/totpsql"
 )
 
-// A factorSet is the second factors in a database.
+// A factorSet is the second factors in a database. A factor is nil if the
+// database has no tables of it.
 type factorSet struct {
-	otp      *totp.Factor // nil: the database has no tables of them
+	otp      *totp.Factor
 	recovery *totp.RecoveryCodes
 	store    *totpsql.Store
+	passkeys *passkey.Factor
 }
 
 // factors returns the second factors of the service. The tool reads no secrets,
 // so it needs no key for them.
-func factors(ctx context.Context, db *sqlstore.DB) (factorSet, error) {
-	pending, err := db.Pending(ctx, totpsql.Migrations())
-	if err != nil || len(pending) > 0 {
+func factors(ctx context.Context, db *sqlstore.DB) (set factorSet, err error) {
+	pending, err := db.Pending(ctx, passkeysql.Migrations())
+	if err != nil {
 		return factorSet{}, err
 	}
-	set := factorSet{store: totpsql.New(db)}
+	var others []authkit.SecondFactor
+	if len(pending) == 0 {
+		// The tool answers no browser, so that the names do not matter.
+		set.passkeys, err = passkey.NewFactor(passkey.Config{
+			RPID: "localhost", RPName: "authkit", Origins: []string{"http://localhost"}, Store: passkeysql.New(db),
+		})
+		if err != nil {
+			return factorSet{}, err
+		}
+		others = append(others, set.passkeys)
+	}
+	pending, err = db.Pending(ctx, totpsql.Migrations())
+	if err != nil || len(pending) > 0 {
+		return set, err
+	}
+	set.store = totpsql.New(db)
 	set.otp, err = totp.New(totp.Config{Issuer: "authkit", Keys: [][]byte{[]byte(rand.Text() + rand.Text())}, Store: set.store})
 	if err != nil {
 		return factorSet{}, err
 	}
-	set.recovery = set.otp.RecoveryCodes()
+	set.recovery = set.otp.RecoveryCodes(others...)
 	return set, nil
 }
 
+// none reports whether the database has no tables of second factors.
+func (f factorSet) none() bool { return f.otp == nil && f.passkeys == nil }
+
 // configure adds the factors to a configuration.
 func (f factorSet) configure(cfg *authkit.Config) {
-	if f.otp == nil {
-		return
+	if f.passkeys != nil {
+		cfg.SecondFactors = append(cfg.SecondFactors, f.passkeys)
+		cfg.UserData = append(cfg.UserData, f.passkeys)
 	}
-	cfg.SecondFactors = append(cfg.SecondFactors, f.otp, f.recovery)
-	cfg.UserData = append(cfg.UserData, f.otp, f.recovery)
+	if f.otp != nil {
+		cfg.SecondFactors = append(cfg.SecondFactors, f.otp, f.recovery)
+		cfg.UserData = append(cfg.UserData, f.otp, f.recovery)
+	}
 }
 
 var errNoFactors = errors.New("the database has no tables of second factors; if the service uses them, run: authkit migrate")
@@ -63,14 +88,25 @@ func listFactors(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if set.otp == nil {
+	if set.none() {
 		return errNoFactors
 	}
-	r, err := set.store.Record(ctx, u.ID)
-	if err != nil {
-		return err
+	t, err := c.table("method", "enrolled_at", "wrong_codes", "count")
+	if err == nil && set.otp != nil {
+		err = set.rows(ctx, t, u.ID)
 	}
-	t, err := c.table("method", "enrolled_at", "wrong_codes", "codes_left")
+	if err == nil && set.passkeys != nil {
+		var n int
+		if n, err = set.passkeys.Count(ctx, u.ID); err == nil && n > 0 {
+			err = t.row(passkey.Method, nil, nil, n)
+		}
+	}
+	return err
+}
+
+// rows writes the authenticator app and the recovery codes of a user.
+func (f factorSet) rows(ctx context.Context, t *table, userID string) error {
+	r, err := f.store.Record(ctx, userID)
 	if err == nil && len(r.Secret) > 0 {
 		err = t.row(totp.Method, r.EnrolledAt, r.TotalFailures, nil)
 	}
@@ -82,7 +118,7 @@ func listFactors(ctx context.Context, c *call) error {
 
 func resetFactors(ctx context.Context, c *call) error {
 	return changeUser(ctx, c, 1, 1, func(ctx context.Context, op *operation, u authkit.User, _ []string) error {
-		if op.factors.otp == nil {
+		if op.factors.none() {
 			return errNoFactors
 		}
 		return op.kit.ResetFactors(ctx, u.ID)

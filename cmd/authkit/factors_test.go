@@ -36,13 +36,13 @@ func TestFactors(t *testing.T) {
 			_, err = otp.ConfirmEnrollment(ctx, u, authkittest.TOTPCode(t, begun.(totp.Enrollment).URI))
 			require.NoError(t, err)
 		}
-		const none = "method\tenrolled_at\twrong_codes\tcodes_left\n"
+		const none = "method\tenrolled_at\twrong_codes\tcount\n"
 		require.Equal(t, none, tl.ok("", "factors", "list", ann))
 		enroll(ann)
 		enroll(bob)
 		require.ErrorIs(t, otp.Verify(ctx, ann, "000000"), authkit.ErrInvalidCode)
 		require.Regexp(t, `^`+none+`otp\t20[0-9TZ:-]+\t1\t\nrecovery\t\t\t10\n$`, tl.ok("", "factors", "list", "ann@example.com"))
-		require.Regexp(t, `"method":"recovery","enrolled_at":null,"wrong_codes":null,"codes_left":10}\n$`, tl.ok("", "factors", "list", "-json", ann))
+		require.Regexp(t, `"method":"recovery","enrolled_at":null,"wrong_codes":null,"count":10}\n$`, tl.ok("", "factors", "list", "-json", ann))
 
 		require.Empty(t, tl.ok("", "factors", "reset", "-audit-key", key, ann))
 		require.Equal(t, none, tl.ok("", "factors", "list", ann))

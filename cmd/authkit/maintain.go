@@ -8,6 +8,7 @@ import (
 	"github.com/authkit-go/authkit/apikey/apikeysql"
 	"github.com/authkit-go/authkit/audit/auditsql"
 	"github.com/authkit-go/authkit/org/orgsql"
+	"github.com/authkit-go/authkit/passkey/passkeysql"
 	"github.com/authkit-go/authkit/sqlstore"
 	"github.com/authkit-go/authkit/totp/totpsql"
 	"github.com/authkit-go/authkit/trusteddevice/trusteddevicesql"
@@ -23,7 +24,7 @@ func migrate(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	features := []sqlstore.Migrations{auditsql.Migrations(), accountsql.Migrations(), apikeysql.Migrations(), totpsql.Migrations(), trusteddevicesql.Migrations(), orgsql.Migrations()}
+	features := []sqlstore.Migrations{auditsql.Migrations(), accountsql.Migrations(), apikeysql.Migrations(), totpsql.Migrations(), trusteddevicesql.Migrations(), passkeysql.Migrations(), orgsql.Migrations()}
 	pending, err := store.Pending(ctx, features...)
 	if err != nil {
 		return err
