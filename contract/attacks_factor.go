@@ -54,8 +54,11 @@ var factorAttacks = []Attack{
 			}
 			for _, wrong := range []string{"", " ", "000000", "null", "true", "0", "[]", strings.Repeat("9", 5000)} {
 				pending, err := p.pending(ctx, account)
+				if errors.Is(err, errBlocked) {
+					return nil
+				}
 				if err != nil {
-					return nil // too many failures: the account is blocked
+					return err
 				}
 				a, err := p.answer(ctx, pending, p.FactorMethod, wrong)
 				if err := p.refused(a, err); err != nil {
@@ -72,8 +75,11 @@ var factorAttacks = []Attack{
 			}
 			for _, method := range []string{"pwd", "password", "none", "", "email"} {
 				pending, err := p.pending(ctx, account)
+				if errors.Is(err, errBlocked) {
+					return nil
+				}
 				if err != nil {
-					return nil // too many failures: the account is blocked
+					return err
 				}
 				a, err := p.answer(ctx, pending, method, account.Password)
 				if err := p.refused(a, err); err != nil {
@@ -159,8 +165,11 @@ var factorAttacks = []Attack{
 			}
 			for i := range 34 {
 				pending, err := p.pending(ctx, account)
+				if errors.Is(err, errBlocked) {
+					return nil
+				}
 				if err != nil {
-					return nil // blocked
+					return err
 				}
 				for j := range 3 {
 					a, err := p.answer(ctx, pending, p.FactorMethod, fmt.Sprintf("%06d", i*3+j))
@@ -172,10 +181,14 @@ var factorAttacks = []Attack{
 					}
 				}
 			}
-			if err := p.complete(ctx, account, responses[0]); err == nil {
+			switch err := p.complete(ctx, account, responses[0]); {
+			case err == nil:
 				return succeeded("the service compared a hundred responses")
+			case errors.Is(err, errBlocked):
+				return nil
+			default:
+				return err
 			}
-			return nil
 		}},
 }
 
@@ -194,6 +207,9 @@ func (p *probe) enrolled(ctx context.Context) (Account, []string, error) {
 	return account, responses, err
 }
 
+// errBlocked is returned for an account that has had too many failures.
+var errBlocked = errors.New("the service blocks the account")
+
 // pending logs in with the password, and returns the token of the login that
 // lacks the second factor.
 func (p *probe) pending(ctx context.Context, account Account) (string, error) {
@@ -203,6 +219,9 @@ func (p *probe) pending(ctx context.Context, account Account) (string, error) {
 	}
 	if a.ok() {
 		return "", succeeded("the password alone logs in")
+	}
+	if a.status == http.StatusTooManyRequests || a.status == http.StatusUnauthorized {
+		return "", errBlocked
 	}
 	var body struct {
 		Token string `json:"mfa_token"`
@@ -230,8 +249,13 @@ func (p *probe) complete(ctx context.Context, account Account, response string) 
 		return err
 	}
 	a, err := p.answer(ctx, pending, p.FactorMethod, response)
-	if err == nil && !a.ok() {
-		err = fmt.Errorf("a right response to the second factor has status %d", a.status)
+	switch {
+	case err != nil:
+		return err
+	case a.status == http.StatusTooManyRequests || a.status == http.StatusUnauthorized:
+		return errBlocked
+	case !a.ok():
+		return fmt.Errorf("a right response to the second factor has status %d", a.status)
 	}
-	return err
+	return nil
 }

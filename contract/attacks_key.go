@@ -31,7 +31,7 @@ var keyAttacks = []Attack{
 			}
 			return nil
 		}},
-	{ID: "key.two-credentials", Text: "The request has an API key and an access token of another user.", Requirement: "MW-04", Source: "RFC 6750 section 2", Severity: Medium, needs: needKey | needOther,
+	{ID: "key.two-credentials", Text: "The request has an API key and an access token.", Requirement: "MW-04", Source: "RFC 6750 section 2", Severity: Medium, needs: needKey,
 		run: func(ctx context.Context, p *probe) error {
 			k, err := p.key(ctx, p.User)
 			if err != nil {

@@ -61,7 +61,9 @@ type Target struct {
 	LogIn     func(ctx context.Context, c *http.Client, baseURL string, a Account) (Tokens, error)
 
 	// Refresh means that LoginPath also exchanges refresh tokens, with
-	// grant_type=refresh_token as in RFC 6749 section 6.
+	// grant_type=refresh_token as in RFC 6749 section 6. A refresh token must be
+	// good once (RFC 9700 section 4.14.2). Repeated use may return the same
+	// successor, until that was used.
 	Refresh bool
 
 	// LogoutPath accepts a POST request that ends the session of its access
