@@ -11,6 +11,8 @@ import (
 	"github.com/authkit-go/authkit/sqlstore"
 	"github.com/authkit-go/authkit/totp"
 	"github.com/authkit-go/authkit/totp/totpsql"
+	"github.com/authkit-go/authkit/trusteddevice"
+	"github.com/authkit-go/authkit/trusteddevice/trusteddevicesql"
 )
 
 // A factorSet is the second factors in a database. A factor is nil if the
@@ -20,6 +22,7 @@ type factorSet struct {
 	recovery *totp.RecoveryCodes
 	store    *totpsql.Store
 	passkeys *passkey.Factor
+	devices  *trusteddevice.Devices
 }
 
 // factors returns the second factors of the service. The tool reads no secrets,
@@ -30,6 +33,13 @@ func factors(ctx context.Context, db *sqlstore.DB) (set factorSet, err error) {
 		return factorSet{}, err
 	}
 	var others []authkit.SecondFactor
+	missing, err := db.Pending(ctx, trusteddevicesql.Migrations())
+	if err == nil && len(missing) == 0 {
+		set.devices, err = trusteddevice.New(trusteddevice.Config{Store: trusteddevicesql.New(db)})
+	}
+	if err != nil {
+		return factorSet{}, err
+	}
 	if len(pending) == 0 {
 		// The tool answers no browser, so that the names do not matter.
 		set.passkeys, err = passkey.NewFactor(passkey.Config{
@@ -65,6 +75,9 @@ func (f factorSet) configure(cfg *authkit.Config) {
 	if f.otp != nil {
 		cfg.SecondFactors = append(cfg.SecondFactors, f.otp, f.recovery)
 		cfg.UserData = append(cfg.UserData, f.otp, f.recovery)
+	}
+	if f.devices != nil && !f.none() {
+		cfg.TrustedDevices = f.devices
 	}
 }
 

@@ -4,13 +4,18 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/authkittest"
+	"github.com/authkit-go/authkit/passkey"
+	"github.com/authkit-go/authkit/passkey/passkeysql"
 	"github.com/authkit-go/authkit/totp"
 	"github.com/authkit-go/authkit/totp/totpsql"
+	"github.com/authkit-go/authkit/trusteddevice"
+	"github.com/authkit-go/authkit/trusteddevice/trusteddevicesql"
 )
 
 // MF-03: an operator sees the factors of a user and resets them, which is in the
@@ -44,13 +49,32 @@ func TestFactors(t *testing.T) {
 		require.Regexp(t, `^`+none+`otp\t20[0-9TZ:-]+\t1\t\nrecovery\t\t\t10\n$`, tl.ok("", "factors", "list", "ann@example.com"))
 		require.Regexp(t, `"method":"recovery","enrolled_at":null,"wrong_codes":null,"count":10}\n$`, tl.ok("", "factors", "list", "-json", ann))
 
+		keys, devices := passkeysql.New(db), trusteddevicesql.New(db)
+		for _, id := range []string{ann, bob} {
+			handle, err := keys.UserHandle(ctx, id, []byte(strings.Repeat(id[:8], 8)))
+			require.NoError(t, err)
+			require.NoError(t, keys.AddPasskey(ctx, passkey.Passkey{ID: "key of " + id, UserID: id, UserHandle: handle, Name: "key"}, 20))
+			require.NoError(t, devices.PutDevice(ctx, trusteddevice.StoredDevice{Device: trusteddevice.Device{ID: "device of " + id, UserID: id, CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}}, 20))
+		}
+		require.Contains(t, tl.ok("", "factors", "list", ann), "pop\t\t\t1\n")
+		gone := func(id string) {
+			left, err := keys.PasskeysByUser(ctx, id)
+			require.NoError(t, err)
+			require.Empty(t, left)
+			trusted, err := devices.Devices(ctx, id)
+			require.NoError(t, err)
+			require.Empty(t, trusted)
+		}
+
 		require.Empty(t, tl.ok("", "factors", "reset", "-audit-key", key, ann))
 		require.Equal(t, none, tl.ok("", "factors", "list", ann))
+		gone(ann)
 		require.Contains(t, tl.ok("", "audit", "list", "-user", ann), "authn_factor_reset")
 		tl.ok("", "delete", "-yes", bob)
 		r, err := store.Record(ctx, bob)
 		require.NoError(t, err)
 		require.Equal(t, totp.Record{UserID: bob}, r, "an account is deleted with its factors")
+		gone(bob)
 
 		missing := tl.run("", "factors", "reset", "nobody@example.com")
 		require.Equal(t, 1, missing.code)
