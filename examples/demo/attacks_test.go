@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/account"
@@ -15,7 +16,6 @@ import (
 	"github.com/authkit-go/authkit/authkittest"
 	attacks "github.com/authkit-go/authkit/contract"
 	"github.com/authkit-go/authkit/totp"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -94,7 +94,9 @@ func TestAttacks(t *testing.T) {
 	}
 	before := runtime.NumGoroutine()
 	attacks.Run(t, target)
-	assert.LessOrEqual(t, runtime.NumGoroutine(), before+50, "the attacks leave goroutines behind")
+	for runtime.NumGoroutine() > before+20 { // those of closed connections end soon; if not, the test times out
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // allMails keeps all mails.
