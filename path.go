@@ -153,7 +153,7 @@ const maxReturnBytes = 2048
 // be in the path even if they are escaped, or after dots: a router, a proxy or a program might
 // clean the path and redirect to the result.
 func localPath(text string) string {
-	if !strings.HasPrefix(text, "/") || len(text) > maxReturnBytes {
+	if !strings.HasPrefix(text, "/") || strings.HasPrefix(text, "//") || len(text) > maxReturnBytes {
 		return "/"
 	}
 	for i := range len(text) {

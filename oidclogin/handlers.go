@@ -339,7 +339,7 @@ func seeOther(w http.ResponseWriter, location string) {
 // text (OA-07). Browsers read two slashes, and backslashes, as the beginning of
 // another site's address. They must not be in the path, escaped or not.
 func localPath(text string) string {
-	if !strings.HasPrefix(text, "/") || len(text) > maxReturn || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '\\' }) {
+	if !strings.HasPrefix(text, "/") || strings.HasPrefix(text, "//") || len(text) > maxReturn || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '\\' }) {
 		return "/"
 	}
 	u, err := url.Parse(text)

@@ -77,6 +77,7 @@ func TestDoctorConnections(t *testing.T) {
 		require.Contains(t, dsn, part)
 		return strings.Replace(dsn, part, "", 1)
 	}
+	impatient := filepath.Join(t.TempDir(), "impatient.db") // nothing else may hold its lock
 	_, memory, _, err := sqlstore.ParseURL("sqlite::memory:")
 	require.NoError(t, err)
 	maria := createMariaDB(t)
@@ -87,7 +88,7 @@ func TestDoctorConnections(t *testing.T) {
 		want  string
 	}{
 		"SQLite, as parsed":         {databases[0], sqliteDSN(t, lite), 8, ""},
-		"SQLite without patience":   {databases[0], without(sqliteDSN(t, lite), "_pragma=busy_timeout(5000)&"), 8, "no_busy_timeout"},
+		"SQLite without patience":   {databases[0], without(sqliteDSN(t, impatient), "_pragma=busy_timeout(5000)&"), 8, "no_busy_timeout"},
 		"memory for each":           {databases[0], memory, 8, "memory_per_connection"},
 		"memory for one connection": {databases[0], memory, 1, ""},
 		"MariaDB, as parsed":        {databases[2], maria, 8, ""},
