@@ -37,7 +37,12 @@ func (p FactorPolicy) clone() FactorPolicy {
 
 // covers reports whether a user must have a factor, now or later.
 func (p *FactorPolicy) covers(u *User) bool {
-	return p.Everyone || slices.ContainsFunc(p.Roles, func(role string) bool { return slices.Contains(u.Roles, role) })
+	for _, role := range p.Roles { // a closure would move the account of each request to the heap
+		if slices.Contains(u.Roles, role) {
+			return true
+		}
+	}
+	return p.Everyone
 }
 
 // now reports whether a user must have a factor now.

@@ -203,7 +203,8 @@ func (g *Guard) identifyToken(ctx context.Context, token string) (*requestContex
 		noStore:   [1]string{"no-store"},
 	}
 	if g.service != nil && t.isService() {
-		c.other, err = g.service(ctx, &t)
+		service := t // on the heap, unlike the token of a user
+		c.other, err = g.service(ctx, &service)
 		if c.other != nil {
 			c.user.Roles = c.other.Roles
 		}
