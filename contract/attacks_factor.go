@@ -23,11 +23,7 @@ var factorAttacks = []Attack{
 		}},
 	{ID: "factor.pending-token", Text: "The token of a login that lacks the second factor is sent as an access token.", Requirement: "MF-15", Source: "ASVS 6.3.3", Severity: Critical, needs: needFactor | needNewAccount | needForm,
 		run: func(ctx context.Context, p *probe) error {
-			account, _, err := p.enrolled(ctx)
-			if err != nil {
-				return err
-			}
-			pending, err := p.pending(ctx, account)
+			_, pending, err := p.begun(ctx)
 			if err != nil {
 				return err
 			}
@@ -35,11 +31,7 @@ var factorAttacks = []Attack{
 		}},
 	{ID: "factor.pending-refresh", Text: "The token of a login that lacks the second factor is exchanged as a refresh token.", Requirement: "MF-15", Source: "ASVS 6.3.3", Severity: Critical, needs: needFactor | needNewAccount | needForm | needRefresh,
 		run: func(ctx context.Context, p *probe) error {
-			account, _, err := p.enrolled(ctx)
-			if err != nil {
-				return err
-			}
-			pending, err := p.pending(ctx, account)
+			_, pending, err := p.begun(ctx)
 			if err != nil {
 				return err
 			}
@@ -106,11 +98,7 @@ var factorAttacks = []Attack{
 		}},
 	{ID: "factor.race", Text: "Many requests use one response at once.", Requirement: "MF-02", Source: "ASVS 15.4.2", Severity: High, needs: needFactor | needNewAccount | needForm | needRefresh,
 		run: func(ctx context.Context, p *probe) error {
-			account, responses, err := p.enrolled(ctx)
-			if err != nil {
-				return err
-			}
-			pending, err := p.pending(ctx, account)
+			responses, pending, err := p.begun(ctx)
 			if err != nil {
 				return err
 			}
@@ -122,11 +110,7 @@ var factorAttacks = []Attack{
 		}},
 	{ID: "factor.pending-reuse", Text: "A login that was completed is completed again with another response.", Requirement: "MF-05", Source: "ASVS 6.3.3", Severity: Medium, needs: needFactor | needNewAccount | needForm,
 		run: func(ctx context.Context, p *probe) error {
-			account, responses, err := p.enrolled(ctx)
-			if err != nil {
-				return err
-			}
-			pending, err := p.pending(ctx, account)
+			responses, pending, err := p.begun(ctx)
 			if err != nil {
 				return err
 			}
@@ -205,6 +189,17 @@ func (p *probe) enrolled(ctx context.Context) (Account, []string, error) {
 	}
 	p.hide(responses...)
 	return account, responses, err
+}
+
+// begun returns the token of a login that lacks the second factor, of an account
+// that nothing else uses, and responses to the factor.
+func (p *probe) begun(ctx context.Context) (responses []string, pending string, err error) {
+	account, responses, err := p.enrolled(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	pending, err = p.pending(ctx, account)
+	return responses, pending, err
 }
 
 // errBlocked is returned for an account that has had too many failures.
