@@ -15,6 +15,9 @@ import (
 
 type membershipKey struct{}
 
+// activeKey is the context key of the organization that [Orgs.Active] has found.
+type activeKey struct{ orgs *Orgs }
+
 // MembershipFrom returns the membership that a policy of [Orgs.Member] or
 // [Orgs.Active] stored in ctx. Its Org has only the ID. It reports false if none
 // did.
@@ -36,20 +39,26 @@ func MembershipFrom(ctx context.Context) (Membership, bool) {
 // Member panics if no role of [Config].Roles grants a permission. A route without
 // {org} admits no one.
 func (o *Orgs) Member(permissions ...string) authkit.Policy {
-	return o.policy("member of {org}", permissions, func(r *http.Request, _ authkit.Principal) (string, error) {
-		return r.PathValue("org"), nil
+	return o.policy("member of {org}", permissions, func(r *http.Request, _ authkit.Principal) (context.Context, string, error) {
+		return r.Context(), r.PathValue("org"), nil
 	})
 }
 
 // Active is like [Orgs.Member] for the organization that the session of the
 // request has chosen with [Orgs.Switch]. Users who have chosen none get 404.
+// [authkit.Kit.Watch] ends a stream if the session chooses another one.
 func (o *Orgs) Active(permissions ...string) authkit.Policy {
-	return o.policy("member of the active organization", permissions, func(r *http.Request, p authkit.Principal) (string, error) {
-		return o.store.Active(r.Context(), p.SessionID)
+	return o.policy("member of the active organization", permissions, func(r *http.Request, p authkit.Principal) (context.Context, string, error) {
+		ctx := r.Context()
+		orgID, err := o.store.Active(ctx, p.SessionID)
+		if before, ok := ctx.Value(activeKey{o}).(string); ok && before != orgID && err == nil {
+			err = authkit.ErrNotFound
+		}
+		return context.WithValue(ctx, activeKey{o}, orgID), orgID, err
 	})
 }
 
-func (o *Orgs) policy(name string, permissions []string, find func(*http.Request, authkit.Principal) (string, error)) authkit.Policy {
+func (o *Orgs) policy(name string, permissions []string, find func(*http.Request, authkit.Principal) (context.Context, string, error)) authkit.Policy {
 	known := o.permissions()
 	for _, p := range permissions {
 		if !slices.Contains(known, p) {
@@ -65,7 +74,7 @@ func (o *Orgs) policy(name string, permissions []string, find func(*http.Request
 		if !ok || p.UserID == "" {
 			return nil, authkit.ErrNotFound
 		}
-		orgID, err := find(r, p)
+		ctx, orgID, err := find(r, p)
 		if err != nil {
 			return nil, err
 		}
@@ -78,7 +87,7 @@ func (o *Orgs) policy(name string, permissions []string, find func(*http.Request
 				return nil, authkit.ErrForbidden
 			}
 		}
-		return context.WithValue(r.Context(), membershipKey{}, Membership{Org: Org{ID: orgID}, Roles: m.Roles, JoinedAt: m.JoinedAt}), nil
+		return context.WithValue(ctx, membershipKey{}, Membership{Org: Org{ID: orgID}, Roles: m.Roles, JoinedAt: m.JoinedAt}), nil
 	})
 }
 
