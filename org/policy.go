@@ -91,6 +91,15 @@ func (o *Orgs) policy(name string, permissions []string, find func(*http.Request
 	})
 }
 
+// permissions returns the permissions that some role grants, and ManageMembers.
+func (o *Orgs) permissions() []string {
+	all := []string{ManageMembers}
+	for _, list := range o.roles {
+		all = append(all, list...)
+	}
+	return all
+}
+
 // Switch chooses the active organization of the session of ctx, for
 // [Orgs.Active]. The choice lasts as long as the session, and on all instances.
 //
@@ -134,6 +143,9 @@ func UserData(s Store) authkit.UserData { return userData{s} }
 
 type userData struct{ store Store }
 
+// timed returns the store with a deadline for each call.
+func (d userData) timed() Store { return checked{d.store, storeTimeout, nil} }
+
 // Name implements [authkit.UserData].
 func (userData) Name() string { return "organizations" }
 
@@ -142,12 +154,13 @@ func (d userData) Wipe(ctx context.Context, userID string, what authkit.Wipe) er
 	if what != authkit.WipeAll {
 		return nil
 	}
-	list, err := d.store.Memberships(ctx, userID)
+	s := d.timed()
+	list, err := s.Memberships(ctx, userID)
 	if err != nil {
 		return err
 	}
 	for _, m := range list {
-		if err := d.leave(ctx, m, userID); err != nil && !errors.Is(err, authkit.ErrNotFound) {
+		if err := leave(ctx, s, m, userID); err != nil && !errors.Is(err, authkit.ErrNotFound) {
 			return err
 		}
 	}
@@ -155,23 +168,23 @@ func (d userData) Wipe(ctx context.Context, userID string, what authkit.Wipe) er
 }
 
 // leave ends a membership.
-func (d userData) leave(ctx context.Context, m Membership, userID string) error {
+func leave(ctx context.Context, s Store, m Membership, userID string) error {
 	for try := 1; ; try++ {
-		_, version, err := d.store.Org(ctx, m.Org.ID)
+		_, version, err := s.Org(ctx, m.Org.ID)
 		if err != nil {
 			return err
 		}
 		c := Change{RemoveMember: userID}
-		other, err := d.store.HasOtherOwner(ctx, m.Org.ID, userID)
+		other, err := s.HasOtherOwner(ctx, m.Org.ID, userID)
 		if err != nil {
 			return err
 		}
 		if !other {
-			current, err := d.store.Member(ctx, m.Org.ID, userID)
+			current, err := s.Member(ctx, m.Org.ID, userID)
 			if err != nil {
 				return err
 			}
-			members, err := d.store.Members(ctx, m.Org.ID, "", 2)
+			members, err := s.Members(ctx, m.Org.ID, "", 2)
 			switch {
 			case err != nil:
 				return err
@@ -182,7 +195,7 @@ func (d userData) leave(ctx context.Context, m Membership, userID string) error 
 				c = Change{Delete: true}
 			}
 		}
-		if err := d.store.Apply(ctx, m.Org.ID, version, c); !errors.Is(err, ErrConflict) || try == tries {
+		if err := s.Apply(ctx, m.Org.ID, version, c); !errors.Is(err, ErrConflict) || try == tries {
 			return err
 		}
 	}
@@ -190,7 +203,7 @@ func (d userData) leave(ctx context.Context, m Membership, userID string) error 
 
 // Export implements [authkit.UserData].
 func (d userData) Export(ctx context.Context, userID string) (any, error) {
-	list, err := d.store.Memberships(ctx, userID)
+	list, err := d.timed().Memberships(ctx, userID)
 	if err != nil || len(list) == 0 {
 		return nil, err
 	}
