@@ -178,8 +178,8 @@ func (l *Logins) tell(ctx context.Context, userID, verb, label string) {
 	if l.mailer == nil {
 		return
 	}
-	u, err := l.kit.User(ctx, userID)
-	if err != nil || u.EmailVerifiedAt.IsZero() { // the mailbox may be that of a stranger
+	u, _ := l.kit.User(ctx, userID)
+	if u.EmailVerifiedAt.IsZero() { // also after an error; the mailbox may be that of a stranger
 		return
 	}
 	_ = l.send(context.WithoutCancel(ctx), account.Message{
