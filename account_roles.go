@@ -128,7 +128,7 @@ func (k *Kit) mayManage(ctx context.Context) error {
 	if err := k.mayAct(ctx); err != nil {
 		return err
 	}
-	if c := fromContext(ctx); c != nil && c.guard == k.guard && c.other != nil && c.other.ActorID != "" {
+	if c := fromContext(ctx); c != nil && c.other != nil && c.other.ActorID != "" {
 		return k.forbid(ctx, c.user.ID, ReasonMissingRole)
 	}
 	return nil
@@ -157,10 +157,14 @@ func (k *Kit) mayGrant(ctx context.Context, roles []string) error {
 // able to grant the roles of the account. A credential of a user that is not a login of
 // that user, such as an API key, sets neither for any account (AK-03).
 func (k *Kit) mayControl(ctx context.Context, u *User) error {
-	if c := fromContext(ctx); c != nil && c.guard == k.guard && c.user.ID != "" && !c.isLogin() {
+	if err := k.mayAct(ctx); err != nil {
+		return err
+	}
+	c := fromContext(ctx)
+	if c != nil && c.user.ID != "" && !c.isLogin() {
 		return k.forbid(ctx, c.user.ID, ReasonMachine)
 	}
-	if c := fromContext(ctx); c != nil && c.guard == k.guard && c.other != nil && c.other.Limited {
+	if c != nil && c.other != nil && c.other.Limited {
 		return k.forbid(ctx, c.user.ID, ReasonMissingRole)
 	}
 	return k.mayGrant(ctx, u.Roles)
