@@ -68,8 +68,14 @@ func TestAnyFailedCallFailsTheChange(t *testing.T) {
 		return err
 	}
 	for name, call := range map[string]func(ctx context.Context, kit *authkit.Kit, id string) error{
-		"Factors":      func(ctx context.Context, kit *authkit.Kit, id string) error { _, err := kit.Factors(ctx, id); return err },
-		"EnrollFactor": func(ctx context.Context, kit *authkit.Kit, id string) error { _, err := kit.EnrollFactor(ctx, id, "hwk"); return err },
+		"Factors": func(ctx context.Context, kit *authkit.Kit, id string) error {
+			_, err := kit.Factors(ctx, id)
+			return err
+		},
+		"EnrollFactor": func(ctx context.Context, kit *authkit.Kit, id string) error {
+			_, err := kit.EnrollFactor(ctx, id, "hwk")
+			return err
+		},
 		"ConfirmFactor": func(ctx context.Context, kit *authkit.Kit, id string) error {
 			_, err := kit.ConfirmFactor(ctx, id, "hwk", "2")
 			return err
@@ -81,17 +87,29 @@ func TestAnyFailedCallFailsTheChange(t *testing.T) {
 		"ResetFactors": func(ctx context.Context, kit *authkit.Kit, id string) error {
 			return kit.ResetFactors(authkit.WithSystem(ctx, "cli"), id)
 		},
-		"AddRole":  role,
-		"SetEmail": func(ctx context.Context, kit *authkit.Kit, id string) error { _, err := kit.SetEmail(ctx, id, "new@example.com"); return err },
+		"AddRole": role,
+		"SetEmail": func(ctx context.Context, kit *authkit.Kit, id string) error {
+			_, err := kit.SetEmail(ctx, id, "new@example.com")
+			return err
+		},
 		"SetPassword": func(ctx context.Context, kit *authkit.Kit, id string) error {
 			return kit.SetPassword(authkit.WithSystem(ctx, "cli"), id, newPassword)
 		},
 		"DisableUser": func(ctx context.Context, kit *authkit.Kit, id string) error { return kit.DisableUser(ctx, id) },
 		"DeleteUser":  func(ctx context.Context, kit *authkit.Kit, id string) error { return kit.DeleteUser(ctx, id) },
 		"ResetUser":   func(ctx context.Context, kit *authkit.Kit, id string) error { return kit.ResetUser(ctx, id) },
-		"ExportUser":  func(ctx context.Context, kit *authkit.Kit, id string) error { _, err := kit.ExportUser(ctx, id); return err },
-		"LockUser":    func(ctx context.Context, kit *authkit.Kit, id string) error { _, err := kit.LockUser(ctx, id, time.Now()); return err },
-		"VerifyEmail": func(ctx context.Context, kit *authkit.Kit, id string) error { _, err := kit.VerifyEmail(ctx, id, email); return err },
+		"ExportUser": func(ctx context.Context, kit *authkit.Kit, id string) error {
+			_, err := kit.ExportUser(ctx, id)
+			return err
+		},
+		"LockUser": func(ctx context.Context, kit *authkit.Kit, id string) error {
+			_, err := kit.LockUser(ctx, id, time.Now())
+			return err
+		},
+		"VerifyEmail": func(ctx context.Context, kit *authkit.Kit, id string) error {
+			_, err := kit.VerifyEmail(ctx, id, email)
+			return err
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

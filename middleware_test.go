@@ -83,6 +83,7 @@ func TestBearerToken(t *testing.T) {
 		{"no header", nil, none},
 		{"empty header", []string{""}, none},
 		{"another scheme", []string{"Basic dXNlcjpwYXNz"}, none},
+		{"a scheme of as many letters", []string{"Digest " + token}, none},
 		{"a scheme that begins alike", []string{"Bearerish " + token}, none},
 		{"no scheme", []string{token}, none},
 		{"scheme without token", []string{"Bearer"}, invalid},
@@ -231,6 +232,7 @@ func TestGuardsRefusedAtStart(t *testing.T) {
 		"role outside the table": func() { closed.RequireRoles("admin", "admni") },
 		"permission of no role":  func() { closed.Require(authkit.Permissions("y")) },
 		"permission, no table":   func() { open.Require(authkit.Permissions("x")) },
+		"nil handler":            func() { open.Authenticate(nil) },
 		"zero policy":            func() { open.Require(authkit.Policy{}) },
 	} {
 		require.Panics(t, f, name)
