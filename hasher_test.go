@@ -717,6 +717,7 @@ func TestCostsAreBounded(t *testing.T) {
 		{"PBKDF2, the most 10,000,001", authkit.PBKDF2SHA256{MaxRounds: 10_000_001}, false, "PBKDF2 MaxRounds 10000001:"},
 		{"PBKDF2, the most -1", authkit.PBKDF2SHA256{MaxRounds: -1}, false, "PBKDF2 MaxRounds -1:"},
 		{"PBKDF2, the most 1,000", authkit.PBKDF2SHA256{Rounds: 1000, InsecureLowRounds: true, MaxRounds: 1000}, true, ""},
+		{"PBKDF2, the most 10,000,000", authkit.PBKDF2SHA256{Rounds: 1000, InsecureLowRounds: true, MaxRounds: 10_000_000}, true, ""},
 		{"PBKDF2, 599,999 rounds", authkit.PBKDF2SHA256{Rounds: 599_999}, false, "PBKDF2 rounds 599999: use 600000 to 2000000"},
 
 		{"argon2id, one pass of 19 MiB", authkit.Argon2id{Time: 1}, false, "argon2id with 1 passes, 19456 KiB, 1 threads: use at least 7168 KiB, and 35840 KiB over all passes"},
