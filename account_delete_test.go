@@ -106,7 +106,7 @@ func TestDeleteUserFails(t *testing.T) {
 	}
 }
 
-// RG-16: the data of second factors and trusted devices belongs to the user
+// RG-15: the data of second factors and trusted devices belongs to the user
 // without being listed again as UserData.
 func TestDataOfFactorsIsUserData(t *testing.T) {
 	t.Parallel()

@@ -195,10 +195,10 @@ func (k *Kit) mayProve(ctx context.Context, userID string) error {
 // Features call it before users change how they log in.
 func (k *Kit) RequireSelf(ctx context.Context, userID string) error { return k.mayProve(ctx, userID) }
 
-// isLogin reports whether the principal is a user who has logged in, without limits. An
-// impersonated user has not.
+// isLogin reports whether the principal of a guard is a user who has logged in, without
+// limits. A service, which is a machine, and an impersonated user have not.
 func (c *requestContext) isLogin() bool {
-	return c.user.ID != "" && (c.other == nil || !c.other.Machine && !c.other.Limited && c.other.ActorID == "")
+	return c.other == nil || !c.other.Machine && !c.other.Limited && c.other.ActorID == ""
 }
 
 // forbid emits the event of a refused change, and returns ErrForbidden.

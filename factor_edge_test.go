@@ -133,7 +133,7 @@ func TestFactorConflict(t *testing.T) {
 	require.NotErrorIs(t, err, authkit.ErrUnavailable)
 }
 
-// MF-07, FR-06: a change by another user, or by a login that has no session of the
+// MF-07: a change by another user, or by a login that has no session of the
 // Kit, keeps no session. It then refuses all tokens of the account by a cut-off.
 func TestChangeThatKeepsNoSession(t *testing.T) {
 	t.Parallel()
@@ -179,7 +179,7 @@ func TestChangeThatKeepsNoSession(t *testing.T) {
 	}
 }
 
-// FR-06: the revocation of the tokens that name a user by e-mail would also refuse
+// FR-07: the revocation of the tokens that name a user by e-mail would also refuse
 // the session that goes on.
 func TestChangePasswordByEmailSubject(t *testing.T) {
 	t.Parallel()
@@ -204,7 +204,7 @@ func TestLastFactorWithoutACounter(t *testing.T) {
 	require.NoError(t, kit.RemoveFactor(mfa(t, kit, user), user.ID, "hwk"))
 }
 
-// LO-02: an error of a function of the program is no wrong proof, whatever it wraps.
+// An error of a function of the program is no wrong proof, whatever it wraps.
 func TestLoginWithAFailingHook(t *testing.T) {
 	t.Parallel()
 	kit, _, _ := newSessionKit(t, func(c *authkit.Config) {
@@ -221,7 +221,7 @@ func TestLoginWithAFailingHook(t *testing.T) {
 	require.Equal(t, 500, authkit.ProblemFor(err).Status)
 }
 
-// HA-10: a password that is verified again replaces an old hash too.
+// HA-09: a password that is verified again replaces an old hash too.
 func TestVerifyPasswordRehashes(t *testing.T) {
 	t.Parallel()
 	store := authkit.NewMemoryStore()

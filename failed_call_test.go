@@ -60,7 +60,7 @@ func (d *faultyDevices) Trusted(context.Context, authkit.StoredUser) (bool, erro
 // A method of a Kit that changes an account or describes it fails if any call of
 // a store or a feature fails, and then changes nothing: neither the account nor
 // its factors. It emits no event but that of the failure. The sessions are in the
-// same store (FR-02, MF-07).
+// same store.
 func TestAnyFailedCallFailsTheChange(t *testing.T) {
 	t.Parallel()
 	role := func(ctx context.Context, kit *authkit.Kit, id string) error {

@@ -710,7 +710,7 @@ func TestGuardBehindIdentifyToken(t *testing.T) {
 }
 
 // A token whose subject is its client is that of a service, without an account.
-// Its roles are those of the token, and its scope limits it (AK-07).
+// Its roles are those of the token, and its scope limits it.
 func TestTokensOfServices(t *testing.T) {
 	t.Parallel()
 	guard := newGuard(t, func(c *authkit.GuardConfig) { c.Roles = map[string][]string{"admin": {"read", "write"}} })
