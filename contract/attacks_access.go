@@ -131,12 +131,12 @@ var accessAttacks = []Attack{
 				return err
 			}
 			var members map[string]json.RawMessage
-			if err := json.Unmarshal([]byte(r.Body), &members); err != nil || len(members) == 0 {
+			if err := json.Unmarshal([]byte(r.Body), &members); err != nil {
 				return fmt.Errorf("Target.Routes: the Body of %s %s is no JSON object", r.Method, r.Path)
 			}
 			bodies := []string{r.Body + r.Body, r.Body + "x", "[" + r.Body + "]", "\xef\xbb\xbf" + r.Body, "null", `""`, "0", r.Body[:len(r.Body)-1]}
 			for name, value := range members {
-				bodies = append(bodies, fmt.Sprintf("{%q:%s,%s", name, value, r.Body[1:]))
+				bodies = append(bodies, prepend(r.Body, fmt.Sprintf("%q:%s", name, value)))
 			}
 			for _, body := range bodies {
 				m := p.request(r, token)
@@ -179,9 +179,9 @@ var accessAttacks = []Attack{
 				if !strings.HasPrefix(r.Body, "{") || r.Access == AdminOnly {
 					continue
 				}
-				body := strings.TrimSuffix(strings.TrimSpace(r.Body), "}") + `,"roles":["admin"],"role":"admin","is_admin":true,"admin":true,"is_superuser":true,"permissions":["*"],"user_id":1,"email_verified":true}`
 				m := p.request(r, token)
-				m.body = body
+				rights := `,"roles":["admin"],"role":"admin","is_admin":true,"admin":true,"is_superuser":true,"permissions":["*"],"user_id":1,"email_verified":true}`
+				m.body = strings.Replace(strings.TrimSuffix(strings.TrimSpace(r.Body), "}")+rights, "{,", "{", 1)
 				if _, err := p.send(ctx, m); err != nil {
 					return err
 				}
@@ -274,4 +274,13 @@ func everyRoute(chosen func(Route) bool, f func(context.Context, *probe, Route) 
 		}
 		return nil
 	}
+}
+
+// prepend adds members to the front of a JSON object.
+func prepend(object, members string) string {
+	rest := strings.TrimSpace(object[1:])
+	if rest != "}" {
+		members += ","
+	}
+	return "{" + members + rest
 }

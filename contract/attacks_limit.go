@@ -35,21 +35,20 @@ var limitAttacks = []Attack{
 		run: func(ctx context.Context, p *probe) error {
 			return p.bodyLimit(ctx, func(body string) string { return strings.Repeat(" ", 5_000_000) + body }, nil)
 		}},
-	{ID: "limit.nesting", Text: "The JSON body of a request is nested five thousand levels deep.", Requirement: "TR-05", Source: "CWE-674", Severity: Medium, needs: needBodyRoute | needAdmin,
+	{ID: "limit.nesting", Text: "The JSON body of a request is nested a hundred thousand levels deep.", Requirement: "TR-05", Source: "CWE-674", Severity: Medium, needs: needBodyRoute | needAdmin,
 		run: func(ctx context.Context, p *probe) error {
 			return p.bodyLimit(ctx, func(body string) string {
-				return `{"a":` + strings.Repeat("[", 5_000) + strings.Repeat("]", 5_000) + "," + body[1:]
+				return prepend(body, `"a":`+strings.Repeat("[", 100_000)+strings.Repeat("]", 100_000))
 			}, nil)
 		}},
 	{ID: "limit.members", Text: "The JSON body of a request has a hundred thousand members.", Requirement: "TR-05", Source: "CWE-400", Severity: Medium, needs: needBodyRoute | needAdmin,
 		run: func(ctx context.Context, p *probe) error {
 			return p.bodyLimit(ctx, func(body string) string {
 				var b strings.Builder
-				b.WriteByte('{')
 				for i := range 100_000 {
 					fmt.Fprintf(&b, `"a%d":0,`, i)
 				}
-				return b.String() + body[1:]
+				return prepend(body, b.String()+`"b":0`)
 			}, nil)
 		}},
 	{ID: "limit.compressed", Text: "A small compressed body expands to a hundred million bytes.", Requirement: "TR-05", Source: "CWE-409", Severity: Medium, needs: needBodyRoute | needAdmin,

@@ -103,8 +103,13 @@ var transportAttacks = []Attack{
 		run: func(ctx context.Context, p *probe) error {
 			for _, name := range []string{"X-Http-Method-Override", "X-Http-Method", "X-Method-Override"} {
 				for _, method := range []string{http.MethodPost, http.MethodHead, http.MethodOptions} {
-					if err := p.refuse(ctx, message{method: method, path: p.guard.Path, header: http.Header{name: {http.MethodGet}}}); err != nil {
+					a, err := p.send(ctx, message{method: method, path: p.guard.Path, header: http.Header{name: {http.MethodGet}}})
+					if err := p.refused(a, err); err == nil {
+						continue
+					} else if a == nil {
 						return err
+					} else if plain, failed := p.send(ctx, message{method: method, path: p.guard.Path}); failed != nil || plain.status != a.status || plain.body != a.body {
+						return err // without the header, a router may respond to OPTIONS
 					}
 				}
 			}
