@@ -155,6 +155,9 @@ type Store interface {
 	DeleteService(ctx context.Context, id string) error
 }
 
+// storeTimeout is the default deadline of a call of a store.
+const storeTimeout = 5 * time.Second
+
 // A timedStore gives every call a deadline. Its methods are written out, so
 // that a method that is forgotten here does not compile (FR-11).
 type timedStore struct {
@@ -169,7 +172,7 @@ func timedStoreOf(s Store, timeout time.Duration) Store {
 	case *MemoryStore:
 		return s
 	}
-	return timedStore{s, cmp.Or(timeout, 5*time.Second)}
+	return timedStore{s, cmp.Or(timeout, storeTimeout)}
 }
 
 func (s timedStore) CreateKey(ctx context.Context, k StoredKey) error {

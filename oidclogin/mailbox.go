@@ -178,11 +178,12 @@ func (l *Logins) tell(ctx context.Context, userID, verb, label string) {
 	if l.mailer == nil {
 		return
 	}
+	ctx = context.WithoutCancel(ctx) // also if the client has left
 	u, err := l.kit.User(ctx, userID)
 	if err != nil || u.EmailVerifiedAt.IsZero() { // the mailbox may be that of a stranger
 		return
 	}
-	_ = l.send(context.WithoutCancel(ctx), account.Message{
+	_ = l.send(ctx, account.Message{
 		To: u.Email, Subject: "A login was " + verb,
 		Text: "The login with " + label + " was " + verb + " at your account at " + l.service + ".\n\nIf that was not you, reset your password at once.\n",
 	})

@@ -1,12 +1,14 @@
 package oidclogin_test
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/oidclogin"
 )
 
@@ -51,4 +53,26 @@ func TestLinkByEmailIsTold(t *testing.T) {
 	defer a.mu.Unlock()
 	require.Len(t, a.mails, 1)
 	require.Equal(t, "ann@example.com", a.mails[0].To)
+}
+
+// OA-09: a client that leaves after the change does not keep the user from being
+// told.
+func TestUnlinkIsToldIfTheClientLeaves(t *testing.T) {
+	t.Parallel()
+	h := newHostile(t)
+	ctx, leave := context.WithCancel(t.Context())
+	a := newApp(t, []oidclogin.Provider{generic(h)}, withMailer, func(c *authkit.Config, _ *oidclogin.Config) {
+		c.OnEvent = append(c.OnEvent, func(_ context.Context, e authkit.Event) {
+			if e.Kind == authkit.EventFactorRemoved {
+				leave()
+			}
+		})
+	})
+	u := a.add("ann@example.com", true)
+	require.NoError(t, a.store.CreateIdentity(t.Context(), oidclogin.Identity{ID: "1", UserID: u.ID, Provider: "idp", Issuer: h.URL, Subject: "1"}))
+	require.NoError(t, a.Unlink(ctx, u.ID, "1"))
+	require.Error(t, ctx.Err())
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	require.Len(t, a.mails, 1)
 }
