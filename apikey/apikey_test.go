@@ -237,7 +237,7 @@ func TestNetworks(t *testing.T) {
 }
 
 // AK-12: the requests of a key are limited, whatever their addresses. Without
-// the key, no one uses them up.
+// the key, a client cannot use them up.
 func TestThrottle(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

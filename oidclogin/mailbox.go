@@ -172,9 +172,9 @@ func (l *Logins) send(ctx context.Context, m account.Message) error {
 	return fmt.Errorf("oidclogin: %w: the mail server", authkit.ErrUnavailable)
 }
 
-// tell tells a user by mail that an identity was added or removed. The change is
-// made, so an error does not undo it.
-func (l *Logins) tell(ctx context.Context, userID, verb, label string) {
+// notify notifies a user by mail that an identity was added or removed. The
+// change is made, so an error does not undo it.
+func (l *Logins) notify(ctx context.Context, userID, verb, label string) {
 	if l.mailer == nil {
 		return
 	}

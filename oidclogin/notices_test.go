@@ -39,8 +39,8 @@ func TestFailureOfProviderRevealsNoSecrets(t *testing.T) {
 	}
 }
 
-// OA-09: a link by the address is told to the user, as one from the settings is.
-func TestLinkByEmailIsTold(t *testing.T) {
+// OA-09: a link by the address notifies the user, as one from the settings does.
+func TestLinkByEmailNotifies(t *testing.T) {
 	t.Parallel()
 	h := newHostile(t)
 	p := generic(h)
@@ -55,9 +55,8 @@ func TestLinkByEmailIsTold(t *testing.T) {
 	require.Equal(t, "ann@example.com", a.mails[0].To)
 }
 
-// OA-09: a client that leaves after the change does not keep the user from being
-// told.
-func TestUnlinkIsToldIfTheClientLeaves(t *testing.T) {
+// OA-09: a user is notified also if the client leaves after the change.
+func TestUnlinkNotifiesIfTheClientLeaves(t *testing.T) {
 	t.Parallel()
 	h := newHostile(t)
 	ctx, leave := context.WithCancel(t.Context())

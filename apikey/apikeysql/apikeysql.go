@@ -36,8 +36,8 @@ func Migrations() sqlstore.Migrations {
 }
 
 // A Store is an [apikey.Store] in a database. If the accounts are in the same
-// database, its calls are part of their transactions. Each tenant of the
-// database has keys of its own.
+// database, its calls are part of their transactions. The keys of
+// each tenant of the database are separate.
 type Store struct{ db *sqlstore.DB }
 
 var _ apikey.Store = (*Store)(nil)

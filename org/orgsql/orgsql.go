@@ -38,8 +38,8 @@ func Migrations() sqlstore.Migrations {
 }
 
 // A Store is an [org.Store] in a database. If the accounts are in the same
-// database, its calls are part of their transactions. Each tenant of the database
-// has organizations of its own.
+// database, its calls are part of their transactions. The
+// organizations of each tenant of the database are separate.
 type Store struct{ db *sqlstore.DB }
 
 var _ org.Store = (*Store)(nil)
