@@ -15,7 +15,7 @@
 //	keys.Mount(mux, "/users/me/keys")
 //	go keys.Run(ctx)
 //
-// A route admits keys only if its policy says so:
+// A route admits keys only if its policy has OrMachines:
 //
 //	mux.Handle("GET /notes", authkit.Permissions("notes:read").OrMachines(), notes)
 //

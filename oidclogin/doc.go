@@ -41,7 +41,7 @@
 // ticket of [authkit.Kit.Tickets] that is used once. It belongs to one browser,
 // by a cookie that begins with __Host-, and to one provider. The parameter iss
 // of RFC 9207 is checked. A login goes through [authkit.Kit.LoginWith]: second
-// factors are asked for, and locked and disabled accounts are refused.
+// factors are required, and locked and disabled accounts are refused.
 //
 // A session has the method "fed" (in the claim amr). Its auth_time is that of
 // the ID token. If the provider sends none, it is the time of the login. The

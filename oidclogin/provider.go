@@ -94,7 +94,7 @@ func (p Provider) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(p))
 type person struct {
 	Subject  string    `json:"subject"`
 	Email    string    `json:"email,omitempty"` // normal; empty if there is none
-	Verified bool      `json:"-"`               // Email is, as the provider says
+	Verified bool      `json:"-"`               // the provider reports Email as verified
 	Name     string    `json:"name,omitempty"`
 	AuthTime time.Time `json:"auth_time,omitzero"`
 

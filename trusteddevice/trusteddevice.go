@@ -139,7 +139,7 @@ func (d *Devices) Trusted(ctx context.Context, u authkit.StoredUser) (bool, erro
 }
 
 // hashOf returns the hash for the store. It holds the user and the password
-// hash, so that the token is good for no other account and no other password.
+// hash, so that the token is refused for another account or password.
 func hashOf(u authkit.StoredUser, id, secret string) [32]byte {
 	password := sha256.Sum256([]byte(u.PasswordHash))
 	h := sha256.New()
