@@ -97,9 +97,9 @@ var identityAttacks = []Attack{
 			p.hide(responses...)
 			return p.refuseGrants(ctx, g.as())
 		}},
-	{ID: "identity.squatter", Text: "The attacker creates an account with the address of another person, and keeps it after that person has logged in with the provider.", Requirement: "OA-04", Source: "CWE-287; ASVS 6.8.1", Severity: High, needs: needSocial | needUnproved,
+	{ID: "identity.squatter", Text: "The attacker creates an account with the address of another person, and keeps it after that person has logged in with the provider.", Requirement: "OA-04", Source: "CWE-287; ASVS 6.8.1", Severity: High, needs: needSocial | needUnverified,
 		run: func(ctx context.Context, p *probe) error {
-			account, err := p.NewUnproved(ctx, firstPassword)
+			account, err := p.NewUnverified(ctx, firstPassword)
 			if err != nil {
 				return err
 			}

@@ -119,10 +119,10 @@ type Target struct {
 	Provider   *Provider
 	SocialPath string
 
-	// NewUnproved creates an account whose name is an e-mail address that nobody
-	// has verified. Then the names of the accounts of NewAccount are addresses
+	// NewUnverified creates an account whose name is an e-mail address, which is
+	// not verified. The names of the accounts of NewAccount are then addresses
 	// that are verified.
-	NewUnproved func(ctx context.Context, password string) (Account, error)
+	NewUnverified func(ctx context.Context, password string) (Account, error)
 
 	// Origins are the origins that may read responses across sites (CORS).
 	Origins []string

@@ -52,8 +52,8 @@ func target(s *vulnerable.Service) contract.Target {
 		APIKey:    func(_ context.Context, a contract.Account) (string, error) { return s.AddKey(a.Name), nil },
 		ResetPath: "/reset", RegisterPath: "/register", Mails: s.Mails,
 		Provider: p, SocialPath: "/social",
-		NewUnproved: func(_ context.Context, password string) (contract.Account, error) {
-			return contract.Account{Name: s.AddUnproved(password), Password: password}, nil
+		NewUnverified: func(_ context.Context, password string) (contract.Account, error) {
+			return contract.Account{Name: s.AddUnverified(password), Password: password}, nil
 		},
 	}
 }

@@ -28,7 +28,7 @@ const (
 	needRegister
 	needMails
 	needSocial
-	needUnproved
+	needUnverified
 )
 
 // missing returns an *inapplicable that names a field that a target lacks, or nil.
@@ -58,7 +58,7 @@ func (n need) missing(t *Target) error {
 		{needRegister, t.RegisterPath != "", "Target.RegisterPath is not set"},
 		{needMails, t.Mails != nil, "Target.Mails is not set"},
 		{needSocial, t.Provider != nil && t.SocialPath != "", "Target.Provider and SocialPath are not set"},
-		{needUnproved, t.NewUnproved != nil, "Target.NewUnproved is not set"},
+		{needUnverified, t.NewUnverified != nil, "Target.NewUnverified is not set"},
 		{needBodyRoute, t.bodyRoute() != nil, "Target.Routes has no route with a Body"},
 	} {
 		if n&c.need != 0 && !c.has {

@@ -46,8 +46,8 @@ func (s *Service) Connect(issuer, id, secret string) {
 	s.client = &client{issuer: issuer, id: id, secret: secret, flows: map[string]*flow{}, identities: map[string]*user{}}
 }
 
-// AddUnproved adds an account whose address nobody has verified.
-func (s *Service) AddUnproved(password string) string {
+// AddUnverified adds an account with an address that is not verified.
+func (s *Service) AddUnverified(password string) string {
 	name := s.AddUser(password)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -45,7 +45,7 @@ type user struct {
 	name, password string
 	admin          bool
 	disabled       bool
-	unproved       bool            // nobody has verified the address
+	unproved       bool            // the address is not verified
 	since          int             // sessions with a smaller number have ended
 	responses      map[string]bool // to the second factor
 	wrong          int             // responses since the last success
