@@ -133,7 +133,7 @@ var socialAttacks = []Attack{
 						return err
 					}
 					victim := browser{}
-					if busy { // with a login of its own
+					if busy { // it has begun a login too
 						if _, err := p.startLogin(ctx, victim, message{}); err != nil {
 							return err
 						}
@@ -252,7 +252,7 @@ var socialAttacks = []Attack{
 			}
 			return nil
 		}},
-	{ID: "social.return", Text: "A parameter of the login makes the service redirect to another site afterwards.", Requirement: "OA-07", Source: "ASVS 3.7; CWE-601", Severity: Medium, needs: needSocial,
+	{ID: "social.return", Text: "A parameter of the login makes the service redirect to another site afterwards.", Requirement: "OA-07", Source: "ASVS 3.7.2; CWE-601", Severity: Medium, needs: needSocial,
 		run: func(ctx context.Context, p *probe) error {
 			request, err := p.startLogin(ctx, browser{}, message{})
 			if err != nil {

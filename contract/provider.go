@@ -39,8 +39,8 @@ type Provider struct {
 	leaked bool              // a code or the secret has reached the other host
 }
 
-// A grant is a login at the provider. Its fields change what the provider
-// responds.
+// A grant is a login at the provider. Its fields change the responses
+// of the provider.
 type grant struct {
 	request  url.Values        // that began the login
 	claims   map[string]string // JSON values in the ID token; "" removes one
