@@ -4,9 +4,13 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
 	"sync"
 	"testing"
 
@@ -48,6 +52,7 @@ func TestAttacks(t *testing.T) {
 	}
 	user, err := create(system, "the Passphrase of a user")
 	require.NoError(t, err)
+	requireClientAddress(t, proxy, user)
 	contract.Run(t, contract.Target{
 		Handler: proxy,
 		User:    user,
@@ -72,6 +77,26 @@ func TestAttacks(t *testing.T) {
 	for _, i := range instances {
 		require.Greater(t, reached.count[i.url], 100, "instance %s", i.url)
 	}
+}
+
+// requireClientAddress checks that the instances see the address of a client,
+// and not that of the proxy.
+func requireClientAddress(t *testing.T, proxy http.Handler, a contract.Account) {
+	t.Helper()
+	send := func(r *http.Request) []byte {
+		r.RemoteAddr = "192.0.2.7:1234"
+		w := httptest.NewRecorder()
+		proxy.ServeHTTP(w, r)
+		require.Equal(t, http.StatusOK, w.Code, w.Body)
+		return w.Body.Bytes()
+	}
+	login := httptest.NewRequest("POST", "/token", strings.NewReader(url.Values{"username": {a.Name}, "password": {a.Password}}.Encode()))
+	login.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	var got tokens
+	require.NoError(t, json.Unmarshal(send(login), &got))
+	list := httptest.NewRequest("GET", "/users/me/sessions", nil)
+	list.Header.Set("Authorization", "Bearer "+got.Access)
+	require.Contains(t, string(send(list)), `"192.0.2.7"`)
 }
 
 // reached counts requests by instance.
