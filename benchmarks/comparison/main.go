@@ -1,0 +1,110 @@
+// Command comparison attacks four small programs with package contract: one
+// with each of three other libraries, and one with authkit. It prints a table
+// of how many attacks each program withstands, and how many its library leaves
+// to its user.
+//
+//	GOWORK=off go run ./comparison
+//
+// A program is written as the README of its library shows, with the options
+// there that narrow the default. Accounts in a map with hashes of bcrypt stand
+// for the part that a library leaves to every program.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/authkit-go/authkit/contract"
+)
+
+// A program is a service that is attacked.
+type program struct {
+	name   string
+	module string // of its library
+	target func() (contract.Target, error)
+
+	// skip reports whether an attack would test the translation of requests and
+	// not the library.
+	skip func(id string) bool
+}
+
+func programs() []program {
+	nothing := func(string) bool { return false }
+	return []program{
+		{"authkit", "github.com/authkit-go/authkit", authKit, nothing},
+		{"gin-jwt", "github.com/appleboy/gin-jwt/v3", ginJWT, nothing},
+		{"jwtauth", "github.com/go-chi/jwtauth/v5", chiJWTAuth, nothing},
+		{"go-pkgz/auth", "github.com/go-pkgz/auth/v2", pkgzAuth, func(id string) bool {
+			return slices.Contains([]string{
+				"header.empty-token", "header.scheme", "header.more-text", "header.two-headers", "login.basic", "limit.form-parts",
+			}, id)
+		}},
+	}
+}
+
+func main() {
+	log.SetFlags(0)
+	attacks := flag.Bool("attacks", false, "list the attacks that are left to the user, on stderr")
+	flag.Parse()
+	var details io.Writer = io.Discard
+	if *attacks {
+		details = os.Stderr
+	}
+	columns, err := attack(context.Background(), details)
+	if err != nil {
+		log.Fatal(err)
+	}
+	versions, err := versions("go.mod")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Print(markdown(columns, versions))
+}
+
+// attack attacks every program, one after the other.
+func attack(ctx context.Context, details io.Writer) ([]column, error) {
+	var columns []column
+	for _, p := range programs() {
+		target, err := p.target()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", p.name, err)
+		}
+		report, err := contract.Check(ctx, target)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", p.name, err)
+		}
+		c, err := p.column(report)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", p.name, err)
+		}
+		columns = append(columns, c)
+		for _, r := range report.Results {
+			if r.Outcome == contract.Succeeded && !p.skip(r.ID) {
+				fmt.Fprintf(details, "%s\t%s\t%s\n", p.name, r.ID, r.Note)
+			}
+		}
+	}
+	return columns, nil
+}
+
+// versions returns the versions of the modules that a go.mod requires.
+func versions(file string) (map[string]string, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		words := strings.Fields(strings.TrimPrefix(line, "require "))
+		if len(words) >= 2 && strings.HasPrefix(words[1], "v") {
+			found[words[0]] = words[1]
+		}
+	}
+	return found, nil
+}
