@@ -152,7 +152,6 @@ func answer(w http.ResponseWriter, r *http.Request, status int, value any, err e
 		return
 	}
 	h := w.Header()
-	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	if status == http.StatusNoContent {
 		w.WriteHeader(status)

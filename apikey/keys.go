@@ -260,7 +260,7 @@ func (k *Keys) RevokeLeaked(ctx context.Context, text string) error {
 	case err != nil:
 		return k.failed(ctx, err)
 	}
-	if err := k.revoke(ctx, &key.Key); err != nil && !errors.Is(err, ErrNotFound) {
+	if err := k.revoke(ctx, &key.Key); !errors.Is(err, ErrNotFound) {
 		return err
 	}
 	return nil
@@ -429,7 +429,7 @@ func masked(networks []netip.Prefix) ([]netip.Prefix, bool) {
 	}
 	list := make([]netip.Prefix, 0, len(networks))
 	for _, n := range networks {
-		if !n.IsValid() || n.Addr().Is4In6() || n.Addr().Zone() != "" {
+		if !n.IsValid() || n.Addr().Is4In6() { // a Prefix has no zone
 			return nil, false
 		}
 		list = append(list, n.Masked())
