@@ -28,7 +28,11 @@ var cookieAttacks = []Attack{
 		run: sessionCookie(func(c *http.Cookie) string { return unless(len(c.Raw) <= 4096, "the cookie has more than 4096 bytes") })},
 	{ID: "cookie.fixation", Text: "The session cookie of the attacker stays good after the user has logged in with it.", Requirement: "RF-01", Source: "ASVS 7.2.4; CWE-384", Severity: High, needs: needCookie,
 		run: func(ctx context.Context, p *probe) error {
-			first, err := p.cookie(ctx, p.User, nil)
+			attacker := p.User
+			if p.Other.Name != "" { // its cookie differs, even if that of an account is always the same
+				attacker = p.Other
+			}
+			first, err := p.cookie(ctx, attacker, nil)
 			if err != nil {
 				return err
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -95,7 +96,15 @@ var headerAttacks = []Attack{
 			if err != nil {
 				return err
 			}
-			for _, name := range []string{"access_token", "token", "jwt", "session", "auth", "Authorization", "id_token"} {
+			names := []string{"access_token", "token", "jwt", "session", "auth", "Authorization", "id_token"}
+			if p.CookiePath != "" { // its cookie may have an access token
+				c, err := p.cookie(ctx, p.User, nil)
+				if err != nil {
+					return err
+				}
+				names = slices.DeleteFunc(names, func(name string) bool { return name == c.Name })
+			}
+			for _, name := range names {
 				if err := p.refuse(ctx, message{method: p.guard.Method, path: p.guard.Path, header: http.Header{"Cookie": {name + "=" + token, name + "=Bearer " + token}}}); err != nil {
 					return err
 				}
