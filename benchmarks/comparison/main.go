@@ -5,9 +5,9 @@
 //
 //	GOWORK=off go run ./comparison
 //
-// A program is written as the README of its library shows, with the options
-// there that narrow the default. Accounts in a map with hashes of bcrypt stand
-// for the part that a library leaves to every program.
+// A program is written as the README of its library shows, with the documented
+// options that narrow the default. A library without accounts gets a map of them,
+// with hashes of bcrypt.
 package main
 
 import (
@@ -29,22 +29,33 @@ type program struct {
 	module string // of its library
 	target func() (contract.Target, error)
 
-	// skip reports whether an attack would test the translation of requests and
-	// not the library.
-	skip func(id string) bool
+	// skip lists attacks that do not apply to the program, although the contract
+	// cannot see that.
+	skip []string
 }
 
+// The grant type of a form is a field of OAuth 2.0, which the other libraries do
+// not claim to implement.
+const grantType = "login.grant"
+
+// sameSiteStrict lists attacks in which a page of another site sends the session
+// cookie. Browsers do not send a cookie with SameSite=Strict for such a page.
+var sameSiteStrict = []string{"cookie.cross-site", "cookie.cross-site-origin", "cookie.cross-site-null", "cookie.websocket"}
+
+// ownNames lists attacks that would test the function translated: those on the
+// header Authorization, and a form with another encoding.
+var ownNames = []string{"header.empty-token", "header.scheme", "header.more-text", "header.two-headers", "login.basic", "limit.form-parts"}
+
+// cookieLogout lists attacks that end a session by a logout. That of
+// go-pkgz/auth only deletes the cookies of the browser that sends the request.
+var cookieLogout = []string{"session.logout-anonymous", "cookie.same-site-request"}
+
 func programs() []program {
-	nothing := func(string) bool { return false }
 	return []program{
-		{"authkit", "github.com/authkit-go/authkit", authKit, nothing},
-		{"gin-jwt", "github.com/appleboy/gin-jwt/v3", ginJWT, nothing},
-		{"jwtauth", "github.com/go-chi/jwtauth/v5", chiJWTAuth, nothing},
-		{"go-pkgz/auth", "github.com/go-pkgz/auth/v2", pkgzAuth, func(id string) bool {
-			return slices.Contains([]string{
-				"header.empty-token", "header.scheme", "header.more-text", "header.two-headers", "login.basic", "limit.form-parts",
-			}, id)
-		}},
+		{"authkit", "github.com/authkit-go/authkit", authKit, nil},
+		{"gin-jwt", "github.com/appleboy/gin-jwt/v3", ginJWT, append([]string{grantType}, sameSiteStrict...)},
+		{"jwtauth", "github.com/go-chi/jwtauth/v5", chiJWTAuth, []string{grantType}},
+		{"go-pkgz/auth", "github.com/go-pkgz/auth/v2", pkgzAuth, slices.Concat([]string{grantType}, sameSiteStrict, ownNames, cookieLogout)},
 	}
 }
 
@@ -60,11 +71,11 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	versions, err := versions("go.mod")
+	modules, err := versions("go.mod")
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Print(markdown(columns, versions))
+	fmt.Print(markdown(columns, modules))
 }
 
 // attack attacks every program, one after the other.
@@ -85,7 +96,7 @@ func attack(ctx context.Context, details io.Writer) ([]column, error) {
 		}
 		columns = append(columns, c)
 		for _, r := range report.Results {
-			if r.Outcome == contract.Succeeded && !p.skip(r.ID) {
+			if r.Outcome == contract.Succeeded && !slices.Contains(p.skip, r.ID) {
 				fmt.Fprintf(details, "%s\t%s\t%s\n", p.name, r.ID, r.Note)
 			}
 		}

@@ -29,6 +29,7 @@ func pkgzAuth() (contract.Target, error) {
 		SecretReader:      token.SecretFunc(func(string) (string, error) { return secret, nil }),
 		TokenDuration:     5 * time.Minute,
 		CookieDuration:    24 * time.Hour,
+		JWTCookieName:     "__Host-JWT",
 		SecureCookies:     true,
 		SameSiteCookie:    http.SameSiteStrictMode,
 		XSRFIgnoreMethods: []string{http.MethodGet},

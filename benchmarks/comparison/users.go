@@ -14,8 +14,8 @@ import (
 // secret is the key of the tokens of every program.
 const secret = "6b1f0c93a7d24e58b0e1f7439ac2d8e5"
 
-// Users are the accounts of a program whose library has none. They are what a
-// careful program needs at least: a map, and hashes of bcrypt.
+// Users are the accounts of a program whose library has none: a map, with hashes
+// of bcrypt.
 type users struct {
 	mu     sync.RWMutex
 	byName map[string]user
