@@ -85,6 +85,11 @@ func (g *Guard) protect(p Policy, next http.Handler) http.Handler {
 				return
 			}
 			r = r.WithContext(c)
+		} else if len(p.checks) > 0 { // r has path values by now, which Watch needs too
+			routed := *c
+			routed.Context, routed.request = r.Context(), r
+			c = &routed
+			r = r.WithContext(c)
 		}
 		who := c.facts()
 		if err := p.check(&who); err != nil {

@@ -106,9 +106,9 @@ func (o *Orgs) invite(ctx context.Context, who actor, orgID, email string, roles
 		if err != nil {
 			return Change{}, event, err
 		}
-		c := Change{PutInvitation: &i}
+		c, at := Change{PutInvitation: &i}, now()
 		for _, p := range pending {
-			if p.Email == email {
+			if p.Email == email || !p.ExpiresAt.After(at) {
 				c.RemoveInvitations = append(c.RemoveInvitations, p.ID)
 			}
 		}

@@ -296,3 +296,24 @@ func TestInviteLimits(t *testing.T) {
 }
 
 func (*countingThrottle) Clear(context.Context, authkit.Attempt) error { return nil }
+
+// Invitations that have expired do not count as pending, also if Run does not
+// delete them. The next invitation does.
+func TestExpiredInvitationsDoNotCount(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newApp(t)
+		ann := a.person(t, "ann")
+		id := a.create(t, ann)
+		for n := range 100 {
+			a.invite(t, ann, id, fmt.Sprintf("new%d@example.com", n), "member")
+		}
+		_, err := a.Invite(ann, id, "more@example.com", "member")
+		require.ErrorIs(t, err, org.ErrLimit)
+		time.Sleep(7 * 24 * time.Hour)
+		a.invite(t, ann, id, "more@example.com", "member")
+		list, err := a.store.Invitations(t.Context(), id)
+		require.NoError(t, err)
+		require.Len(t, list, 1)
+	})
+}

@@ -14,7 +14,9 @@ import (
 
 // A MemoryStore is a [Store] in memory, for tests and single programs whose
 // accounts are in memory too. In a transaction of a Kit, its changes take effect
-// when that is committed.
+// when that is committed. Calls within the transaction do not see them. So a
+// change that would leave an organization without an owner, because of an
+// earlier change in the transaction, is not made then.
 type MemoryStore struct {
 	mu          sync.RWMutex
 	orgs        map[string]*memoryOrg
@@ -156,8 +158,32 @@ func (m *MemoryStore) Apply(ctx context.Context, id string, version int64, c Cha
 		c.PutMember = new(c.PutMember.clone())
 	}
 	c.RemoveInvitations = slices.Clone(c.RemoveInvitations)
-	m.change(ctx, func() { m.apply(o, c) })
+	m.change(ctx, func() {
+		if m.orgs[id] == o && (o.version == version || o.keepsOwner(c)) {
+			m.apply(o, c)
+		}
+	})
 	return nil
+}
+
+// keepsOwner reports whether an organization has an owner after a change, or
+// ends with it. An earlier change of the same transaction can be the reason that
+// it has none.
+func (o *memoryOrg) keepsOwner(c Change) bool {
+	if c.Delete || c.RemoveMember == "" && c.PutMember == nil {
+		return true
+	}
+	if c.PutMember != nil && slices.Contains(c.PutMember.Roles, Owner) {
+		return true
+	}
+	owners := 0
+	for id, member := range o.members {
+		gone := id == c.RemoveMember || c.PutMember != nil && id == c.PutMember.UserID
+		if !gone && slices.Contains(member.Roles, Owner) {
+			owners++
+		}
+	}
+	return owners > 0
 }
 
 // apply makes a change. The caller holds the lock.

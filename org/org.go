@@ -40,6 +40,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -66,6 +67,7 @@ const (
 	maxOrgs       = 100                // of a user, to create another one
 	maxPending    = 100                // invitations of an organization
 	maxPage       = 100
+	storeTimeout  = 5 * time.Second
 	tries         = 64 // of a change, if others change the organization at the same time
 	kind          = "org_invitation"
 )
@@ -76,8 +78,9 @@ var ErrLimit = errors.New("org: too many")
 
 // Config configures [Orgs].
 type Config struct {
-	// Store keeps the organizations. If nil, it is a new [MemoryStore], which
-	// loses them when the program ends. Package orgsql has another Store.
+	// Store keeps the organizations. It is required. Pass the same one to
+	// [UserData]. A [MemoryStore] loses them when the program ends. Package
+	// orgsql has another Store.
 	Store Store
 
 	// Roles are the roles of members, each with its permissions. The role
@@ -125,7 +128,7 @@ func New(kit *authkit.Kit, cfg Config) (*Orgs, error) {
 	}
 	if !slices.ContainsFunc(settings.UserData, func(d authkit.UserData) bool {
 		own, ok := d.(userData)
-		return ok && own.store == cfg.Store
+		return ok && cfg.Store != nil && reflect.TypeOf(cfg.Store).Comparable() && own.store == cfg.Store
 	}) {
 		errs = append(errs, errors.New("org: the Kit has no org.UserData with this store; add it to authkit.Config.UserData"))
 	}
@@ -154,7 +157,7 @@ func New(kit *authkit.Kit, cfg Config) (*Orgs, error) {
 		return nil, err
 	}
 	o := &Orgs{kit: kit, roles: roles, send: cfg.Send, life: life}
-	o.store = checked{cfg.Store, cmp.Or(settings.StoreTimeout, 5*time.Second), kit}
+	o.store = checked{cfg.Store, cmp.Or(settings.StoreTimeout, storeTimeout), kit}
 	return o, nil
 }
 
@@ -489,13 +492,4 @@ func (o *Orgs) deleteExpired(ctx context.Context) {
 			return
 		}
 	}
-}
-
-// permissions returns the permissions that some role grants, and ManageMembers.
-func (o *Orgs) permissions() []string {
-	all := []string{ManageMembers}
-	for _, list := range o.roles {
-		all = append(all, list...)
-	}
-	return all
 }
