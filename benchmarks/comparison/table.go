@@ -36,9 +36,13 @@ var areas = []area{
 }
 
 // leftOut are groups for which no program has a route: a change of the
-// password, second factors, keys and mails. The results of the last two attacks
-// depend on the time, and on the letters of a signature.
-var leftOut = []string{"session.password-", "factor.", "key.", "account.", "session.refresh-race", "token.other-alphabet"}
+// password, second factors, keys, mails and logins with other providers. The
+// results of the last two attacks depend on the time, and on the letters of a
+// signature.
+var leftOut = []string{
+	"session.password-", "factor.", "key.", "account.", "social.", "identity.", "idtoken.",
+	"session.refresh-race", "token.other-alphabet",
+}
 
 // row returns the index of the area of an attack, or -1 for an attack that is
 // left out.
@@ -56,7 +60,7 @@ func row(id string) (int, error) {
 	}
 	try(-1, leftOut)
 	if length == 0 {
-		return 0, fmt.Errorf("the attack %s belongs to no area", id)
+		return 0, fmt.Errorf("the attack %s belongs to no area: add its group to areas or leftOut", id)
 	}
 	return best, nil
 }
