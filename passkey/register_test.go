@@ -192,7 +192,7 @@ func TestRegistrationRefused(t *testing.T) {
 	require.ErrorIs(t, err, passkey.ErrExists, "a credential has one user")
 }
 
-// MF-09: a challenge is good for five minutes.
+// MF-09: a challenge is valid for five minutes.
 func TestRegistrationExpires(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
