@@ -203,7 +203,7 @@ func checkBase(text string) (*url.URL, error) {
 		return nil, fmt.Errorf("%q; use an https URL such as https://example.com/oidc, or http with a loopback address", text)
 	}
 	u.Path = strings.TrimSuffix(u.Path, "/")
-	if u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.EscapedPath() != u.Path || strings.ContainsAny(u.Path, "{} ") {
+	if u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.EscapedPath() != u.Path {
 		return nil, fmt.Errorf("%q; use a URL of a scheme, a host and a plain path", text)
 	}
 	return u, nil
