@@ -748,7 +748,7 @@ func TestCodeOfAVerifiedUser(t *testing.T) {
 	require.NoError(t, a.kit.VerifyPassword(t.Context(), u.ID, password))
 }
 
-// RG-11: the link of a change is good for an hour. The link of an undo sets the
+// RG-10: the link of a change is good for an hour. The link of an undo sets the
 // password of the account with its old address.
 func TestEmailLinks(t *testing.T) {
 	t.Parallel()
