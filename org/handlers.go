@@ -135,7 +135,6 @@ func answer(status int, do func(r *http.Request) (any, error)) http.Handler {
 			return
 		}
 		h := w.Header()
-		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
 		if result == nil {
 			w.WriteHeader(status)

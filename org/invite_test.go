@@ -136,6 +136,8 @@ func TestAcceptAsMember(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"editor"}, m.Roles)
 	require.Equal(t, []string{"editor"}, a.rolesOf(t, id, bob))
+	events := a.take()
+	require.Equal(t, authkit.EventInviteRevoked, events[len(events)-1].Kind)
 	pending, err := a.Invitations(ann, id)
 	require.NoError(t, err)
 	require.Empty(t, pending)
@@ -167,7 +169,7 @@ func TestInviteRoles(t *testing.T) {
 			require.ErrorIs(t, err, authkit.ErrForbidden, "%v", c.roles)
 		}
 	}
-	for _, roles := range [][]string{nil, {"unknown"}, {"admin", "admin"}, make([]string, 17)} {
+	for _, roles := range [][]string{nil, {"unknown"}, {"unknown", "admin"}, {"admin", "admin"}, make([]string, 17)} {
 		_, err := a.Invite(ann, id, "new@example.com", roles...)
 		require.ErrorAs(t, err, &invalid, "%q", roles)
 		require.Equal(t, "roles", invalid.Fields[0].Field)

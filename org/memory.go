@@ -20,7 +20,7 @@ import (
 type MemoryStore struct {
 	mu          sync.RWMutex
 	orgs        map[string]*memoryOrg
-	memberships map[string]map[string]bool // user ID to organization IDs
+	memberships map[string]map[string]struct{} // user ID to organization IDs
 	invitations map[string]StoredInvitation
 	active      map[string]memoryActive // by session ID
 }
@@ -40,7 +40,7 @@ type memoryActive struct {
 // NewMemoryStore returns an empty MemoryStore.
 func NewMemoryStore() *MemoryStore {
 	return &MemoryStore{
-		orgs: map[string]*memoryOrg{}, memberships: map[string]map[string]bool{},
+		orgs: map[string]*memoryOrg{}, memberships: map[string]map[string]struct{}{},
 		invitations: map[string]StoredInvitation{}, active: map[string]memoryActive{},
 	}
 }
@@ -111,9 +111,9 @@ func (m *MemoryStore) CreateOrg(ctx context.Context, o Org, first Member) error 
 func (m *MemoryStore) put(o *memoryOrg, member Member) {
 	o.members[member.UserID] = member
 	if m.memberships[member.UserID] == nil {
-		m.memberships[member.UserID] = map[string]bool{}
+		m.memberships[member.UserID] = map[string]struct{}{}
 	}
-	m.memberships[member.UserID][o.ID] = true
+	m.memberships[member.UserID][o.ID] = struct{}{}
 }
 
 // remove removes a member.
@@ -157,7 +157,6 @@ func (m *MemoryStore) Apply(ctx context.Context, id string, version int64, c Cha
 	if c.PutMember != nil {
 		c.PutMember = new(c.PutMember.clone())
 	}
-	c.RemoveInvitations = slices.Clone(c.RemoveInvitations)
 	m.change(ctx, func() {
 		if m.orgs[id] == o && (o.version == version || o.keepsOwner(c)) {
 			m.apply(o, c)
@@ -234,7 +233,7 @@ func (m *MemoryStore) Members(ctx context.Context, orgID, after string, limit in
 	}
 	defer m.mu.RUnlock()
 	o := m.orgs[orgID]
-	if o == nil || limit <= 0 {
+	if o == nil {
 		return nil, nil
 	}
 	var list []Member

@@ -41,6 +41,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -62,7 +63,6 @@ const (
 
 const (
 	maxInviteLife = 7 * 24 * time.Hour // OR-01
-	maxRoles      = 16                 // of a member
 	maxName       = 128                // characters
 	maxOrgs       = 100                // of a user, to create another one
 	maxPending    = 100                // invitations of an organization
@@ -127,8 +127,8 @@ func New(kit *authkit.Kit, cfg Config) (*Orgs, error) {
 		problem("Store", "an empty MemoryStore; make it with NewMemoryStore")
 	}
 	if !slices.ContainsFunc(settings.UserData, func(d authkit.UserData) bool {
-		own, ok := d.(userData)
-		return ok && cfg.Store != nil && reflect.TypeOf(cfg.Store).Comparable() && own.store == cfg.Store
+		own, _ := d.(userData)
+		return cfg.Store != nil && reflect.TypeOf(cfg.Store).Comparable() && own.store == cfg.Store
 	}) {
 		errs = append(errs, errors.New("org: the Kit has no org.UserData with this store; add it to authkit.Config.UserData"))
 	}
@@ -145,7 +145,7 @@ func New(kit *authkit.Kit, cfg Config) (*Orgs, error) {
 	}
 	for role, permissions := range cfg.Roles {
 		for _, name := range append([]string{role}, permissions...) {
-			if !validRole(name) {
+			if !roleForm.MatchString(name) {
 				problem("Roles", "%q; use 1 to 64 of A-Z, a-z, 0-9, colon, dot, hyphen, underscore", name)
 			}
 		}
@@ -157,16 +157,12 @@ func New(kit *authkit.Kit, cfg Config) (*Orgs, error) {
 		return nil, err
 	}
 	o := &Orgs{kit: kit, roles: roles, send: cfg.Send, life: life}
-	o.store = checked{cfg.Store, cmp.Or(settings.StoreTimeout, storeTimeout), kit}
+	o.store = checked{cfg.Store, settings.StoreTimeout, kit}
 	return o, nil
 }
 
-// validRole reports whether a name can be that of a role or a permission.
-func validRole(name string) bool {
-	return name != "" && len(name) <= 64 && !strings.ContainsFunc(name, func(r rune) bool {
-		return r >= utf8.RuneSelf || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune(":.-_", r)
-	})
-}
+// roleForm is the form of the name of a role or a permission.
+var roleForm = regexp.MustCompile(`^[A-Za-z0-9:._-]{1,64}$`)
 
 // now is the time as stores keep it.
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
@@ -187,7 +183,7 @@ func covers(held, granted []string) bool {
 
 // checkRoles returns a *ValidationError if a member cannot have the roles.
 func (o *Orgs) checkRoles(roles []string) error {
-	ok := len(roles) > 0 && len(roles) <= maxRoles
+	ok := len(roles) > 0
 	for i, role := range roles {
 		_, known := o.roles[role]
 		ok = ok && (known || role == Owner) && !slices.Contains(roles[:i], role)
@@ -219,11 +215,11 @@ type actor struct {
 
 // actor returns the actor of ctx, or ErrForbidden.
 func (o *Orgs) actor(ctx context.Context) (actor, error) {
-	p, ok := authkit.PrincipalFrom(ctx)
+	p, _ := authkit.PrincipalFrom(ctx)
 	switch {
-	case ok && p.Kind == authkit.System:
+	case p.Kind == authkit.System:
 		return actor{system: true}, nil
-	case !ok || p.UserID == "":
+	case p.UserID == "":
 		return actor{}, authkit.ErrForbidden
 	}
 	return actor{userID: p.UserID}, o.kit.RequireSelf(ctx, p.UserID)
@@ -232,7 +228,7 @@ func (o *Orgs) actor(ctx context.Context) (actor, error) {
 // user is like actor for methods that only a user can call.
 func (o *Orgs) user(ctx context.Context) (string, error) {
 	who, err := o.actor(ctx)
-	if err == nil && who.system {
+	if who.system {
 		err = authkit.ErrForbidden
 	}
 	return who.userID, err
@@ -431,7 +427,7 @@ func (o *Orgs) Remove(ctx context.Context, orgID, userID string) error {
 		if err != nil {
 			return Change{}, event, err
 		}
-		self := !who.system && who.userID == userID
+		self := who.userID == userID
 		if !self && !o.holds(held, ManageMembers) {
 			return Change{}, event, authkit.ErrForbidden
 		}
@@ -439,7 +435,7 @@ func (o *Orgs) Remove(ctx context.Context, orgID, userID string) error {
 		if err != nil {
 			return Change{}, event, err
 		}
-		if !self && !covers(held, m.Roles) {
+		if !covers(held, m.Roles) {
 			return Change{}, event, authkit.ErrForbidden
 		}
 		return Change{RemoveMember: userID}, event, o.keepOwner(ctx, m, nil)
