@@ -35,6 +35,7 @@ type Service struct {
 	pending map[string]*user  // logins that lack the second factor
 	keys    map[string]*user  // API keys
 	mails   []string
+	mailed  map[string]int // mails to an address
 	hashes  int
 	bad     int // requests with a bad token
 }
@@ -85,7 +86,7 @@ func New(defect string) *Service {
 			OtherName: {name: OtherName, password: OtherPassword},
 			AdminName: {name: AdminName, password: AdminPassword, admin: true},
 		},
-		guesses: map[string]int{}, refresh: map[string]*refresh{}, cookies: map[string]*session{}, devices: map[string]string{}, ended: map[string]bool{}, pending: map[string]*user{}, keys: map[string]*user{},
+		guesses: map[string]int{}, refresh: map[string]*refresh{}, cookies: map[string]*session{}, devices: map[string]string{}, ended: map[string]bool{}, pending: map[string]*user{}, keys: map[string]*user{}, mailed: map[string]int{},
 	}
 	if s.is("common secret") {
 		s.Secret = []byte("your-256-bit-secret")
@@ -176,9 +177,14 @@ func (s *Service) route(w http.ResponseWriter, r *http.Request, target string) {
 		s.index(w, r)
 	case "GET /keys":
 		point, _ := s.signer.PublicKey.Bytes()
-		reply(w, http.StatusOK, map[string]any{"keys": []any{map[string]string{
+		key := map[string]string{
 			"kty": "EC", "crv": "P-256", "kid": "1", "x": base64.RawURLEncoding.EncodeToString(point[1:33]), "y": base64.RawURLEncoding.EncodeToString(point[33:]),
-		}}})
+		}
+		if s.is("private key set") {
+			private, _ := s.signer.Bytes()
+			key["d"] = base64.RawURLEncoding.EncodeToString(private)
+		}
+		reply(w, http.StatusOK, map[string]any{"keys": []any{key}})
 	case "POST /token":
 		s.token(w, r)
 	case "GET /token":
