@@ -130,8 +130,12 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.headers(w, r)
-	if s.is("long header") && tooLong(r) {
-		fail(w, http.StatusInternalServerError, "too long")
+	if tooLong(r) {
+		status := http.StatusRequestHeaderFieldsTooLarge
+		if s.is("long header") {
+			status = http.StatusInternalServerError
+		}
+		fail(w, status, "too long")
 		return
 	}
 	if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
