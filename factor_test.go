@@ -322,8 +322,8 @@ func TestLastFactorStays(t *testing.T) {
 		require.NoError(t, remove(free, "otp"))
 
 		hwk.users[user.ID] = 2
-		require.NoError(t, remove(user, "hwk"))
 		require.NoError(t, remove(user, "otp"))
+		require.NoError(t, remove(user, "hwk"))
 		require.ErrorIs(t, remove(user, "hwk"), authkit.ErrLastFactor)
 		require.ErrorIs(t, kit.RemoveFactor(mfa(t, kit, user), user.ID, "hwk"), authkit.ErrLastFactor)
 		require.NoError(t, kit.ResetFactors(t.Context(), user.ID))

@@ -150,7 +150,7 @@ var accessAttacks = []Attack{
 				return err
 			}
 			var members map[string]json.RawMessage
-			if err := json.Unmarshal([]byte(r.Body), &members); err != nil || len(members) == 0 {
+			if err := json.Unmarshal([]byte(r.Body), &members); err != nil {
 				return fmt.Errorf("Target.Routes: the Body of %s %s is no JSON object", r.Method, r.Path)
 			}
 			good, err := p.bodyWorks(ctx, r, token)
@@ -159,7 +159,7 @@ var accessAttacks = []Attack{
 			}
 			bodies := []string{r.Body + r.Body, r.Body + "x", "[" + r.Body + "]", "\xef\xbb\xbf" + r.Body, "null", `""`, "0", r.Body[:len(r.Body)-1]}
 			for name, value := range members {
-				bodies = append(bodies, fmt.Sprintf("{%q:%s,%s", name, value, r.Body[1:]))
+				bodies = append(bodies, prepend(r.Body, fmt.Sprintf("%q:%s", name, value)))
 			}
 			for _, body := range bodies {
 				m := p.request(r, token)
@@ -321,4 +321,13 @@ func everyRoute(chosen func(Route) bool, f func(context.Context, *probe, Route) 
 		}
 		return nil
 	}
+}
+
+// prepend adds members to the front of a JSON object.
+func prepend(object, members string) string {
+	rest := strings.TrimSpace(object[1:])
+	if rest != "}" {
+		members += ","
+	}
+	return "{" + members + rest
 }

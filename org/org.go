@@ -1,5 +1,5 @@
 // Package org adds organizations: groups of users inside one tenant, with
-// memberships, roles of their own and invitations.
+// memberships, separate roles and invitations.
 //
 //	store := orgsql.New(db)
 //	kit, err := authkit.New(authkit.Config{
@@ -15,7 +15,7 @@
 // A tenant is a partition of accounts; see sqlstore.Options. An organization is
 // rows inside it. A user can be a member of many.
 //
-// # Who acts
+// # Actors
 //
 // Each method acts for the principal of its context. It must be a login of a
 // user: API keys, limited credentials and impersonators are refused. Your program
@@ -24,15 +24,18 @@
 //
 // # Roles
 //
-// Roles of an organization are those of [Config].Roles. They have nothing to do
-// with the roles of accounts. The role [Owner] has every permission. Users grant
-// and take away roles that they hold themselves, and owners all roles. An
-// organization always has an owner.
+// Roles of an organization are those of [Config].Roles. They are separate from
+// the roles of accounts. The role [Owner] has every permission. Users grant and
+// remove roles that they hold themselves, and owners all roles.
 //
-// # When changes act
+// An organization always has an owner. The account of that owner can be
+// disabled: your program can then make another member an owner, with
+// [authkit.WithSystem].
 //
-// Memberships are read from the store at each request, so a removal acts at the
-// next request on every instance. No token carries them.
+// # When changes take effect
+//
+// Memberships are read from the store at each request, so a removal takes effect
+// at the next request on every instance. No token carries them.
 package org
 
 import (
@@ -84,7 +87,7 @@ type Config struct {
 	Store Store
 
 	// Roles are the roles of members, each with its permissions. The role
-	// [Owner] exists anyway. If nil, they are "admin", with [ManageMembers], and
+	// [Owner] always exists; leave it out. If nil, they are "admin", with [ManageMembers], and
 	// "member".
 	Roles map[string][]string
 
@@ -93,7 +96,7 @@ type Config struct {
 	// invitation is revoked. It must be safe for concurrent use.
 	Send func(ctx context.Context, i Invite) error
 
-	// InviteLife is how long an invitation is good for. If zero, it is 7 days,
+	// InviteLife is how long an invitation is valid. If zero, it is 7 days,
 	// which is also the maximum.
 	InviteLife time.Duration
 }

@@ -211,6 +211,9 @@ func (s *Service) addItem(w http.ResponseWriter, r *http.Request, of *session) {
 		Role string
 	}
 	switch {
+	case s.is("deep body") && bytes.Count(text, []byte("[")) > 1000: // like a parser whose recursion is limited
+		fail(w, http.StatusInternalServerError, "internal error")
+		return
 	case s.is("malformed body"):
 		err = json.NewDecoder(bytes.NewReader(text)).Decode(&item)
 	case s.is("no limits"):
