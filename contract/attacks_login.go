@@ -333,7 +333,7 @@ func (p *probe) alike(ctx context.Context, known, unknown Account) error {
 
 // compare is the run function of an attack that compares the responses to a
 // wrong password of an account and of a name that does not exist.
-// Two responses for the account show what differs in every response.
+// Two responses for the account show the parts that differ in every response.
 func compare(difference func(known [2]*answer, unknown *answer) string) func(context.Context, *probe) error {
 	return func(ctx context.Context, p *probe) error {
 		var known [2]*answer

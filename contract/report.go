@@ -24,7 +24,7 @@ func group(id string) string {
 }
 
 // WriteText writes the report as a table for a terminal: the attacks that
-// succeeded or could not be carried out, what the others lack, and the totals.
+// succeeded or could not be carried out, the fields that others lack, and the totals.
 func (r *Report) WriteText(w io.Writer) error {
 	var b bytes.Buffer
 	for _, result := range r.sorted() {
