@@ -3,6 +3,7 @@ package account_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -442,7 +443,7 @@ func TestNewProblems(t *testing.T) {
 	good := account.Config{BaseURL: base, Key: testKey, Mailer: new(box)}
 	for _, url := range []string{
 		"", "http://example.com", "ftp://example.com", "//example.com/x", "/account", "https://", "https://user@example.com", "https://example.com?a=b",
-		"https://example.com/#x", "https://example.com/a%2fb", "https://example.com/{x}", "http://127.0.0.1.example.com/", "javascript:alert(1)",
+		"https://example.com/#x", "https://example.com?", "https://example.com/a b", "ftp://localhost", "https://%zz", "https://example.com/a%2fb", "https://example.com/{x}", "http://127.0.0.1.example.com/", "javascript:alert(1)",
 	} {
 		cfg := good
 		cfg.BaseURL = url
@@ -465,7 +466,33 @@ func TestNewProblems(t *testing.T) {
 		_, err = account.New(kit, cfg)
 		require.ErrorContains(t, err, "Config.Templates: ", name)
 	}
-	// Accounts in a store without transactions.
+	var texts map[string]any
+	require.NoError(t, json.Unmarshal([]byte(englishTexts(t)), &texts))
+	for name, change := range map[string]func(mail map[string]any){
+		"no subject": func(mail map[string]any) { mail["subject"] = "" },
+		"no text":    func(mail map[string]any) { mail["text"] = []string{} },
+	} {
+		require.NoError(t, json.Unmarshal([]byte(englishTexts(t)), &texts))
+		change(texts["mails"].(map[string]any)["reset"].(map[string]any))
+		data, err := json.Marshal(texts)
+		require.NoError(t, err)
+		cfg := good
+		cfg.Templates = fstest.MapFS{"texts.en.json": &fstest.MapFile{Data: data}}
+		_, err = account.New(kit, cfg)
+		require.ErrorContains(t, err, "has no subject or no text", name)
+	}
+	cfg := good
+	cfg.Store = (*account.MemoryStore)(nil)
+	_, err = account.New(kit, cfg)
+	require.ErrorContains(t, err, "Config.Store: ")
+	// Accounts without tickets, and in a store without transactions.
+	kit, err = authkit.New(authkit.Config{Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), Users: struct {
+		authkit.UserStore
+		authkit.Transactor
+	}{authkit.NewMemoryStore(), authkit.NewMemoryStore()}})
+	require.NoError(t, err)
+	_, err = account.New(kit, good)
+	require.ErrorContains(t, err, "no tickets")
 	kit, err = authkit.New(authkit.Config{Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), Users: struct{ authkit.UserStore }{authkit.NewMemoryStore()}})
 	require.NoError(t, err)
 	_, err = account.New(kit, good)

@@ -117,6 +117,20 @@ type Target struct {
 	ResetPath, RegisterPath string
 	Mails                   func() []string
 
+	// Provider is a provider of OpenID Connect to which the service is connected,
+	// made with [NewProvider]. SocialPath is the path that begins a login with it:
+	// a GET request there is redirected to the provider. After the callback, a
+	// cookie logs in to the first GET route for LoggedIn. The first login of a
+	// user with a verified address creates an account, with that address as its
+	// name.
+	Provider   *Provider
+	SocialPath string
+
+	// NewUnverified creates an account whose name is an e-mail address, which is
+	// not verified. The names of the accounts of NewAccount are then addresses
+	// that are verified.
+	NewUnverified func(ctx context.Context, password string) (Account, error)
+
 	// Origins are the origins that may read responses across sites (CORS), or
 	// "*" for a public API that every site may use with a token, but not with
 	// cookies.
@@ -266,7 +280,7 @@ func (r *Report) Count(o Outcome) int {
 func Attacks() []Attack {
 	return slices.Concat(tokenAttacks, claimAttacks, headerAttacks, transportAttacks, accessAttacks,
 		responseAttacks, limitAttacks, sessionAttacks, cookieAttacks, factorAttacks, keyAttacks, accountAttacks,
-		loginAttacks, guessAttacks, passiveAttacks)
+		socialAttacks, idTokenAttacks, identityAttacks, loginAttacks, guessAttacks, passiveAttacks)
 }
 
 // Check attacks a target. The error is one of the target's description, or that

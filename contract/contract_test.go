@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -17,8 +18,18 @@ import (
 	"github.com/authkit-go/authkit/contract/internal/vulnerable"
 )
 
+var provider = sync.OnceValue(func() *contract.Provider {
+	p, err := contract.NewProvider()
+	if err != nil {
+		panic(err)
+	}
+	return p
+})
+
 // target describes a service of package vulnerable.
 func target(s *vulnerable.Service) contract.Target {
+	p := provider()
+	s.Connect(p.Issuer, p.ClientID, p.ClientSecret)
 	return contract.Target{
 		Handler: s,
 		User:    contract.Account{Name: vulnerable.UserName, Password: vulnerable.UserPassword},
@@ -40,6 +51,10 @@ func target(s *vulnerable.Service) contract.Target {
 		Enroll:  func(_ context.Context, a contract.Account) ([]string, error) { return s.Enroll(a.Name), nil }, FactorMethod: "recovery",
 		APIKey:    func(_ context.Context, a contract.Account) (string, error) { return s.AddKey(a.Name), nil },
 		ResetPath: "/reset", RegisterPath: "/register", Mails: s.Mails,
+		Provider: p, SocialPath: "/social",
+		NewUnverified: func(_ context.Context, password string) (contract.Account, error) {
+			return contract.Account{Name: s.AddUnverified(password), Password: password}, nil
+		},
 	}
 }
 

@@ -85,7 +85,7 @@ func TestDifferentSafeServices(t *testing.T) {
 			case w.Code == http.StatusUnauthorized || w.Code == http.StatusNotFound:
 				respond(w, w.Code, "application/problem+json", `{"title":"refused","traceId":"`+rand.Text()+`"}`)
 			case w.Code == http.StatusOK && r.URL.Path == "/me":
-				respond(w, w.Code, "application/scim+json", `{"meta":{"location":"/Users/2819c223","home":"/home/start"}}`)
+				respond(w, w.Code, "application/scim+json", `{"meta":{"location":"/Users/2819c223","home":"/home/start"},"user":`+w.Body.String()+"}")
 			}
 		}},
 		// A public API, with a route whose body can be used once, and an anti-forgery token.

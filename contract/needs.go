@@ -30,6 +30,8 @@ const (
 	needReset
 	needRegister
 	needMails
+	needSocial
+	needUnverified
 )
 
 // missing returns an *inapplicable that names the fields that a target lacks, or
@@ -60,6 +62,8 @@ func (n need) missing(t *Target) error {
 		{needReset, t.ResetPath != "", "Target.ResetPath is not set"},
 		{needRegister, t.RegisterPath != "", "Target.RegisterPath is not set"},
 		{needMails, t.Mails != nil, "Target.Mails is not set"},
+		{needSocial, t.Provider != nil && t.SocialPath != "", "Target.Provider and SocialPath are not set"},
+		{needUnverified, t.NewUnverified != nil, "Target.NewUnverified is not set"},
 		{needBodyRoute, t.bodyRoute() != nil, "Target.Routes has no route with a Body"},
 	} {
 		if n&c.need != 0 && !c.has {

@@ -43,6 +43,8 @@ type probe struct {
 	tokens   map[string]Tokens
 	secrets  []string        // masked in evidence
 	passive  map[string]leak // by the ID of a passive attack
+
+	idTokens *bool // whether the service uses ID tokens; nil if that is not known
 }
 
 // A leak is a response that a passive attack found.
@@ -84,6 +86,9 @@ func newProbe(ctx context.Context, target Target) (*probe, error) {
 	}
 	if len(target.Secret) > 0 {
 		p.hide(spellings(target.Secret)...)
+	}
+	if target.Provider != nil {
+		p.hide(target.Provider.ClientSecret)
 	}
 	base := target.BaseURL
 	if target.Handler != nil {

@@ -198,6 +198,7 @@ func (c *client) do(method, target string, form url.Values, headers ...string) p
 	for _, cookie := range response.Cookies() {
 		require.True(c.t, cookie.Secure && cookie.HttpOnly && cookie.Path == "/" && cookie.Domain == "" && cookie.SameSite == http.SameSiteLaxMode, cookie)
 		require.True(c.t, strings.HasPrefix(cookie.Name, "__Host-"), cookie)
+		require.True(c.t, cookie.Name == "__Host-oidclogin" || cookie.MaxAge <= 0, "a session ends with the browser")
 		c.cookies[cookie.Name] = cookie.Value
 	}
 	return page{response, w.Body.String()}
@@ -239,6 +240,7 @@ func (c *client) beginLink() string {
 	require.Equal(c.t, http.StatusOK, p.StatusCode, p.body)
 	found := refreshLink.FindStringSubmatch(p.body)
 	require.NotNil(c.t, found, p.body)
+	require.Contains(c.t, p.body, "refresh", "the page leads on at once")
 	return c.atProvider(html.UnescapeString(found[1]))
 }
 

@@ -179,8 +179,8 @@ func (l *Logins) notify(ctx context.Context, userID, verb, label string) {
 		return
 	}
 	ctx = context.WithoutCancel(ctx) // also if the client has left
-	u, err := l.kit.User(ctx, userID)
-	if err != nil || u.EmailVerifiedAt.IsZero() { // the mailbox may be that of a stranger
+	u, _ := l.kit.User(ctx, userID)
+	if u.EmailVerifiedAt.IsZero() { // also after an error; the mailbox may be that of a stranger
 		return
 	}
 	_ = l.send(ctx, account.Message{

@@ -159,7 +159,7 @@ func New(kit *authkit.Kit, cfg Config) (*Logins, error) {
 		return nil, err
 	}
 	l := &Logins{
-		kit: kit, store: timedStore{cfg.Store, storeTimeout(settings)}, users: settings.Users, base: base.String(), path: base.Path,
+		kit: kit, store: timedStore{cfg.Store, settings.StoreTimeout}, users: settings.Users, base: base.String(), path: base.Path,
 		loginPath: settings.Sessions.Cookies.LoginPath, service: cfg.Service, roles: slices.Clone(cfg.Roles), mailer: cfg.Mailer,
 		other: cfg.HasOtherLogin, box: box, page: cfg.Page, providers: providers,
 	}

@@ -192,10 +192,10 @@ func NewFactor(cfg Config) (*Factor, error) {
 // checkRPID returns why a text is no RP ID, or nil.
 func checkRPID(id string) error {
 	err := protocol.ValidateRPID(id)
-	if err == nil && id != strings.ToLower(id) {
+	if id != strings.ToLower(id) {
 		err = errors.New("has upper-case letters")
 	}
-	if err == nil && !strings.Contains(id, ".") && id != "localhost" {
+	if !strings.Contains(id, ".") && id != "localhost" {
 		err = errors.New("has no dot")
 	}
 	if err != nil {

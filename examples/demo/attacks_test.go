@@ -15,6 +15,7 @@ import (
 	"github.com/authkit-go/authkit/apikey"
 	"github.com/authkit-go/authkit/authkittest"
 	attacks "github.com/authkit-go/authkit/contract"
+	"github.com/authkit-go/authkit/oidclogin"
 	"github.com/authkit-go/authkit/totp"
 	"github.com/stretchr/testify/require"
 )
@@ -26,6 +27,10 @@ func TestAttacks(t *testing.T) {
 	cfg.throttle = throttleAccounts
 	mails := &allMails{}
 	cfg.mailer = mails
+	provider, err := attacks.NewProvider()
+	require.NoError(t, err)
+	t.Cleanup(provider.Close)
+	cfg.providers = []oidclogin.Provider{{Name: "idp", Issuer: provider.Issuer, ClientID: provider.ClientID, ClientSecret: provider.ClientSecret, Email: oidclogin.EmailVerified}}
 	var hashes atomic.Int64
 	cfg.hasher = countingHasher{cfg.hasher, &hashes}
 	service, err := newServer(t.Context(), cfg)
@@ -36,6 +41,10 @@ func TestAttacks(t *testing.T) {
 
 	system := authkit.WithSystem(t.Context(), "test")
 	created := 0
+	create := func(password string) (authkit.User, error) {
+		created++
+		return service.kit.CreateUser(system, authkit.User{Email: fmt.Sprintf("attacked-%d@example.com", created), FullName: "Attacked", Roles: []string{"user"}}, password)
+	}
 	target := attacks.Target{
 		Handler: service.handler(),
 		User:    attacks.Account{Name: "user@example.com", Password: userPassword},
@@ -54,8 +63,15 @@ func TestAttacks(t *testing.T) {
 		Refresh: true, LogoutPath: "/logout", PasswordPath: "/users/me/password",
 		Secret: cfg.secret, Hashes: func() int { return int(hashes.Load()) },
 		NewAccount: func(ctx context.Context, password string) (attacks.Account, error) {
-			created++
-			u, err := service.kit.CreateUser(system, authkit.User{Email: fmt.Sprintf("attacked-%d@example.com", created), FullName: "Attacked", Roles: []string{"user"}}, password)
+			u, err := create(password)
+			if err == nil {
+				u, err = service.kit.VerifyEmail(system, u.ID, u.Email)
+			}
+			return attacks.Account{Name: u.Email, Password: password}, err
+		},
+		Provider: provider, SocialPath: socialPath + "/idp", CookiePath: "/login",
+		NewUnverified: func(ctx context.Context, password string) (attacks.Account, error) {
+			u, err := create(password)
 			return attacks.Account{Name: u.Email, Password: password}, err
 		},
 		Enroll: func(ctx context.Context, a attacks.Account) ([]string, error) {
@@ -94,6 +110,7 @@ func TestAttacks(t *testing.T) {
 	}
 	before := runtime.NumGoroutine()
 	attacks.Run(t, target)
+	provider.Close()
 	for runtime.NumGoroutine() > before+20 { // those of closed connections end soon; if not, the test times out
 		time.Sleep(10 * time.Millisecond)
 	}

@@ -34,6 +34,7 @@ type Service struct {
 	ended   map[string]bool   // IDs of sessions
 	pending map[string]*user  // logins that lack the second factor
 	keys    map[string]*user  // API keys
+	client  *client           // of a provider of OpenID Connect, or nil
 	mails   []string
 	mailed  map[string]int // mails to an address
 	hashes  int
@@ -45,6 +46,7 @@ type user struct {
 	name, password string
 	admin          bool
 	disabled       bool
+	unproved       bool            // the address is not verified
 	since          int             // sessions with a smaller number have ended
 	responses      map[string]bool // to the second factor
 	wrong          int             // responses since the last success
@@ -175,6 +177,9 @@ func (s *Service) route(w http.ResponseWriter, r *http.Request, target string) {
 	method := r.Method
 	if method == http.MethodHead {
 		method = http.MethodGet
+	}
+	if s.social(w, r, method, target) {
+		return
 	}
 	switch method + " " + target {
 	case "GET /":
