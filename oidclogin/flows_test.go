@@ -537,7 +537,7 @@ func TestSecondFactorMustBeSetUp(t *testing.T) {
 	require.Empty(t, c.user())
 }
 
-// FR-02: a stranger who starts logins stores a limited number of tickets.
+// FR-02: a client that starts logins stores a limited number of tickets.
 func TestStartsAreLimited(t *testing.T) {
 	t.Parallel()
 	h := newHostile(t)

@@ -44,7 +44,7 @@ type Route struct {
 //
 // The parameter return is a path of this site, to which the browser goes
 // afterwards. The parameter max_age is in seconds: the provider authenticates
-// users again who did so earlier. Linking and unlinking need a login within the
+// users again whose last authentication is older. Linking and unlinking need a login within the
 // last five minutes. The other routes are public or, for the list, for users who
 // are logged in.
 func (l *Logins) Mount(mux *authkit.Mux) {

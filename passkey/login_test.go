@@ -129,7 +129,7 @@ func TestLoginUnverified(t *testing.T) {
 	require.NoError(t, a.answer(u.Email, key))
 }
 
-// MF-09: a challenge is good for five minutes.
+// MF-09: a challenge is valid for five minutes.
 func TestLoginExpires(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -258,7 +258,7 @@ func TestNameOfTheClient(t *testing.T) {
 	require.Equal(t, "iPhone", r.Passkey.Name)
 }
 
-// MF-09: a challenge is good for five minutes.
+// MF-09: a challenge is valid for five minutes.
 func TestRegistrationExpires(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
