@@ -727,6 +727,8 @@ func TestThrottledForm(t *testing.T) {
 	require.Equal(t, 429, w.Code)
 	require.Equal(t, "30", w.Header().Get("Retry-After"))
 	require.Equal(t, "203.0.113.9", s.address)
+	call(mux, "POST", "/account/reset", "email=ann@example.com")
+	require.Equal(t, "192.0.2.1", s.address, "or that of the connection")
 	w = call(h, "POST", "/account/reset", "email=ann")
 	require.Equal(t, 422, w.Code)
 	require.Empty(t, w.Header().Values("Retry-After"))

@@ -132,6 +132,9 @@ type Target struct {
 	// that are verified.
 	NewUnverified func(ctx context.Context, password string) (Account, error)
 
+	// Orgs describes the organizations of the service.
+	Orgs *Orgs
+
 	// Origins are the origins that may read responses across sites (CORS), or
 	// "*" for a public API that every site may use with a token, but not with
 	// cookies.
@@ -281,7 +284,8 @@ func (r *Report) Count(o Outcome) int {
 func Attacks() []Attack {
 	return slices.Concat(tokenAttacks, claimAttacks, headerAttacks, transportAttacks, accessAttacks,
 		responseAttacks, limitAttacks, sessionAttacks, cookieAttacks, factorAttacks, keyAttacks, accountAttacks,
-		socialAttacks, idTokenAttacks, identityAttacks, loginAttacks, guessAttacks, passiveAttacks)
+		socialAttacks, idTokenAttacks, identityAttacks,
+		orgAttacks, inviteAttacks, loginAttacks, guessAttacks, passiveAttacks)
 }
 
 // Check attacks a target. The error is one of the target's description, or that
@@ -369,6 +373,11 @@ func (t *Target) problems() error {
 	}
 	if !slices.ContainsFunc(t.Routes, isGuardedGet) {
 		add("Target.Routes has no GET route with Access LoggedIn; add one, such as the user's own data")
+	}
+	if t.Orgs != nil {
+		for _, text := range t.Orgs.problems() {
+			add("%s", text)
+		}
 	}
 	return errors.Join(all...)
 }

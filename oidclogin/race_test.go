@@ -284,3 +284,29 @@ func TestLabel(t *testing.T) {
 	require.Contains(t, p.body, "acme-login")
 	require.Contains(t, strings.ReplaceAll(p.body, "/oidc/acme-login", ""), "acme-login")
 }
+
+// A noting throttle notes the address of the client.
+type notingThrottle struct{ address string }
+
+func (n *notingThrottle) Begin(_ context.Context, a authkit.Attempt) error {
+	n.address = a.Client.Address
+	return nil
+}
+func (*notingThrottle) End(context.Context, authkit.Attempt, authkit.AttemptOutcome) error {
+	return nil
+}
+func (*notingThrottle) Clear(context.Context, authkit.Attempt) error { return nil }
+
+// The throttle counts the client of the context, as behind a proxy, or else the
+// address of the connection.
+func TestClientOfARequest(t *testing.T) {
+	t.Parallel()
+	n := new(notingThrottle)
+	a, _ := quiet(t, oidclogin.EmailVerified, func(kc *authkit.Config, _ *oidclogin.Config) { kc.Throttle = n })
+	c := a.browser()
+	require.Equal(t, http.StatusSeeOther, c.do("GET", "/oidc/idp", nil).StatusCode)
+	require.Equal(t, "192.0.2.1", n.address)
+	c.ctx = authkit.WithClient(t.Context(), authkit.ClientInfo{Address: "203.0.113.9"})
+	require.Equal(t, http.StatusSeeOther, c.do("GET", "/oidc/idp", nil).StatusCode)
+	require.Equal(t, "203.0.113.9", n.address)
+}

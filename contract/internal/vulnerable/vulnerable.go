@@ -23,22 +23,25 @@ import (
 type Service struct {
 	Secret []byte
 
-	defect  string
-	signer  *ecdsa.PrivateKey // of the key set; it signs nothing
-	mu      sync.Mutex
-	users   map[string]*user
-	guesses map[string]int // failed logins of a name since its last success
-	refresh map[string]*refresh
-	cookies map[string]*session
-	devices map[string]string // cookies of browsers that logged in, and their names
-	ended   map[string]bool   // IDs of sessions
-	pending map[string]*user  // logins that lack the second factor
-	keys    map[string]*user  // API keys
-	client  *client           // of a provider of OpenID Connect, or nil
-	mails   []string
-	mailed  map[string]int // mails to an address
-	hashes  int
-	bad     int // requests with a bad token
+	defect      string
+	signer      *ecdsa.PrivateKey // of the key set; it signs nothing
+	mu          sync.Mutex
+	users       map[string]*user
+	guesses     map[string]int // failed logins of a name since its last success
+	refresh     map[string]*refresh
+	cookies     map[string]*session
+	devices     map[string]string // cookies of browsers that logged in, and their names
+	ended       map[string]bool   // IDs of sessions
+	pending     map[string]*user  // logins that lack the second factor
+	keys        map[string]*user  // API keys
+	client      *client           // of a provider of OpenID Connect, or nil
+	orgs        map[string]*organization
+	invitations map[string]*invitation // by token
+	active      map[string]string      // organizations, by session
+	mails       []string
+	mailed      map[string]int // mails to an address
+	hashes      int
+	bad         int // requests with a bad token
 }
 
 // A user is an account.
@@ -89,6 +92,7 @@ func New(defect string) *Service {
 			AdminName: {name: AdminName, password: AdminPassword, admin: true},
 		},
 		guesses: map[string]int{}, refresh: map[string]*refresh{}, cookies: map[string]*session{}, devices: map[string]string{}, ended: map[string]bool{}, pending: map[string]*user{}, keys: map[string]*user{}, mailed: map[string]int{},
+		orgs: map[string]*organization{}, invitations: map[string]*invitation{}, active: map[string]string{},
 	}
 	if s.is("common secret") {
 		s.Secret = []byte("your-256-bit-secret")
@@ -178,7 +182,7 @@ func (s *Service) route(w http.ResponseWriter, r *http.Request, target string) {
 	if method == http.MethodHead {
 		method = http.MethodGet
 	}
-	if s.social(w, r, method, target) {
+	if s.social(w, r, method, target) || s.organizations(w, r, method, target) {
 		return
 	}
 	switch method + " " + target {
