@@ -67,7 +67,8 @@ type Target struct {
 	Refresh bool
 
 	// LogoutPath accepts a POST request that ends the session of its access
-	// token. PasswordPath accepts a POST request with a form of
+	// token. If the login returned a refresh token, a form has it as
+	// refresh_token. PasswordPath accepts a POST request with a form of
 	// current_password and new_password.
 	LogoutPath   string
 	PasswordPath string
