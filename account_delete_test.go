@@ -85,16 +85,16 @@ func TestDeleteUserFails(t *testing.T) {
 			err := kit.DeleteUser(t.Context(), u.ID)
 			require.ErrorIs(t, err, cause)
 			require.ErrorContains(t, err, "UserData notes")
-			require.Equal(t, 500, authkit.ProblemFor(err).Status)
+			require.Equal(t, http.StatusServiceUnavailable, authkit.ProblemFor(err).Status)
 			after, err := kit.User(t.Context(), u.ID)
 			require.NoError(t, err)
 			if name == "one store" {
 				require.Equal(t, u, after)
-				require.Empty(t, events.all())
+				require.Equal(t, []authkit.EventKind{authkit.EventStoreFailure}, events.kinds())
 				require.Equal(t, http.StatusOK, access(t, kit, token))
 			} else {
 				require.True(t, after.Disabled)
-				require.Equal(t, []authkit.EventKind{authkit.EventUserDisabled}, events.kinds())
+				require.Equal(t, []authkit.EventKind{authkit.EventUserDisabled, authkit.EventStoreFailure}, events.kinds())
 			}
 			data.err = nil
 			events.reset()

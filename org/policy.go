@@ -125,6 +125,9 @@ func UserData(s Store) authkit.UserData { return userData{s} }
 
 type userData struct{ store Store }
 
+// userDataTimeout limits a call of a Kit, with all calls of the store (FR-11).
+const userDataTimeout = 5 * time.Second
+
 // Name implements [authkit.UserData].
 func (userData) Name() string { return "organizations" }
 
@@ -133,6 +136,8 @@ func (d userData) Wipe(ctx context.Context, userID string, what authkit.Wipe) er
 	if what != authkit.WipeAll {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, userDataTimeout)
+	defer cancel()
 	list, err := d.store.Memberships(ctx, userID)
 	if err != nil {
 		return err
@@ -181,6 +186,8 @@ func (d userData) leave(ctx context.Context, m Membership, userID string) error 
 
 // Export implements [authkit.UserData].
 func (d userData) Export(ctx context.Context, userID string) (any, error) {
+	ctx, cancel := context.WithTimeout(ctx, userDataTimeout)
+	defer cancel()
 	list, err := d.store.Memberships(ctx, userID)
 	if err != nil || len(list) == 0 {
 		return nil, err
