@@ -342,7 +342,7 @@ func (k *Kit) LockUser(ctx context.Context, userID string, until time.Time) (Use
 	}
 	return k.retry(ctx, userID, func(u *StoredUser) (User, error) {
 		change := UserUpdate{LockedUntil: &until, IfVersion: u.Version}
-		if until.After(u.LockedUntil) && until.After(now()) {
+		if until.After(u.LockedUntil) {
 			change.KeepRole = k.keeps(&u.User)
 		}
 		return k.update(ctx, userID, change, EventUserLocked)

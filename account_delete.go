@@ -17,9 +17,8 @@ import (
 //   - ErrLastAdmin if no enabled account would have [Config].AdminRole any more.
 //   - ErrForbidden as in [Kit.DisableUser].
 //   - ErrUserNotFound, or ErrConflict if the account keeps changing.
-//   - ErrLastOwner, if a UserData returns it.
-//   - ErrUnavailable, or the error of ctx. Call DeleteUser again. ErrUnavailable wraps
-//     every other error of a UserData.
+//   - Any error of the UserData.
+//   - ErrUnavailable, or the error of ctx. Call DeleteUser again.
 func (k *Kit) DeleteUser(ctx context.Context, userID string) error {
 	if err := k.mayManage(ctx); err != nil {
 		return err
@@ -88,8 +87,8 @@ func (k *Kit) remove(ctx context.Context, u *StoredUser, keep string) error {
 // tickets. The account stays, and gets a new password with [Kit.SetPassword]. Use it for an
 // account that may be in the wrong hands.
 //
-// The errors are those of [Kit.SetPassword]. ErrUnavailable wraps an error of a UserData. After
-// another error than ErrForbidden, ErrUserNotFound and ErrConflict, call ResetUser again.
+// The errors are those of [Kit.SetPassword], and any error of the UserData. After another
+// error than ErrForbidden, ErrUserNotFound and ErrConflict, call ResetUser again.
 func (k *Kit) ResetUser(ctx context.Context, userID string) error {
 	u, err := k.stored(ctx, userID)
 	if err != nil {
@@ -144,8 +143,7 @@ func (k *Kit) deleteTickets(ctx context.Context, u *StoredUser) error {
 
 // ExportUser returns all stored data about a user, without secrets, as a value that
 // encodes as JSON: the account, its sessions, and the data of every [Config].UserData under
-// its name. The errors are ErrUserNotFound, and ErrUnavailable, which wraps the error of a
-// UserData.
+// its name. The errors are ErrUserNotFound, ErrUnavailable, and any error of the UserData.
 func (k *Kit) ExportUser(ctx context.Context, userID string) (map[string]any, error) {
 	u, err := k.User(ctx, userID)
 	if err != nil {
@@ -197,14 +195,14 @@ func withFactorData(all []UserData, factors []SecondFactor) []UserData {
 	return all
 }
 
-// featureFailed returns the error of a feature that removes or exports data: what
-// fails there is its store. A refusal keeps its meaning.
+// featureFailed returns the error of a feature that removes or exports data. If its
+// store failed, it emits the event.
 func (k *Kit) featureFailed(ctx context.Context, hook string, err error) error {
 	err = &callbackError{hook, err}
-	if errors.Is(err, ErrLastOwner) || errors.Is(err, ErrLastFactor) {
-		return err
+	if clientGone(ctx) || errors.Is(err, ErrUnavailable) {
+		return k.storeFailed(ctx, err)
 	}
-	return k.storeFailed(ctx, err)
+	return err
 }
 
 // wipe removes the data of all features.

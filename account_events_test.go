@@ -137,6 +137,9 @@ func TestAccountErrors(t *testing.T) {
 		require.ErrorAs(t, do(), &invalid, field)
 		require.Equal(t, field, invalid.Fields[0].Field)
 	}
+	var invalid *authkit.ValidationError
+	_, err = kit.LockUser(t.Context(), u.ID, time.Date(0, 12, 31, 0, 0, 0, 0, time.UTC))
+	require.ErrorAs(t, err, &invalid)
 	_, err = kit.VerifyEmail(t.Context(), u.ID, "no address")
 	require.ErrorIs(t, err, authkit.ErrInvalidEmail)
 	_, err = kit.UserByEmail(t.Context(), "no address")
@@ -225,6 +228,9 @@ func TestLockUser(t *testing.T) {
 		_, err = kit.UnlockUser(t.Context(), u.ID)
 		require.NoError(t, err)
 		renew(t, kit, token)
+		begin(t, kit)
+		_, err = kit.LockUser(t.Context(), u.ID, time.Time{})
+		require.NoError(t, err, "the zero time is no lock")
 		begin(t, kit)
 	})
 }

@@ -128,7 +128,7 @@ func (k *Kit) mayManage(ctx context.Context) error {
 	if err := k.mayAct(ctx); err != nil {
 		return err
 	}
-	if c := fromContext(ctx); c != nil && c.guard == k.guard && c.other != nil && c.other.ActorID != "" {
+	if c := fromContext(ctx); c != nil && c.other != nil && c.other.ActorID != "" {
 		return k.forbid(ctx, c.user.ID, ReasonMissingRole)
 	}
 	return nil
@@ -157,10 +157,14 @@ func (k *Kit) mayGrant(ctx context.Context, roles []string) error {
 // able to grant the roles of the account. A credential of a user that is not a login of
 // that user, such as an API key, sets neither for any account (AK-03).
 func (k *Kit) mayControl(ctx context.Context, u *User) error {
-	if c := fromContext(ctx); c != nil && c.guard == k.guard && c.user.ID != "" && !c.isLogin() {
+	if err := k.mayAct(ctx); err != nil {
+		return err
+	}
+	c := fromContext(ctx)
+	if c != nil && c.user.ID != "" && !c.isLogin() {
 		return k.forbid(ctx, c.user.ID, ReasonMachine)
 	}
-	if c := fromContext(ctx); c != nil && c.guard == k.guard && c.other != nil && c.other.Limited {
+	if c != nil && c.other != nil && c.other.Limited {
 		return k.forbid(ctx, c.user.ID, ReasonMissingRole)
 	}
 	return k.mayGrant(ctx, u.Roles)
@@ -191,10 +195,10 @@ func (k *Kit) mayProve(ctx context.Context, userID string) error {
 // Features call it before users change how they log in.
 func (k *Kit) RequireSelf(ctx context.Context, userID string) error { return k.mayProve(ctx, userID) }
 
-// isLogin reports whether the principal is a user who has logged in, without limits. An
-// impersonated user has not.
+// isLogin reports whether the principal of a guard is a user who has logged in, without
+// limits. A service, which is a machine, and an impersonated user have not.
 func (c *requestContext) isLogin() bool {
-	return c.user.ID != "" && (c.other == nil || !c.other.Machine && !c.other.Limited && c.other.ActorID == "")
+	return c.other == nil || !c.other.Machine && !c.other.Limited && c.other.ActorID == ""
 }
 
 // forbid emits the event of a refused change, and returns ErrForbidden.

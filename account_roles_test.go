@@ -391,6 +391,18 @@ func TestLastAdminStays(t *testing.T) {
 	}
 }
 
+// A lock of the only administrator can be made shorter.
+func TestShorterLockOfTheLastAdmin(t *testing.T) {
+	t.Parallel()
+	users := authkit.NewMemoryStore()
+	kit := newKit(t, func(c *authkit.Config) { c.Users = users })
+	last := storeUser(t, users, authkit.StoredUser{User: authkit.User{Email: "last@example.com", Roles: []string{"admin"}, LockedUntil: time.Now().Add(2 * time.Hour)}})
+	_, err := kit.LockUser(t.Context(), last.ID, time.Now().Add(time.Hour))
+	require.NoError(t, err)
+	_, err = kit.LockUser(t.Context(), last.ID, time.Now().Add(3*time.Hour))
+	require.ErrorIs(t, err, authkit.ErrLastAdmin)
+}
+
 // A service without administrators can remove its accounts.
 func TestNoAdminToKeep(t *testing.T) {
 	t.Parallel()

@@ -98,6 +98,7 @@ func TestCreateUserValidation(t *testing.T) {
 		}},
 		{"nothing at all", none, authkit.User{}, "", []authkit.FieldError{{Field: "email", Message: emailRule}, {Field: "password", Message: fewRule}}},
 
+		{"e-mail with a control character", none, with(func(u *authkit.User) { u.Email = "a\x7fda@example.com" }), loginPassword, []authkit.FieldError{{Field: "email", Message: emailRule}}},
 		{"e-mail with outer space", none, with(func(u *authkit.User) { u.Email = " ada@example.com" }), loginPassword, []authkit.FieldError{{Field: "email", Message: emailRule}}},
 
 		{"full name of 256 bytes", none, with(func(u *authkit.User) { u.FullName = strings.Repeat("é", 128) }), loginPassword, nil},
@@ -288,7 +289,10 @@ func TestCheckPassword(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, all)
 
-	_, err = kit.CreateUser(ctx, ada, "password3")
+	u, err := kit.CreateUser(ctx, ada, "password3")
+	require.NoError(t, err)
+	require.ErrorIs(t, kit.SetPassword(ctx, u.ID, "password2"), cause)
+	_, err = kit.Login(ctx, u.Email, "password3")
 	require.NoError(t, err)
 	_, err = kit.HashPassword(ctx, "password1")
 	require.NoError(t, err, "HashPassword applies no rule of choice")
@@ -376,6 +380,11 @@ func TestCreateUserHasherFails(t *testing.T) {
 	_, err := kit.CreateUser(t.Context(), authkit.User{Email: "ada@example.com"}, loginPassword)
 	require.ErrorIs(t, err, cause)
 	require.Equal(t, 500, authkit.ProblemFor(err).Status)
+
+	// A scheme may refuse passwords by rules of its own.
+	hasher.hash = authkit.ErrPasswordInvalid
+	_, err = kit.CreateUser(t.Context(), authkit.User{Email: "ada@example.com"}, loginPassword)
+	require.Equal(t, 422, authkit.ProblemFor(err).Status)
 }
 
 func TestHashPassword(t *testing.T) {

@@ -147,10 +147,10 @@ func parseArgon2(h string) (p argon2Params, salt, sum []byte, err error) {
 	if !argon2Bounded(passes, memory, lanes) { // a zero is missing
 		return p, nil, nil, ErrMalformedHash
 	}
-	if salt, ok = decodeExact(phcB64, fields[1]); !ok || len(salt) < minSalt || len(salt) > 64 {
+	if salt = decodeExact(phcB64, fields[1]); len(salt) < minSalt || len(salt) > 64 {
 		return p, nil, nil, ErrMalformedHash
 	}
-	if sum, ok = decodeExact(phcB64, fields[2]); !ok || len(sum) < 16 || len(sum) > 64 {
+	if sum = decodeExact(phcB64, fields[2]); len(sum) < 16 || len(sum) > 64 {
 		return p, nil, nil, ErrMalformedHash
 	}
 	return argon2Params{time: uint32(passes), memory: uint32(memory), threads: uint8(lanes)}, salt, sum, nil

@@ -127,7 +127,8 @@ func TestAuthenticatorRefuses(t *testing.T) {
 	t.Parallel()
 	var events recorder
 	fake, second := &fakeAuthenticator{header: "X-Fake"}, &fakeAuthenticator{header: "X-Second"}
-	kit, store, user := newSessionKit(t, events.listen, withAuthenticators(fake, second))
+	var own ownBearer
+	kit, store, user := newSessionKit(t, events.listen, withAuthenticators(fake, second, &own))
 	token := begin(t, kit)
 	off, err := kit.CreateUser(t.Context(), authkit.User{Email: "off@example.com", Disabled: true}, password)
 	require.NoError(t, err)
@@ -164,6 +165,7 @@ func TestAuthenticatorRefuses(t *testing.T) {
 		"no credentials":  gives(authkit.Credential{}, fmt.Errorf("fake: %w", authkit.ErrNoCredentials)),
 		"expires far off": of(user, func(c *authkit.Credential) { c.ExpiresAt = time.Now().Add(time.Hour) }),
 	}
+	own.userID = user.ID
 	second.answers = map[string]func() (authkit.Credential, error){"good": of(user)}
 	access := "Bearer " + token.AccessToken
 	for _, c := range []struct {
@@ -200,6 +202,9 @@ func TestAuthenticatorRefuses(t *testing.T) {
 		{[]string{"X-Fake", "no one"}, 500, authkit.ReasonStore, ""},
 		{[]string{"X-Fake", "two at once"}, 500, authkit.ReasonStore, ""},
 		{[]string{"Authorization", "Bearer opaque"}, 401, authkit.ReasonMalformed, ""},
+		{[]string{"Authorization", "Bearer " + strings.Repeat("a", 8192)}, 401, authkit.ReasonMalformed, ""},
+		{[]string{"Authorization", "Bearer " + strings.Repeat("a", 8193)}, 401, authkit.ReasonTooLarge, ""},
+		{[]string{"Authorization", "Bearer of fake"}, 200, "", ""},
 		{[]string{"Authorization", access}, 200, "", ""},
 	} {
 		events.reset()
@@ -207,6 +212,9 @@ func TestAuthenticatorRefuses(t *testing.T) {
 		require.Equal(t, c.status, w.Code, c.headers)
 		require.Equal(t, c.reason, events.last().Reason, c.headers)
 		require.Equal(t, c.userID, events.last().UserID, c.headers)
+		if c.userID != "" {
+			require.Equal(t, "1", events.last().SessionID, "the ID of the credential")
+		}
 		if c.status >= 500 {
 			require.Equal(t, authkit.EventStoreFailure, events.last().Kind, c.headers)
 			require.ErrorContains(t, events.last().Err, "authkit: ", c.headers)
@@ -219,6 +227,33 @@ func TestAuthenticatorRefuses(t *testing.T) {
 	require.ErrorContains(t, err, "Config.Authenticators: the element 0 is nil")
 	_, err = authkit.NewGuard(authkit.GuardConfig{Authenticators: []authkit.Authenticator{nil}})
 	require.ErrorContains(t, err, "GuardConfig.Authenticators")
+}
+
+// An ownBearer is an authenticator with bearer tokens of its own.
+type ownBearer struct{ userID string }
+
+func (*ownBearer) Challenge() string { return "" }
+
+func (a *ownBearer) Authenticate(r *http.Request) (authkit.Credential, error) {
+	if token, err := authkit.BearerToken(r); err != nil || token != "of fake" {
+		return authkit.Credential{}, authkit.ErrNoCredentials
+	}
+	return authkit.Credential{Kind: "own", UserID: a.userID}, nil
+}
+
+// The event of a refused credential names its session, if it has one.
+func TestRefusedCredentialOfASession(t *testing.T) {
+	t.Parallel()
+	var events recorder
+	fake := &fakeAuthenticator{header: "X-Fake"}
+	kit := newKit(t, events.listen, withAuthenticators(fake))
+	u := addUser(t, kit, email, password)
+	fake.answers = map[string]func() (authkit.Credential, error){
+		"x": gives(authkit.Credential{Kind: "fake", ID: "1", SessionID: "2", UserID: u.ID}, nil),
+	}
+	require.NoError(t, kit.DisableUser(t.Context(), u.ID))
+	require.Equal(t, 400, do(kit.Authenticate(whoami), "GET", "/", "X-Fake", "x").Code)
+	require.Equal(t, "2", events.last().SessionID)
 }
 
 // A guard within another takes over what that found, unless the request has changed since.

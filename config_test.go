@@ -53,6 +53,12 @@ func TestNewFaults(t *testing.T) {
 		{"role name of 65", func(c *authkit.Config) { c.Roles = map[string][]string{strings.Repeat("r", 65): nil} }, []string{`Config.Roles: the role "rrr`}},
 		{"permission name", func(c *authkit.Config) { c.Roles = map[string][]string{"admin": {"write", "write all"}} }, []string{`Config.Roles: the permission "write all": use 1 to 64`}},
 
+		{"trusted devices without a factor", func(c *authkit.Config) { c.TrustedDevices = &faultyDevices{} }, []string{"Config.TrustedDevices: set without SecondFactors"}},
+		{"administrators of another table", func(c *authkit.Config) {
+			c.Roles, c.AdminRole = map[string][]string{"user": nil}, "owner"
+		}, []string{`Config.AdminRole: the role "owner" is not in Roles`}},
+		{"tenant of others", func(c *authkit.Config) { c.Users, c.Tokens.Tenant = tenantStore{authkit.NewMemoryStore(), "a"}, "b" }, []string{`Config.Tokens.Tenant: "b", and the accounts are those of the tenant "a"`}},
+
 		{"UserData that is nil", func(c *authkit.Config) { c.UserData = []authkit.UserData{nil} }, []string{"Config.UserData: the element 0 is nil; leave it out"}},
 		{"UserData without a name", func(c *authkit.Config) { c.UserData = []authkit.UserData{namedData("")} }, []string{`Config.UserData: the name "" is empty, reserved or there twice`}},
 		{"UserData of a reserved name", func(c *authkit.Config) { c.UserData = []authkit.UserData{namedData("sessions")} }, []string{`Config.UserData: the name "sessions"`}},
@@ -134,6 +140,13 @@ func TestNewTakes(t *testing.T) {
 		"lifetime of an hour": func(c *authkit.Config) { c.Tokens.Lifetime, c.Tokens.Leeway = time.Hour, time.Minute },
 		"an empty role table": func(c *authkit.Config) { c.Roles = map[string][]string{} },
 		"no leeway":           func(c *authkit.Config) { c.Tokens.Leeway = -1 },
+		"bcrypt of cost 15":   func(c *authkit.Config) { c.Passwords.Hasher = authkit.Bcrypt{Cost: 15} },
+		"the same tenant": func(c *authkit.Config) {
+			c.Users, c.Tokens.Tenant = tenantStore{authkit.NewMemoryStore(), "a"}, "a"
+		},
+		"a tenant of tokens only": func(c *authkit.Config) {
+			c.Users, c.Tokens.Tenant = tenantStore{authkit.NewMemoryStore(), ""}, "a"
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -205,6 +218,13 @@ func TestNewKeepsNoReference(t *testing.T) {
 		kit.Require(authkit.Permissions("read"))
 		require.Panics(t, func() { kit.Require(authkit.Permissions("write")) })
 		require.Panics(t, func() { kit.RequireRoles("root") })
+	})
+	t.Run("RequireFactors", func(t *testing.T) {
+		t.Parallel()
+		roles := []string{"admin"}
+		kit, _, _ := newSetupKit(t, func(c *authkit.Config) { c.RequireFactors.Roles = roles })
+		roles[0] = "user"
+		begin(t, kit)
 	})
 }
 

@@ -276,7 +276,7 @@ func TestResetFactors(t *testing.T) {
 		otp.users[user.ID], otp.broken = 1, errCrash
 		events.reset()
 		require.ErrorIs(t, kit.ResetFactors(ctx, user.ID), errCrash)
-		require.Equal(t, []authkit.EventKind{authkit.EventStoreFailure}, events.kinds())
+		require.Empty(t, events.all())
 		require.ErrorIs(t, kit.ResetFactors(ctx, "nobody"), authkit.ErrUserNotFound)
 		stuck := newKit(t, withFactors(&fakeFactor{method: "otp"}))
 		u := addUser(t, stuck, email, password)
@@ -322,8 +322,8 @@ func TestLastFactorStays(t *testing.T) {
 		require.NoError(t, remove(free, "otp"))
 
 		hwk.users[user.ID] = 2
-		require.NoError(t, remove(user, "hwk"))
 		require.NoError(t, remove(user, "otp"))
+		require.NoError(t, remove(user, "hwk"))
 		require.ErrorIs(t, remove(user, "hwk"), authkit.ErrLastFactor)
 		require.ErrorIs(t, kit.RemoveFactor(mfa(t, kit, user), user.ID, "hwk"), authkit.ErrLastFactor)
 		require.NoError(t, kit.ResetFactors(t.Context(), user.ID))

@@ -235,11 +235,12 @@ func atoi(s string, limit int) (int, bool) {
 	return n, err == nil && n <= limit
 }
 
-// decodeExact decodes s, and refuses the line ends that Go's decoders skip.
-func decodeExact(enc *base64.Encoding, s string) ([]byte, bool) {
-	if strings.ContainsAny(s, "\r\n") {
-		return nil, false
-	}
+// decodeExact decodes s, and refuses the line ends that Go's decoders skip. It
+// returns nil if s is malformed.
+func decodeExact(enc *base64.Encoding, s string) []byte {
 	b, err := enc.DecodeString(s)
-	return b, err == nil
+	if err != nil || strings.ContainsAny(s, "\r\n") {
+		return nil
+	}
+	return b
 }

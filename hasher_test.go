@@ -424,6 +424,9 @@ var hostile = []struct {
 	{"bcrypt of cost 4", "$2a$4$abcdefghijklmnopqrstuur/uCBNBvVl4m8sbz1ePRFisPkMaJiTS", authkit.ErrMalformedHash},
 	{"bcrypt of cost 4 and a letter more", "$2a$4$abcdefghijklmnopqrstuur/uCBNBvVl4m8sbz1ePRFisPkMaJiTSx", authkit.ErrMalformedHash},
 	{"bcrypt of cost 004", "$2a$004$bcdefghijklmnopqrstuur/uCBNBvVl4m8sbz1ePRFisPkMaJiTS", authkit.ErrMalformedHash},
+	{"bcrypt of a cost that is no number", "$2a$0:$abcdefghijklmnopqrstuur/uCBNBvVl4m8sbz1ePRFisPkMaJiTS", authkit.ErrMalformedHash},
+	{"bcrypt of a cost that ends before the digits", "$2a$1/$abcdefghijklmnopqrstuur/uCBNBvVl4m8sbz1ePRFisPkMaJiTS", authkit.ErrMalformedHash},
+	{"bcrypt with another first sign", "x2a$04$abcdefghijklmnopqrstuur/uCBNBvVl4m8sbz1ePRFisPkMaJiTS", authkit.ErrUnknownScheme},
 	{"bcrypt with trailing text", bcryptOfAdmin + "x", authkit.ErrMalformedHash},
 	{"bcrypt with a line end", bcryptOfAdmin + "\n", authkit.ErrMalformedHash},
 	{"bcrypt with a NUL", bcryptOfAdmin + "\x00", authkit.ErrMalformedHash},
@@ -494,6 +497,8 @@ var hostile = []struct {
 	{"a parameter twice", "$argon2id$v=19$m=64,t=1,p=1,m=64$MDEyMzQ1Njc4OWFiY2RlZg$tzK2P1lIsJv8KKWG6Jtvk9M0R3D5mmsyRop6+rUhjTk", authkit.ErrMalformedHash},
 	{"a parameter twice and one missing", "$argon2id$v=19$m=64,t=1,t=1$MDEyMzQ1Njc4OWFiY2RlZg$tzK2P1lIsJv8KKWG6Jtvk9M0R3D5mmsyRop6+rUhjTk", authkit.ErrMalformedHash},
 	{"a parameter missing", "$argon2id$v=19$m=64,t=1$MDEyMzQ1Njc4OWFiY2RlZg$tzK2P1lIsJv8KKWG6Jtvk9M0R3D5mmsyRop6+rUhjTk", authkit.ErrMalformedHash},
+	{"the passes missing", "$argon2id$v=19$m=64,p=1$MDEyMzQ1Njc4OWFiY2RlZg$tzK2P1lIsJv8KKWG6Jtvk9M0R3D5mmsyRop6+rUhjTk", authkit.ErrMalformedHash},
+	{"a parameter twice, first without a number", "$argon2id$v=19$m=x,m=64,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$tzK2P1lIsJv8KKWG6Jtvk9M0R3D5mmsyRop6+rUhjTk", authkit.ErrMalformedHash},
 	{"a parameter without a name", "$argon2id$v=19$64,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$tzK2P1lIsJv8KKWG6Jtvk9M0R3D5mmsyRop6+rUhjTk", authkit.ErrMalformedHash},
 	{"argon2 of version 16", "$argon2id$v=16$m=64,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$tzK2P1lIsJv8KKWG6Jtvk9M0R3D5mmsyRop6+rUhjTk", authkit.ErrMalformedHash},
 	{"argon2 of no version", "$argon2id$m=64,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$tzK2P1lIsJv8KKWG6Jtvk9M0R3D5mmsyRop6+rUhjTk", authkit.ErrMalformedHash},
@@ -712,6 +717,7 @@ func TestCostsAreBounded(t *testing.T) {
 		{"PBKDF2, the most 10,000,001", authkit.PBKDF2SHA256{MaxRounds: 10_000_001}, false, "PBKDF2 MaxRounds 10000001:"},
 		{"PBKDF2, the most -1", authkit.PBKDF2SHA256{MaxRounds: -1}, false, "PBKDF2 MaxRounds -1:"},
 		{"PBKDF2, the most 1,000", authkit.PBKDF2SHA256{Rounds: 1000, InsecureLowRounds: true, MaxRounds: 1000}, true, ""},
+		{"PBKDF2, the most 10,000,000", authkit.PBKDF2SHA256{Rounds: 1000, InsecureLowRounds: true, MaxRounds: 10_000_000}, true, ""},
 		{"PBKDF2, 599,999 rounds", authkit.PBKDF2SHA256{Rounds: 599_999}, false, "PBKDF2 rounds 599999: use 600000 to 2000000"},
 
 		{"argon2id, one pass of 19 MiB", authkit.Argon2id{Time: 1}, false, "argon2id with 1 passes, 19456 KiB, 1 threads: use at least 7168 KiB, and 35840 KiB over all passes"},
@@ -886,6 +892,7 @@ func TestNeedsRehash(t *testing.T) {
 		{"bcrypt of the cost", authkit.Bcrypt{Cost: 12}, "$2b$12$abcdefghijklmnopqrstuu8nVP5YIGOh70Ay1z97h1tTXrbCO0wzK", false},
 		{"bcrypt of the cost, another ident", authkit.Bcrypt{}, "$2y$12$abcdefghijklmnopqrstuu8nVP5YIGOh70Ay1z97h1tTXrbCO0wzK", false},
 		{"bcrypt of a lower cost", authkit.Bcrypt{Cost: 13}, "$2b$12$abcdefghijklmnopqrstuu8nVP5YIGOh70Ay1z97h1tTXrbCO0wzK", true},
+		{"bcrypt of the cost 09", authkit.Bcrypt{}, "$2b$09$abcdefghijklmnopqrstuu8nVP5YIGOh70Ay1z97h1tTXrbCO0wzK", true},
 		{"bcrypt of a higher cost", authkit.Bcrypt{Cost: 10}, "$2b$12$abcdefghijklmnopqrstuu8nVP5YIGOh70Ay1z97h1tTXrbCO0wzK", false},
 		{"bcrypt of the highest cost", authkit.Bcrypt{Cost: 15}, "$2b$15$abcdefghijklmnopqrstuu8nVP5YIGOh70Ay1z97h1tTXrbCO0wzK", false},
 
@@ -920,9 +927,11 @@ func TestNeedsRehash(t *testing.T) {
 func TestNeedsRehashOfABrokenHash(t *testing.T) {
 	t.Parallel()
 	for _, hash := range []authkit.PasswordHash{"$2a$04$", "$pbkdf2-sha256$", "$argon2id$", "!"} {
-		due, err := quickHasher().NeedsRehash(hash)
-		require.Error(t, err)
-		require.False(t, due, "%s", string(hash))
+		for _, hasher := range []authkit.Hasher{quickHasher(), authkit.Bcrypt{}, authkit.PBKDF2SHA256{}, authkit.Argon2id{}} {
+			due, err := hasher.NeedsRehash(hash)
+			require.Error(t, err)
+			require.False(t, due, "%s", string(hash))
+		}
 	}
 }
 

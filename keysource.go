@@ -119,7 +119,7 @@ func (f *keyFetcher) start(force bool) *keyFetch {
 		return f.running
 	}
 	at := time.Now()
-	if !force && !f.started.IsZero() && at.Sub(f.started) < fetchInterval {
+	if !force && at.Sub(f.started) < fetchInterval {
 		return nil
 	}
 	fetch := &keyFetch{done: make(chan struct{})}
@@ -171,20 +171,14 @@ func (f *keyFetcher) refresh(wait bool) {
 	}
 }
 
-// ahead waits until the next fetch of Run is due, and for its end.
+// ahead waits until the next fetch of Run is due, or starts it and waits for the least interval.
 func (f *keyFetcher) ahead(ctx context.Context) {
 	f.mu.Lock()
 	wait := time.Until(f.next)
 	f.mu.Unlock()
 	if wait <= 0 {
-		wait = fetchInterval
-		if fetch := f.start(false); fetch != nil {
-			select {
-			case <-fetch.done: // which set next
-			case <-ctx.Done():
-			}
-			return
-		}
+		f.start(false)
+		wait = fetchInterval // the fetch sets a time that is not earlier
 	}
 	select {
 	case <-time.After(wait):

@@ -127,6 +127,11 @@ func TestKeyRingRefresh(t *testing.T) {
 					tokRefused(t, verifier, token) // which verifies it once
 				}
 				require.Equal(t, 1+tc.calls, source.count())
+				if !tc.accepted {
+					time.Sleep(30*time.Second - 1)
+					tokRefused(t, verifier, token)
+					require.Equal(t, 1+tc.calls, source.count(), "the next fetch is too early")
+				}
 			})
 		})
 	}
@@ -387,6 +392,20 @@ func TestGuardBeforeTheFirstKeys(t *testing.T) {
 		ask() // starts a fetch
 		synctest.Wait()
 		require.Equal(t, 200, ask())
+		token = tokIssue(t, tokIssuer(t, ringKey(authkit.EdDSA, "b")), authkit.Claims{Subject: "u"})
+		require.Equal(t, 401, ask(), "an unknown key, while others are there")
+		token = "no.token"
+		require.Equal(t, 401, ask())
+
+		// A source that does not end is none that failed.
+		source = &keySource{delay: time.Hour, deaf: true}
+		guard = newGuard(t, func(c *authkit.GuardConfig) {
+			c.Tokens = authkit.TokenConfig{Ring: authkit.NewKeyRingFrom(source, source.fail)}
+		})
+		require.Equal(t, 401, ask())
+		token = tokIssue(t, tokIssuer(t, key), authkit.Claims{Subject: "u"})
+		require.Equal(t, 503, ask())
+		time.Sleep(time.Hour)
 
 		// A ring without a source has no keys to wait for.
 		guard = newGuard(t, func(c *authkit.GuardConfig) { c.Tokens = authkit.TokenConfig{Ring: new(authkit.KeyRing)} })

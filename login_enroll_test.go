@@ -298,6 +298,16 @@ func TestEnrollOnTheLoginForm(t *testing.T) {
 	code, page = send("mfa_enroll", "1")
 	require.Equal(t, 401, code)
 	require.Empty(t, page.MFAToken)
+
+	// If the cookie cannot be set, nobody is logged in.
+	store := &faultyStore{MemoryStore: authkit.NewMemoryStore()}
+	s = newFormSite(t, withFactors(newSetupFactor("otp", "1")), requiring, store.listen)
+	s.do("POST", "/login", form("username", email, "password", password))
+	f = s.last()
+	store.down(false, "RotateSession")
+	code, page = send("mfa_response", "1")
+	require.Equal(t, 503, code)
+	require.False(t, page.LoggedIn)
 }
 
 // text returns a value as it is printed.

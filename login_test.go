@@ -314,6 +314,15 @@ func TestLoginOfAnEmptyAccount(t *testing.T) {
 		_, err := kit.Login(t.Context(), "ada@example.com", password)
 		require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
 	}
+
+	// Neither does an account without an address.
+	store := authkit.NewMemoryStore()
+	kit = newKit(t, func(c *authkit.Config) { c.Users = store })
+	storeUser(t, store, authkit.StoredUser{PasswordHash: bcryptHash(t, loginPassword, 4)})
+	for _, email := range []string{"", "no address"} {
+		_, err := kit.Login(t.Context(), email, loginPassword)
+		require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
+	}
 }
 
 // LO-11: letters that look alike, or are folded by Unicode, are not taken for each
@@ -515,6 +524,7 @@ func TestLoginRehashFails(t *testing.T) {
 				e := events.all()[0]
 				require.ErrorIs(t, e.Err, c.want)
 				require.Equal(t, ada.ID, e.UserID)
+				require.Equal(t, c.swap == cause, errors.Is(e.Err, authkit.ErrUnavailable))
 			}
 		})
 	}
@@ -1038,6 +1048,10 @@ func TestLoginEmailSubject(t *testing.T) {
 	claims := tokenClaims(t, token)
 	require.Equal(t, "ada@example.com", claims.Subject)
 	require.Equal(t, ada.ID, claims.UserID)
+	_, err = kit.SetEmail(t.Context(), ada.ID, "lovelace@example.com")
+	require.NoError(t, err)
+	_, _, err = kit.IdentifyToken(t.Context(), token.AccessToken)
+	require.ErrorIs(t, err, authkit.ErrInvalidToken)
 }
 
 // LO-03: expires_in is the life of the token.

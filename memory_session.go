@@ -147,7 +147,7 @@ func (m *MemoryStore) CreateSession(ctx context.Context, s StoredSession, limit 
 	}
 	if len(m.sessions.byUser[s.UserID]) >= limit {
 		old := m.sessions.list(s.UserID)
-		for ; len(old) > 0 && len(old) >= limit; old = old[:len(old)-1] {
+		for ; len(old) >= limit; old = old[:len(old)-1] {
 			m.sessions.end(&old[len(old)-1], s.CreatedAt, h.tx)
 		}
 	}
@@ -257,7 +257,7 @@ func (m *MemoryStore) RevokeSessions(ctx context.Context, userID, except string,
 	defer h.release()
 	defer m.sessions.lock(m.sessions.byUser[userID]...)()
 	for _, s := range m.sessions.list(userID) {
-		if s.ID != except || except == "" {
+		if s.ID != except {
 			m.sessions.end(&s, at, h.tx)
 		}
 	}

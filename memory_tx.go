@@ -136,7 +136,7 @@ func (m *MemoryStore) InTx(ctx context.Context, f func(ctx context.Context) erro
 func (tx *memoryTx) join(ctx context.Context, f func(ctx context.Context) error) (err error) {
 	err = errors.New("a panic")
 	defer func() {
-		if err != nil && tx.failed == nil {
+		if tx.failed == nil {
 			tx.failed = err
 		}
 	}()

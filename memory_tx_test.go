@@ -244,6 +244,7 @@ func TestMemoryStoreContextOfATransactionThatIsOver(t *testing.T) {
 		u, err := store.UserByID(over, "ada")
 		require.NoError(t, err)
 		require.Empty(t, u.FullName, "it is no part of the next one")
+		over = ctx
 		return nil
 	}))
 	_, err := store.UpdateUser(over, "ada", authkit.UserUpdate{FullName: new("Late")}, time.Now())

@@ -85,6 +85,11 @@ func (g *Guard) protect(p Policy, next http.Handler) http.Handler {
 				return
 			}
 			r = r.WithContext(c)
+		} else if len(p.checks) > 0 { // r has path values by now, which Watch needs too
+			routed := *c
+			routed.Context, routed.request = r.Context(), r
+			c = &routed
+			r = r.WithContext(c)
 		}
 		who := c.facts()
 		if err := p.check(&who); err != nil {
@@ -112,8 +117,8 @@ func (c *requestContext) stillGood(g *Guard, r *http.Request) bool {
 	case c.guard != g || c.request == nil:
 		return false
 	case len(g.authenticators) == 0:
-		token, err := bearerToken(r.Header)
-		return err == nil && c.token == token
+		token, _ := bearerToken(r.Header) // empty if there is none
+		return c.token == token
 	}
 	return c.request.Method == r.Method && c.request.TLS == r.TLS && c.digest == g.digest(r)
 }
@@ -160,7 +165,7 @@ func (g *Guard) identifyAny(r *http.Request, token string, bearerErr error) (*re
 		return nil, err
 	}
 	// A token with two dots is an access token, and so is one that is too long.
-	ours := bearerErr == nil && (len(token) > g.verifier.maxBytes || strings.Count(token, ".") == 2)
+	ours := len(token) > g.verifier.maxBytes || strings.Count(token, ".") == 2
 	var c *requestContext
 	switch {
 	case ours && other != nil, bearerErr != ErrNoCredentials && other != nil && other.Kind == cookieKind:
@@ -301,7 +306,7 @@ func (k *Kit) accepts(u *StoredUser, issued int64) error {
 	switch {
 	case u.Disabled:
 		return errUserDisabled
-	case !u.TokensValidAfter.IsZero() && time.Unix(issued, 0).Before(u.TokensValidAfter):
+	case time.Unix(issued, 0).Before(u.TokensValidAfter):
 		return errTokenRevokedBefore
 	case issued != 0 && issued+k.verifier.leeway < u.CreatedAt.Unix():
 		return errOtherAccount // of the account that had the ID or the address before (FR-10)

@@ -83,6 +83,7 @@ func TestBearerToken(t *testing.T) {
 		{"no header", nil, none},
 		{"empty header", []string{""}, none},
 		{"another scheme", []string{"Basic dXNlcjpwYXNz"}, none},
+		{"a scheme of as many letters", []string{"Digest " + token}, none},
 		{"a scheme that begins alike", []string{"Bearerish " + token}, none},
 		{"no scheme", []string{token}, none},
 		{"scheme without token", []string{"Bearer"}, invalid},
@@ -231,6 +232,7 @@ func TestGuardsRefusedAtStart(t *testing.T) {
 		"role outside the table": func() { closed.RequireRoles("admin", "admni") },
 		"permission of no role":  func() { closed.Require(authkit.Permissions("y")) },
 		"permission, no table":   func() { open.Require(authkit.Permissions("x")) },
+		"nil handler":            func() { open.Authenticate(nil) },
 		"zero policy":            func() { open.Require(authkit.Policy{}) },
 	} {
 		require.Panics(t, f, name)
@@ -605,6 +607,145 @@ func TestRehashHoldsNoPlace(t *testing.T) {
 		require.Zero(t, time.Since(began))
 		require.NoError(t, <-done, "a login does not fail for its rehash")
 	})
+}
+
+// A store that answers with another row than the one asked for gives nobody the
+// account of that row. A table with a case-insensitive collation does so.
+func TestRowsOfAnotherKey(t *testing.T) {
+	t.Parallel()
+	store := &rowStore{MemoryStore: authkit.NewMemoryStore()}
+	fake := &fakeAuthenticator{header: "X-Fake"}
+	for _, joined := range []bool{true, false} {
+		kit := newKit(t, withAuthenticators(fake), func(c *authkit.Config) {
+			c.Users, c.Sessions.Store = store, store
+			if !joined {
+				c.Sessions.Store = struct{ authkit.SessionStore }{store}
+			}
+		})
+		u := addUser(t, kit, authkit.NewUserID()+"@example.com", password)
+		token, err := kit.Login(t.Context(), u.Email, password)
+		require.NoError(t, err)
+		fake.answers = map[string]func() (authkit.Credential, error){"key": gives(authkit.Credential{Kind: "fake", UserID: u.ID}, nil)}
+		access := func(headers ...string) int { return do(kit.Authenticate(whoami), "GET", "/", headers...).Code }
+		require.Equal(t, 200, access(bearer(token)...))
+		require.Equal(t, 200, access("X-Fake", "key"))
+		for name, change := range map[string]func(*authkit.StoredSession){
+			"session": func(s *authkit.StoredSession) { s.ID = strings.ToUpper(s.ID) + "x" },
+			"user":    func(s *authkit.StoredSession) { s.UserID = "another" },
+		} {
+			store.session = change
+			require.Equal(t, 401, access(bearer(token)...), name)
+		}
+		store.session, store.user = nil, func(u *authkit.StoredUser) error { u.ID = "another"; return nil }
+		require.Equal(t, 401, access(bearer(token)...))
+		require.Equal(t, 401, access("X-Fake", "key"))
+		store.user = func(*authkit.StoredUser) error { return errDown } // MW-07
+		require.Equal(t, 503, access(bearer(token)...))
+		require.Equal(t, 503, access("X-Fake", "key"))
+		store.user = nil
+	}
+}
+
+// A rowStore changes the rows that it has read.
+type rowStore struct {
+	*authkit.MemoryStore
+	session func(*authkit.StoredSession)
+	user    func(*authkit.StoredUser) error
+}
+
+func (s *rowStore) UserByID(ctx context.Context, id string) (authkit.StoredUser, error) {
+	u, err := s.MemoryStore.UserByID(ctx, id)
+	if s.user != nil && err == nil {
+		if err = s.user(&u); err != nil {
+			u = authkit.StoredUser{}
+		}
+	}
+	return u, err
+}
+
+func (s *rowStore) SessionByID(ctx context.Context, id string) (authkit.StoredSession, error) {
+	session, err := s.MemoryStore.SessionByID(ctx, id)
+	if s.session != nil {
+		s.session(&session)
+	}
+	return session, err
+}
+
+func (s *rowStore) SessionUser(ctx context.Context, id string) (authkit.StoredSession, authkit.StoredUser, error) {
+	session, err := s.SessionByID(ctx, id)
+	if err != nil {
+		return session, authkit.StoredUser{}, err
+	}
+	owner, err := s.MemoryStore.SessionByID(ctx, id)
+	if err != nil {
+		return session, authkit.StoredUser{}, err
+	}
+	u, err := s.UserByID(ctx, owner.UserID)
+	return session, u, err
+}
+
+// A store that keeps accounts and sessions need not be a SessionUserStore.
+func TestOneStoreWithoutSessionUser(t *testing.T) {
+	t.Parallel()
+	type plain struct {
+		authkit.UserStore
+		authkit.SessionStore
+	}
+	memory := authkit.NewMemoryStore()
+	store := &plain{memory, memory}
+	kit := newKit(t, func(c *authkit.Config) { c.Users, c.Sessions.Store = store, store })
+	addUser(t, kit, email, password)
+	require.Equal(t, 200, access(t, kit, begin(t, kit)))
+}
+
+// A guard further in does not take over the principal of a context that has no
+// request: it authenticates the request.
+func TestGuardBehindIdentifyToken(t *testing.T) {
+	t.Parallel()
+	kit, _, _ := newSessionKit(t, withAuthenticators(&fakeAuthenticator{header: "X-Fake"}))
+	ctx := as(t, kit, begin(t, kit))
+	w := httptest.NewRecorder()
+	kit.Authenticate(whoami).ServeHTTP(w, httptest.NewRequest("GET", "/", nil).WithContext(ctx))
+	require.Equal(t, 401, w.Code)
+}
+
+// A token whose subject is its client is that of a service, without an account.
+// Its roles are those of the token, and its scope limits it.
+func TestTokensOfServices(t *testing.T) {
+	t.Parallel()
+	guard := newGuard(t, func(c *authkit.GuardConfig) { c.Roles = map[string][]string{"admin": {"read", "write"}} })
+	issuer, err := authkit.NewTokenIssuer(authkit.TokenConfig{Keys: []authkit.Key{tokKeyOf(testSecret)}})
+	require.NoError(t, err)
+	kit := newKit(t)
+	for name, c := range map[string]struct {
+		claims  authkit.Claims
+		service string
+		write   bool
+	}{
+		"service":                   {authkit.Claims{Subject: "job", ClientID: "job", Roles: []string{"admin"}}, "job", true},
+		"limited service":           {authkit.Claims{Subject: "job", ClientID: "job", Roles: []string{"admin"}, Scope: []string{"read"}}, "job", false},
+		"service without a scope":   {authkit.Claims{Subject: "job", ClientID: "job", Roles: []string{"admin"}, Scope: []string{}}, "job", false},
+		"user of a client":          {authkit.Claims{Subject: "ann", ClientID: "app", Roles: []string{"admin"}}, "", true},
+		"user without a client":     {authkit.Claims{Subject: "ann", Roles: []string{"admin"}}, "", true},
+		"user of the client's name": {authkit.Claims{Subject: "app", ClientID: "app", UserID: "7", Roles: []string{"admin"}}, "", true},
+	} {
+		token, err := issuer.Issue(c.claims)
+		require.NoError(t, err, name)
+		_, p, err := guard.IdentifyToken(t.Context(), token)
+		require.NoError(t, err, name)
+		require.Equal(t, c.service, p.Name, name)
+		require.Equal(t, c.service != "", p.Kind == authkit.Machine, name)
+		require.Equal(t, []string{"admin"}, p.Roles, name)
+		require.Equal(t, c.write, p.HasPermission("write"), name)
+		policy := authkit.Permissions("write").OrMachines()
+		status := 403
+		if c.write {
+			status = 200
+		}
+		require.Equal(t, status, do(guard.Require(policy)(whoami), "GET", "/", "Authorization", "Bearer "+token).Code, name)
+		_, _, err = kit.IdentifyToken(t.Context(), token) // without Clients
+		require.ErrorIs(t, err, authkit.ErrInvalidToken, name)
+	}
 }
 
 func TestIdentify(t *testing.T) {

@@ -311,11 +311,10 @@ func (k *Kit) ChangePassword(ctx context.Context, userID, old, password string) 
 		return err
 	}
 	change := UserUpdate{PasswordHash: &hash, IfVersion: u.Version}
-	p, ok := k.principal(ctx)
-	if !ok || k.sessions == nil || p.SessionID == "" {
-		return k.revokeAll(ctx, userID, change, EventPasswordChange)
+	if own := k.ownSession(ctx, userID); own != "" {
+		return k.changeAndRevoke(ctx, userID, change, EventPasswordChange, own, now())
 	}
-	return k.changeAndRevoke(ctx, userID, change, EventPasswordChange, p.SessionID, now())
+	return k.revokeAll(ctx, userID, change, EventPasswordChange)
 }
 
 // SetPassword replaces the password of an account and ends all of its sessions and tokens.

@@ -64,7 +64,7 @@ func asksServer(r *http.Request) bool {
 
 // hasOneReading reports whether every handler reads the same path in a request.
 func hasOneReading(r *http.Request) bool {
-	return (r.Method != http.MethodConnect || isWebSocket(r)) && isClean(r.URL.Path) && (r.URL.RawPath == "" || !hasEncodedSlash(r.URL))
+	return (r.Method != http.MethodConnect || isWebSocket(r)) && isClean(r.URL.Path) && !hasEncodedSlash(r.URL)
 }
 
 // isWebSocket reports whether a CONNECT is one that names a protocol (RFC 8441 section 4). It
@@ -101,9 +101,6 @@ func isClean(path string) bool {
 	}
 	for i := 0; i < len(path); i++ {
 		c := path[i]
-		if c > '/' && c != '\\' && c != 0x7f {
-			continue
-		}
 		if c < ' ' || c == '\\' || c == 0x7f {
 			return false
 		}
@@ -162,7 +159,7 @@ func localPath(text string) string {
 		}
 	}
 	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || strings.Contains(u.Path, "//") {
+	if err != nil || strings.Contains(u.Path, "//") {
 		return "/"
 	}
 	for i := range len(u.Path) {

@@ -168,6 +168,22 @@ func TestRefuseAmbiguousPathsDecodes(t *testing.T) {
 	require.Panics(t, func() { authkit.RefuseAmbiguousPaths(nil) })
 }
 
+// Of encoded characters only slashes and backslashes are ambiguous.
+func TestEncodedCharacters(t *testing.T) {
+	t.Parallel()
+	h := authkit.RefuseAmbiguousPaths(http.NotFoundHandler())
+	for target, status := range map[string]int{
+		"/a%20b": 404, "/%7e2f": 404, "/%7e5c/": 404, "/%7e%2f": 400, "/%7e%5C": 400, "/%7e%7e%2F": 400, "/a%0ab": 400,
+	} {
+		require.Equal(t, status, do(h, "GET", target).Code, target)
+	}
+	r := httptest.NewRequest("GET", "/x", nil)
+	for _, raw := range []string{"/%", "/%2", "%2f"} { // as no parser leaves it
+		r.URL.RawPath = raw
+		h.ServeHTTP(httptest.NewRecorder(), r)
+	}
+}
+
 // The check of a path without escapes costs no allocation.
 func TestPathCheckAllocations(t *testing.T) {
 	nothing := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})

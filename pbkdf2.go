@@ -151,14 +151,14 @@ func (p PBKDF2SHA256) parse(h string) (rounds int, salt, sum []byte, err error) 
 		return 0, nil, nil, ErrMalformedHash
 	}
 	if enc == ab64 {
-		salt, ok = decodeExact(ab64, fields[1])
+		salt = decodeExact(ab64, fields[1])
 	} else {
-		salt, ok = []byte(fields[1]), true // Django's salt is its text
+		salt = []byte(fields[1]) // Django's salt is its text
 	}
-	if !ok || len(salt) < minSalt || len(salt) > maxSalt {
+	if len(salt) < minSalt || len(salt) > maxSalt {
 		return 0, nil, nil, ErrMalformedHash
 	}
-	if sum, ok = decodeExact(enc, fields[2]); !ok || len(sum) != sha256.Size {
+	if sum = decodeExact(enc, fields[2]); len(sum) != sha256.Size {
 		return 0, nil, nil, ErrMalformedHash
 	}
 	return rounds, salt, sum, nil

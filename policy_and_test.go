@@ -3,6 +3,7 @@ package authkit_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"sync/atomic"
@@ -57,12 +58,18 @@ func TestPolicyAnd(t *testing.T) {
 	for err, status := range map[error]int{
 		authkit.ErrForbidden: 403, authkit.ErrNotFound: 404, authkit.ErrUnavailable: 503, errors.New("a hook"): 500,
 		&authkit.StepUpError{}: 401,
+		// A failure stays one, whatever it wraps.
+		fmt.Errorf("%w: %w", authkit.ErrUnavailable, authkit.ErrNotFound):       503,
+		fmt.Errorf("%w: %w", authkit.ErrUnavailable, &authkit.StepUpError{}):    503,
+		fmt.Errorf("%w: %w", authkit.ErrUnavailable, &authkit.ThrottledError{}): 503,
+		fmt.Errorf("%w: %w", authkit.ErrUnavailable, authkit.ErrUserDisabled):   503,
 	} {
 		events, refused = nil, err
 		w := do(mux, "GET", "/objects/7", access...)
 		require.Equal(t, status, w.Code)
 		require.NotContains(t, w.Body.String(), "hook")
 		require.Len(t, events, 1)
+		require.Equal(t, status >= 500, events[0].Kind == authkit.EventStoreFailure)
 		if status == 404 {
 			require.Equal(t, authkit.Event{Kind: authkit.EventAccessDenied, UserID: user.ID, SessionID: events[0].SessionID, Reason: authkit.ReasonMissingRole, Route: "GET /objects/{id}"}, events[0])
 			problem(t, w, 404, "Not found")

@@ -126,6 +126,30 @@ func TestStepUpChallenge(t *testing.T) {
 	require.Equal(t, &authkit.StepUpError{Methods: []string{"otp"}}, stepUp)
 }
 
+// A machine has no login that could be recent or strong. It is refused for good,
+// and not sent to log in again.
+func TestMachinesDoNotStepUp(t *testing.T) {
+	t.Parallel()
+	machine := authkit.Principal{Name: "job", Kind: authkit.Machine, AuthTime: time.Now(), Methods: []string{"hwk"}}
+	open := authkit.Authenticated().OrMachines()
+	require.NoError(t, open.Check(machine))
+	for _, policy := range []authkit.Policy{open.Fresh(time.Minute), open.Using("hwk"), open.Using("otp")} {
+		require.ErrorIs(t, policy.Check(machine), authkit.ErrForbidden)
+	}
+}
+
+// A browser whose login is too old or too weak is sent to the login page, if the
+// Kit has one.
+func TestStepUpOfABrowser(t *testing.T) {
+	t.Parallel()
+	for path, status := range map[string]int{"/login": 303, "": 401} {
+		kit, h, _ := newSite(t, func(c *authkit.Config) { c.Sessions.Cookies.LoginPath = path })
+		s := surf(t, h)
+		s.h = kit.Require(authkit.Authenticated().Using("otp"))(whoami)
+		require.Equal(t, status, s.do("GET", "/me", "").Code)
+	}
+}
+
 // A policy that cannot be meant is refused when the program starts.
 func TestPolicyRefusedAtStart(t *testing.T) {
 	t.Parallel()

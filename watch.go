@@ -47,6 +47,7 @@ func (k *Kit) Watch(ctx context.Context, p Policy, interval time.Duration) (watc
 //     ErrTokenExpired, which wraps ErrInvalidToken, if it has expired.
 //   - ErrUserDisabled if the account is disabled.
 //   - ErrForbidden or a [*StepUpError] if the policy does not admit the principal any more.
+//   - The error of a function of [Policy.And].
 //   - ErrUnavailable if a store failed in three checks in a row.
 //   - ErrNoCredentials if ctx has no principal of g. The context is cancelled at once then.
 //   - The cause of ctx, or context.Canceled after stop.

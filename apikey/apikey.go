@@ -15,7 +15,7 @@
 //	keys.Mount(mux, "/users/me/keys")
 //	go keys.Run(ctx)
 //
-// A route admits keys only if its policy says so:
+// A route admits keys only if its policy has OrMachines:
 //
 //	mux.Handle("GET /notes", authkit.Permissions("notes:read").OrMachines(), notes)
 //
@@ -38,19 +38,20 @@
 //
 //	Authorization: Bearer ak_...
 //
-// # What a key can do
+// # Permissions of a key
 //
-// A key has its scopes, as far as the roles of its owner grant them at the time
-// of the request. A key without scopes has no permissions. It passes no policy
-// of roles, and no policy without OrMachines. It dies with its owner: when the
-// account is disabled, deleted or reset. [authkit.Kit.SetPassword] and
-// [authkit.Kit.LogoutEverywhere] end all keys of an account, because a thief
-// may have created one.
+// A key has those of its scopes that the roles of its owner grant at the time of
+// the request. A key without scopes has no permissions. It passes no policy of
+// roles, and no policy without OrMachines.
+//
+// A key is refused when the account of its owner is disabled, deleted or reset.
+// [authkit.Kit.SetPassword] and [authkit.Kit.LogoutEverywhere] end all keys of
+// an account, because an attacker may have created one.
 //
 // # Services
 //
-// A [Service] is a program that acts for itself, and has keys of its own. With
-// [authkit.Config].Clients, it gets access tokens for five minutes from the
+// A [Service] is a program without an account. Its keys belong to it and to no
+// user. With [authkit.Config].Clients, it gets access tokens for five minutes from the
 // token endpoint, by the client-credentials grant of OAuth 2.0. The client_id is
 // the ID of the service, and the client_secret is the text of a key. Guards
 // without a store accept these tokens; see [authkit.ClientAuthenticator]. If a
@@ -63,7 +64,7 @@
 // that is at most five minutes old. A key can do none of this. The text of a key
 // is shown once. The store keeps its SHA-256.
 //
-// A finder of a leaked key can revoke it; see [Keys.RevokeLeaked].
+// A person who finds a leaked key can revoke it; see [Keys.RevokeLeaked].
 package apikey
 
 import (
@@ -103,13 +104,14 @@ type Config struct {
 	// ImportedPrefixes are the prefixes of the keys of other systems that were
 	// imported by their hashes, such as "sk_live_"; see [Keys.Import]. Each has
 	// at least 3 characters. Such keys have no checksum that is known here, so
-	// each text with such a prefix costs a call of the store.
+	// each text with such a prefix costs a call of the store. It has at most 512
+	// characters and no dot.
 	ImportedPrefixes []string
 
 	// Throttle, if not nil, limits the requests of each key. It is called with
 	// the action [authkit.ActionAPIKey] and the ID of the key as account, after
-	// the key was checked. So no one can use up the requests of a key without
-	// having the key. Further requests get 429. Package throttle admits 600
+	// the key was checked. So a client without the key cannot use up its
+	// requests. Further requests get 429. Package throttle admits 600
 	// requests at once and ten more each second, unless its Limits say
 	// otherwise.
 	Throttle authkit.Throttle
@@ -186,15 +188,16 @@ func (a *Authenticator) Authenticate(r *http.Request) (authkit.Credential, error
 		return authkit.Credential{}, err
 	}
 	ctx := contextOf(r)
-	k, previous, err := a.find(ctx, text)
+	k, mark, err := a.find(ctx, text)
 	if err != nil {
 		return authkit.Credential{}, err
 	}
-	return a.use(ctx, &k.Key, previous)
+	return a.use(ctx, &k.Key, mark)
 }
 
-// use returns the credential of a key that was presented, and notes its use.
-func (a *Authenticator) use(ctx context.Context, k *Key, previous bool) (authkit.Credential, error) {
+// use returns the credential of a key that was presented, and notes its use. The
+// mark follows the ID.
+func (a *Authenticator) use(ctx context.Context, k *Key, mark string) (authkit.Credential, error) {
 	client := authkit.ClientFrom(ctx)
 	if !k.admits(client.Address) {
 		return authkit.Credential{}, authkit.ErrInvalidToken
@@ -209,9 +212,7 @@ func (a *Authenticator) use(ctx context.Context, k *Key, previous bool) (authkit
 	if err != nil {
 		return authkit.Credential{}, err
 	}
-	if previous {
-		c.ID += previousMark
-	}
+	c.ID += mark
 	a.used.note(k, now())
 	return c, nil
 }
@@ -230,7 +231,7 @@ func (a *Authenticator) textOf(r *http.Request) (string, error) {
 	switch {
 	case len(found) == 0:
 		return bearer, err
-	case len(found) > 1 || err == nil || !a.mine(found[0]):
+	case len(found) > 1 || err == nil:
 		return "", authkit.ErrInvalidToken
 	}
 	return found[0], nil
@@ -238,14 +239,13 @@ func (a *Authenticator) textOf(r *http.Request) (string, error) {
 
 // mine reports whether a text has one of the prefixes of keys.
 func (a *Authenticator) mine(text string) bool {
-	if strings.HasPrefix(text, a.prefix) {
-		return true
-	}
-	return a.isImported(text) && strings.IndexByte(text, '.') < 0
+	return strings.HasPrefix(text, a.prefix) || a.isImported(text)
 }
 
+// isImported reports whether a text has the prefix of another system. A text
+// with dots is a token.
 func (a *Authenticator) isImported(text string) bool {
-	return slices.ContainsFunc(a.imported, func(p string) bool { return strings.HasPrefix(text, p) })
+	return slices.ContainsFunc(a.imported, func(p string) bool { return strings.HasPrefix(text, p) }) && !strings.Contains(text, ".")
 }
 
 // maxImported is the maximum length of a key of another system.
@@ -254,8 +254,8 @@ const maxImported = 512
 // idOf returns the ID of a text, and whether it can be a key. It calls no
 // store.
 func (a *Authenticator) idOf(text string, hash *[sha256.Size]byte) (id string, ok bool) {
-	if strings.HasPrefix(text, a.prefix) {
-		if id, ok = parse(a.prefix, text); ok {
+	if tail, ok := strings.CutPrefix(text, a.prefix); ok {
+		if id, ok = parse(text, tail); ok {
 			*hash = Hash(text)
 		}
 		return id, ok
@@ -267,28 +267,28 @@ func (a *Authenticator) idOf(text string, hash *[sha256.Size]byte) (id string, o
 	return importedID(*hash), true
 }
 
-// find returns the key of a text, and whether the text is that before the
-// latest rotation.
-func (a *Authenticator) find(ctx context.Context, text string) (k StoredKey, previous bool, err error) {
+// find returns the key of a text, and previousMark if the text is that before
+// the latest rotation.
+func (a *Authenticator) find(ctx context.Context, text string) (k StoredKey, mark string, err error) {
 	var hash [sha256.Size]byte
 	id, ok := a.idOf(text, &hash)
 	if !ok {
-		return k, false, authkit.ErrInvalidToken
+		return k, "", authkit.ErrInvalidToken
 	}
 	k, err = a.store.KeyByID(ctx, id)
 	switch {
-	case errors.Is(err, ErrNotFound) || err == nil && k.ID != id: // for a store that does not compare byte by byte
-		return k, false, authkit.ErrInvalidToken
+	case errors.Is(err, ErrNotFound):
+		return k, "", authkit.ErrInvalidToken
 	case err != nil:
-		return k, false, fmt.Errorf("apikey: %w", err)
+		return k, "", fmt.Errorf("apikey: %w", err)
 	}
 	if subtle.ConstantTimeCompare(hash[:], k.Hash[:]) == 1 {
-		return k, false, nil
+		return k, "", nil
 	}
 	if now().Before(k.PreviousUntil) && subtle.ConstantTimeCompare(hash[:], k.PreviousHash[:]) == 1 {
-		return k, true, nil
+		return k, previousMark, nil
 	}
-	return k, false, authkit.ErrInvalidToken
+	return k, "", authkit.ErrInvalidToken
 }
 
 // admits reports whether the key is accepted from an address.
@@ -296,10 +296,7 @@ func (k *Key) admits(address string) bool {
 	if len(k.Networks) == 0 {
 		return true
 	}
-	ip, err := netip.ParseAddr(address)
-	if err != nil {
-		return false
-	}
+	ip, _ := netip.ParseAddr(address) // no network contains the zero address
 	ip = ip.Unmap().WithZone("")
 	return slices.ContainsFunc(k.Networks, func(n netip.Prefix) bool { return n.Contains(ip) })
 }
@@ -322,17 +319,25 @@ func (*Authenticator) Name() string { return "api_keys" }
 
 // Wipe implements [authkit.UserData]. It removes all keys of a user.
 func (a *Authenticator) Wipe(ctx context.Context, userID string, _ authkit.Wipe) error {
-	return a.store.DeleteKeys(ctx, OfUser(userID))
+	return unavailable(a.store.DeleteKeys(ctx, OfUser(userID)))
 }
 
 // Export implements [authkit.UserData]. It returns the keys of a user without
 // their secrets.
 func (a *Authenticator) Export(ctx context.Context, userID string) (any, error) {
 	keys, err := a.store.KeysByOwner(ctx, OfUser(userID))
-	if err != nil || len(keys) == 0 {
-		return nil, err
+	if len(keys) == 0 {
+		return nil, unavailable(err)
 	}
-	return keys, nil
+	return keys, unavailable(err)
+}
+
+// unavailable returns the error of a store for a Kit.
+func unavailable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("apikey: %w: %w", authkit.ErrUnavailable, err)
 }
 
 // now is the time as stores keep it.

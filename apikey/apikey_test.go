@@ -60,7 +60,7 @@ func TestKeyRefused(t *testing.T) {
 	a := newApp(t)
 	key, other := a.create(t, apikey.Options{}).Text, a.create(t, apikey.Options{}).Text
 	access := a.login(t)
-	swapped := key[:19] + other[19:]
+	swapped := withSum(key[:19] + other[19:84])
 	for name, headers := range map[string][]string{
 		"an unknown key":           {"X-API-Key", swapped},
 		"another prefix":           {"X-API-Key", "zk" + key[2:]},
@@ -100,8 +100,9 @@ func TestKeyFollowsItsOwner(t *testing.T) {
 	require.Empty(t, keys)
 }
 
-// AK-02: whoever sets a password because of a thief ends the thief's keys. A
-// user who changes it keeps theirs.
+// AK-02: a new password that is set for a user ends the keys of the account,
+// because a thief may have created them. A user who changes the password keeps
+// them.
 func TestPasswordsEndKeys(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -121,11 +122,13 @@ func TestPasswordsEndKeys(t *testing.T) {
 			"ResetUser":        func() error { return a.kit.ResetUser(t.Context(), a.user.ID) },
 		} {
 			time.Sleep(2 * time.Second)
-			key := a.create(t, apikey.Options{}).Text
-			require.Equal(t, 200, a.with(key, "/any"), name)
+			key := a.create(t, apikey.Options{})
+			require.Equal(t, 200, a.with(key.Text, "/any"), name)
 			time.Sleep(2 * time.Second)
 			require.NoError(t, end(), name)
-			require.Equal(t, 401, a.with(key, "/any"), name)
+			require.Equal(t, 401, a.with(key.Text, "/any"), name)
+			_, err := a.Rotate(t.Context(), apikey.OfUser(a.user.ID), key.ID, 0)
+			require.ErrorIs(t, err, apikey.ErrNotFound, "%s: guards would refuse the new secret too", name)
 		}
 	})
 }
@@ -170,6 +173,7 @@ func TestRotate(t *testing.T) {
 			require.Equal(t, 403, a.with(text, "/read"))
 			require.Equal(t, shown, a.last().SessionID)
 		}
+		require.Equal(t, 401, a.with(withSum(first.Text[:20]+strings.Repeat("0", 64)), "/any"), "another secret")
 		time.Sleep(24 * time.Hour)
 		require.Equal(t, 401, a.with(first.Text, "/any"))
 		require.Equal(t, 200, a.with(second.Text, "/any"))
@@ -178,6 +182,7 @@ func TestRotate(t *testing.T) {
 		require.NoError(t, err)
 		fourth, err := a.Rotate(t.Context(), apikey.OfUser(a.user.ID), first.ID, 0)
 		require.NoError(t, err)
+		require.Zero(t, fourth.PreviousUntil)
 		for i, text := range []string{first.Text, second.Text, third.Text} {
 			require.Equal(t, 401, a.with(text, "/any"), i)
 		}
@@ -188,6 +193,12 @@ func TestRotate(t *testing.T) {
 			require.Error(t, err)
 		}
 		require.Equal(t, 200, a.with(fourth.Text, "/any"))
+
+		forever := a.create(t, apikey.Options{InsecureNoExpiry: true})
+		forever, err = a.Rotate(t.Context(), apikey.OfUser(a.user.ID), forever.ID, 0)
+		require.NoError(t, err)
+		require.Zero(t, forever.ExpiresAt)
+		require.Equal(t, 200, a.with(forever.Text, "/any"))
 	})
 }
 
@@ -226,7 +237,7 @@ func TestNetworks(t *testing.T) {
 }
 
 // AK-12: the requests of a key are limited, whatever their addresses. Without
-// the key, no one uses them up.
+// the key, a client cannot use them up.
 func TestThrottle(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -235,7 +246,7 @@ func TestThrottle(t *testing.T) {
 		a := newApp(t, func(k *apikey.Config, _ *authkit.Config) { k.Throttle = limits })
 		one, other := a.create(t, apikey.Options{}).Text, a.create(t, apikey.Options{}).Text
 		for range 10 {
-			require.Equal(t, 401, a.with(one[:19]+other[19:], "/any"))
+			require.Equal(t, 401, a.with(withSum(one[:19]+other[19:84]), "/any"))
 		}
 		for range 3 {
 			require.Equal(t, 200, a.with(one, "/any"))
@@ -303,11 +314,21 @@ func TestImport(t *testing.T) {
 	require.Equal(t, 401, a.with(text, "/read"))
 	key, err := a.Import(t.Context(), i)
 	require.NoError(t, err)
+	require.Equal(t, authkit.Event{Kind: authkit.EventKeyCreated, UserID: a.user.ID, SessionID: key.ID}, a.last())
 	require.Equal(t, 200, a.with(text, "/read"))
 	require.Equal(t, 403, a.with(text, "/write"))
 	require.Equal(t, 401, a.with(text+"x", "/read"))
+	long := "sk_live_" + strings.Repeat("x", 512-8)
+	forever, err := a.Import(authkit.WithSystem(t.Context(), "cli:ann"), apikey.Import{
+		Owner: apikey.OfUser(a.user.ID), Hash: apikey.Hash(long), Options: apikey.Options{InsecureNoExpiry: true},
+	})
+	require.NoError(t, err)
+	require.Zero(t, forever.ExpiresAt)
+	require.Equal(t, 200, a.with(long, "/any"))
 	before := store.total()
-	require.Equal(t, 401, a.with("sk_live_"+strings.Repeat("x", 600), "/read"))
+	for _, other := range []string{long + "x", "sk_live_a.b.c", "zk_live_" + text[8:]} {
+		require.Equal(t, 401, a.ask("GET", "/any", "", "X-API-Key", other).Code)
+	}
 	require.Equal(t, before, store.total())
 	_, err = a.Import(t.Context(), i)
 	require.ErrorIs(t, err, apikey.ErrExists)
@@ -321,6 +342,7 @@ func TestImport(t *testing.T) {
 	for name, change := range map[string]func(*apikey.Import){
 		"no hash":       func(i *apikey.Import) { i.Hash = [32]byte{} },
 		"a bad ID":      func(i *apikey.Import) { i.ID = "8F14E45FCEEA167A" },
+		"a short ID":    func(i *apikey.Import) { i.ID = "8f14e45fceea167" },
 		"no user":       func(i *apikey.Import) { i.Owner = apikey.OfUser("nobody") },
 		"a bad scope":   func(i *apikey.Import) { i.Scopes = []string{"notes:delete"} },
 		"a life for it": func(i *apikey.Import) { i.Life = -1 },

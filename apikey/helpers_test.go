@@ -3,6 +3,8 @@ package apikey_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"hash/crc32"
 	"io"
 	"log/slog"
 	"net/http"
@@ -126,6 +128,11 @@ func decodeJSON[T any](t testing.TB, w *httptest.ResponseRecorder) (v T) {
 	t.Helper()
 	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &v), w.Body.String())
 	return v
+}
+
+// withSum returns a text with its checksum.
+func withSum(text string) string {
+	return text + fmt.Sprintf("%08x", crc32.ChecksumIEEE([]byte(text)))
 }
 
 // calls counts the calls of a store.

@@ -30,7 +30,9 @@ func TestManage(t *testing.T) {
 
 	w = a.ask("POST", keyPath, `{"name":"backup","scopes":["notes:read"],"networks":["192.0.2.0/24"],"expires_in":3600}`, "Authorization", header)
 	require.Equal(t, 201, w.Code, w.Body.String())
-	require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
+	require.Equal(t, []string{"no-store", "nosniff", "application/json"}, []string{
+		w.Header().Get("Cache-Control"), w.Header().Get("X-Content-Type-Options"), w.Header().Get("Content-Type"), // MW-10, TR-02
+	})
 	made := decodeJSON[map[string]any](t, w)
 	require.Equal(t, a.user.ID, made["user_id"])
 	text, id := made["key"].(string), made["id"].(string)
@@ -51,9 +53,14 @@ func TestManage(t *testing.T) {
 	require.Equal(t, 422, a.ask("POST", keyPath+"/"+id+"/rotate", `{"overlap":86401}`, "Authorization", header).Code)
 	require.Equal(t, 422, a.ask("POST", keyPath+"/"+id+"/rotate", `{"overlap":9223372036854775807}`, "Authorization", header).Code)
 
-	require.Equal(t, 204, a.ask("DELETE", keyPath+"/"+id, "", "Authorization", header).Code)
+	w = a.ask("DELETE", keyPath+"/"+id, "", "Authorization", header)
+	require.Equal(t, 204, w.Code)
+	require.Empty(t, w.Body.String())
+	require.Empty(t, w.Header().Get("Content-Type"))
 	require.Equal(t, 404, a.ask("DELETE", keyPath+"/"+id, "", "Authorization", header).Code)
 	require.Equal(t, 404, a.ask("POST", keyPath+"/"+id+"/rotate", `{}`, "Authorization", header).Code)
+	require.NotEqual(t, authkit.EventStoreFailure, a.last().Kind)
+	require.Equal(t, 400, a.ask("POST", keyPath+"/"+id+"/rotate", `{"hash":""}`, "Authorization", header).Code)
 }
 
 // AK-05: owner and scopes come from the session, never from the body.
@@ -273,6 +280,16 @@ func TestProblems(t *testing.T) {
 	for _, part := range []string{"Config.Store:", "Config.StoreTimeout:", "Config.Prefix:", `"x"`, `"a.b.c"`, `"A__live" overlaps`} {
 		require.ErrorContains(t, err, part)
 	}
+	for _, bad := range []string{"ab", "a b", "a\x7fb", "ab\n", "a\u00e4b", "a.b", "ak_live_", "ak_", "ak"} {
+		_, err := apikey.NewAuthenticator(apikey.Config{Prefix: "ak", ImportedPrefixes: []string{bad}})
+		require.ErrorContains(t, err, "Config.ImportedPrefixes", bad)
+	}
+	_, err = apikey.NewAuthenticator(apikey.Config{Prefix: "acme", ImportedPrefixes: []string{"acm"}})
+	require.ErrorContains(t, err, "overlaps")
+	_, err = apikey.NewAuthenticator(apikey.Config{ImportedPrefixes: []string{"ab_", "!a~"}})
+	require.NoError(t, err)
+	_, err = apikey.NewAuthenticator(apikey.Config{Store: (*apikey.MemoryStore)(nil)})
+	require.ErrorContains(t, err, "Config.Store:")
 	for _, prefix := range []string{"a", "1a", "a-b", strings.Repeat("a", 17)} {
 		_, err := apikey.NewAuthenticator(apikey.Config{Prefix: prefix})
 		require.Error(t, err, prefix)
@@ -284,24 +301,78 @@ func TestProblems(t *testing.T) {
 	_, err = apikey.New(kit, auth)
 	require.ErrorContains(t, err, "Config.Authenticators")
 	require.ErrorContains(t, err, "Config.UserData")
+	empty := new(apikey.Authenticator)
+	withEmpty, err := authkit.New(authkit.Config{
+		Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), Users: authkit.NewMemoryStore(),
+		Authenticators: []authkit.Authenticator{empty}, UserData: []authkit.UserData{empty},
+	})
+	require.NoError(t, err)
 	for _, call := range []func() (*apikey.Keys, error){
 		func() (*apikey.Keys, error) { return apikey.New(nil, auth) },
 		func() (*apikey.Keys, error) { return apikey.New(kit, nil) },
-		func() (*apikey.Keys, error) { return apikey.New(kit, new(apikey.Authenticator)) },
+		func() (*apikey.Keys, error) { return apikey.New(withEmpty, empty) },
 	} {
 		_, err := call()
 		require.Error(t, err)
 	}
 }
 
-func TestNetworksOfOptions(t *testing.T) {
+// AK-05: each limit of a new key is accepted, and what exceeds it is refused.
+func TestOptionsAtTheirLimits(t *testing.T) {
+	t.Parallel()
+	var many []string
+	for i := range 65 {
+		many = append(many, fmt.Sprint("notes:", i))
+	}
+	a := newApp(t, func(_ *apikey.Config, c *authkit.Config) { c.Roles["reader"] = many })
+	network := netip.MustParsePrefix("192.0.2.0/24")
+	mapped := netip.PrefixFrom(netip.MustParseAddr("::ffff:192.0.2.1"), 120)
+	for field, c := range map[string]struct{ good, bad []apikey.Options }{
+		"name": {
+			[]apikey.Options{{Name: strings.Repeat("\u00e9", 64)}},
+			[]apikey.Options{{Name: strings.Repeat("x", 65)}, {Name: "a\xffb"}, {Name: "a\nb"}},
+		},
+		"scopes":   {[]apikey.Options{{Scopes: many[:64]}}, []apikey.Options{{Scopes: many}}},
+		"networks": {[]apikey.Options{{Networks: repeat(network, 16)}}, []apikey.Options{{Networks: repeat(network, 17)}, {Networks: []netip.Prefix{{}}}, {Networks: []netip.Prefix{mapped}}}},
+		"life":     {[]apikey.Options{{Life: 366 * 24 * time.Hour}}, []apikey.Options{{Life: 366*24*time.Hour + 1}, {InsecureNoExpiry: true, Life: time.Hour}}},
+	} {
+		for _, o := range c.good {
+			a.create(t, o)
+		}
+		for _, o := range c.bad {
+			_, err := a.Create(t.Context(), apikey.OfUser(a.user.ID), o)
+			var invalid *authkit.ValidationError
+			require.ErrorAs(t, err, &invalid)
+			require.Equal(t, field, invalid.Fields[0].Field)
+			require.Equal(t, http.StatusUnprocessableEntity, authkit.ProblemFor(err).Status)
+		}
+	}
+}
+
+func repeat[T any](v T, n int) (list []T) {
+	for range n {
+		list = append(list, v)
+	}
+	return list
+}
+
+func TestOwnerIsAUserOrAService(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
-	for _, n := range []netip.Prefix{{}, netip.PrefixFrom(netip.MustParseAddr("::ffff:192.0.2.1"), 120)} {
-		_, err := a.Create(t.Context(), apikey.OfUser(a.user.ID), apikey.Options{Networks: []netip.Prefix{n}})
-		require.Error(t, err, n)
-	}
-	_, err := a.Create(t.Context(), apikey.OfUser(a.user.ID), apikey.Options{InsecureNoExpiry: true, Life: time.Hour})
-	require.Error(t, err)
-	require.Equal(t, http.StatusUnprocessableEntity, authkit.ProblemFor(err).Status)
+	_, err := a.CreateService(t.Context(), "billing")
+	require.NoError(t, err)
+	_, err = a.Create(t.Context(), apikey.Owner{UserID: a.user.ID, ServiceID: "billing"}, apikey.Options{})
+	require.ErrorIs(t, err, apikey.ErrNotFound)
+}
+
+// A slash at the end of a path does not change the routes.
+func TestMountWithSlash(t *testing.T) {
+	t.Parallel()
+	a := newApp(t)
+	a.mux = a.kit.NewMux()
+	a.Mount(a.mux, keyPath+"/")
+	a.MountServices(a.mux, "/services/")
+	header := a.login(t)
+	require.Equal(t, 200, a.ask("GET", keyPath, "", "Authorization", header).Code)
+	require.Equal(t, 403, a.ask("GET", "/services", "", "Authorization", header).Code)
 }

@@ -17,13 +17,13 @@ var _ authkit.ClientAuthenticator = (*Authenticator)(nil)
 // a [Service], and the secret is the text of one of its keys. It applies the
 // networks and the throttle of the key.
 func (a *Authenticator) AuthenticateClient(ctx context.Context, clientID, secret string) (authkit.Credential, error) {
-	k, previous, err := a.find(ctx, secret)
-	if errors.Is(err, authkit.ErrInvalidToken) || err == nil && (k.ServiceID == "" || k.ServiceID != clientID) {
-		return authkit.Credential{}, authkit.ErrInvalidCredentials
+	k, mark, err := a.find(ctx, secret)
+	if err == nil && (k.ServiceID == "" || k.ServiceID != clientID) {
+		err = authkit.ErrInvalidToken
 	}
 	var c authkit.Credential
 	if err == nil {
-		c, err = a.use(ctx, &k.Key, previous)
+		c, err = a.use(ctx, &k.Key, mark)
 	}
 	if errors.Is(err, authkit.ErrInvalidToken) {
 		return authkit.Credential{}, authkit.ErrInvalidCredentials
@@ -65,10 +65,7 @@ func (a *Authenticator) credential(ctx context.Context, k *Key) (authkit.Credent
 	return c, nil
 }
 
-const (
-	maxServiceID = 64
-	maxRoles     = 64
-)
+const maxServiceID = 64
 
 // mayManageServices returns why the principal of ctx may not manage services, or
 // nil.
@@ -87,7 +84,7 @@ func (k *Keys) checkService(id string, roles []string) error {
 	}
 	unknown := slices.ContainsFunc(roles, func(role string) bool { _, ok := k.roles[role]; return !ok })
 	sorted := slices.Sorted(slices.Values(roles))
-	if unknown || len(roles) > maxRoles || len(slices.Compact(sorted)) != len(roles) {
+	if unknown || len(slices.Compact(sorted)) != len(roles) {
 		fields = append(fields, authkit.FieldError{Field: "roles", Message: "must be roles of this service, each once"})
 	}
 	if fields != nil {
@@ -208,6 +205,7 @@ const servicePrefix = "service:"
 //
 // All routes require a login as administrator that is at most five minutes old.
 func (k *Keys) MountServices(mux *authkit.Mux, path string) {
+	path = strings.TrimSuffix(path, "/")
 	admin := authkit.Roles(k.admin).Fresh(fresh)
 	mux.HandleFunc("GET "+path, admin, func(w http.ResponseWriter, r *http.Request) {
 		list, err := k.Services(r.Context(), r.URL.Query().Get("after"))

@@ -326,8 +326,13 @@ func TestManageServices(t *testing.T) {
 		require.Equal(t, authkit.EventServiceCreated, a.last().Kind)
 		require.Equal(t, "service:reports", a.last().UserID)
 		require.Equal(t, 409, do(admin, "POST", "", `{"id":"reports"}`).Code)
-		for _, body := range []string{`{"id":""}`, `{"id":"A"}`, `{"id":"a b"}`, `{"id":"x","roles":["nothing"]}`, `{"id":"x","roles":["editor","editor"]}`, `{"id":"` + strings.Repeat("x", 65) + `"}`} {
+		for _, body := range []string{`{"id":""}`, `{"id":"A"}`, `{"id":"a b"}`, `{"id":"a/b"}`, `{"id":"a:b"}`, "{\"id\":\"`\"}", `{"id":"{"}`, `{"id":"\u00e4"}`, `{"id":"x","roles":["nothing"]}`, `{"id":"x","roles":["editor","editor"]}`, `{"id":"` + strings.Repeat("x", 65) + `"}`} {
 			require.Equal(t, 422, do(admin, "POST", "", body).Code, body)
+		}
+		for _, id := range []string{"09.az_-", strings.Repeat("x", 64)} {
+			_, err := a.CreateService(t.Context(), id)
+			require.NoError(t, err)
+			require.NoError(t, a.DeleteService(t.Context(), id))
 		}
 		require.Equal(t, 400, do(admin, "POST", "", `{"id":"x","created_at":"2020-01-01T00:00:00Z"}`).Code)
 		require.Len(t, decodeJSON[[]apikey.Service](t, do(admin, "GET", "", "")), 2)
@@ -342,9 +347,13 @@ func TestManageServices(t *testing.T) {
 		require.Equal(t, 200, do(admin, "POST", "/reports/keys/"+key["id"].(string)+"/rotate", `{}`).Code)
 		require.Len(t, decodeJSON[[]apikey.Key](t, do(admin, "GET", "/reports/keys", "")), 1)
 		require.Equal(t, 204, do(admin, "PUT", "/reports/roles", `{"roles":[]}`).Code)
+		require.Equal(t, authkit.Event{Kind: authkit.EventServiceUpdated, UserID: "service:reports", ActorID: a.last().ActorID}, a.last())
+		require.Equal(t, 422, do(admin, "PUT", "/reports/roles", `{"roles":["nothing"]}`).Code)
+		require.Equal(t, 400, do(admin, "PUT", "/reports/roles", `{"id":"x"}`).Code)
 		require.Equal(t, 404, do(admin, "PUT", "/nothing/roles", `{"roles":[]}`).Code)
 		require.Equal(t, 204, do(admin, "DELETE", "/reports/keys/"+key["id"].(string), "").Code)
 		require.Equal(t, 204, do(admin, "DELETE", "/reports", "").Code)
+		require.Equal(t, authkit.Event{Kind: authkit.EventServiceDeleted, UserID: "service:reports", ActorID: a.last().ActorID}, a.last())
 
 		methods := map[string]func(ctx context.Context) error{
 			"CreateService":   func(ctx context.Context) error { _, err := a.CreateService(ctx, "mine", "admin"); return err },

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash/crc32"
-	"strings"
 )
 
 // The text of a key is
@@ -42,10 +41,10 @@ func newText(prefix, id string) string {
 func checksum(text string) string { return fmt.Sprintf("%08x", crc32.ChecksumIEEE([]byte(text))) }
 
 // parse returns the ID of a text, and whether the text is a key of this
-// package. It has one spelling for each key, and no allocations.
-func parse(prefix, text string) (id string, ok bool) {
-	tail, ok := strings.CutPrefix(text, prefix)
-	if !ok || len(tail) != tailLen || tail[idLen] != '_' || !isHex(tail[:idLen]) || !isHex(tail[idLen+1:]) {
+// package. The tail is the text without the prefix. It has one spelling for each
+// key, and no allocations.
+func parse(text, tail string) (id string, ok bool) {
+	if len(tail) != tailLen || tail[idLen] != '_' || !isHex(tail[:idLen]) || !isHex(tail[idLen+1:]) {
 		return "", false
 	}
 	var sum uint32

@@ -72,6 +72,23 @@ func TestBadKeysReachNoStore(t *testing.T) {
 	require.Len(t, limits.accounts, 1)
 }
 
+// AK-09: a text with a good checksum and another form is no key.
+func TestOtherFormsReachNoStore(t *testing.T) {
+	t.Parallel()
+	store := counted(apikey.NewMemoryStore())
+	a := newApp(t, func(k *apikey.Config, _ *authkit.Config) { k.Store = store })
+	key := a.create(t, apikey.Options{}).Text
+	for _, at := range []int{3, 18, 20, 83} { // of the ID and of the secret
+		for _, c := range []string{"/", ":", "`", "g", "A", "_"} {
+			require.Equal(t, 401, a.with(withSum(key[:at]+c+key[at+1:84]), "/any"), "%d %s", at, c)
+		}
+	}
+	require.Equal(t, 401, a.with(withSum(key[:19]+"-"+key[20:84]), "/any"))
+	require.Equal(t, 401, a.with(withSum(key[:84]+"0"), "/any"))
+	require.Zero(t, store.total())
+	require.Equal(t, 200, a.with(withSum(key[:84]), "/any"))
+}
+
 // A goldenKey is a key that a release made.
 type goldenKey struct{ Text, ID, Hash string }
 

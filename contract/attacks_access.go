@@ -24,7 +24,7 @@ var accessAttacks = []Attack{
 			}
 			return p.refuse(ctx, p.request(r, "x"))
 		})},
-	{ID: "access.user", Text: "A user without special rights uses each route for administrators.", Requirement: "MW-05", Source: "ASVS 8.2.1", Severity: Critical, needs: needAdminRoute,
+	{ID: "access.user", Text: "A user without special rights uses each route for administrators.", Requirement: "MW-05", Source: "ASVS 8.2.1", Severity: Critical, needs: needAdminRoute | needAdmin,
 		run: everyRoute(isForAdmin, func(ctx context.Context, p *probe, r Route) error {
 			token, err := p.token(ctx, p.User)
 			if err != nil {
@@ -39,8 +39,8 @@ var accessAttacks = []Attack{
 				return err
 			}
 			a, err := p.send(ctx, p.request(r, token))
-			if err == nil && a.status != http.StatusForbidden && a.status != http.StatusNotFound {
-				return succeeded("%s %s responds with %d; want 403 or 404", r.Method, r.Path, a.status)
+			if err == nil && a.status == http.StatusUnauthorized {
+				return succeeded("%s %s responds with 401; want 403, or 404 to hide the route", r.Method, r.Path)
 			}
 			return err
 		})},
@@ -56,33 +56,39 @@ var accessAttacks = []Attack{
 			}
 			return err
 		}},
-	{ID: "access.user-path", Text: "A user writes the path of a route for administrators in other ways.", Requirement: "FR-01", Source: "RFC 3986 section 6.2.2", Severity: Critical, needs: needAdminRoute,
+	{ID: "access.user-path", Text: "A user writes the path of a route for administrators in other ways.", Requirement: "FR-01", Source: "RFC 3986 section 6.2.2", Severity: Critical, needs: needAdminRoute | needAdmin,
 		run: everyRoute(isForAdmin, func(ctx context.Context, p *probe, r Route) error {
 			token, err := p.token(ctx, p.User)
 			if err != nil {
 				return err
 			}
 			path := r.Path
+			if len(path) < 2 {
+				return nil
+			}
 			for _, other := range []string{
 				"/" + path, "/." + path, "/x/.." + path, "/%2e" + path, "/x/..%2f" + path[1:], "/" + strings.ReplaceAll(path[1:], "/", "%2f"), strings.ToUpper(path),
 				"/%" + hexOf(path[1]) + path[2:], path + "%00", path + "/.", path + ";a", path + ".json", "/" + strings.ReplaceAll(path[1:], "/", "%5c"),
 			} {
 				a, err := p.raw(ctx, r.Method, p.base.Path+other, "Authorization: Bearer "+token)
-				if err := p.reached(ctx, a, err); err != nil {
+				if err := p.reached(ctx, r.Method, a, err); err != nil {
 					return err
 				}
 			}
 			return nil
 		})},
-	{ID: "access.user-method", Text: "A user sends other methods to a route for administrators.", Requirement: "TR-03", Source: "ASVS 4.1.4", Severity: Critical, needs: needAdminRoute,
+	{ID: "access.user-method", Text: "A user sends other methods to a route for administrators.", Requirement: "TR-03", Source: "ASVS 4.1.4", Severity: Critical, needs: needAdminRoute | needAdmin,
 		run: everyRoute(isForAdmin, func(ctx context.Context, p *probe, r Route) error {
 			token, err := p.token(ctx, p.User)
 			if err != nil {
 				return err
 			}
 			for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "get", "FOO"} {
+				if p.admits(method, r.Path, LoggedIn) || method == http.MethodHead && p.admits(http.MethodGet, r.Path, LoggedIn) {
+					continue
+				}
 				a, err := p.raw(ctx, method, p.base.Path+r.Path, "Authorization: Bearer "+token, "Content-Length: 0")
-				if err := p.refused(a, err); err != nil {
+				if err := p.reached(ctx, method, a, err); err != nil {
 					return err
 				}
 			}
@@ -90,6 +96,10 @@ var accessAttacks = []Attack{
 		})},
 	{ID: "access.body-first", Text: "A route reads the body before it checks the credentials.", Requirement: "MW-06", Source: "ASVS 8.3.1", Severity: Medium, needs: needBodyRoute,
 		run: everyRoute(func(r Route) bool { return r.Body != "" && isGuarded(r) }, func(ctx context.Context, p *probe, r Route) error {
+			good, err := p.send(ctx, p.request(r, ""))
+			if err != nil {
+				return err
+			}
 			for _, body := range []string{"{", "", `{"unknown":1}`, strings.Repeat("x", 200_000)} {
 				m := p.request(r, "")
 				m.body = body
@@ -100,15 +110,23 @@ var accessAttacks = []Attack{
 				if err != nil {
 					return err
 				}
-				if a.status != http.StatusUnauthorized && a.status != http.StatusForbidden {
-					return succeeded("%s %s responds to a bad body without credentials with %d; want 401", r.Method, r.Path, a.status)
+				switch a.status {
+				case good.status, http.StatusRequestEntityTooLarge: // the length is in the header
+				case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+					return errThrottled
+				default:
+					return succeeded("%s %s without credentials responds to a bad body with %d, and to a good one with %d", r.Method, r.Path, a.status, good.status)
 				}
 			}
 			return nil
 		})},
-	{ID: "access.body-type", Text: "A route takes JSON that a form of another site can send.", Requirement: "TR-05", Source: "ASVS 3.5.2", Severity: Medium, needs: needBodyRoute | needAdmin,
+	{ID: "access.body-type", Text: "A route takes JSON that a form of another site can send.", Requirement: "TR-05", Source: "ASVS 3.5.2", Severity: Low, needs: needBodyRoute | needAdmin,
 		run: everyRoute(func(r Route) bool { return r.Body != "" && isGuarded(r) }, func(ctx context.Context, p *probe, r Route) error {
 			token, err := p.token(ctx, p.Admin)
+			if err != nil {
+				return err
+			}
+			good, err := p.bodyWorks(ctx, r, token)
 			if err != nil {
 				return err
 			}
@@ -118,30 +136,36 @@ var accessAttacks = []Attack{
 				if contentType != "" {
 					m.header.Set("Content-Type", contentType)
 				}
-				if err := p.refuse(ctx, m); err != nil {
+				a, err := p.send(ctx, m)
+				if err := p.took(good, a, err); err != nil {
 					return err
 				}
 			}
 			return nil
 		})},
-	{ID: "access.body-malformed", Text: "A route accepts JSON that parsers read in different ways.", Requirement: "TR-05", Source: "RFC 8259 section 4", Severity: Medium, needs: needBodyRoute | needAdmin,
+	{ID: "access.body-malformed", Text: "A route accepts JSON that parsers read in different ways.", Requirement: "TR-05", Source: "RFC 8259 section 4", Severity: Low, needs: needBodyRoute | needAdmin,
 		run: everyRoute(func(r Route) bool { return strings.HasPrefix(r.Body, "{") && isGuarded(r) }, func(ctx context.Context, p *probe, r Route) error {
 			token, err := p.token(ctx, p.Admin)
 			if err != nil {
 				return err
 			}
 			var members map[string]json.RawMessage
-			if err := json.Unmarshal([]byte(r.Body), &members); err != nil || len(members) == 0 {
+			if err := json.Unmarshal([]byte(r.Body), &members); err != nil {
 				return fmt.Errorf("Target.Routes: the Body of %s %s is no JSON object", r.Method, r.Path)
+			}
+			good, err := p.bodyWorks(ctx, r, token)
+			if err != nil {
+				return err
 			}
 			bodies := []string{r.Body + r.Body, r.Body + "x", "[" + r.Body + "]", "\xef\xbb\xbf" + r.Body, "null", `""`, "0", r.Body[:len(r.Body)-1]}
 			for name, value := range members {
-				bodies = append(bodies, fmt.Sprintf("{%q:%s,%s", name, value, r.Body[1:]))
+				bodies = append(bodies, prepend(r.Body, fmt.Sprintf("%q:%s", name, value)))
 			}
 			for _, body := range bodies {
 				m := p.request(r, token)
 				m.body = body
-				if err := p.refuse(ctx, m); err != nil {
+				a, err := p.send(ctx, m)
+				if err := p.took(good, a, err); err != nil {
 					return err
 				}
 			}
@@ -150,6 +174,10 @@ var accessAttacks = []Attack{
 	{ID: "access.nul", Text: "Strings of a body have NUL, or bytes that are not UTF-8.", Requirement: "ST-05", Source: "ASVS 1.2.4", Severity: Medium, needs: needBodyRoute | needAdmin,
 		run: everyRoute(func(r Route) bool { return strings.HasPrefix(r.Body, "{") && isGuarded(r) }, func(ctx context.Context, p *probe, r Route) error {
 			token, err := p.token(ctx, p.Admin)
+			if err != nil {
+				return err
+			}
+			good, err := p.bodyWorks(ctx, r, token)
 			if err != nil {
 				return err
 			}
@@ -162,36 +190,51 @@ var accessAttacks = []Attack{
 				for _, bad := range []string{`"\u0000"`, "\"\xff\"", `"\ud800"`, `"a\u0000b@example.com"`} {
 					m := p.request(r, token)
 					m.body = with(members, name, bad)
-					if err := p.refuse(ctx, m); err != nil {
+					a, err := p.send(ctx, m)
+					if err := p.took(good, a, err); err != nil {
 						return err
 					}
 				}
 			}
 			return nil
 		})},
-	{ID: "access.mass-assignment", Text: "A user adds members to a body that give rights.", Requirement: "AK-05", Source: "CWE-915", Severity: Critical, needs: needBodyRoute | needAdminRoute,
+	{ID: "access.mass-assignment", Text: "A user adds members to a body that give rights.", Requirement: "RG-14", Source: "ASVS 15.3.3; CWE-915", Severity: Critical, needs: needBodyRoute | needAdminRoute | needAdmin,
 		run: func(ctx context.Context, p *probe) error {
 			token, err := p.token(ctx, p.User)
 			if err != nil {
 				return err
 			}
+			any := false
 			for _, r := range p.Routes {
 				if !strings.HasPrefix(r.Body, "{") || r.Access == AdminOnly {
 					continue
 				}
-				body := strings.TrimSuffix(strings.TrimSpace(r.Body), "}") + `,"roles":["admin"],"role":"admin","is_admin":true,"admin":true,"is_superuser":true,"permissions":["*"],"user_id":1,"email_verified":true}`
+				var members map[string]json.RawMessage
+				if err := json.Unmarshal([]byte(r.Body), &members); err != nil {
+					return fmt.Errorf("Target.Routes: the Body of %s %s is no JSON object", r.Method, r.Path)
+				}
 				m := p.request(r, token)
-				m.body = body
+				m.body = with(members, "roles", `["admin"]`, "role", `"admin"`, "is_admin", "true", "admin", "true", "is_superuser", "true", "permissions", `["*"]`, "user_id", "1", "email_verified", "true")
 				if _, err := p.send(ctx, m); err != nil {
 					return err
 				}
-				if err := p.refuse(ctx, p.request(*p.route(AdminOnly), token)); err != nil {
+				again, err := p.logIn(ctx, p.User) // rights can be in the token
+				if err != nil {
 					return err
 				}
+				for _, token := range []string{token, again.Access} {
+					if err := p.refuse(ctx, p.request(*p.route(AdminOnly), token)); err != nil {
+						return err
+					}
+				}
+				any = true
+			}
+			if !any {
+				return &inapplicable{"Target.Routes has no route with a JSON object as Body that Target.User may use"}
 			}
 			return nil
 		}},
-	{ID: "access.redirect", Text: "A parameter makes the service redirect to another site.", Requirement: "OA-07", Source: "ASVS 3.7; CWE-601", Severity: Medium,
+	{ID: "access.redirect", Text: "A parameter makes the service redirect to another site.", Requirement: "OA-07", Source: "ASVS 3.7.2; CWE-601", Severity: Medium,
 		run: func(ctx context.Context, p *probe) error {
 			paths := []string{"/", p.LoginPath}
 			for _, r := range p.Routes {
@@ -200,7 +243,7 @@ var accessAttacks = []Attack{
 				}
 			}
 			for _, path := range paths {
-				for _, to := range []string{"https://" + attackerHost, "//" + attackerHost, `/\` + attackerHost, "/%09/" + attackerHost} {
+				for _, to := range []string{"https://" + attackerHost, "//" + attackerHost, `/\` + attackerHost, "/\t/" + attackerHost} {
 					values := url.Values{}
 					for _, name := range []string{"next", "url", "redirect", "redirect_to", "redirect_uri", "return", "return_to", "returnTo", "continue", "goto", "target", "r"} {
 						values.Set(name, to)
@@ -209,7 +252,8 @@ var accessAttacks = []Attack{
 					if err != nil {
 						return err
 					}
-					if strings.Contains(a.header.Get("Location"), attackerHost) || strings.Contains(a.header.Get("Refresh"), attackerHost) {
+					_, refresh, _ := strings.Cut(strings.ToLower(a.header.Get("Refresh")), "url=")
+					if leads(a.header.Get("Location")) || leads(refresh) {
 						return succeeded("%s redirects to another site", path)
 					}
 				}
@@ -235,7 +279,7 @@ var accessAttacks = []Attack{
 // leads reports whether a browser follows a location to the site of the
 // attacker.
 func leads(location string) bool {
-	location = strings.ReplaceAll(location, `\`, "/")
+	location = strings.NewReplacer(`\`, "/", "\t", "").Replace(location) // as browsers do
 	u, err := url.Parse(location)
 	return err == nil && u.Host == attackerHost
 }
@@ -265,6 +309,9 @@ func everyRoute(chosen func(Route) bool, f func(context.Context, *probe, Route) 
 				continue
 			}
 			any = true
+			if err := p.routeWorks(ctx, r); err != nil {
+				return err
+			}
 			if err := f(ctx, p, r); err != nil {
 				return err
 			}
@@ -274,4 +321,13 @@ func everyRoute(chosen func(Route) bool, f func(context.Context, *probe, Route) 
 		}
 		return nil
 	}
+}
+
+// prepend adds members to the front of a JSON object.
+func prepend(object, members string) string {
+	rest := strings.TrimSpace(object[1:])
+	if rest != "}" {
+		members += ","
+	}
+	return "{" + members + rest
 }

@@ -30,7 +30,7 @@ var claimAttacks = []Attack{
 		run: signedAttack(headers(func(t *jwt) []string {
 			return []string{with(t.header, "crit", `["b64"]`, "b64", "false"), with(t.header, "b64", "false", "crit", `["b64","b64"]`)}
 		}))},
-	{ID: "claim.type", Text: "A token of another type has the claims of an access token.", Requirement: "TK-05", Source: "RFC 8725 section 3.11", Severity: High, needs: needSecret,
+	{ID: "claim.type", Text: "A token of another type has the claims of an access token.", Requirement: "TK-05", Source: "RFC 8725 section 3.11", Severity: Medium, needs: needSecret,
 		run: signedAttack(headers(func(t *jwt) (all []string) {
 			for _, typ := range []string{"refresh+jwt", "logout+jwt", "secevent+jwt", "dpop+jwt", "id_token", "reset", "JWE"} {
 				all = append(all, with(t.header, "typ", quote(typ)))
@@ -38,8 +38,9 @@ var claimAttacks = []Attack{
 			return all
 		}))},
 	{ID: "claim.nested", Text: "The header says that the payload is another token.", Requirement: "TK-05", Source: "RFC 7519 section 5.2", Severity: Low, needs: needSecret,
-		run: claimAttack(func(t *jwt) []string {
-			return []string{quote(t.input + "." + t.signature), t.input + "." + t.signature}
+		run: signedAttack(func(t *jwt) [][2]string {
+			header := with(t.header, "cty", `"JWT"`)
+			return [][2]string{{header, quote(t.input + "." + t.signature)}, {header, t.input + "." + t.signature}}
 		})},
 	{ID: "claim.header-twice", Text: "The header has a member twice.", Requirement: "TK-08", Source: "RFC 7515 section 4", Severity: Medium, needs: needSecret,
 		run: signedAttack(headers(func(*jwt) []string {
@@ -133,6 +134,9 @@ var claimAttacks = []Attack{
 			if err != nil {
 				return err
 			}
+			if err := p.secretWorks(ctx, t); err != nil {
+				return err
+			}
 			for _, deep := range []string{strings.Repeat("[", 2500) + strings.Repeat("]", 2500), strings.Repeat("[", 5000), strings.Repeat(`{"a":`, 800) + "1" + strings.Repeat("}", 800)} {
 				a, err := p.get(ctx, hs256(object(t.header), with(t.payload, "x", deep), p.Secret))
 				if err != nil || a.crashed() {
@@ -145,7 +149,7 @@ var claimAttacks = []Attack{
 		run: claimAttack(func(t *jwt) []string {
 			return []string{with(t.payload, "sub", "\"\xff\xfe\""), with(t.payload, "x", "\"\xc3\x28\"")}
 		})},
-	{ID: "claim.roles-type", Text: "The roles of the token have another type.", Requirement: "TK-12", Source: "RFC 7519 section 4", Severity: Low, needs: needSecret,
+	{ID: "claim.roles-type", Text: "The roles of the token have another type.", Requirement: "TK-12", Source: "RFC 9068 section 2.2.3.1", Severity: Low, needs: needSecret,
 		run: signedAttack(known("roles", `"admin"`, `{"admin":true}`, `[["admin"]]`, `1`, `[1]`))},
 }
 
@@ -155,6 +159,9 @@ func tokenWithSecret(forge func(t *jwt, key []byte) []string) func(context.Conte
 	return func(ctx context.Context, p *probe) error {
 		t, err := p.jwt(ctx)
 		if err != nil {
+			return err
+		}
+		if err := p.secretWorks(ctx, t); err != nil {
 			return err
 		}
 		return p.refuseTokens(ctx, forge(t, p.Secret)...)

@@ -2,7 +2,6 @@ package contract
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -32,7 +31,15 @@ var cookieAttacks = []Attack{
 			if err != nil {
 				return err
 			}
-			for _, value := range []string{first.Value, "attacker", strings.Repeat("A", len(first.Value))} {
+			again, err := p.cookie(ctx, p.User, nil)
+			if err != nil {
+				return err
+			}
+			values := []string{"attacker", strings.Repeat("A", len(first.Value))}
+			if again.Value != first.Value { // a signed cookie can be the same for a second
+				values = append(values, first.Value)
+			}
+			for _, value := range values {
 				fixed := &http.Cookie{Name: first.Name, Value: value}
 				second, err := p.cookie(ctx, p.User, fixed)
 				if err != nil {
@@ -93,20 +100,49 @@ var cookieAttacks = []Attack{
 			if err != nil {
 				return err
 			}
-			a, err := p.raw(ctx, p.guard.Method, p.base.Path+p.guard.Path, "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
-				"Origin: https://"+attackerHost, "Sec-Fetch-Site: cross-site", "Cookie: "+c.Name+"="+c.Value)
-			if err == nil && a.status == http.StatusSwitchingProtocols {
-				return succeeded("the service changed the protocol")
+			for _, r := range p.Routes {
+				if !isGuardedGet(r) {
+					continue
+				}
+				opens := func(origin, site string) (bool, error) {
+					a, err := p.raw(ctx, r.Method, p.base.Path+r.Path, "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+						"Origin: "+origin, "Sec-Fetch-Site: "+site, "Cookie: "+c.Name+"="+c.Value)
+					return err == nil && a.status == http.StatusSwitchingProtocols, err
+				}
+				ok, err := opens(p.origin(), "same-origin")
+				if err != nil {
+					return err
+				}
+				if !ok {
+					continue // no WebSocket: a page of another site cannot read the response
+				}
+				ok, err = opens("https://"+attackerHost, "cross-site")
+				switch {
+				case ok:
+					return succeeded("%s: the service opened a WebSocket for a page of another site", r.Path)
+				case err != nil && isHangUp(err):
+					return nil
+				}
+				return err
 			}
-			return p.refused(a, err)
+			return &inapplicable{"no GET route for LoggedIn opens a WebSocket with the session cookie"}
 		}},
 	{ID: "cookie.login-cross-site", Text: "A page of another site logs the browser in with an account of the attacker.", Requirement: "MW-03", Source: "CWE-352", Severity: Medium, needs: needCookie,
 		run: func(ctx context.Context, p *probe) error {
 			a, err := p.cookieForm(ctx, p.User, http.Header{"Origin": {"https://" + attackerHost}, "Sec-Fetch-Site": {"cross-site"}})
-			if err == nil && findCookie(a) != nil {
-				return succeeded("the login of another site sets the session cookie")
+			if err != nil {
+				return err
 			}
-			return err
+			if _, err := p.cookie(ctx, p.User, nil); err != nil { // the login of its own site
+				return err
+			}
+			for _, c := range (&http.Response{Header: a.header}).Cookies() {
+				p.hide(c.Value)
+				if b, err := p.send(ctx, p.withCookie(c)); err == nil && b.ok() {
+					return succeeded("the login of another site sets the session cookie")
+				}
+			}
+			return nil
 		}},
 	{ID: "cookie.logout", Text: "The session cookie is used after logout.", Requirement: "RF-08", Source: "ASVS 7.4.1", Severity: High, needs: needCookie | needLogout,
 		run: func(ctx context.Context, p *probe) error {
@@ -114,16 +150,8 @@ var cookieAttacks = []Attack{
 			if err != nil {
 				return err
 			}
-			m := p.withCookie(c)
-			m.method, m.path = http.MethodPost, p.LogoutPath
-			m.header.Set("Origin", p.base.String())
-			m.header.Set("Sec-Fetch-Site", "same-origin")
-			a, err := p.send(ctx, m)
-			switch {
-			case err != nil:
+			if err := p.cookieLogout(ctx, c); err != nil {
 				return err
-			case a.status >= 400:
-				return fmt.Errorf("%s responds with %d", p.LogoutPath, a.status)
 			}
 			return p.refuse(ctx, p.withCookie(c))
 		}},
@@ -182,6 +210,13 @@ func crossSite(header http.Header) func(context.Context, *probe) error {
 		if err != nil {
 			return err
 		}
+		own, err := p.cookie(ctx, p.User, nil)
+		if err != nil {
+			return err
+		}
+		if err := p.cookieLogout(ctx, own); err != nil {
+			return err
+		}
 		m := p.withCookie(c)
 		m.method, m.path = http.MethodPost, p.LogoutPath
 		for name, values := range header {
@@ -189,6 +224,9 @@ func crossSite(header http.Header) func(context.Context, *probe) error {
 		}
 		if err := p.refuse(ctx, m); err != nil {
 			return err
+		}
+		if a, err := p.send(ctx, p.withCookie(own)); err != nil || a.ok() {
+			return &inapplicable{p.LogoutPath + " does not end the session of a cookie"}
 		}
 		a, err := p.send(ctx, p.withCookie(c))
 		if err == nil && !a.ok() {
@@ -198,13 +236,31 @@ func crossSite(header http.Header) func(context.Context, *probe) error {
 	}
 }
 
+// cookieLogout ends the session of a cookie, as a page of the service does.
+func (p *probe) cookieLogout(ctx context.Context, c *http.Cookie) error {
+	m := p.withCookie(c)
+	m.method, m.path = http.MethodPost, p.LogoutPath
+	m.header.Set("Origin", p.origin())
+	m.header.Set("Sec-Fetch-Site", "same-origin")
+	a, err := p.send(ctx, m)
+	switch {
+	case err != nil:
+		return err
+	case a.throttled():
+		return errThrottled
+	case a.status >= 400:
+		return &inapplicable{fmt.Sprintf("%s responds to its own pages with %d; it may need an anti-forgery token, which this attack does not have", p.LogoutPath, a.status)}
+	}
+	return nil
+}
+
 // withCookie returns a request for the guarded route with a cookie.
 func (p *probe) withCookie(c *http.Cookie) message {
 	return message{method: p.guard.Method, path: p.guard.Path, header: http.Header{"Cookie": {c.Name + "=" + c.Value}}}
 }
 
 func (p *probe) cookieForm(ctx context.Context, account Account, header http.Header) (*answer, error) {
-	h := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Origin": {p.base.String()}, "Sec-Fetch-Site": {"same-origin"}}
+	h := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Origin": {p.origin()}, "Sec-Fetch-Site": {"same-origin"}}
 	for name, values := range header {
 		h[name] = values
 	}
@@ -236,15 +292,8 @@ func (p *probe) cookie(ctx context.Context, account Account, sent *http.Cookie) 
 			return sent, nil
 		}
 	}
-	return nil, errors.New("the login sets no cookie that the guarded route accepts")
-}
-
-// findCookie returns a cookie that a response sets to a value, or nil.
-func findCookie(a *answer) *http.Cookie {
-	for _, c := range (&http.Response{Header: a.header}).Cookies() {
-		if c.Value != "" && c.MaxAge >= 0 {
-			return c
-		}
+	if a.throttled() {
+		return nil, errThrottled
 	}
-	return nil
+	return nil, fmt.Errorf("%s responds with %d and sets no cookie that %s accepts", p.CookiePath, a.status, p.guard.Path)
 }

@@ -19,7 +19,7 @@ var factorAttacks = []Attack{
 				return err
 			}
 			a, err := p.form(ctx, credentials(account), nil)
-			return p.refused(a, err)
+			return p.noTokens(a, err)
 		}},
 	{ID: "factor.pending-token", Text: "The token of a login that lacks the second factor is sent as an access token.", Requirement: "MF-15", Source: "ASVS 6.3.3", Severity: Critical, needs: needFactor | needNewAccount | needForm,
 		run: func(ctx context.Context, p *probe) error {
@@ -36,24 +36,17 @@ var factorAttacks = []Attack{
 				return err
 			}
 			a, err := p.exchange(ctx, pending)
-			return p.refused(a, err)
+			return p.noTokens(a, err)
 		}},
 	{ID: "factor.wrong", Text: "The response to the second factor is wrong, empty or of another type.", Requirement: "MF-04", Source: "ASVS 6.5.1", Severity: Critical, needs: needFactor | needNewAccount | needForm,
 		run: func(ctx context.Context, p *probe) error {
-			account, _, err := p.enrolled(ctx)
-			if err != nil {
-				return err
-			}
 			for _, wrong := range []string{"", " ", "000000", "null", "true", "0", "[]", strings.Repeat("9", 5000)} {
-				pending, err := p.pending(ctx, account)
-				if errors.Is(err, errBlocked) {
-					return nil
-				}
+				_, pending, err := p.begun(ctx) // of an account that has no failures
 				if err != nil {
 					return err
 				}
 				a, err := p.answer(ctx, pending, p.FactorMethod, wrong)
-				if err := p.refused(a, err); err != nil {
+				if err := p.noTokens(a, err); err != nil {
 					return err
 				}
 			}
@@ -61,20 +54,17 @@ var factorAttacks = []Attack{
 		}},
 	{ID: "factor.other-method", Text: "The response names another method, such as the password.", Requirement: "MF-06", Source: "ASVS 6.3.3", Severity: Critical, needs: needFactor | needNewAccount | needForm,
 		run: func(ctx context.Context, p *probe) error {
-			account, _, err := p.enrolled(ctx)
-			if err != nil {
-				return err
-			}
 			for _, method := range []string{"pwd", "password", "none", "", "email"} {
-				pending, err := p.pending(ctx, account)
-				if errors.Is(err, errBlocked) {
-					return nil
+				account, _, err := p.enrolled(ctx)
+				if err != nil {
+					return err
 				}
+				pending, err := p.pending(ctx, account)
 				if err != nil {
 					return err
 				}
 				a, err := p.answer(ctx, pending, method, account.Password)
-				if err := p.refused(a, err); err != nil {
+				if err := p.noTokens(a, err); err != nil {
 					return err
 				}
 			}
@@ -94,7 +84,7 @@ var factorAttacks = []Attack{
 				return err
 			}
 			a, err := p.answer(ctx, pending, p.FactorMethod, responses[0])
-			return p.refused(a, err)
+			return p.noTokens(a, err)
 		}},
 	{ID: "factor.race", Text: "Many requests use one response at once.", Requirement: "MF-02", Source: "ASVS 15.4.2", Severity: High, needs: needFactor | needNewAccount | needForm | needRefresh,
 		run: func(ctx context.Context, p *probe) error {
@@ -103,6 +93,9 @@ var factorAttacks = []Attack{
 				return err
 			}
 			logins, err := p.race(ctx, 16, p.response(pending, p.FactorMethod, responses[0]))
+			if err == nil && len(logins) == 0 {
+				return errors.New("none of the right responses completed a login")
+			}
 			if err == nil && len(logins) > 1 {
 				return succeeded("one response completed %d logins", len(logins))
 			}
@@ -122,7 +115,7 @@ var factorAttacks = []Attack{
 				return fmt.Errorf("a right response to the second factor has status %d", a.status)
 			}
 			a, err = p.answer(ctx, pending, p.FactorMethod, responses[1])
-			return p.refused(a, err)
+			return p.noTokens(a, err)
 		}},
 	{ID: "factor.other-account", Text: "A user responds with the second factor of another account.", Requirement: "MF-12", Source: "ASVS 8.2.2", Severity: Critical, needs: needFactor | needNewAccount | needForm,
 		run: func(ctx context.Context, p *probe) error {
@@ -139,7 +132,7 @@ var factorAttacks = []Attack{
 				return err
 			}
 			a, err := p.answer(ctx, pending, p.FactorMethod, responses[0])
-			return p.refused(a, err)
+			return p.noTokens(a, err)
 		}},
 	{ID: "factor.guess", Text: "A hundred responses are guessed, with a new login for every few of them.", Requirement: "MF-13", Source: "NIST SP 800-63B section 3.2.2", Severity: High, needs: needFactor | needNewAccount | needForm,
 		run: func(ctx context.Context, p *probe) error {

@@ -20,9 +20,7 @@ var headerAttacks = []Attack{
 			switch {
 			case err != nil:
 				return err
-			case a.status != http.StatusUnauthorized:
-				return succeeded("the response to a request without credentials has status %d; want 401", a.status)
-			case a.header.Get("WWW-Authenticate") == "":
+			case a.status == http.StatusUnauthorized && a.header.Get("WWW-Authenticate") == "":
 				return succeeded("the response has status 401 and no WWW-Authenticate")
 			}
 			return nil
@@ -33,9 +31,7 @@ var headerAttacks = []Attack{
 			switch {
 			case err != nil:
 				return err
-			case a.status != http.StatusUnauthorized:
-				return succeeded("the response to a bad token has status %d; want 401", a.status)
-			case !strings.Contains(a.header.Get("WWW-Authenticate"), "invalid_token"):
+			case a.status == http.StatusUnauthorized && !strings.Contains(a.header.Get("WWW-Authenticate"), "invalid_token"):
 				return succeeded("WWW-Authenticate has no error=\"invalid_token\"")
 			}
 			return nil
@@ -44,7 +40,7 @@ var headerAttacks = []Attack{
 		run: authorizations(func(string) []string {
 			return []string{"Bearer", "Bearer ", "Bearer  ", "", " ", "Bearer ,", "Bearer null", "Bearer undefined"}
 		})},
-	{ID: "header.scheme", Text: "The token follows another scheme, or none.", Requirement: "MW-02", Source: "RFC 9110 section 11.4", Severity: Medium,
+	{ID: "header.scheme", Text: "The token follows another scheme, or none.", Requirement: "MW-02", Source: "RFC 9110 section 11.4", Severity: Low,
 		run: authorizations(func(t string) []string {
 			return []string{t, "Basic " + t, "Token " + t, "JWT " + t, "Bearer: " + t, "Bearer=" + t, "XBearer " + t, "Bearer" + t}
 		})},
@@ -52,7 +48,7 @@ var headerAttacks = []Attack{
 		run: authorizations(func(t string) []string {
 			return []string{"Bearer Bearer " + t, "Bearer " + t + " x", "Bearer x " + t, "Bearer " + t + ", Bearer " + t, "Bearer " + t + ",", "Bearer " + t + ";a=b", `Bearer "` + t + `"`}
 		})},
-	{ID: "header.two-headers", Text: "Two Authorization headers carry different credentials.", Requirement: "MW-04", Source: "RFC 6750 section 2", Severity: Medium,
+	{ID: "header.two-headers", Text: "Two Authorization headers carry different credentials.", Requirement: "MW-04", Source: "RFC 9110 section 5.3", Severity: Low,
 		run: func(ctx context.Context, p *probe) error {
 			token, err := p.token(ctx, p.User)
 			if err != nil {
@@ -89,13 +85,24 @@ var headerAttacks = []Attack{
 				header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}},
 			})
 		}},
-	{ID: "header.cookie", Text: "The access token is in a cookie, which other sites can make a browser send.", Requirement: "MW-03", Source: "RFC 9700 section 4.3.2", Severity: High,
+	{ID: "header.cookie", Text: "The access token is in a cookie, which other sites can make a browser send.", Requirement: "MW-03", Source: "RFC 6750 section 5.3", Severity: High,
 		run: func(ctx context.Context, p *probe) error {
 			token, err := p.token(ctx, p.User)
 			if err != nil {
 				return err
 			}
+			own := "" // the session cookie can be a token
+			if p.CookiePath != "" {
+				c, err := p.cookie(ctx, p.User, nil)
+				if err != nil {
+					return err
+				}
+				own = c.Name
+			}
 			for _, name := range []string{"access_token", "token", "jwt", "session", "auth", "Authorization", "id_token"} {
+				if name == own {
+					continue
+				}
 				if err := p.refuse(ctx, message{method: p.guard.Method, path: p.guard.Path, header: http.Header{"Cookie": {name + "=" + token, name + "=Bearer " + token}}}); err != nil {
 					return err
 				}
@@ -135,7 +142,7 @@ var headerAttacks = []Attack{
 				"True-Client-Ip: 127.0.0.1", "X-Custom-Ip-Authorization: 127.0.0.1",
 			}
 		})},
-	{ID: "header.role", Text: "A user claims the role of an administrator in a header.", Requirement: "MW-08", Source: "ASVS 8.3.1", Severity: Critical, needs: needAdminRoute,
+	{ID: "header.role", Text: "A user claims the role of an administrator in a header.", Requirement: "MW-08", Source: "ASVS 8.3.1", Severity: Critical, needs: needAdminRoute | needAdmin,
 		run: func(ctx context.Context, p *probe) error {
 			token, err := p.token(ctx, p.User)
 			if err != nil {

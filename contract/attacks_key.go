@@ -31,7 +31,7 @@ var keyAttacks = []Attack{
 			}
 			return nil
 		}},
-	{ID: "key.two-credentials", Text: "The request has an API key and an access token.", Requirement: "MW-04", Source: "RFC 6750 section 2", Severity: Medium, needs: needKey,
+	{ID: "key.two-credentials", Text: "The request has an API key and an access token.", Requirement: "MW-04", Source: "RFC 9110 section 5.3", Severity: Low, needs: needKey,
 		run: func(ctx context.Context, p *probe) error {
 			k, err := p.key(ctx, p.User)
 			if err != nil {
@@ -43,7 +43,7 @@ var keyAttacks = []Attack{
 			}
 			return p.refuse(ctx, message{method: http.MethodGet, path: p.keyPath(), header: http.Header{"Authorization": {"Bearer " + token, "Bearer " + k}}})
 		}},
-	{ID: "key.admin", Text: "The API key of a user is used on a route for administrators.", Requirement: "AK-06", Source: "ASVS 8.2.1", Severity: Critical, needs: needKey | needAdminRoute,
+	{ID: "key.admin", Text: "The API key of a user is used on a route for administrators.", Requirement: "AK-06", Source: "ASVS 8.2.1", Severity: Critical, needs: needKey | needAdminRoute | needAdmin,
 		run: everyRoute(isForAdmin, func(ctx context.Context, p *probe, r Route) error {
 			k, err := p.key(ctx, p.User)
 			if err != nil {
@@ -51,15 +51,23 @@ var keyAttacks = []Attack{
 			}
 			return p.refuse(ctx, p.request(r, k))
 		})},
-	{ID: "key.session", Text: "An API key ends sessions.", Requirement: "AK-03", Source: "ASVS 7.5.1", Severity: High, needs: needKey | needLogout,
+	{ID: "key.session", Text: "An API key ends the sessions of its owner.", Requirement: "AK-03", Source: "ASVS 7.2.2", Severity: High, needs: needKey | needLogout,
 		run: func(ctx context.Context, p *probe) error {
 			k, err := p.key(ctx, p.User)
 			if err != nil {
 				return err
 			}
-			return p.refuse(ctx, message{method: http.MethodPost, path: p.LogoutPath, header: bearer(k)})
+			tokens, err := p.logIn(ctx, p.User)
+			if err != nil {
+				return err
+			}
+			a, err := p.send(ctx, message{method: http.MethodPost, path: p.LogoutPath, header: bearer(k)})
+			if err != nil || a.crashed() || a.throttled() {
+				return p.refused(a, err)
+			}
+			return p.survives(ctx, tokens.Access)
 		}},
-	{ID: "key.password", Text: "An API key sets the password of its owner.", Requirement: "AK-03", Source: "ASVS 7.5.1", Severity: High, needs: needKey | needPassword | needNewAccount,
+	{ID: "key.password", Text: "An API key sets the password of its owner.", Requirement: "AK-03", Source: "ASVS 7.2.2", Severity: High, needs: needKey | needPassword | needNewAccount,
 		run: func(ctx context.Context, p *probe) error {
 			account, err := p.fresh(ctx, firstPassword)
 			if err != nil {
@@ -94,7 +102,7 @@ var keyAttacks = []Attack{
 				return err
 			}
 			a, err := p.exchange(ctx, k)
-			return p.refused(a, err)
+			return p.noTokens(a, err)
 		}},
 }
 

@@ -18,9 +18,9 @@ var passiveAttacks = []Attack{
 	{ID: "leak.file", Text: "A response has the path of a file of the server.", Requirement: "TR-02", Source: "ASVS 16.5.1; CWE-209", Severity: Low},
 	{ID: "leak.hash", Text: "A response has the hash of a password.", Requirement: "ST-08", Source: "ASVS 15.3.1", Severity: High},
 	{ID: "leak.password", Text: "A response has the password of an account.", Requirement: "AU-03", Source: "ASVS 15.3.1", Severity: High},
-	{ID: "leak.secret", Text: "A response has the secret of the service.", Requirement: "AU-03", Source: "ASVS 13.3.1", Severity: Critical, needs: needSecret},
+	{ID: "leak.secret", Text: "A response has the secret of the service.", Requirement: "AU-03", Source: "ASVS 16.5.1", Severity: Critical, needs: needSecret},
 	{ID: "leak.member", Text: "A response has a member whose name promises a secret.", Requirement: "ST-08", Source: "ASVS 15.3.1", Severity: Medium},
-	{ID: "leak.location", Text: "A redirect has a token in its URL.", Requirement: "MW-03", Source: "RFC 9700 section 4.3.1", Severity: Medium},
+	{ID: "leak.location", Text: "A redirect has a token in its URL.", Requirement: "MW-03", Source: "RFC 9700 section 4.3.2", Severity: Medium},
 }
 
 // patterns find leaks in the body of a response.
@@ -28,10 +28,12 @@ var patterns = map[string]*regexp.Regexp{
 	"leak.stack":     regexp.MustCompile(`goroutine \d+ \[|\.go:\d+|runtime/panic|Traceback \(most recent|\.js:\d+:\d+|\.java:\d+\)`),
 	"leak.statement": regexp.MustCompile(`SQLSTATE|syntax error at or near|UNIQUE constraint|SQL logic error|\bpq: |ORA-\d{4,}|Duplicate entry|no such table|\bsql: `),
 	"leak.type":      regexp.MustCompile(`json: cannot unmarshal|invalid character '|strconv\.|\*[a-z]+\.[A-Z]\w+|runtime error|nil pointer|unexpected end of JSON|illegal base64|token contains an invalid|key is of invalid type`),
-	"leak.file":      regexp.MustCompile(`/(?:home|root|usr/src|usr/local|var/www|go/pkg|Users)/\w|[A-Z]:\\\w`),
+	"leak.file":      regexp.MustCompile(`/(?:home|root|usr|var|go|opt|srv|app|etc|Users)/[\w./-]*\.(?:go|py|js|ts|rb|php|java|pem|key|crt|conf|ya?ml|toml|env|log|db|sqlite|sock)\b|\b(?:open|stat|mkdir|remove) /\S+: |\b[A-Z]:\\\w`),
 	"leak.hash":      regexp.MustCompile(`\$2[abxy]\$\d\d\$|\$argon2(?:id?|d)\$|\$pbkdf2|\$scrypt\$|\$[56]\$\w|pbkdf2_sha256\$`),
 	"leak.member":    regexp.MustCompile(`"(?:password|hashed_?[pP]assword|password_?[hH]ash|pass_?hash|secret_?key|totp_?secret|private_?key|salt)"\s*:\s*"`),
 }
+
+var tokenParameter = regexp.MustCompile(`[?&#](?:(?:access|refresh|id)_)?token=.`)
 
 // listen looks for leaks in a response.
 func (p *probe) listen(m message, a *answer, e Exchange) {
@@ -46,6 +48,9 @@ func (p *probe) listen(m message, a *answer, e Exchange) {
 	if !strings.Contains(a.header.Get("Content-Type"), "html") || a.status >= 400 {
 		for id, pattern := range patterns {
 			// The document of an API has such names and texts too.
+			if id == "leak.member" && !a.ok() {
+				continue // an error can name the member that it is about
+			}
 			if match := pattern.FindString(a.body); match != "" && !strings.Contains(a.body, `"openapi"`) && !strings.Contains(m.path+m.body, match) {
 				found(id, "the response has "+match)
 			}
@@ -63,7 +68,7 @@ func (p *probe) listen(m message, a *answer, e Exchange) {
 			}
 		}
 	}
-	if location := a.header.Get("Location"); strings.Contains(location, "token=") || signatures.MatchString(location) {
+	if location := a.header.Get("Location"); tokenParameter.MatchString(location) || signatures.MatchString(location) {
 		if a.status != http.StatusCreated {
 			found("leak.location", "the Location has a token")
 		}

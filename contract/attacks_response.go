@@ -11,11 +11,11 @@ import (
 
 // responseAttacks look at the headers that a browser obeys.
 var responseAttacks = []Attack{
-	{ID: "cors.any-origin", Text: "A site that is not allowed reads responses.", Requirement: "TR-04", Source: "ASVS 3.4.2", Severity: High,
+	{ID: "cors.any-origin", Text: "A site that is not allowed reads responses, if it has a token.", Requirement: "TR-04", Source: "ASVS 3.4.2", Severity: Low,
 		run: origins("https://" + attackerHost)},
-	{ID: "cors.null", Text: "A page without an origin, such as a sandboxed frame, reads responses.", Requirement: "TR-04", Source: "ASVS 3.4.2", Severity: High,
+	{ID: "cors.null", Text: "A page without an origin, such as a sandboxed frame, is allowed like a site.", Requirement: "TR-04", Source: "ASVS 3.4.2", Severity: Medium,
 		run: origins("null")},
-	{ID: "cors.similar", Text: "A site whose name resembles an allowed one reads responses.", Requirement: "TR-04", Source: "ASVS 3.4.2", Severity: High,
+	{ID: "cors.similar", Text: "A site whose name resembles an allowed one is allowed too.", Requirement: "TR-04", Source: "ASVS 3.4.2", Severity: Medium,
 		run: func(ctx context.Context, p *probe) error {
 			var similar []string
 			for _, origin := range append(slices.Clone(p.Origins), p.base.Scheme+"://"+p.base.Host) {
@@ -25,7 +25,7 @@ var responseAttacks = []Attack{
 			similar = slices.DeleteFunc(similar, func(o string) bool { return slices.Contains(p.Origins, o) })
 			return origins(similar...)(ctx, p)
 		}},
-	{ID: "cors.scheme", Text: "The same host without TLS, or on another port, reads responses.", Requirement: "TR-04", Source: "RFC 6454 section 4", Severity: Medium,
+	{ID: "cors.scheme", Text: "The same host without TLS, or on another port, is allowed too.", Requirement: "TR-04", Source: "RFC 6454 section 4", Severity: Medium,
 		run: func(ctx context.Context, p *probe) error {
 			other := []string{"ftp://" + p.base.Host, "https://" + p.base.Hostname() + ":1"}
 			for _, origin := range p.Origins {
@@ -35,8 +35,11 @@ var responseAttacks = []Attack{
 			}
 			return origins(other...)(ctx, p)
 		}},
-	{ID: "cors.preflight", Text: "A site that is not allowed may send requests with a token.", Requirement: "TR-04", Source: "WHATWG Fetch section 3.2", Severity: Medium,
+	{ID: "cors.preflight", Text: "A site that is not allowed may send requests with a token.", Requirement: "TR-04", Source: "WHATWG Fetch, CORS protocol", Severity: Low,
 		run: func(ctx context.Context, p *probe) error {
+			if p.everyOrigin() {
+				return &inapplicable{everyOriginNote}
+			}
 			for _, r := range p.Routes {
 				a, err := p.send(ctx, message{method: http.MethodOptions, path: r.Path, header: http.Header{
 					"Origin": {"https://" + attackerHost}, "Access-Control-Request-Method": {r.Method}, "Access-Control-Request-Headers": {"authorization"},
@@ -50,20 +53,23 @@ var responseAttacks = []Attack{
 			}
 			return nil
 		}},
-	{ID: "cors.credentials", Text: "Every site may read responses, with the cookies of the user.", Requirement: "TR-04", Source: "WHATWG Fetch section 3.2.5", Severity: Critical,
+	{ID: "cors.credentials", Text: "A site that is not allowed reads responses, with the cookies of the user.", Requirement: "TR-04", Source: "WHATWG Fetch, CORS protocol and credentials", Severity: High,
 		run: func(ctx context.Context, p *probe) error {
 			for _, r := range p.Routes {
-				a, err := p.send(ctx, message{method: http.MethodGet, path: r.Path, header: http.Header{"Origin": {"https://" + attackerHost}}})
-				if err != nil {
-					return err
-				}
-				if a.header.Get("Access-Control-Allow-Credentials") == "true" && readable(a, "https://"+attackerHost) {
-					return succeeded("%s: the response allows credentials to every origin", r.Path)
+				for _, origin := range []string{"https://" + attackerHost, "null"} {
+					a, err := p.send(ctx, message{method: http.MethodGet, path: r.Path, header: http.Header{"Origin": {origin}}})
+					if err != nil {
+						return err
+					}
+					// Browsers send no cookies if the origin is "*".
+					if a.header.Get("Access-Control-Allow-Credentials") == "true" && a.header.Get("Access-Control-Allow-Origin") == origin {
+						return succeeded("%s: the response allows credentials to the origin %s", r.Path, origin)
+					}
 				}
 			}
 			return nil
 		}},
-	{ID: "cors.vary", Text: "A cache stores the response for one site and serves it to another.", Requirement: "TR-04", Source: "WHATWG Fetch section 3.2.3", Severity: Low,
+	{ID: "cors.vary", Text: "A cache stores the response for one site and serves it to another.", Requirement: "TR-04", Source: "WHATWG Fetch, CORS protocol and HTTP caches", Severity: Low,
 		run: func(ctx context.Context, p *probe) error {
 			for _, origin := range append(slices.Clone(p.Origins), "https://"+attackerHost) {
 				a, err := p.send(ctx, message{method: http.MethodGet, path: p.guard.Path, header: http.Header{"Origin": {origin}}})
@@ -71,7 +77,14 @@ var responseAttacks = []Attack{
 					return err
 				}
 				allowed := a.header.Get("Access-Control-Allow-Origin")
-				if allowed == origin && !strings.Contains(strings.ToLower(strings.Join(a.header.Values("Vary"), ",")), "origin") {
+				if allowed != origin {
+					continue
+				}
+				other, err := p.send(ctx, message{method: http.MethodGet, path: p.guard.Path, header: http.Header{"Origin": {"https://another.example"}}})
+				if err != nil {
+					return err
+				}
+				if other.header.Get("Access-Control-Allow-Origin") != allowed && !strings.Contains(strings.ToLower(strings.Join(a.header.Values("Vary"), ",")), "origin") {
 					return succeeded("the response allows %s and has no Vary: Origin", origin)
 				}
 			}
@@ -125,7 +138,7 @@ var responseAttacks = []Attack{
 	{ID: "response.frame", Text: "A page of the service is shown in a frame of another site.", Requirement: "TR-07", Source: "ASVS 3.4.6", Severity: Low,
 		run: answers(func(a *answer) string {
 			policy := strings.Join(a.header.Values("Content-Security-Policy"), ";")
-			if strings.HasPrefix(a.header.Get("Content-Type"), "text/html") && !strings.Contains(policy, "frame-ancestors") && a.header.Get("X-Frame-Options") == "" {
+			if a.ok() && strings.HasPrefix(a.header.Get("Content-Type"), "text/html") && !strings.Contains(policy, "frame-ancestors") && a.header.Get("X-Frame-Options") == "" {
 				return "the page has no frame-ancestors"
 			}
 			return ""
@@ -133,7 +146,7 @@ var responseAttacks = []Attack{
 	{ID: "response.script-policy", Text: "A page of the service runs scripts of every source.", Requirement: "TR-07", Source: "ASVS 3.4.3", Severity: Low,
 		run: answers(func(a *answer) string {
 			policy := strings.Join(a.header.Values("Content-Security-Policy"), ";")
-			if strings.HasPrefix(a.header.Get("Content-Type"), "text/html") && !strings.Contains(policy, "script-src") && !strings.Contains(policy, "default-src") {
+			if a.ok() && strings.HasPrefix(a.header.Get("Content-Type"), "text/html") && !strings.Contains(policy, "script-src") && !strings.Contains(policy, "default-src") {
 				return "the page has no Content-Security-Policy for scripts"
 			}
 			return ""
@@ -153,7 +166,7 @@ var responseAttacks = []Attack{
 				case err != nil && isHangUp(err):
 				case err != nil:
 					return err
-				case strings.Contains(a.body, script) && !strings.Contains(a.header.Get("Content-Type"), "json") && !strings.HasPrefix(a.header.Get("Content-Type"), "text/plain"):
+				case strings.Contains(a.body, script) && runsScripts(a.header.Get("Content-Type")):
 					return succeeded("%s: the page has the script", path)
 				}
 			}
@@ -195,6 +208,16 @@ func private(h http.Header) bool {
 	return strings.Contains(control, "no-store") || strings.Contains(control, "private") && strings.Contains(control, "no-cache")
 }
 
+// everyOriginNote is the reason why some attacks do not apply to a public API.
+const everyOriginNote = `Target.Origins has "*", so every site may use the service with a token`
+
+func (t *Target) everyOrigin() bool { return slices.Contains(t.Origins, "*") }
+
+// runsScripts reports whether a browser runs scripts in a response of a type.
+func runsScripts(contentType string) bool {
+	return contentType == "" || strings.Contains(contentType, "html") || strings.Contains(contentType, "xml")
+}
+
 // readable reports whether a page of an origin may read a response.
 func readable(a *answer, origin string) bool {
 	allowed := a.header.Values("Access-Control-Allow-Origin")
@@ -209,6 +232,9 @@ func origins(names ...string) func(context.Context, *probe) error {
 		if err != nil {
 			return err
 		}
+		if p.everyOrigin() {
+			return &inapplicable{everyOriginNote}
+		}
 		for _, origin := range names {
 			h := bearer(token)
 			h.Set("Origin", origin)
@@ -216,8 +242,9 @@ func origins(names ...string) func(context.Context, *probe) error {
 			if err != nil {
 				return err
 			}
-			if readable(a, origin) {
-				return succeeded("a page of %s may read the response", origin)
+			// That every origin is allowed is one result, of the first attack.
+			if a.header.Get("Access-Control-Allow-Origin") == origin || readable(a, origin) && origin == "https://"+attackerHost {
+				return succeeded("a page of %s may read the response; if every site may, add \"*\" to Target.Origins", origin)
 			}
 		}
 		return nil
@@ -242,6 +269,9 @@ func answers(look func(*answer) string) func(context.Context, *probe) error {
 			a, err := p.send(ctx, m)
 			if err != nil {
 				return err
+			}
+			if a.status >= 300 && a.status < 400 {
+				continue // browsers show no body of a redirect
 			}
 			if note := look(a); note != "" {
 				return succeeded("%s: %s", m.path, note)

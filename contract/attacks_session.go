@@ -1,8 +1,10 @@
 package contract
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -39,7 +41,7 @@ var sessionAttacks = []Attack{
 				return err
 			}
 			a, err := p.exchange(ctx, token)
-			return p.refused(a, err)
+			return p.noTokens(a, err)
 		}},
 	{ID: "session.refresh-forged", Text: "A refresh token is cut, extended or changed.", Requirement: "RF-01", Source: "ASVS 7.2.3", Severity: Critical, needs: needRefresh,
 		run: func(ctx context.Context, p *probe) error {
@@ -53,7 +55,7 @@ var sessionAttacks = []Attack{
 					continue
 				}
 				a, err := p.exchange(ctx, forged)
-				if err := p.refused(a, err); err != nil {
+				if err := p.noTokens(a, err); err != nil {
 					return err
 				}
 			}
@@ -71,10 +73,10 @@ var sessionAttacks = []Attack{
 				return err
 			}
 			a, err := p.exchange(ctx, last.Refresh)
-			if err == nil && a.ok() {
+			if isViolated(p.noTokens(a, err)) {
 				return succeeded("the last refresh token is good after the reuse of an older one")
 			}
-			return p.refused(a, err)
+			return p.noTokens(a, err)
 		}},
 	{ID: "session.refresh-race", Text: "Many clients exchange one refresh token at once.", Requirement: "RF-03", Source: "RFC 9700 section 4.14.2", Severity: High, needs: needRefresh,
 		run: func(ctx context.Context, p *probe) error {
@@ -84,6 +86,9 @@ var sessionAttacks = []Attack{
 			}
 			values := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {tokens.Refresh}}
 			successors, err := p.race(ctx, 16, values)
+			if err == nil && len(successors) == 0 {
+				return errors.New("none of the requests got a refresh token")
+			}
 			if err == nil && len(successors) > 1 {
 				return succeeded("one refresh token has %d successors", len(successors))
 			}
@@ -97,7 +102,8 @@ var sessionAttacks = []Attack{
 			}
 			values := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {tokens.Refresh}}
 			for _, method := range []string{http.MethodGet, http.MethodPost} {
-				if err := p.refuse(ctx, message{method: method, path: p.LoginPath + "?" + values.Encode(), header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}}); err != nil {
+				a, err := p.send(ctx, message{method: method, path: p.LoginPath + "?" + values.Encode(), header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}})
+				if err := p.noTokens(a, err); err != nil {
 					return err
 				}
 			}
@@ -110,7 +116,7 @@ var sessionAttacks = []Attack{
 				return err
 			}
 			a, err := p.form(ctx, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {tokens.Refresh, "x"}}, nil)
-			return p.refused(a, err)
+			return p.noTokens(a, err)
 		}},
 	{ID: "session.logout-access", Text: "An access token is used after logout.", Requirement: "RF-08", Source: "ASVS 7.4.1", Severity: High, needs: needLogout,
 		run: func(ctx context.Context, p *probe) error {
@@ -127,16 +133,27 @@ var sessionAttacks = []Attack{
 				return err
 			}
 			a, err := p.exchange(ctx, tokens.Refresh)
-			return p.refused(a, err)
+			return p.noTokens(a, err)
 		}},
-	{ID: "session.logout-anonymous", Text: "A request without credentials ends a session.", Requirement: "MW-05", Source: "ASVS 8.2.1", Severity: Medium, needs: needLogout,
+	{ID: "session.logout-anonymous", Text: "A request without credentials, or with a forged token, ends a session.", Requirement: "MW-05", Source: "ASVS 8.2.1", Severity: Medium, needs: needLogout,
 		run: func(ctx context.Context, p *probe) error {
-			for _, method := range []string{http.MethodPost, http.MethodGet, http.MethodDelete} {
-				if err := p.refuse(ctx, message{method: method, path: p.LogoutPath}); err != nil {
-					return err
+			tokens, err := p.logIn(ctx, p.User)
+			if err != nil {
+				return err
+			}
+			forged := flip(tokens.Access)
+			if at := strings.LastIndexByte(tokens.Access, '.'); at > 0 {
+				forged = tokens.Access[:at+1] + strings.Repeat("A", len(tokens.Access)-at-1)
+			}
+			for _, h := range []http.Header{{}, bearer(forged)} {
+				for _, method := range []string{http.MethodPost, http.MethodGet, http.MethodDelete} {
+					a, err := p.send(ctx, message{method: method, path: p.LogoutPath, header: h})
+					if err != nil || a.crashed() || a.throttled() {
+						return p.refused(a, err)
+					}
 				}
 			}
-			return p.healthy(ctx)
+			return p.survives(ctx, tokens.Access)
 		}},
 	{ID: "session.logout-get", Text: "A link or an image ends the session.", Requirement: "TR-03", Source: "ASVS 3.5.3", Severity: Low, needs: needLogout,
 		run: func(ctx context.Context, p *probe) error {
@@ -144,22 +161,26 @@ var sessionAttacks = []Attack{
 			if err != nil {
 				return err
 			}
-			return p.refuse(ctx, message{method: http.MethodGet, path: p.LogoutPath, header: bearer(tokens.Access)})
+			a, err := p.send(ctx, message{method: http.MethodGet, path: p.LogoutPath, header: bearer(tokens.Access)})
+			if err != nil || a.crashed() || a.throttled() {
+				return p.refused(a, err)
+			}
+			return p.survives(ctx, tokens.Access)
 		}},
-	{ID: "session.logout-other", Text: "A logout ends the session of another client of the user.", Requirement: "RF-08", Source: "ASVS 7.4.1", Severity: Low, needs: needLogout,
+	{ID: "session.logout-other", Text: "A logout ends the session of another user.", Requirement: "RF-08", Source: "ASVS 8.2.2", Severity: Low, needs: needLogout | needOther,
 		run: func(ctx context.Context, p *probe) error {
-			kept, err := p.logIn(ctx, p.User)
+			other, err := p.fresh(ctx, firstPassword)
+			if err != nil {
+				return err
+			}
+			kept, err := p.logIn(ctx, other)
 			if err != nil {
 				return err
 			}
 			if _, err := p.loggedOut(ctx); err != nil {
 				return err
 			}
-			a, err := p.get(ctx, kept.Access)
-			if err == nil && !a.ok() {
-				return succeeded("the other session ended too: status %d", a.status)
-			}
-			return err
+			return p.survives(ctx, kept.Access)
 		}},
 	{ID: "session.password-access", Text: "An access token from before a change of the password is used.", Requirement: "RF-09", Source: "ASVS 7.4.3", Severity: High, needs: needPassword | needNewAccount,
 		run: func(ctx context.Context, p *probe) error {
@@ -176,7 +197,7 @@ var sessionAttacks = []Attack{
 				return err
 			}
 			a, err := p.exchange(ctx, stolen.Refresh)
-			return p.refused(a, err)
+			return p.noTokens(a, err)
 		}},
 	{ID: "session.password-current", Text: "A thief of a token sets a new password without the old one.", Requirement: "RF-09", Source: "ASVS 6.2.3", Severity: High, needs: needPassword | needNewAccount,
 		run: func(ctx context.Context, p *probe) error {
@@ -193,6 +214,9 @@ var sessionAttacks = []Attack{
 				if err := p.refused(a, err); err != nil {
 					return err
 				}
+			}
+			if a, err := p.get(ctx, tokens.Access); err != nil || !a.ok() {
+				return cmp.Or(err, errors.New("the token ended, so that the last passwords were not compared"))
 			}
 			return nil
 		}},
@@ -211,7 +235,7 @@ var sessionAttacks = []Attack{
 				return err
 			}
 			a, err := p.exchange(ctx, tokens.Refresh)
-			return p.refused(a, err)
+			return p.noTokens(a, err)
 		}},
 	{ID: "session.disabled-login", Text: "A disabled account logs in.", Requirement: "LO-04", Source: "ASVS 7.4.2", Severity: High, needs: needDisable | needNewAccount | needForm,
 		run: func(ctx context.Context, p *probe) error {
@@ -220,7 +244,7 @@ var sessionAttacks = []Attack{
 				return err
 			}
 			a, err := p.form(ctx, credentials(account), nil)
-			return p.refused(a, err)
+			return p.noTokens(a, err)
 		}},
 	{ID: "session.disabled-revealed", Text: "The response to a wrong password reveals that an account is disabled.", Requirement: "LO-04", Source: "ASVS 6.3.8", Severity: Medium, needs: needDisable | needNewAccount | needForm,
 		run: func(ctx context.Context, p *probe) error {
@@ -229,7 +253,7 @@ var sessionAttacks = []Attack{
 				return err
 			}
 			account.Password = "wrong password 7"
-			return p.alike(ctx, account, Account{unknownName, account.Password})
+			return p.alike(ctx, account, Account{p.unknownName(), account.Password})
 		}},
 }
 
@@ -275,7 +299,7 @@ func (p *probe) stolen(ctx context.Context) (Tokens, error) {
 		}
 	}
 	a, err := p.exchange(ctx, first.Refresh)
-	return last, p.refused(a, err)
+	return last, p.noTokens(a, err)
 }
 
 // race sends a form to the login path many times at once, and returns the
@@ -324,9 +348,23 @@ func (p *probe) loggedOut(ctx context.Context) (Tokens, error) {
 	}
 	a, err := p.send(ctx, message{method: http.MethodPost, path: p.LogoutPath, header: bearer(tokens.Access)})
 	if err == nil && a.status >= 400 {
-		err = fmt.Errorf("%s responds with %d", p.LogoutPath, a.status)
+		err = fmt.Errorf("%s responds with %d to a good token", p.LogoutPath, a.status)
 	}
 	return tokens, err
+}
+
+// survives reports whether a session went on through an attack.
+func (p *probe) survives(ctx context.Context, token string) error {
+	a, err := p.get(ctx, token)
+	switch {
+	case err != nil:
+		return err
+	case a.throttled():
+		return errThrottled
+	case !a.ok():
+		return succeeded("afterwards the session has ended: status %d", a.status)
+	}
+	return nil
 }
 
 // changedPassword returns the tokens of another session of an account whose
@@ -339,13 +377,16 @@ func (p *probe) changedPassword(ctx context.Context) (stolen Tokens, err error) 
 	if stolen, err = p.logIn(ctx, account); err != nil {
 		return Tokens{}, err
 	}
+	if err := p.accepts(ctx, p.guard, stolen.Access, "a new account"); err != nil {
+		return Tokens{}, err
+	}
 	tokens, err := p.logIn(ctx, account)
 	if err != nil {
 		return Tokens{}, err
 	}
 	a, err := p.setPassword(ctx, tokens.Access, url.Values{"current_password": {account.Password}, "new_password": {secondPassword}})
 	if err == nil && a.status >= 400 {
-		err = fmt.Errorf("%s responds with %d", p.PasswordPath, a.status)
+		err = fmt.Errorf("%s responds with %d to the right password", p.PasswordPath, a.status)
 	}
 	return stolen, err
 }
@@ -365,6 +406,9 @@ func (p *probe) disabled(ctx context.Context) (Account, Tokens, error) {
 	}
 	tokens, err := p.logIn(ctx, account)
 	if err != nil {
+		return Account{}, Tokens{}, err
+	}
+	if err := p.accepts(ctx, p.guard, tokens.Access, "a new account"); err != nil {
 		return Account{}, Tokens{}, err
 	}
 	return account, tokens, p.Disable(ctx, account)

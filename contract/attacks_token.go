@@ -162,7 +162,7 @@ var tokenAttacks = []Attack{
 			token := t.input + "." + t.signature
 			return []string{token + ".", "." + token, token + "." + t.signature, ".." + t.signature, t.input + ".." + t.signature, strings.Repeat(".", 6000)}
 		})},
-	{ID: "token.jwe", Text: "The token has the five parts of an encrypted token.", Requirement: "TK-10", Source: "RFC 7516 section 9; RFC 8725 section 2.7", Severity: Medium,
+	{ID: "token.jwe", Text: "The token has the five parts of an encrypted token.", Requirement: "TK-10", Source: "RFC 7516 section 9; RFC 8725 section 3.3", Severity: Medium,
 		run: tokenAttack(func(t *jwt) []string {
 			header := `{"alg":"dir","enc":"A256GCM","cty":"JWT"}`
 			inner := encode(unsigned(with(t.header, "alg", `"none"`), object(t.payload), ""))

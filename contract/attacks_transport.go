@@ -43,7 +43,7 @@ var transportAttacks = []Attack{
 		run: otherPaths(func(path string) []string {
 			return []string{path + ";", path + ";a=b", "/;" + path, "/..;" + path, path + "/..;/x"}
 		})},
-	{ID: "path.suffix", Text: "The path has a suffix that names a format, or a static file.", Requirement: "FR-01", Source: "ASVS 14.2.1", Severity: High,
+	{ID: "path.suffix", Text: "The path has a suffix that names a format, or a static file.", Requirement: "FR-01", Source: "ASVS 14.2.5", Severity: High,
 		run: otherPaths(func(path string) []string {
 			return []string{path + ".json", path + ".css", path + "/x.js", path + "/.css", path + "%00.png", path + "%20", path + "%09", path + "?", path + "%23", path + "/"}
 		})},
@@ -55,7 +55,7 @@ var transportAttacks = []Attack{
 		run: func(ctx context.Context, p *probe) error {
 			for _, host := range []string{attackerHost, "localhost", p.base.Host} {
 				a, err := p.raw(ctx, p.guard.Method, "http://"+host+p.base.Path+p.guard.Path)
-				if err := p.refused(a, err); err != nil {
+				if err := p.reached(ctx, p.guard.Method, a, err); err != nil {
 					return err
 				}
 			}
@@ -70,16 +70,16 @@ var transportAttacks = []Attack{
 				return err
 			case a.crashed():
 				return succeeded("the service could not handle the request: status %d", a.status)
-			case a.ok() && a.body != "":
-				return succeeded("the response has status %d and a body", a.status)
+			case a.body == "", a.header.Get("Allow") != "", a.header.Get("Access-Control-Allow-Methods") != "":
+				return nil // the response lists methods, or has nothing
 			}
-			return nil
+			return p.reached(ctx, http.MethodOptions, a, nil)
 		}},
 	{ID: "method.connect", Text: "CONNECT is sent with the path of a guarded route.", Requirement: "FR-01", Source: "RFC 9110 section 9.3.6", Severity: High,
 		run: func(ctx context.Context, p *probe) error {
 			for _, target := range []string{p.base.Path + p.guard.Path, "/" + p.base.Path + p.guard.Path, p.base.Host} {
 				a, err := p.raw(ctx, http.MethodConnect, target)
-				if err := p.refused(a, err); err != nil {
+				if err := p.reached(ctx, http.MethodGet, a, err); err != nil {
 					return err
 				}
 			}
@@ -96,19 +96,19 @@ var transportAttacks = []Attack{
 			case strings.Contains(a.body, "contract-trace"):
 				return succeeded("the response has the request")
 			}
-			return p.refused(a, nil)
+			return p.reached(ctx, http.MethodTrace, a, nil)
 		}},
 	{ID: "method.unknown", Text: "The method is unknown, or in lower case.", Requirement: "TR-03", Source: "RFC 9110 section 9.1", Severity: High, run: methods("get", "Get", "FOO", "JEFF", "PROPFIND", "TRACK", "DEBUG")},
 	{ID: "method.override", Text: "A header overrides the method, so that a guard and a handler see two.", Requirement: "TR-03", Source: "ASVS 4.1.4", Severity: High,
 		run: func(ctx context.Context, p *probe) error {
 			for _, name := range []string{"X-Http-Method-Override", "X-Http-Method", "X-Method-Override"} {
 				for _, method := range []string{http.MethodPost, http.MethodHead, http.MethodOptions} {
-					if err := p.refuse(ctx, message{method: method, path: p.guard.Path, header: http.Header{name: {http.MethodGet}}}); err != nil {
+					if err := p.overridden(ctx, message{method: method, path: p.guard.Path, header: http.Header{name: {http.MethodGet}}}); err != nil {
 						return err
 					}
 				}
 			}
-			return p.refuse(ctx, message{
+			return p.overridden(ctx, message{
 				method: http.MethodPost, path: p.guard.Path + "?_method=GET", body: "_method=GET",
 				header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}},
 			})
@@ -119,7 +119,18 @@ var transportAttacks = []Attack{
 			if r := p.route(Public); r != nil {
 				public = r.Path
 			}
-			plain, err := p.send(ctx, message{method: http.MethodGet, path: public})
+			var plain [2]*answer
+			for i := range plain {
+				var err error
+				if plain[i], err = p.send(ctx, message{method: http.MethodGet, path: public}); err != nil {
+					return err
+				}
+			}
+			token, err := p.token(ctx, p.User)
+			if err != nil {
+				return err
+			}
+			guarded, err := p.get(ctx, token)
 			if err != nil {
 				return err
 			}
@@ -128,8 +139,10 @@ var transportAttacks = []Attack{
 				switch {
 				case err != nil:
 					return err
-				case a.status != plain.status || a.ok() && a.body != plain.body:
-					return succeeded("the header %s changes the response", name)
+				case a.crashed():
+					return succeeded("the service could not handle the header %s: status %d", name, a.status)
+				case a.ok() && a.header.Get("Content-Type") == guarded.header.Get("Content-Type") && !alike(a.body, plain[0].body, plain[1].body):
+					return succeeded("with the header %s the response is another one", name)
 				}
 			}
 			return nil
@@ -184,14 +197,33 @@ var transportAttacks = []Attack{
 		}},
 }
 
+// overridden is an attack with a header that names another method. A service may
+// respond to the method of the request itself.
+func (p *probe) overridden(ctx context.Context, m message) error {
+	a, err := p.send(ctx, m)
+	refused := p.reached(ctx, m.method, a, err)
+	if refused == nil || a == nil || !a.ok() {
+		return refused
+	}
+	m.header, m.body, m.path = nil, "", p.guard.Path
+	plain, err := p.send(ctx, m)
+	if err == nil && plain.status == a.status && alike(a.body, plain.body, plain.body) {
+		return nil
+	}
+	return refused
+}
+
 // otherPaths is the run function of an attack with other spellings of the path
 // of a guarded route, without credentials. Each must be refused, and a redirect
 // must not lead around the guard.
 func otherPaths(of func(path string) []string) func(context.Context, *probe) error {
 	return func(ctx context.Context, p *probe) error {
+		if len(p.guard.Path) < 2 {
+			return &inapplicable{"the path / cannot be written in other ways"}
+		}
 		for _, path := range of(p.guard.Path) {
 			a, err := p.raw(ctx, p.guard.Method, p.base.Path+path)
-			if err := p.reached(ctx, a, err); err != nil {
+			if err := p.reached(ctx, p.guard.Method, a, err); err != nil {
 				return err
 			}
 		}
@@ -204,13 +236,22 @@ func otherPaths(of func(path string) []string) func(context.Context, *probe) err
 func methods(names ...string) func(context.Context, *probe) error {
 	return func(ctx context.Context, p *probe) error {
 		for _, name := range names {
+			if p.admits(name, p.guard.Path, Public) {
+				continue
+			}
 			a, err := p.raw(ctx, name, p.base.Path+p.guard.Path)
-			if err := p.refused(a, err); err != nil {
+			if err := p.reached(ctx, name, a, err); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
+}
+
+// admits reports whether Target.Routes has a method of a path for an access, or
+// for more clients.
+func (t *Target) admits(method, path string, access Access) bool {
+	return slices.ContainsFunc(t.Routes, func(r Route) bool { return r.Method == method && r.Path == path && r.Access <= access })
 }
 
 // mentions reports whether the header or the body of a response has a text.

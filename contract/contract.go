@@ -149,7 +149,7 @@ const (
 
 // A Route is a route of the service.
 type Route struct {
-	Method, Path string // Path is one that exists, without wildcards
+	Method, Path string // Path is one that exists, without wildcards; it can have a query
 	Access       Access
 
 	// Body is a JSON body that the route accepts, if it reads one.

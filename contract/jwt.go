@@ -7,6 +7,7 @@ import (
 	"crypto/sha512"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"hash"
 	"maps"
 	"slices"
@@ -125,8 +126,30 @@ func tokenAttack(forge func(t *jwt) []string) func(context.Context, *probe) erro
 		if err != nil {
 			return err
 		}
-		return p.refuseTokens(ctx, forge(t)...)
+		forged := forge(t)
+		if len(forged) == 0 {
+			return &inapplicable{"access tokens of the target cannot be changed in this way"}
+		}
+		return p.refuseTokens(ctx, forged...)
 	}
+}
+
+// secretWorks reports whether the target accepts its token if Target.Secret
+// signs it again.
+func (p *probe) secretWorks(ctx context.Context, t *jwt) error {
+	if string(t.header["alg"]) != `"HS256"` {
+		return &inapplicable{"access tokens of the target are not signed with HS256"}
+	}
+	a, err := p.get(ctx, hs256(object(t.header), object(t.payload), p.Secret))
+	switch {
+	case err != nil:
+		return err
+	case a.throttled():
+		return errThrottled
+	case !a.ok():
+		return fmt.Errorf("a token signed with Target.Secret has status %d; set the key that signs access tokens", a.status)
+	}
+	return nil
 }
 
 // claimAttack is the run function of an attack with payloads that are signed
@@ -149,11 +172,8 @@ func signedAttack(pairs func(t *jwt) [][2]string) func(context.Context, *probe) 
 		if err != nil {
 			return err
 		}
-		if string(t.header["alg"]) != `"HS256"` {
-			return &inapplicable{"access tokens of the target are not signed with HS256"}
-		}
-		if a, err := p.get(ctx, hs256(object(t.header), object(t.payload), p.Secret)); err != nil || !a.ok() {
-			return &inapplicable{"Target.Secret is not the key of the target's access tokens"}
+		if err := p.secretWorks(ctx, t); err != nil {
+			return err
 		}
 		forged := pairs(t)
 		if len(forged) == 0 {

@@ -1,6 +1,9 @@
 package contract
 
-import "regexp"
+import (
+	"regexp"
+	"strings"
+)
 
 // A need is a set of fields of a target that an attack needs.
 type need int
@@ -82,6 +85,15 @@ func (t *Target) bodyRoute() *Route {
 		}
 	}
 	return nil
+}
+
+// oneQuery joins the query of a route and that of an attack.
+func oneQuery(path string) string {
+	path, query, found := strings.Cut(path, "?")
+	if !found {
+		return path
+	}
+	return path + "?" + strings.ReplaceAll(query, "?", "&")
 }
 
 // signatures finds JSON Web Tokens, without their signatures.

@@ -34,7 +34,9 @@ type probe struct {
 	stop   func()
 	guard  Route // a GET route for LoggedIn
 
-	fallback *answer // to an unknown path
+	fallback map[string][2]*answer // to an unknown path, by method
+	works    map[string]error      // results of controls
+	bodies   map[Route]*answer     // the last responses to good bodies
 
 	requests int
 	evidence []Exchange // of the attack in progress
@@ -75,7 +77,7 @@ func newProbe(ctx context.Context, target Target) (*probe, error) {
 	if target.LoginPath == "" {
 		target.LoginPath = "/token"
 	}
-	p := &probe{Target: &target, stop: func() {}, tokens: map[string]Tokens{}, passive: map[string]leak{}}
+	p := &probe{Target: &target, stop: func() {}, tokens: map[string]Tokens{}, passive: map[string]leak{}, fallback: map[string][2]*answer{}, works: map[string]error{}, bodies: map[Route]*answer{}}
 	p.guard = target.Routes[slices.IndexFunc(target.Routes, isGuardedGet)]
 	for _, a := range []Account{target.User, target.Admin, target.Other} {
 		p.hide(a.Password)
@@ -107,23 +109,6 @@ func newProbe(ctx context.Context, target Target) (*probe, error) {
 	return p, nil
 }
 
-// ready reports why the target does not work without an attack, or nil. If it
-// refused everything, it would withstand every attack.
-func (p *probe) ready(ctx context.Context) error {
-	token, err := p.token(ctx, p.User)
-	if err != nil {
-		return fmt.Errorf("contract: Target.User cannot log in: %w", err)
-	}
-	answer, err := p.get(ctx, token)
-	switch {
-	case err != nil:
-		return fmt.Errorf("contract: %s %s: %w", p.guard.Method, p.guard.Path, err)
-	case !answer.ok():
-		return fmt.Errorf("contract: %s %s with the token of Target.User responds with %d; want a status below 300", p.guard.Method, p.guard.Path, answer.status)
-	}
-	return nil
-}
-
 func (p *probe) close() {
 	p.client.CloseIdleConnections()
 	p.stop()
@@ -139,7 +124,10 @@ func (p *probe) carryOut(ctx context.Context, a Attack) Result {
 	case a.run == nil:
 		err = p.leaked(a.ID)
 	default:
-		err = a.run(ctx, p)
+		if err = p.control(ctx, a); err == nil {
+			p.evidence = nil
+			err = a.run(ctx, p)
+		}
 	}
 	if err == nil {
 		return result
@@ -201,6 +189,16 @@ func (a *answer) crashed() bool {
 		a.status != http.StatusHTTPVersionNotSupported
 }
 
+// throttled reports whether the service refused to look at the request.
+func (a *answer) throttled() bool {
+	return a.status == http.StatusTooManyRequests || a.status == http.StatusServiceUnavailable
+}
+
+// errThrottled is returned for a request that the service did not look at. The
+// attack could have succeeded.
+var errThrottled = errors.New("the service refused a request as one too many (status 429 or 503), so the attack proves nothing; " +
+	"raise its limits for the tests, or set Target.Interval")
+
 // send sends a request and records it.
 func (p *probe) send(ctx context.Context, m message) (*answer, error) {
 	if err := p.pause(ctx); err != nil {
@@ -210,6 +208,7 @@ func (p *probe) send(ctx context.Context, m message) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.path = oneQuery(m.path)
 	path, query, _ := strings.Cut(m.path, "?")
 	r.URL = &url.URL{Scheme: p.base.Scheme, Host: p.base.Host, Opaque: p.base.Path + path, RawQuery: query}
 	if m.header != nil {
@@ -244,6 +243,7 @@ func (p *probe) raw(ctx context.Context, method, target string, header ...string
 	if err := p.pause(ctx); err != nil {
 		return nil, err
 	}
+	target = oneQuery(target)
 	m := message{method: method, path: target, header: http.Header{}}
 	for _, line := range header {
 		name, value, _ := strings.Cut(line, ":")
@@ -266,7 +266,10 @@ func (p *probe) raw(ctx context.Context, method, target string, header ...string
 		return nil, err
 	}
 	defer response.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(response.Body, maxRead))
+	var body []byte
+	if response.StatusCode != http.StatusSwitchingProtocols { // which has no end
+		body, _ = io.ReadAll(io.LimitReader(response.Body, maxRead))
+	}
 	a := &answer{response.StatusCode, response.Header, string(body)}
 	p.record(m, a, nil)
 	return a, nil
@@ -384,23 +387,42 @@ func (p *probe) refused(a *answer, err error) error {
 		return succeeded("the service accepted the request, with status %d", a.status)
 	case a.crashed():
 		return succeeded("the service could not handle the request: status %d", a.status)
+	case a.throttled():
+		return errThrottled
 	}
 	return nil
 }
 
-// reached is refused for a request whose path is not exactly that of a route. A
-// service may respond to every unknown path with one page.
-func (p *probe) reached(ctx context.Context, a *answer, err error) error {
+// reached is refused for a request that fits no route exactly. A service may
+// respond to all of these with one page.
+func (p *probe) reached(ctx context.Context, method string, a *answer, err error) error {
 	refused := p.refused(a, err)
 	if refused == nil || a == nil || !a.ok() {
 		return refused
 	}
-	if p.fallback == nil {
-		if p.fallback, err = p.send(ctx, message{method: http.MethodGet, path: "/contract-unknown/path"}); err != nil {
-			return err
+	pages, ok := p.fallback[method]
+	if !ok {
+		for i := range pages {
+			if pages[i], err = p.raw(ctx, method, p.base.Path+"/contract-unknown/path"); err != nil {
+				return err
+			}
 		}
+		p.fallback[method] = pages
 	}
-	if p.fallback.ok() && p.fallback.body == a.body {
+	if pages[0].ok() && a.header.Get("Content-Type") == pages[0].header.Get("Content-Type") && alike(a.body, pages[0].body, pages[1].body) {
+		return nil
+	}
+	return refused
+}
+
+// noTokens is refused for a request to the login path. Only a response with an
+// access token is a success: a service may respond with a page in every case.
+func (p *probe) noTokens(a *answer, err error) error {
+	refused := p.refused(a, err)
+	if a == nil || !a.ok() {
+		return refused
+	}
+	if _, err := p.parseTokens(a); err != nil {
 		return nil
 	}
 	return refused
@@ -446,7 +468,10 @@ func (p *probe) parseTokens(a *answer) (Tokens, error) {
 		Access  string `json:"access_token"`
 		Refresh string `json:"refresh_token"`
 	}
-	if !a.ok() {
+	switch location := a.header.Get("Location"); {
+	case strings.HasPrefix(location, "https:") && p.base.Scheme == "http":
+		return Tokens{}, fmt.Errorf("the response has status %d and redirects to https; use the handler behind that redirect, or a BaseURL with https", a.status)
+	case !a.ok():
 		return Tokens{}, fmt.Errorf("the response has status %d", a.status)
 	}
 	if err := json.Unmarshal([]byte(a.body), &body); err != nil || body.Access == "" {

@@ -136,7 +136,7 @@ var trips = map[string]string{
 	"limit.form-fields":          "no limits",
 	"limit.form-parts":           "no limits",
 	"limit.body":                 "no limits",
-	"limit.nesting":              "malformed body",
+	"limit.nesting":              "deep body",
 	"limit.members":              "no limits",
 	"limit.compressed":           "no limits",
 	"limit.header":               "long header",

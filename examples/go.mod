@@ -3,6 +3,7 @@ module github.com/authkit-go/authkit/examples
 go 1.26.0
 
 require (
+	connectrpc.com/connect v1.21.1
 	github.com/authkit-go/authkit v0.1.0
 	github.com/authkit-go/authkit/authotel v0.1.0
 	github.com/authkit-go/authkit/oidclogin v0.1.0
@@ -21,6 +22,7 @@ require (
 	github.com/swaggest/swgui v1.8.5
 	go.opentelemetry.io/otel/exporters/prometheus v0.69.0
 	go.opentelemetry.io/otel/sdk/metric v1.47.0
+	google.golang.org/protobuf v1.36.12
 	modernc.org/sqlite v1.62.0
 	rsc.io/qr v0.2.0
 )
@@ -108,7 +110,6 @@ require (
 	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
-	google.golang.org/protobuf v1.36.12 // indirect
 	modernc.org/libc v1.80.1 // indirect
 	modernc.org/mathutil v1.7.1 // indirect
 	modernc.org/memory v1.12.1 // indirect

@@ -61,7 +61,6 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	header.Set("Content-Type", "application/jwk-set+json")
 	header.Set("Content-Length", strconv.Itoa(len(d.body)))
-	w.WriteHeader(http.StatusOK)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(d.body) // the client may be gone
 	}
@@ -92,8 +91,8 @@ func (h *handler) document() *document {
 
 // same reports whether two public keys are equal.
 func same(a, b authkit.Key) bool {
-	public, ok := a.Public.(interface{ Equal(crypto.PublicKey) bool })
-	return a.ID == b.ID && a.Algorithm == b.Algorithm && ok && public.Equal(b.Public)
+	public := a.Public.(interface{ Equal(crypto.PublicKey) bool })
+	return a.ID == b.ID && a.Algorithm == b.Algorithm && public.Equal(b.Public)
 }
 
 // matches reports whether an If-None-Match header contains an entity tag (RFC

@@ -17,6 +17,7 @@ import (
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -98,6 +99,7 @@ func TestGenerateKey(t *testing.T) {
 		if private, ok := k.Private.(*rsa.PrivateKey); ok {
 			require.Equal(t, 3072, private.N.BitLen())
 		}
+		require.Len(t, k.Secret, map[authkit.Algorithm]int{authkit.HS256: 32, authkit.HS384: 48, authkit.HS512: 64}[alg])
 	}
 	a, err := jwks.GenerateKey(authkit.HS512)
 	require.NoError(t, err)
@@ -217,6 +219,7 @@ func TestPEM(t *testing.T) {
 		{"encrypted in the old way", legacy, "an encrypted key"},
 		{"a certificate", block("CERTIFICATE", []byte("x")), "a certificate"},
 		{"something else", block("OPENSSH PRIVATE KEY", []byte("x")), "no key"},
+		{"as long as can be", append(bytes.Repeat([]byte("\n"), 64<<10-len(one)), one...), ""},
 		{"broken", block("PRIVATE KEY", []byte("x")), "a broken PRIVATE KEY"},
 		{"P-384", block("PRIVATE KEY", pkcs8), "P-256"},
 		{"RSA of 1024 bits", block("RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(&rsa.PublicKey{N: new(big.Int).Add(new(big.Int).Lsh(big.NewInt(1), 1023), big.NewInt(1)), E: 65537})), "1024 bits"},
@@ -344,6 +347,14 @@ func TestParseKey(t *testing.T) {
 		}
 	}
 	oct := encode64(generated()[authkit.HS256].Secret)
+	long := `{"kty":"oct","alg":"HS256","k":"` + oct + `"}`
+	_, err := jwks.ParseKey([]byte(long + strings.Repeat(" ", 64<<10-len(long))))
+	require.NoError(t, err)
+	_, err = jwks.ParseKey([]byte(strings.Replace(privateJWK(t, generated()[authkit.RS256]), `{`, `{"oth":[],`, 1)))
+	require.ErrorContains(t, err, "more than two primes")
+	es := generated()[authkit.ES256]
+	_, err = jwks.ParseKey([]byte(regexp.MustCompile(`"d":"[^"]*"`).ReplaceAllString(privateJWK(t, es), `"d":"AA"`)))
+	require.ErrorContains(t, err, `"d" is not a private key of P-256`)
 	for _, text := range []string{
 		``, `null`, `[]`, `{}`, `{"kty":"RSA"}`, `{"kty":"oct","k":"` + oct + `"}`, `{"kty":"oct","alg":"HS512","k":"` + oct + `"}`,
 		`{"kty":"oct","alg":"ES256","k":"` + oct + `"}`, `{"kty":"oct","alg":"none","k":"` + oct + `"}`, `{"kty":"oct","alg":"HS256","k":"` + oct + `="}`,
@@ -388,6 +399,7 @@ func TestParseSet(t *testing.T) {
 	weak := func(n, e string) string { return `{"kty":"RSA","kid":"w","n":"` + n + `","e":"` + e + `"}` }
 	skipped := with(ed, `"use":"sig"`, `"use":"enc"`)
 	x := strings.Split(strings.Split(es, `"x":"`)[1], `"`)[0]
+	y := strings.Split(strings.Split(es, `"y":"`)[1], `"`)[0]
 	const small = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
 	for _, tc := range []struct {
@@ -409,14 +421,17 @@ func TestParseSet(t *testing.T) {
 
 		{"for encryption", []string{skipped, es}, 1, ""},
 		{"for encryption under the same kid", []string{with(ed, `"use":"sig"`, `"use":"enc"`), ed}, 1, ""},
+		{"for encryption, both without kid", []string{with(ed, `"kid":"d",`, ""), with(with(es, `"kid":"e",`, ""), `"use":"sig"`, `"use":"enc"`)}, 1, ""},
 		{"for another use", []string{with(ed, `"use":"sig"`, `"use":"x"`)}, 0, ""},
 		{"for no use", []string{with(ed, `"use":"sig"`, `"use":""`)}, 0, ""},
 		{"to encrypt", []string{with(ed, `{`, `{"key_ops":["encrypt"],`)}, 0, ""},
 		{"for nothing", []string{with(ed, `{`, `{"key_ops":[],`)}, 0, ""},
 		{"another kty", []string{`{"kty":"AKP","alg":"ML-DSA-65","pub":"AAAA"}`, ed}, 1, `entry 0: alg "ML-DSA-65"`},
+		{"a crv of another kty", []string{with(es, `"EC"`, `"OKP"`), with(ed, `"OKP"`, `"EC"`)}, 0, `entry 0: kty "OKP" with crv "P-256"`},
 		{"another crv", []string{with(with(es, "P-256", "P-521"), "ES256", "ES512"), with(ed, "Ed25519", "X25519"), rs}, 1, `entry 0: alg "ES512"`},
 		{"another crv without alg", []string{with(with(es, "P-256", "secp256k1"), `"alg":"ES256",`, "")}, 0, `crv "secp256k1"`},
 		{"another alg", []string{with(rs, "RS256", "RS512"), with(rs, "RS256", "RSA-OAEP"), es}, 1, `entry 0: alg "RS512"`},
+		{"null as alg", []string{with(es, `"ES256"`, `null`)}, 0, `"alg" is not a string`},
 		{"none as alg", []string{with(es, "ES256", "none")}, 0, `alg "none"`},
 
 		{"secret", []string{ed, `{"kty":"oct","k":"AAAA","alg":"HS256"}`}, 1, "entry 1: a secret"},
@@ -439,6 +454,10 @@ func TestParseSet(t *testing.T) {
 		{"an HS alg for the key", []string{with(rs, "RS256", "HS256")}, 0, "entry 0: "},
 		{"EdDSA on P-256", []string{with(es, "ES256", "EdDSA")}, 0, "entry 0: "},
 		{"RSA of 1024 bits", []string{es, weak(modulus(1024), "AQAB"), ed}, 2, "entry 1: "},
+		{"RSA of 2048 bits", []string{weak(modulus(2048), "AQAB")}, 1, ""},
+		{"RSA of 8192 bits", []string{weak(modulus(8192), "AQAB")}, 1, ""},
+		{"RSA with exponent 3", []string{weak(modulus(2048), "Aw")}, 1, ""},
+		{"RSA with exponent 2^31 - 1", []string{weak(modulus(2048), "f____w")}, 1, ""},
 		{"RSA of 2047 bits", []string{weak(modulus(2047), "AQAB")}, 0, "2047 bits"},
 		{"RSA of 8193 bits", []string{weak(modulus(8193), "AQAB")}, 0, "1024 bytes"},
 		{"RSA with exponent 1", []string{weak(modulus(2048), "AQ")}, 0, "exponent 1"},
@@ -449,6 +468,8 @@ func TestParseSet(t *testing.T) {
 		{"RSA without exponent", []string{weak(modulus(2048), "")}, 0, `"e" is missing`},
 		{"a point off the curve", []string{with(es, x, small)}, 0, "not a point"},
 		{"a short coordinate", []string{with(es, x, x[:40])}, 0, "not a point"},
+		{"coordinates of 31 and 33 bytes", []string{strings.NewReplacer(x, encode64(decode64(t, x)[:31]), y, encode64(append(decode64(t, x)[31:], decode64(t, y)...))).Replace(es)}, 0, "not a point"},
+		{"Ed25519 without x", []string{`{"kty":"OKP","crv":"Ed25519"}`}, 0, `"x" is missing`},
 		{"no coordinate", []string{with(es, x, "")}, 0, `"x" is missing`},
 		{"Ed25519 of small order", []string{`{"kty":"OKP","crv":"Ed25519","x":"` + small + `"}`}, 0, "whole"},
 		{"Ed25519 of 31 bytes", []string{`{"kty":"OKP","crv":"Ed25519","x":"` + small[:41] + `A"}`}, 0, "whole"},
@@ -481,7 +502,13 @@ func TestParseSet(t *testing.T) {
 		_, _, err := jwks.ParseSet([]byte(text))
 		require.ErrorContains(t, err, "jwks: ", text)
 	}
-	keys, _, err := jwks.ParseSet([]byte(` {"x":{"keys":1}, "keys" : [ ` + ed + ` ] } `))
+	_, _, err := jwks.ParseSet([]byte(`{"keys":[],"keys":[]}`))
+	require.ErrorContains(t, err, "twice")
+	whole := `{"keys":[` + ed + `]}`
+	keys, _, err := jwks.ParseSet([]byte(whole + strings.Repeat(" ", 64<<10-len(whole))))
+	require.NoError(t, err)
+	require.Len(t, keys, 1)
+	keys, _, err = jwks.ParseSet([]byte(` {"x":{"keys":1}, "keys" : [ ` + ed + ` ] } `))
 	require.NoError(t, err)
 	require.Len(t, keys, 1)
 }
@@ -490,7 +517,7 @@ func TestParseSet(t *testing.T) {
 func TestHandler(t *testing.T) {
 	t.Parallel()
 	require.Panics(t, func() { jwks.Handler(nil) })
-	a, b := generated()[authkit.EdDSA], generated()[authkit.ES256]
+	a, b, rs := generated()[authkit.EdDSA], generated()[authkit.ES256], generated()[authkit.RS256]
 	ring := newRing(t, a)
 	h := jwks.Handler(ring)
 	do := func(method string, ifNoneMatch ...string) *httptest.ResponseRecorder {
@@ -535,6 +562,19 @@ func TestHandler(t *testing.T) {
 	require.NoError(t, ring.Replace(a))
 	require.Equal(t, first.Body.String(), do("GET").Body.String())
 	require.Equal(t, 304, do("GET", etag).Code)
+
+	// Another key under the same ID, the same key under another one, and one for
+	// another algorithm.
+	for _, pair := range [][2]authkit.Key{
+		{{ID: "1", Algorithm: authkit.EdDSA, Public: a.Public}, {ID: "1", Algorithm: authkit.EdDSA, Public: edKey(t).Public}},
+		{{ID: "1", Algorithm: authkit.EdDSA, Public: a.Public}, {ID: "2", Algorithm: authkit.EdDSA, Public: a.Public}},
+		{{ID: "1", Algorithm: authkit.RS256, Public: rs.Public}, {ID: "1", Algorithm: authkit.PS256, Public: rs.Public}},
+	} {
+		require.NoError(t, ring.Replace(pair[0]))
+		before := do("GET").Body.String()
+		require.NoError(t, ring.Replace(pair[1]))
+		require.NotEqual(t, before, do("GET").Body.String())
+	}
 
 	require.NoError(t, ring.Replace(generated()[authkit.HS256]))
 	require.Equal(t, `{"keys":[]}`+"\n", do("GET").Body.String())

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -658,4 +660,36 @@ func expiry(t testing.TB, token string) time.Time {
 	var claims struct{ Exp int64 }
 	decodeJSON(t, decode64(t, strings.Split(token, ".")[1]), &claims)
 	return time.Unix(claims.Exp, 0)
+}
+
+// A request has the media types of key sets, and no cookies.
+func TestRemoteRequest(t *testing.T) {
+	t.Parallel()
+	jar, err := cookiejar.New(nil)
+	require.NoError(t, err)
+	address, err := url.Parse("https://login.example.com/keys")
+	require.NoError(t, err)
+	jar.SetCookies(address, []*http.Cookie{{Name: "session", Value: "secret"}})
+	var seen http.Header
+	i := &fakeIssuer{handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen = r.Header
+		jwks.Handler(newRing(t, edKey(t))).ServeHTTP(w, r)
+	})}
+	ring := newRemote(t, jwks.RemoteConfig{URL: address.String(), Client: &http.Client{Transport: i, Jar: jar}, OnError: func(error) {}})
+	require.NoError(t, ring.Fetch(t.Context()))
+	require.Equal(t, "application/jwk-set+json, application/json", seen.Get("Accept"))
+	require.Empty(t, seen.Get("Cookie"))
+}
+
+// Without OnError, errors are logged. Not parallel: it replaces the logger of the
+// program.
+func TestRemoteLogs(t *testing.T) {
+	before := slog.Default()
+	defer slog.SetDefault(before)
+	var log bytes.Buffer
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	i := &fakeIssuer{handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"keys":[]}`)) })}
+	ring := newRemote(t, jwks.RemoteConfig{URL: "https://login.example.com/keys", Client: &http.Client{Transport: i}})
+	_ = ring.Fetch(t.Context())
+	require.Contains(t, log.String(), "could not be refreshed")
 }

@@ -139,7 +139,9 @@ func get(t testing.TB, server *httptest.Server, path string, header http.Header,
 func TestCertificate(t *testing.T) {
 	t.Parallel()
 	ca, other := newAuthority(t), newAuthority(t)
-	kit, h := guarded(t, mtls.Config{})
+	roles := []string{"reader"}
+	kit, h := guarded(t, mtls.Config{Services: map[string]mtls.Service{billing: {Name: "billing", Roles: roles}}})
+	roles[0] = "admin" // of the caller; the copy stays
 	server := serve(t, h, tls.VerifyClientCertIfGiven, ca.pool())
 	good := ca.issue(t, x509.ExtKeyUsageClientAuth, billing)
 	for path, want := range map[string]int{"/read": 200, "/write": 403, "/person": 403} {
@@ -215,6 +217,7 @@ func TestProxy(t *testing.T) {
 	require.Equal(t, 200, ask(h, proxy, rfc9440(good)))
 	require.Equal(t, 200, ask(h, proxy, nginx(good)))
 	require.Equal(t, 200, ask(h, "[::ffff:10.1.2.3]:4", nginx(good)))
+	require.Equal(t, 200, ask(h, proxy, nginx(good)+strings.Repeat(" ", 16<<10-len(nginx(good)))))
 	for _, peer := range []string{client, "", "@", "[::1]:4"} {
 		require.Equal(t, 401, ask(h, peer, rfc9440(good)), "the header of a client")
 	}
@@ -224,12 +227,33 @@ func TestProxy(t *testing.T) {
 		"for a server":      rfc9440(ca.issue(t, x509.ExtKeyUsageServerAuth, billing)),
 		"another service":   rfc9440(ca.issue(t, x509.ExtKeyUsageClientAuth, "spiffe://example.com/other")),
 		"no certificate":    "SUCCESS", "no end": rfc9440(good)[:40], "broken": ":AAAA:", "an escape": "%zz", "empty": "",
-		"more": nginx(good) + "x", "a key": url.QueryEscape("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"), "too long": ":" + strings.Repeat("A", 17<<10) + ":",
+		"no colon at the end": strings.TrimSuffix(rfc9440(good), ":"), "an exclamation mark": strings.TrimSuffix(rfc9440(good), ":") + "!:",
+		"another type": strings.ReplaceAll(nginx(good), "CERTIFICATE", "TRUSTED%20CERTIFICATE"),
+		"16 KiB and 1": nginx(good) + strings.Repeat(" ", 16<<10+1-len(nginx(good))),
+		"more":         nginx(good) + "x", "a key": url.QueryEscape("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"), "too long": ":" + strings.Repeat("A", 17<<10) + ":",
 	}
 	for name, value := range bad {
 		require.Equal(t, 401, ask(h, proxy, value), name)
 	}
 	require.Equal(t, 401, ask(h, proxy, rfc9440(good), rfc9440(good)), "two headers")
+
+	// A client without a certificate is one without a credential, so that another
+	// credential counts.
+	auth, err := mtls.New(mtls.Config{
+		Services: map[string]mtls.Service{billing: {Name: "billing"}},
+		Proxy:    &mtls.ProxyConfig{Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Header: "client-cert", Roots: ca.pool()},
+	})
+	require.NoError(t, err)
+	for _, c := range []struct {
+		values []string
+		want   error
+	}{{nil, authkit.ErrNoCredentials}, {[]string{""}, authkit.ErrNoCredentials}, {[]string{"", ""}, authkit.ErrInvalidToken}, {[]string{"x"}, authkit.ErrInvalidToken}} {
+		r := httptest.NewRequest("GET", "/read", nil)
+		r.RemoteAddr = proxy
+		r.Header["Client-Cert"] = c.values
+		_, err := auth.Authenticate(r)
+		require.ErrorIs(t, err, c.want, "%q", c.values)
+	}
 
 	// The certificate of the proxy itself is not that of its clients.
 	r := httptest.NewRequest("GET", "/read", nil)
@@ -270,10 +294,14 @@ func TestProblems(t *testing.T) {
 	_, err := mtls.New(mtls.Config{})
 	require.ErrorContains(t, err, "Config.Services")
 	_, err = mtls.New(mtls.Config{
-		Services: map[string]mtls.Service{"billing": {Name: "x"}, billing: {}, "spiffe://example.com/a b": {Name: "x"}},
-		Proxy:    &mtls.ProxyConfig{Networks: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}},
+		Services: map[string]mtls.Service{
+			"billing": {Name: "x"}, billing: {}, "spiffe://example.com/a b": {Name: "x"}, "urn:billing": {Name: "x"}, "//example.com/billing": {Name: "x"},
+			"spiffe://example.com/%zz": {Name: "x"},
+		},
+		Proxy: &mtls.ProxyConfig{Networks: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), {}, netip.PrefixFrom(netip.MustParseAddr("::ffff:10.0.0.0"), 104)}},
 	})
-	for _, part := range []string{`"billing" is not`, "has no Name", `"spiffe://example.com/a b" is not`, "Proxy.Networks: 0.0.0.0/0", "Proxy.Header", "Proxy.Roots"} {
+	for _, part := range []string{`"billing" is not`, "has no Name", `"spiffe://example.com/a b" is not`, `"urn:billing" is not`, `"//example.com/billing" is not`, `"spiffe://example.com/%zz" is not`,
+		"Proxy.Networks: 0.0.0.0/0", "Proxy.Networks: invalid Prefix", "Proxy.Networks: ::ffff:10.0.0.0/104", "Proxy.Header", "Proxy.Roots"} {
 		require.ErrorContains(t, err, part)
 	}
 	_, err = mtls.New(mtls.Config{Services: map[string]mtls.Service{billing: {Name: "x"}}, Proxy: &mtls.ProxyConfig{Header: "Authorization"}})

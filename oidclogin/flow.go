@@ -99,7 +99,7 @@ func (b browser) derive(purpose, state string) string {
 func (b browser) nonce(state string) string    { return b.derive("nonce", state) }
 func (b browser) verifier(state string) string { return b.derive("verifier", state) }
 
-// errNoStepUp is for a provider that cannot say when it has authenticated the
+// errNoStepUp is for a provider that does not report when it authenticated the
 // user.
 var errNoStepUp = fmt.Errorf("oidclogin: the provider cannot authenticate a user again: %w", authkit.ErrInvalidTicket)
 

@@ -201,7 +201,7 @@ func TestLinkOfAnotherUser(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, shared.do("GET", callback, nil).StatusCode)
 	free()
 
-	// Another site cannot begin a link, and nobody without a login can.
+	// Another site cannot begin a link, nor can a client without a login.
 	require.Equal(t, http.StatusUnauthorized, c.do("POST", "/oidc/idp/link", url.Values{}, "Sec-Fetch-Site", "cross-site").StatusCode)
 	require.Equal(t, http.StatusUnauthorized, a.browser().do("POST", "/oidc/idp/link", url.Values{}).StatusCode)
 
@@ -223,7 +223,7 @@ func TestLinkOfAnotherUser(t *testing.T) {
 	require.Equal(t, mallory, owner.UserID)
 }
 
-// Step-up: max_age asks the provider for a new login. The session has the time
+// Step-up: max_age requests a new login at the provider. The session has the time
 // that the provider reports, so that an old login there is not a fresh one here.
 func TestStepUp(t *testing.T) {
 	t.Parallel()
@@ -385,7 +385,7 @@ func TestMailboxProof(t *testing.T) {
 	c3 := a.browser()
 	require.Equal(t, u.ID, c3.requireUser(c3.login()).ID)
 
-	// An address that has an account gives nobody that account, even with the
+	// An address that has an account does not give access to it, even with the
 	// code.
 	h.as("bob", "taken@example.com", false)
 	c, p = start()

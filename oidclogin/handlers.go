@@ -19,7 +19,7 @@ const (
 	maxReturn = 2048
 	maxMaxAge = 24 * time.Hour
 
-	// linkFresh is how old the login of a user may be who links or unlinks.
+	// linkFresh is the maximum age of the login of a user who links or unlinks.
 	linkFresh = 5 * time.Minute
 )
 
@@ -149,9 +149,9 @@ func (l *Logins) start(w http.ResponseWriter, r *http.Request, p *provider) {
 	seeOther(w, location)
 }
 
-// startLink leads to the provider, for a user who is logged in. The response is
-// a page that leads on at once: the policy of a page can forbid that its forms
-// are redirected to another site.
+// startLink sends a user who is logged in to the provider. The response is a
+// page with an immediate refresh, and no redirect: the Content-Security-Policy
+// of the page with the form can forbid redirects to another site.
 func (l *Logins) startLink(w http.ResponseWriter, r *http.Request, p *provider) {
 	form, ok := l.form(w, r, p)
 	if !ok {

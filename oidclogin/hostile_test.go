@@ -218,7 +218,7 @@ func TestHostileProviderCanBeRight(t *testing.T) {
 	require.Contains(t, a.kinds(), authkit.EventLoginSuccess)
 }
 
-// OA-12: metadata that says nothing of iss permits an answer without it.
+// OA-12: if the metadata does not mention iss, a callback without it is accepted.
 func TestIssuerParameterIsOptional(t *testing.T) {
 	t.Parallel()
 	h := newHostile(t)
@@ -268,7 +268,7 @@ func TestAnswersBelongToOneFlow(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, attacker.do("GET", own.String(), nil).StatusCode)
 	require.Empty(t, attacker.user())
 
-	// The whole answer in another browser, with a cookie of its own or without.
+	// The whole answer in another browser, with that browser's cookie or without one.
 	for _, thief := range []*client{a.browser(), attacker} {
 		victim := a.browser()
 		callback := victim.begin("")

@@ -172,17 +172,18 @@ func (l *Logins) send(ctx context.Context, m account.Message) error {
 	return fmt.Errorf("oidclogin: %w: the mail server", authkit.ErrUnavailable)
 }
 
-// tell tells a user by mail that an identity was added or removed. The change is
-// made, so an error does not undo it.
-func (l *Logins) tell(ctx context.Context, userID, verb, label string) {
+// notify notifies a user by mail that an identity was added or removed. The
+// change is made, so an error does not undo it.
+func (l *Logins) notify(ctx context.Context, userID, verb, label string) {
 	if l.mailer == nil {
 		return
 	}
+	ctx = context.WithoutCancel(ctx) // also if the client has left
 	u, err := l.kit.User(ctx, userID)
 	if err != nil || u.EmailVerifiedAt.IsZero() { // the mailbox may be that of a stranger
 		return
 	}
-	_ = l.send(context.WithoutCancel(ctx), account.Message{
+	_ = l.send(ctx, account.Message{
 		To: u.Email, Subject: "A login was " + verb,
 		Text: "The login with " + label + " was " + verb + " at your account at " + l.service + ".\n\nIf that was not you, reset your password at once.\n",
 	})

@@ -29,7 +29,7 @@ func matrix(verified any, local string, trust oidclogin.EmailTrust, loggedIn boo
 	case loggedIn:
 		return linksOwn // whatever the address is
 	case verified != true, trust == oidclogin.EmailIgnored:
-		return prove // and so nobody learns who has an account
+		return prove // which does not reveal whether an account exists
 	case local == "none":
 		return creates
 	case trust == oidclogin.EmailVerified:

@@ -76,8 +76,9 @@ type Config struct {
 	Roles []string
 
 	// Mailer sends a code to the address that a user enters after
-	// [ErrMailboxUnproved], and tells users that an identity was added or removed.
-	// If nil, such a user is told to sign up first, and nobody is told of changes.
+	// [ErrMailboxUnproved]. It also notifies users that an identity was added or
+	// removed. If nil, such a user must sign up first, and there are no
+	// notifications.
 	Mailer account.Mailer
 
 	// Service is the name of your service, for mails and pages. If empty, it is
@@ -85,14 +86,16 @@ type Config struct {
 	Service string
 
 	// HasOtherLogin reports whether a user without a password can log in without
-	// any identity, such as with a passkey. If nil, no one can.
+	// any identity, such as with a passkey. If nil, such users cannot. It must be
+	// safe for concurrent use.
 	HasOtherLogin func(ctx context.Context, userID string) (bool, error)
 
 	// Keys encrypt the tokens of providers with KeepTokens: each is 32 or more
 	// random bytes. The first one encrypts, and all of them decrypt.
 	Keys [][]byte
 
-	// Page renders the pages. If nil, they are plain.
+	// Page renders the pages. If nil, they have no style. It must be safe for
+	// concurrent use.
 	Page func(w http.ResponseWriter, r *http.Request, p Page)
 }
 
@@ -229,8 +232,8 @@ func checkRoles(kit *authkit.Kit, roles []string) error {
 // now is the time as stores keep it.
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 
-// system returns the context in which a login changes accounts. A principal of
-// the request has nothing to do with that.
+// system returns the context in which a login changes accounts. It replaces the
+// principal of the request, who did not authorize the change.
 func system(ctx context.Context) context.Context { return authkit.WithSystem(ctx, "oidclogin") }
 
 // storeFailed reports an error of the identities or tickets, and returns it as

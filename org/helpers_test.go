@@ -151,6 +151,14 @@ func (a *app) rolesOf(t testing.TB, orgID string, p person) []string {
 // call sends a request with a JSON body.
 func (a *app) call(t testing.TB, method, path, token, body string) *httptest.ResponseRecorder {
 	t.Helper()
+	r, w := request(t, method, path, token, body)
+	a.mux.ServeHTTP(w, r)
+	return w
+}
+
+// request returns a request with a JSON body, and the recorder for its response.
+func request(t testing.TB, method, path, token, body string) (*http.Request, *httptest.ResponseRecorder) {
+	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body))
 	if token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
@@ -158,9 +166,7 @@ func (a *app) call(t testing.TB, method, path, token, body string) *httptest.Res
 	if body != "" {
 		r.Header.Set("Content-Type", "application/json")
 	}
-	w := httptest.NewRecorder()
-	a.mux.ServeHTTP(w, r)
-	return w
+	return r, httptest.NewRecorder()
 }
 
 // A credential is an authenticator whose credential a test chooses.

@@ -126,9 +126,9 @@ func (o *Orgs) invite(ctx context.Context, who actor, orgID, email string, roles
 		if err != nil {
 			return Change{}, event, err
 		}
-		c := Change{PutInvitation: &i}
+		c, at := Change{PutInvitation: &i}, now()
 		for _, p := range pending {
-			if p.Email == email {
+			if p.Email == email || !p.ExpiresAt.After(at) {
 				c.RemoveInvitations = append(c.RemoveInvitations, p.ID)
 			}
 		}
@@ -198,10 +198,10 @@ type invitationTickets struct {
 }
 
 // AttemptTicket implements [authkit.TicketStore]. It counts no attempts, because
-// 256 random bits cannot be guessed.
-func (s *invitationTickets) AttemptTicket(ctx context.Context, _, id string, at time.Time) (authkit.Ticket, error) {
+// 256 random bits cannot be guessed. Accept checks when the invitation expires.
+func (s *invitationTickets) AttemptTicket(ctx context.Context, _, id string, _ time.Time) (authkit.Ticket, error) {
 	i, err := s.store.Invitation(ctx, id)
-	if errors.Is(err, authkit.ErrNotFound) || err == nil && !i.ExpiresAt.After(at) {
+	if errors.Is(err, authkit.ErrNotFound) {
 		return authkit.Ticket{}, authkit.ErrTicketNotFound
 	}
 	s.found = i

@@ -136,6 +136,8 @@ func TestAcceptAsMember(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"editor"}, m.Roles)
 	require.Equal(t, []string{"editor"}, a.rolesOf(t, id, bob))
+	events := a.take()
+	require.Equal(t, authkit.EventInviteRevoked, events[len(events)-1].Kind)
 	pending, err := a.Invitations(ann, id)
 	require.NoError(t, err)
 	require.Empty(t, pending)
@@ -167,7 +169,7 @@ func TestInviteRoles(t *testing.T) {
 			require.ErrorIs(t, err, authkit.ErrForbidden, "%v", c.roles)
 		}
 	}
-	for _, roles := range [][]string{nil, {"unknown"}, {"admin", "admin"}, make([]string, 17)} {
+	for _, roles := range [][]string{nil, {"unknown"}, {"unknown", "admin"}, {"admin", "admin"}, make([]string, 17)} {
 		_, err := a.Invite(ann, id, "new@example.com", roles...)
 		require.ErrorAs(t, err, &invalid, "%q", roles)
 		require.Equal(t, "roles", invalid.Fields[0].Field)
@@ -296,3 +298,24 @@ func TestInviteLimits(t *testing.T) {
 }
 
 func (*countingThrottle) Clear(context.Context, authkit.Attempt) error { return nil }
+
+// Invitations that have expired do not count as pending, also if Run does not
+// delete them. The next invitation does.
+func TestExpiredInvitationsDoNotCount(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newApp(t)
+		ann := a.person(t, "ann")
+		id := a.create(t, ann)
+		for n := range 100 {
+			a.invite(t, ann, id, fmt.Sprintf("new%d@example.com", n), "member")
+		}
+		_, err := a.Invite(ann, id, "more@example.com", "member")
+		require.ErrorIs(t, err, org.ErrLimit)
+		time.Sleep(7 * 24 * time.Hour)
+		a.invite(t, ann, id, "more@example.com", "member")
+		list, err := a.store.Invitations(t.Context(), id)
+		require.NoError(t, err)
+		require.Len(t, list, 1)
+	})
+}

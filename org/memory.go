@@ -14,11 +14,13 @@ import (
 
 // A MemoryStore is a [Store] in memory, for tests and single programs whose
 // accounts are in memory too. In a transaction of a Kit, its changes take effect
-// when that is committed.
+// when that is committed. Calls within the transaction do not see them. So a
+// change that would leave an organization without an owner, because of an
+// earlier change in the transaction, is not made then.
 type MemoryStore struct {
 	mu          sync.RWMutex
 	orgs        map[string]*memoryOrg
-	memberships map[string]map[string]bool // user ID to organization IDs
+	memberships map[string]map[string]struct{} // user ID to organization IDs
 	invitations map[string]StoredInvitation
 	active      map[string]memoryActive // by session ID
 }
@@ -38,7 +40,7 @@ type memoryActive struct {
 // NewMemoryStore returns an empty MemoryStore.
 func NewMemoryStore() *MemoryStore {
 	return &MemoryStore{
-		orgs: map[string]*memoryOrg{}, memberships: map[string]map[string]bool{},
+		orgs: map[string]*memoryOrg{}, memberships: map[string]map[string]struct{}{},
 		invitations: map[string]StoredInvitation{}, active: map[string]memoryActive{},
 	}
 }
@@ -109,9 +111,9 @@ func (m *MemoryStore) CreateOrg(ctx context.Context, o Org, first Member) error 
 func (m *MemoryStore) put(o *memoryOrg, member Member) {
 	o.members[member.UserID] = member
 	if m.memberships[member.UserID] == nil {
-		m.memberships[member.UserID] = map[string]bool{}
+		m.memberships[member.UserID] = map[string]struct{}{}
 	}
-	m.memberships[member.UserID][o.ID] = true
+	m.memberships[member.UserID][o.ID] = struct{}{}
 }
 
 // remove removes a member.
@@ -155,9 +157,32 @@ func (m *MemoryStore) Apply(ctx context.Context, id string, version int64, c Cha
 	if c.PutMember != nil {
 		c.PutMember = new(c.PutMember.clone())
 	}
-	c.RemoveInvitations = slices.Clone(c.RemoveInvitations)
-	m.change(ctx, func() { m.apply(o, c) })
+	m.change(ctx, func() {
+		if m.orgs[id] == o && (o.version == version || o.keepsOwner(c)) {
+			m.apply(o, c)
+		}
+	})
 	return nil
+}
+
+// keepsOwner reports whether an organization has an owner after a change, or
+// ends with it. An earlier change of the same transaction can be the reason that
+// it has none.
+func (o *memoryOrg) keepsOwner(c Change) bool {
+	if c.Delete || c.RemoveMember == "" && c.PutMember == nil {
+		return true
+	}
+	if c.PutMember != nil && slices.Contains(c.PutMember.Roles, Owner) {
+		return true
+	}
+	owners := 0
+	for id, member := range o.members {
+		gone := id == c.RemoveMember || c.PutMember != nil && id == c.PutMember.UserID
+		if !gone && slices.Contains(member.Roles, Owner) {
+			owners++
+		}
+	}
+	return owners > 0
 }
 
 // apply makes a change. The caller holds the lock.
@@ -208,7 +233,7 @@ func (m *MemoryStore) Members(ctx context.Context, orgID, after string, limit in
 	}
 	defer m.mu.RUnlock()
 	o := m.orgs[orgID]
-	if o == nil || limit <= 0 {
+	if o == nil {
 		return nil, nil
 	}
 	var list []Member

@@ -1,5 +1,5 @@
 // Package org adds organizations: groups of users inside one tenant, with
-// memberships, roles of their own and invitations.
+// memberships, separate roles and invitations.
 //
 //	store := orgsql.New(db)
 //	kit, err := authkit.New(authkit.Config{
@@ -15,7 +15,7 @@
 // A tenant is a partition of accounts; see sqlstore.Options. An organization is
 // rows inside it. A user can be a member of many.
 //
-// # Who acts
+// # Actors
 //
 // Each method acts for the principal of its context. It must be a login of a
 // user: API keys, limited credentials and impersonators are refused. Your program
@@ -24,15 +24,18 @@
 //
 // # Roles
 //
-// Roles of an organization are those of [Config].Roles. They have nothing to do
-// with the roles of accounts. The role [Owner] has every permission. Users grant
-// and take away roles that they hold themselves, and owners all roles. An
-// organization always has an owner.
+// Roles of an organization are those of [Config].Roles. They are separate from
+// the roles of accounts. The role [Owner] has every permission. Users grant and
+// remove roles that they hold themselves, and owners all roles.
 //
-// # When changes act
+// An organization always has an owner. The account of that owner can be
+// disabled: your program can then make another member an owner, with
+// [authkit.WithSystem].
 //
-// Memberships are read from the store at each request, so a removal acts at the
-// next request on every instance. No token carries them.
+// # When changes take effect
+//
+// Memberships are read from the store at each request, so a removal takes effect
+// at the next request on every instance. No token carries them.
 package org
 
 import (
@@ -40,6 +43,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -61,11 +66,11 @@ const (
 
 const (
 	maxInviteLife = 7 * 24 * time.Hour // OR-01
-	maxRoles      = 16                 // of a member
 	maxName       = 128                // characters
 	maxOrgs       = 100                // of a user, to create another one
 	maxPending    = 100                // invitations of an organization
 	maxPage       = 100
+	storeTimeout  = 5 * time.Second
 	tries         = 64 // of a change, if others change the organization at the same time
 	kind          = "org_invitation"
 )
@@ -76,12 +81,13 @@ var ErrLimit = errors.New("org: too many")
 
 // Config configures [Orgs].
 type Config struct {
-	// Store keeps the organizations. If nil, it is a new [MemoryStore], which
-	// loses them when the program ends. Package orgsql has another Store.
+	// Store keeps the organizations. It is required. Pass the same one to
+	// [UserData]. A [MemoryStore] loses them when the program ends. Package
+	// orgsql has another Store.
 	Store Store
 
 	// Roles are the roles of members, each with its permissions. The role
-	// [Owner] exists anyway. If nil, they are "admin", with [ManageMembers], and
+	// [Owner] always exists; leave it out. If nil, they are "admin", with [ManageMembers], and
 	// "member".
 	Roles map[string][]string
 
@@ -91,7 +97,7 @@ type Config struct {
 	// concurrent use.
 	Send func(ctx context.Context, i Invite) error
 
-	// InviteLife is how long an invitation is good for. If zero, it is 7 days,
+	// InviteLife is how long an invitation is valid. If zero, it is 7 days,
 	// which is also the maximum.
 	InviteLife time.Duration
 }
@@ -125,8 +131,8 @@ func New(kit *authkit.Kit, cfg Config) (*Orgs, error) {
 		problem("Store", "an empty MemoryStore; make it with NewMemoryStore")
 	}
 	if !slices.ContainsFunc(settings.UserData, func(d authkit.UserData) bool {
-		own, ok := d.(userData)
-		return ok && own.store == cfg.Store
+		own, _ := d.(userData)
+		return cfg.Store != nil && reflect.TypeOf(cfg.Store).Comparable() && own.store == cfg.Store
 	}) {
 		errs = append(errs, errors.New("org: the Kit has no org.UserData with this store; add it to authkit.Config.UserData"))
 	}
@@ -143,7 +149,7 @@ func New(kit *authkit.Kit, cfg Config) (*Orgs, error) {
 	}
 	for role, permissions := range cfg.Roles {
 		for _, name := range append([]string{role}, permissions...) {
-			if !validRole(name) {
+			if !roleForm.MatchString(name) {
 				problem("Roles", "%q; use 1 to 64 of A-Z, a-z, 0-9, colon, dot, hyphen, underscore", name)
 			}
 		}
@@ -155,16 +161,12 @@ func New(kit *authkit.Kit, cfg Config) (*Orgs, error) {
 		return nil, err
 	}
 	o := &Orgs{kit: kit, roles: roles, send: cfg.Send, life: life}
-	o.store = checked{cfg.Store, cmp.Or(settings.StoreTimeout, 5*time.Second), kit}
+	o.store = checked{cfg.Store, settings.StoreTimeout, kit}
 	return o, nil
 }
 
-// validRole reports whether a name can be that of a role or a permission.
-func validRole(name string) bool {
-	return name != "" && len(name) <= 64 && !strings.ContainsFunc(name, func(r rune) bool {
-		return r >= utf8.RuneSelf || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune(":.-_", r)
-	})
-}
+// roleForm is the form of the name of a role or a permission.
+var roleForm = regexp.MustCompile(`^[A-Za-z0-9:._-]{1,64}$`)
 
 // now is the time as stores keep it.
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
@@ -185,7 +187,7 @@ func covers(held, granted []string) bool {
 
 // checkRoles returns a *ValidationError if a member cannot have the roles.
 func (o *Orgs) checkRoles(roles []string) error {
-	ok := len(roles) > 0 && len(roles) <= maxRoles
+	ok := len(roles) > 0
 	for i, role := range roles {
 		_, known := o.roles[role]
 		ok = ok && (known || role == Owner) && !slices.Contains(roles[:i], role)
@@ -217,11 +219,11 @@ type actor struct {
 
 // actor returns the actor of ctx, or ErrForbidden.
 func (o *Orgs) actor(ctx context.Context) (actor, error) {
-	p, ok := authkit.PrincipalFrom(ctx)
+	p, _ := authkit.PrincipalFrom(ctx)
 	switch {
-	case ok && p.Kind == authkit.System:
+	case p.Kind == authkit.System:
 		return actor{system: true}, nil
-	case !ok || p.UserID == "":
+	case p.UserID == "":
 		return actor{}, authkit.ErrForbidden
 	}
 	return actor{userID: p.UserID}, o.kit.RequireSelf(ctx, p.UserID)
@@ -230,7 +232,7 @@ func (o *Orgs) actor(ctx context.Context) (actor, error) {
 // user is like actor for methods that only a user can call.
 func (o *Orgs) user(ctx context.Context) (string, error) {
 	who, err := o.actor(ctx)
-	if err == nil && who.system {
+	if who.system {
 		err = authkit.ErrForbidden
 	}
 	return who.userID, err
@@ -429,7 +431,7 @@ func (o *Orgs) Remove(ctx context.Context, orgID, userID string) error {
 		if err != nil {
 			return Change{}, event, err
 		}
-		self := !who.system && who.userID == userID
+		self := who.userID == userID
 		if !self && !o.holds(held, ManageMembers) {
 			return Change{}, event, authkit.ErrForbidden
 		}
@@ -437,7 +439,7 @@ func (o *Orgs) Remove(ctx context.Context, orgID, userID string) error {
 		if err != nil {
 			return Change{}, event, err
 		}
-		if !self && !covers(held, m.Roles) {
+		if !covers(held, m.Roles) {
 			return Change{}, event, authkit.ErrForbidden
 		}
 		return Change{RemoveMember: userID}, event, o.keepOwner(ctx, m, nil)
@@ -490,13 +492,4 @@ func (o *Orgs) deleteExpired(ctx context.Context) {
 			return
 		}
 	}
-}
-
-// permissions returns the permissions that some role grants, and ManageMembers.
-func (o *Orgs) permissions() []string {
-	all := []string{ManageMembers}
-	for _, list := range o.roles {
-		all = append(all, list...)
-	}
-	return all
 }

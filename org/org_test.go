@@ -21,11 +21,11 @@ func TestConfig(t *testing.T) {
 	a := newApp(t)
 	_, err = org.New(a.kit, org.Config{
 		Store: new(org.MemoryStore), InviteLife: 7*24*time.Hour + 1,
-		Roles: map[string][]string{"a b": nil, org.Owner: {"ok"}, "fine": {"no permission", "é"}},
+		Roles: map[string][]string{"a b": nil, org.Owner: {"ok"}, "fine": {"no permission", "é", "", strings.Repeat("x", 65)}},
 	})
 	for _, part := range []string{
 		"Config.Store: an empty MemoryStore", "no org.UserData with this store", "Config.Send: is nil", "Config.InviteLife: 168h0m0.000000001s",
-		`Config.Roles: "a b"`, `the role "owner" is there anyway`, `"no permission"`, `"é"`,
+		`Config.Roles: "a b"`, `the role "owner" is there anyway`, `"no permission"`, `"é"`, `""`, strings.Repeat("x", 65),
 	} {
 		require.ErrorContains(t, err, part)
 	}
@@ -34,6 +34,11 @@ func TestConfig(t *testing.T) {
 	require.ErrorContains(t, err, "Config.InviteLife: -1ns")
 	_, err = org.New(a.kit, org.Config{Send: a.send, Store: org.NewMemoryStore()})
 	require.ErrorContains(t, err, "no org.UserData with this store", "another one is not enough")
+
+	_, err = org.New(a.kit, org.Config{Send: a.send, Store: (*org.MemoryStore)(nil)})
+	require.ErrorContains(t, err, "Config.Store: an empty MemoryStore")
+	_, err = org.New(a.kit, org.Config{Send: a.send, Store: a.store, Roles: map[string][]string{"09:AZ.az-_": {strings.Repeat("x", 64)}}})
+	require.NoError(t, err)
 
 	orgs, err := org.New(a.kit, org.Config{Send: a.send, Store: a.store}) // the default roles
 	require.NoError(t, err)
@@ -165,6 +170,12 @@ func TestChangeMatrix(t *testing.T) {
 		}
 		reset(c.whom)
 	}
+	eve := a.person(t, "eve")
+	for name, err := range map[string]error{
+		"Delete": a.Delete(eve, id), "Remove": a.Remove(eve, id, eve.ID), "Revoke": a.Revoke(eve, id, "nothing"),
+	} {
+		require.ErrorIs(t, err, authkit.ErrNotFound, name)
+	}
 	_, err := a.SetRoles(ann, id, "nobody", "member")
 	require.ErrorIs(t, err, authkit.ErrNotFound)
 	require.ErrorIs(t, a.Remove(ann, id, "nobody"), authkit.ErrNotFound)
@@ -203,6 +214,8 @@ func TestLastOwner(t *testing.T) {
 		require.Equal(t, []string{org.Owner}, a.rolesOf(t, id, ann), name)
 		require.Equal(t, []string{org.Owner}, a.rolesOf(t, alone, ann), name)
 	}
+	keep(t)(a.SetRoles(ann, id, ann.ID, org.Owner, "admin"))
+	keep(t)(a.SetRoles(ann, id, ann.ID, org.Owner))
 	u, err := a.kit.User(t.Context(), ann.ID)
 	require.NoError(t, err)
 	require.False(t, u.Disabled)
@@ -294,6 +307,9 @@ func TestConflicts(t *testing.T) {
 	s.conflicts = 64
 	require.ErrorIs(t, a.Delete(ann, id), authkit.ErrConflict)
 	require.Empty(t, a.take())
+	s.conflicts = 65
+	require.Error(t, a.kit.DeleteUser(t.Context(), ann.ID))
+	require.Equal(t, 1, s.conflicts)
 	s.conflicts = 63
 	require.NoError(t, a.kit.DeleteUser(t.Context(), ann.ID))
 	_, _, err := s.Org(t.Context(), id)
@@ -314,10 +330,14 @@ func TestStoreFails(t *testing.T) {
 	_, err := a.Members(ann, id, "", 0)
 	require.ErrorIs(t, err, authkit.ErrUnavailable)
 	require.ErrorIs(t, err, cause)
+	last := func() authkit.Event {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return a.events[len(a.events)-1]
+	}
+	require.Equal(t, authkit.Event{Kind: authkit.EventStoreFailure, Reason: authkit.ReasonStore, Err: err, ActorID: last().ActorID}, last())
 	require.Equal(t, 503, a.call(t, "GET", "/orgs/"+id+"/members", ann.token, "").Code)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	require.Equal(t, authkit.EventStoreFailure, a.events[len(a.events)-1].Kind)
+	require.Equal(t, authkit.EventStoreFailure, last().Kind)
 }
 
 type failing struct {
@@ -330,4 +350,90 @@ func (s *failing) Member(ctx context.Context, orgID, userID string) (org.Member,
 		return org.Member{}, s.err
 	}
 	return s.Store.Member(ctx, orgID, userID)
+}
+
+// A watched store notes the limits of Members, fails changes, finds more
+// memberships than there are, and deletes as many rows as a test says.
+type watched struct {
+	org.Store
+	limits  []int
+	applied int
+	fail    error
+	more    []org.Membership
+	deleted []int
+}
+
+func (s *watched) Members(ctx context.Context, orgID, after string, limit int) ([]org.Member, error) {
+	s.limits = append(s.limits, limit)
+	return s.Store.Members(ctx, orgID, after, limit)
+}
+
+func (s *watched) Apply(ctx context.Context, id string, version int64, c org.Change) error {
+	s.applied++
+	if s.fail != nil {
+		return s.fail
+	}
+	return s.Store.Apply(ctx, id, version, c)
+}
+
+func (s *watched) Memberships(ctx context.Context, userID string) ([]org.Membership, error) {
+	list, err := s.Store.Memberships(ctx, userID)
+	return append(list, s.more...), err
+}
+
+func (s *watched) DeleteExpired(context.Context, time.Time, int) (int, error) {
+	n := s.deleted[0]
+	s.deleted = s.deleted[1:]
+	return n, s.fail
+}
+
+func newWatched(t *testing.T) (*app, *watched) {
+	t.Helper()
+	s := &watched{Store: org.NewMemoryStore()}
+	return newApp(t, func(o *org.Config, c *authkit.Config) {
+		o.Store, c.UserData = s, []authkit.UserData{org.UserData(s)}
+	}), s
+}
+
+// A page has at most 100 members.
+func TestMembersLimit(t *testing.T) {
+	t.Parallel()
+	a, s := newWatched(t)
+	ann := a.person(t, "ann")
+	id := a.create(t, ann)
+	for _, limit := range []int{-1, 0, 1, 99, 100, 101} {
+		keep(t)(a.Members(ann, id, "", limit))
+	}
+	require.Equal(t, []int{100, 100, 1, 99, 100, 100}, s.limits)
+}
+
+// OR-05: a deleted account leaves each organization once. One that was deleted
+// meanwhile is no error, and a failing store is.
+func TestDeletedUserLeaves(t *testing.T) {
+	t.Parallel()
+	a, s := newWatched(t)
+	ann, bob := a.person(t, "ann"), a.person(t, "bob")
+	id := a.create(t, ann)
+	a.join(t, ann, id, bob, "member")
+	s.applied, s.fail = 0, errors.New("no disk")
+	require.Error(t, a.kit.DeleteUser(t.Context(), bob.ID))
+	require.Equal(t, 1, s.applied)
+	s.applied, s.fail, s.more = 0, nil, []org.Membership{{Org: org.Org{ID: "gone"}}}
+	require.NoError(t, a.kit.DeleteUser(t.Context(), bob.ID))
+	require.Equal(t, 1, s.applied)
+	require.Empty(t, a.rolesOf(t, id, bob))
+}
+
+// Run deletes until it finds less than it asked for, or fails.
+func TestRunDeletes(t *testing.T) {
+	t.Parallel()
+	a, s := newWatched(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.deleted = []int{500, 499, 499}
+	require.ErrorIs(t, a.Run(ctx), context.Canceled)
+	require.Len(t, s.deleted, 1)
+	s.deleted, s.fail = []int{500, 499}, errors.New("no disk")
+	require.ErrorIs(t, a.Run(ctx), context.Canceled)
+	require.Len(t, s.deleted, 1)
 }

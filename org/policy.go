@@ -15,6 +15,9 @@ import (
 
 type membershipKey struct{}
 
+// activeKey is the context key of the organization that [Orgs.Active] has found.
+type activeKey struct{ orgs *Orgs }
+
 // MembershipFrom returns the membership that a policy of [Orgs.Member] or
 // [Orgs.Active] stored in ctx. Its Org has only the ID. It reports false if none
 // did.
@@ -28,28 +31,34 @@ func MembershipFrom(ctx context.Context) (Membership, bool) {
 // the store has them at the request. Handlers get the membership from
 // [MembershipFrom].
 //
-// Others than members get 404, as for an organization that does not exist.
+// Users who are not members get 404, as for an organization that does not exist.
 // Members without a permission get 403. To admit API keys of members too, add
-// OrMachines. A credential that is limited to permissions passes as far as its
-// limits contain those of the policy.
+// OrMachines. A credential that is limited to permissions passes if its limits
+// contain all permissions of the policy.
 //
-// Member panics if no role of [Config].Roles grants a permission. A route without
-// {org} admits no one.
+// Member panics if no role of [Config].Roles grants a permission. On a route
+// without {org} it refuses all requests.
 func (o *Orgs) Member(permissions ...string) authkit.Policy {
-	return o.policy("member of {org}", permissions, func(r *http.Request, _ authkit.Principal) (string, error) {
-		return r.PathValue("org"), nil
+	return o.policy("member of {org}", permissions, func(r *http.Request, _ authkit.Principal) (context.Context, string, error) {
+		return r.Context(), r.PathValue("org"), nil
 	})
 }
 
 // Active is like [Orgs.Member] for the organization that the session of the
 // request has chosen with [Orgs.Switch]. Users who have chosen none get 404.
+// [authkit.Kit.Watch] ends a stream if the session chooses another one.
 func (o *Orgs) Active(permissions ...string) authkit.Policy {
-	return o.policy("member of the active organization", permissions, func(r *http.Request, p authkit.Principal) (string, error) {
-		return o.store.Active(r.Context(), p.SessionID)
+	return o.policy("member of the active organization", permissions, func(r *http.Request, p authkit.Principal) (context.Context, string, error) {
+		ctx := r.Context()
+		orgID, err := o.store.Active(ctx, p.SessionID)
+		if before, ok := ctx.Value(activeKey{o}).(string); ok && before != orgID && err == nil {
+			err = authkit.ErrNotFound
+		}
+		return context.WithValue(ctx, activeKey{o}, orgID), orgID, err
 	})
 }
 
-func (o *Orgs) policy(name string, permissions []string, find func(*http.Request, authkit.Principal) (string, error)) authkit.Policy {
+func (o *Orgs) policy(name string, permissions []string, find func(*http.Request, authkit.Principal) (context.Context, string, error)) authkit.Policy {
 	known := o.permissions()
 	for _, p := range permissions {
 		if !slices.Contains(known, p) {
@@ -61,11 +70,11 @@ func (o *Orgs) policy(name string, permissions []string, find func(*http.Request
 		name += ": " + strings.Join(permissions, ", ")
 	}
 	return authkit.Authenticated().And(name, func(r *http.Request) (context.Context, error) {
-		p, ok := o.kit.Principal(r.Context())
-		if !ok || p.UserID == "" {
+		p, _ := o.kit.Principal(r.Context())
+		if p.UserID == "" {
 			return nil, authkit.ErrNotFound
 		}
-		orgID, err := find(r, p)
+		ctx, orgID, err := find(r, p)
 		if err != nil {
 			return nil, err
 		}
@@ -78,8 +87,17 @@ func (o *Orgs) policy(name string, permissions []string, find func(*http.Request
 				return nil, authkit.ErrForbidden
 			}
 		}
-		return context.WithValue(r.Context(), membershipKey{}, Membership{Org: Org{ID: orgID}, Roles: m.Roles, JoinedAt: m.JoinedAt}), nil
+		return context.WithValue(ctx, membershipKey{}, Membership{Org: Org{ID: orgID}, Roles: m.Roles, JoinedAt: m.JoinedAt}), nil
 	})
+}
+
+// permissions returns the permissions that some role grants, and ManageMembers.
+func (o *Orgs) permissions() []string {
+	all := []string{ManageMembers}
+	for _, list := range o.roles {
+		all = append(all, list...)
+	}
+	return all
 }
 
 // Switch chooses the active organization of the session of ctx, for
@@ -125,8 +143,8 @@ func UserData(s Store) authkit.UserData { return userData{s} }
 
 type userData struct{ store Store }
 
-// userDataTimeout limits a call of a Kit, with all calls of the store (FR-11).
-const userDataTimeout = 5 * time.Second
+// timed returns the store with a deadline for each call.
+func (d userData) timed() Store { return checked{d.store, storeTimeout, nil} }
 
 // Name implements [authkit.UserData].
 func (userData) Name() string { return "organizations" }
@@ -136,14 +154,13 @@ func (d userData) Wipe(ctx context.Context, userID string, what authkit.Wipe) er
 	if what != authkit.WipeAll {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, userDataTimeout)
-	defer cancel()
-	list, err := d.store.Memberships(ctx, userID)
+	s := d.timed()
+	list, err := s.Memberships(ctx, userID)
 	if err != nil {
 		return err
 	}
 	for _, m := range list {
-		if err := d.leave(ctx, m, userID); err != nil && !errors.Is(err, authkit.ErrNotFound) {
+		if err := leave(ctx, s, m, userID); err != nil && !errors.Is(err, authkit.ErrNotFound) {
 			return err
 		}
 	}
@@ -151,23 +168,23 @@ func (d userData) Wipe(ctx context.Context, userID string, what authkit.Wipe) er
 }
 
 // leave ends a membership.
-func (d userData) leave(ctx context.Context, m Membership, userID string) error {
+func leave(ctx context.Context, s Store, m Membership, userID string) error {
 	for try := 1; ; try++ {
-		_, version, err := d.store.Org(ctx, m.Org.ID)
+		_, version, err := s.Org(ctx, m.Org.ID)
 		if err != nil {
 			return err
 		}
 		c := Change{RemoveMember: userID}
-		other, err := d.store.HasOtherOwner(ctx, m.Org.ID, userID)
+		other, err := s.HasOtherOwner(ctx, m.Org.ID, userID)
 		if err != nil {
 			return err
 		}
 		if !other {
-			current, err := d.store.Member(ctx, m.Org.ID, userID)
+			current, err := s.Member(ctx, m.Org.ID, userID)
 			if err != nil {
 				return err
 			}
-			members, err := d.store.Members(ctx, m.Org.ID, "", 2)
+			members, err := s.Members(ctx, m.Org.ID, "", 2)
 			switch {
 			case err != nil:
 				return err
@@ -178,7 +195,7 @@ func (d userData) leave(ctx context.Context, m Membership, userID string) error 
 				c = Change{Delete: true}
 			}
 		}
-		if err := d.store.Apply(ctx, m.Org.ID, version, c); !errors.Is(err, ErrConflict) || try == tries {
+		if err := s.Apply(ctx, m.Org.ID, version, c); !errors.Is(err, ErrConflict) || try == tries {
 			return err
 		}
 	}
@@ -186,11 +203,9 @@ func (d userData) leave(ctx context.Context, m Membership, userID string) error 
 
 // Export implements [authkit.UserData].
 func (d userData) Export(ctx context.Context, userID string) (any, error) {
-	ctx, cancel := context.WithTimeout(ctx, userDataTimeout)
-	defer cancel()
-	list, err := d.store.Memberships(ctx, userID)
-	if err != nil || len(list) == 0 {
+	list, err := d.timed().Memberships(ctx, userID)
+	if len(list) == 0 {
 		return nil, err
 	}
-	return list, nil
+	return list, err
 }

@@ -183,7 +183,9 @@ func TestRoutes(t *testing.T) {
 	require.JSONEq(t, `[]`, a.call(t, "GET", "/orgs", ann.token, "").Body.String())
 	w := a.call(t, "POST", "/orgs", ann.token, `{"name": "Acme"}`)
 	require.Equal(t, 201, w.Code)
-	require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
+	require.Equal(t, []string{"no-store", "nosniff", "application/json"}, []string{
+		w.Header().Get("Cache-Control"), w.Header().Get("X-Content-Type-Options"), w.Header().Get("Content-Type"), // MW-10, TR-02
+	})
 	var m org.Membership
 	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &m))
 	require.Equal(t, []string{"owner"}, m.Roles)
@@ -199,6 +201,7 @@ func TestRoutes(t *testing.T) {
 		{"POST", "/orgs", ann.token, ``, 415},
 		{"POST", "/orgs/accept", ann.token, `{"token": "x"}`, 400},
 		{"POST", "/orgs/accept", ann.token, `{"org": "x"}`, 400},
+		{"POST", "/orgs/accept", ann.token, ``, 415},
 		{"GET", path + "/invitations", ann.token, ``, 200},
 		{"POST", path + "/invitations", ann.token, `{"email": "x", "roles": ["member"]}`, 422},
 		{"POST", path + "/invitations", ann.token, `{"email": "x@example.com", "role": "member"}`, 400},
@@ -233,4 +236,14 @@ func TestRoutes(t *testing.T) {
 	require.Equal(t, 204, a.call(t, "DELETE", path+"/invitations/"+a.sent[1].ID, ann.token, "").Code)
 	require.Equal(t, 204, a.call(t, "DELETE", path, ann.token, "").Code)
 	require.Equal(t, 404, a.call(t, "DELETE", path, ann.token, "").Code)
+}
+
+// A slash at the end of the path does not change the routes.
+func TestMountWithSlash(t *testing.T) {
+	t.Parallel()
+	a := newApp(t)
+	ann := a.person(t, "ann")
+	a.mux = a.kit.NewMux()
+	a.Mount(a.mux, "/orgs/")
+	require.Equal(t, 201, a.call(t, "POST", "/orgs", ann.token, `{"name": "Acme"}`).Code)
 }

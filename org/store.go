@@ -134,7 +134,7 @@ type Store interface {
 type checked struct {
 	store   Store
 	timeout time.Duration
-	kit     *authkit.Kit
+	kit     *authkit.Kit // nil for the UserData, whose Kit reports their errors
 }
 
 // call makes a call that returns a result.
@@ -149,7 +149,9 @@ func call[T any](s checked, ctx context.Context, f func(context.Context) (T, err
 		return result, ctx.Err()
 	}
 	err = fmt.Errorf("org: %w: %w", authkit.ErrUnavailable, err)
-	s.kit.Emit(ctx, authkit.Event{Kind: authkit.EventStoreFailure, Reason: authkit.ReasonStore, Err: err})
+	if s.kit != nil {
+		s.kit.Emit(ctx, authkit.Event{Kind: authkit.EventStoreFailure, Reason: authkit.ReasonStore, Err: err})
+	}
 	return result, err
 }
 

@@ -1,6 +1,7 @@
 package revocation
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -199,8 +200,8 @@ func (f *feed) tag() string {
 // instance.
 func (s *state) response(cursor string) (string, error) {
 	after := uint64(0)
-	if instance, number, ok := strings.Cut(cursor, "."); ok && instance == s.feed.instance {
-		if n, err := strconv.ParseUint(number, 10, 64); err == nil && n <= s.last {
+	if instance, number, _ := strings.Cut(cursor, "."); instance == s.feed.instance {
+		if n, _ := strconv.ParseUint(number, 10, 64); n <= s.last { // 0 or the maximum after an error
 			after = n
 		}
 	}
@@ -229,15 +230,7 @@ func (s *state) response(cursor string) (string, error) {
 // list returns the entries with a number greater than after.
 func (s *state) list(after uint64) list {
 	sessions, users := make(entries), make(entries)
-	first, _ := slices.BinarySearchFunc(s.log, after+1, func(r record, n uint64) int {
-		switch {
-		case r.number < n:
-			return -1
-		case r.number > n:
-			return 1
-		}
-		return 0
-	})
+	first, _ := slices.BinarySearchFunc(s.log, after+1, func(r record, n uint64) int { return cmp.Compare(r.number, n) })
 	for _, r := range s.log[first:] {
 		if r.user {
 			users.add(r.key, r.at)

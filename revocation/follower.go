@@ -158,7 +158,7 @@ func (f *Follower) revokedBefore(c authkit.Claims) bool {
 		}
 		before = max(before, f.users[digestOf("email", email)])
 	}
-	return before != 0 && (c.IssuedAt.IsZero() || c.IssuedAt.Unix() < before)
+	return before != 0 && c.IssuedAt.Unix() < before // also without an iat
 }
 
 // Run requests the list now and at every interval until ctx is done. It returns
@@ -195,6 +195,7 @@ func (f *Follower) Poll(ctx context.Context) error {
 		return fmt.Errorf("revocation: %w", err)
 	}
 	asked := time.Now()
+	f.sweep(asked)
 	if f.cfg.MaxStale > 0 && asked.Sub(f.answered) >= f.cfg.MaxStale/4 {
 		f.tag = "" // a 304 is unsigned, so a full response is needed at times
 	}
@@ -209,7 +210,6 @@ func (f *Follower) Poll(ctx context.Context) error {
 	switch {
 	case response.StatusCode == http.StatusOK:
 	case response.StatusCode == http.StatusNotModified && f.tag != "":
-		f.sweep(asked)
 		return nil
 	default:
 		return fmt.Errorf("revocation: %s returned the status %d", f.url.Host, response.StatusCode)
@@ -223,7 +223,6 @@ func (f *Follower) Poll(ctx context.Context) error {
 		return fmt.Errorf("revocation: the response of %s: %w", f.url.Host, err)
 	}
 	f.apply(l, asked)
-	f.sweep(asked)
 	f.cursor, f.tag = l.Next, response.Header.Get("ETag")
 	return nil
 }

@@ -2,7 +2,10 @@ package revocation_test
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -153,6 +157,7 @@ func TestFollower(t *testing.T) {
 		undated := three
 		undated.IssuedAt = time.Time{}
 		requireRevoked(t, f, undated, true)
+		requireRevoked(t, f, authkit.Claims{Subject: "another", ExpiresAt: time.Now().Add(time.Minute)}, false)
 		requireRevoked(t, f, authkit.Claims{Subject: "another", IssuedAt: two.IssuedAt}, false)
 	})
 }
@@ -197,6 +202,11 @@ func TestFollowerRuns(t *testing.T) {
 			c.MaxStale = time.Minute
 			c.OnError = func(error) { failures.Add(1) }
 		})
+		gone, cancelGone := context.WithCancel(t.Context())
+		cancelGone()
+		w.broken = context.Canceled
+		require.ErrorIs(t, f.Run(gone), context.Canceled)
+		w.broken = nil
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- f.Run(ctx) }()
@@ -207,6 +217,7 @@ func TestFollowerRuns(t *testing.T) {
 		time.Sleep(5*time.Second + time.Millisecond)
 		synctest.Wait()
 		requireRevoked(t, f, one, true)
+		require.Zero(t, failures.Load())
 
 		w.mu.Lock()
 		w.broken = errors.New("the network is down")
@@ -312,6 +323,33 @@ func TestHandlerOfAnotherCursor(t *testing.T) {
 	require.Equal(t, list{After: whole.Next, Next: whole.Next}, ask(w.feed, whole.Next))
 }
 
+// At most 64 responses of a state are signed. Other cursors get the whole list.
+func TestHandlerOfManyCursors(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for range 70 {
+		require.NoError(t, w.store.RevokeSessions(t.Context(), authkit.NewUserID(), "", time.Now()))
+	}
+	after := func(cursor string) (l struct{ After, Next string }) {
+		rec := httptest.NewRecorder()
+		w.feed.ServeHTTP(rec, httptest.NewRequest("GET", "/?after="+cursor, nil))
+		payload, err := w.ring.Open("revocations+jwt", rec.Body.String(), 1<<20)
+		require.NoError(t, err)
+		require.NoError(t, json.Unmarshal(payload, &l))
+		return l
+	}
+	for range 5 {
+		after("") // the burst of reads; then a state lasts a second
+	}
+	instance, _, _ := strings.Cut(after("").Next, ".")
+	for i := 1; i < 64; i++ {
+		cursor := fmt.Sprint(instance, ".", i)
+		require.Equal(t, cursor, after(cursor).After)
+	}
+	require.Empty(t, after(instance+".64").After)
+	require.Equal(t, instance+".1", after(instance+".1").After)
+}
+
 // FR-09: a revocation reaches followers whatever the clock of the instance that revoked.
 func TestFollowerOfAClockBehind(t *testing.T) {
 	t.Parallel()
@@ -384,11 +422,15 @@ func TestFollowerOfEmails(t *testing.T) {
 type countingStore struct {
 	*authkit.MemoryStore
 	reads atomic.Int32
+	all   atomic.Int32 // reads of everything
 	err   error
 }
 
 func (s *countingStore) Revocations(ctx context.Context, since time.Time) ([]authkit.Revocation, error) {
 	s.reads.Add(1)
+	if time.Since(since) > 10*time.Minute {
+		s.all.Add(1)
+	}
 	if s.err != nil {
 		return nil, s.err
 	}
@@ -411,6 +453,12 @@ func TestHandlerReadsOnceASecond(t *testing.T) {
 			h.ServeHTTP(rec, httptest.NewRequest("GET", "/", nil))
 			return rec.Code
 		}
+		time.Sleep(time.Minute - time.Duration(time.Now().UnixNano())%time.Minute)
+		for range 20 {
+			require.Equal(t, 200, ask())
+		}
+		require.EqualValues(t, []int32{5, 1}, []int32{store.reads.Load(), store.all.Load()})
+		store.reads.Store(0)
 		const seconds = 60
 		for range seconds * 20 {
 			require.Equal(t, 200, ask())
@@ -480,6 +528,19 @@ func TestFollowerRefuses(t *testing.T) {
 		"no cursor": func(r *response) {
 			r.body = sign(own, typ, fmt.Sprintf(`{"until":%d,"life":3720,"sessions":"","users":""}`, at))
 		},
+		"a newline": func(r *response) {
+			r.body = sign(own, typ, fmt.Sprintf(`{"next":"x.1","until":%d,"life":3720,"sessions":"AAAAAAAAAAAAAAAA\n","users":""}`, at))
+		},
+		"a number": func(r *response) {
+			r.body = sign(own, typ, fmt.Sprintf(`{"next":"x.1","until":%d,"life":3720,"sessions":1,"users":""}`, at))
+		},
+		"a long life": func(r *response) {
+			r.body = sign(own, typ, fmt.Sprintf(`{"next":"x.1","until":%d,"life":8589934593,"sessions":"","users":""}`, at))
+		},
+		"a long cursor": func(r *response) {
+			r.body = sign(own, typ, fmt.Sprintf(`{"next":"%s","until":%d,"life":3720,"sessions":"","users":""}`, strings.Repeat("x", 257), at))
+		},
+		"no time":  func(r *response) { r.body = sign(own, typ, `{"next":"x.1","life":3720,"sessions":"","users":""}`) },
 		"not JSON": func(r *response) { r.body = sign(own, typ, "x") },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -488,6 +549,7 @@ func TestFollowerRefuses(t *testing.T) {
 			f := w.follower()
 			w.alter = alter
 			require.Error(t, f.Poll(t.Context()))
+			require.Len(t, w.seen, 1, "no redirect is followed")
 			_, err := f.Revoked(t.Context(), authkit.Claims{Subject: "x"})
 			require.ErrorIs(t, err, revocation.ErrStale)
 			w.alter = func(r *response) { r.body = sign(own, typ, good) }
@@ -495,6 +557,22 @@ func TestFollowerRefuses(t *testing.T) {
 			requireRevoked(t, f, authkit.Claims{Subject: "x"}, false)
 		})
 	}
+	t.Run("a status later", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		f := w.follower()
+		require.NoError(t, f.Poll(t.Context()))
+		w.alter = func(r *response) { r.status = 500 }
+		require.Error(t, f.Poll(t.Context()))
+	})
+	t.Run("the limits", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.alter = func(r *response) {
+			r.body = sign(own, typ, fmt.Sprintf(`{"next":"%s","until":%d,"life":8589934592,"sessions":"","users":""}`, strings.Repeat("x", 256), at))
+		}
+		require.NoError(t, w.follower().Poll(t.Context()))
+	})
 	t.Run("the network", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
@@ -518,12 +596,123 @@ func TestFollowerFaults(t *testing.T) {
 		"quick":          {revocation.Config{URL: "https://auth.example.com/r", Ring: ring, Interval: time.Millisecond}, "Config.Interval"},
 		"slow":           {revocation.Config{URL: "https://auth.example.com/r", Ring: ring, Interval: time.Hour}, "Config.Interval"},
 		"stale":          {revocation.Config{URL: "https://auth.example.com/r", Ring: ring, MaxStale: time.Second}, "Config.MaxStale"},
+		"1s - 1ns":       {revocation.Config{URL: "https://auth.example.com/r", Ring: ring, Interval: time.Second - 1}, "Config.Interval"},
+		"5m + 1ns":       {revocation.Config{URL: "https://auth.example.com/r", Ring: ring, Interval: 5*time.Minute + 1}, "Config.Interval"},
+		"10s - 1ns":      {revocation.Config{URL: "https://auth.example.com/r", Ring: ring, MaxStale: 10*time.Second - 1}, "Config.MaxStale"},
 	} {
 		_, err := revocation.NewFollower(tc.cfg)
 		require.ErrorContains(t, err, tc.want, name)
 	}
-	_, err := revocation.NewFollower(revocation.Config{URL: "http://127.0.0.1:1/r", Ring: ring, InsecureHTTP: true})
-	require.NoError(t, err)
+	for _, interval := range []time.Duration{time.Second, 5 * time.Minute} {
+		_, err := revocation.NewFollower(revocation.Config{URL: "http://127.0.0.1:1/r", Ring: ring, InsecureHTTP: true, Interval: interval, MaxStale: 2 * interval})
+		require.NoError(t, err)
+	}
+}
+
+// The network can hang. A follower gives up, and logs the error if it has no
+// OnError. Not parallel: it replaces the logger of the program.
+func TestFollowerOfANetworkThatHangs(t *testing.T) {
+	before := slog.Default()
+	defer slog.SetDefault(before)
+	var log strings.Builder
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		f := w.follower(func(c *revocation.Config) { c.Client = &http.Client{Transport: hanging{}} })
+		ctx, cancel := context.WithTimeout(t.Context(), 12*time.Second)
+		defer cancel()
+		require.ErrorIs(t, f.Run(ctx), context.DeadlineExceeded)
+	})
+	require.Contains(t, log.String(), "revocation list")
+}
+
+type hanging struct{}
+
+func (hanging) RoundTrip(r *http.Request) (*http.Response, error) {
+	<-r.Context().Done()
+	return nil, r.Context().Err()
+}
+
+// The list is as old as MaxStale, and then older.
+func TestFollowerAtMaxStale(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		f := w.follower(func(c *revocation.Config) { c.MaxStale = time.Minute })
+		require.NoError(t, f.Poll(t.Context()))
+		time.Sleep(time.Minute)
+		requireRevoked(t, f, authkit.Claims{Subject: "x"}, false)
+		time.Sleep(1)
+		_, err := f.Revoked(t.Context(), authkit.Claims{Subject: "x"})
+		require.ErrorIs(t, err, revocation.ErrStale)
+	})
+}
+
+// Instances with the same entries have the same list and the same ETag, whatever
+// they knew before. Expired entries leave both.
+func TestInstancesAgree(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		get := func(h http.Handler) (tag, entries string) {
+			rec := httptest.NewRecorder()
+			h.ServeHTTP(rec, httptest.NewRequest("GET", "/", nil))
+			require.Equal(t, 200, rec.Code)
+			payload, err := w.ring.Open("revocations+jwt", rec.Body.String(), 1<<20)
+			require.NoError(t, err)
+			var l struct{ Users, Sessions string }
+			require.NoError(t, json.Unmarshal(payload, &l))
+			return rec.Header().Get("ETag"), l.Users + " " + l.Sessions
+		}
+		empty, none := get(w.feed)
+		agree := func() (tag, entries string) {
+			t.Helper()
+			tag, entries = get(w.feed)
+			other, others := get(revocation.Handler(w.kit))
+			require.Equal(t, []string{tag, entries}, []string{other, others})
+			return tag, entries
+		}
+		for range 20 {
+			require.NoError(t, w.store.RevokeSessions(t.Context(), authkit.NewUserID(), "", time.Now()))
+		}
+		require.NoError(t, w.kit.LogoutEverywhere(t.Context(), w.user.ID))
+		first, _ := agree()
+		time.Sleep(2 * time.Second)
+		require.NoError(t, w.kit.LogoutEverywhere(t.Context(), w.user.ID)) // a later time of the same user
+		second, _ := agree()
+		require.NotEqual(t, first, second)
+		for range 4 {
+			time.Sleep(time.Hour)
+			agree()
+		}
+		last, entries := agree()
+		require.Equal(t, []string{empty, none}, []string{last, entries})
+	})
+}
+
+// A response is signed once. Signatures of ES256 are random.
+func TestHandlerSignsOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		require.NoError(t, err)
+		store := authkit.NewMemoryStore()
+		kit, err := authkit.New(authkit.Config{
+			Tokens: authkit.TokenConfig{Keys: []authkit.Key{{ID: "1", Algorithm: authkit.ES256, Private: private}}},
+			Users:  store, Sessions: authkit.SessionConfig{Store: store}, Logger: slog.New(slog.DiscardHandler),
+		})
+		require.NoError(t, err)
+		h := revocation.Handler(kit)
+		get := func() string {
+			rec := httptest.NewRecorder()
+			h.ServeHTTP(rec, httptest.NewRequest("GET", "/", nil))
+			return rec.Body.String()
+		}
+		for range 5 {
+			get() // the burst of reads
+		}
+		require.Equal(t, get(), get())
+	})
 }
 
 func TestHandler(t *testing.T) {
@@ -553,7 +742,17 @@ func TestHandler(t *testing.T) {
 	require.Equal(t, 304, ask("GET", "/", tag).Code)
 	require.Equal(t, 304, ask("GET", "/", `"x", `+tag).Code)
 	require.Equal(t, 200, ask("GET", "/", `"x"`).Code)
-	require.Equal(t, 405, ask("POST", "/", "").Code)
+	refused := ask("POST", "/", "")
+	require.Equal(t, 405, refused.Code)
+	require.Equal(t, "GET, HEAD", refused.Header().Get("Allow"))
+	head := ask("HEAD", "/", "")
+	require.Equal(t, 200, head.Code)
+	require.Equal(t, strconv.Itoa(rec.Body.Len()), head.Header().Get("Content-Length"))
+	require.Equal(t, "nosniff", head.Header().Get("X-Content-Type-Options")) // TR-02
+	require.NoError(t, w.kit.KeyRing().Replace())
+	unsigned := ask("GET", "/", "")
+	require.Equal(t, 500, unsigned.Code, "no key signs")
+	require.Equal(t, "application/problem+json", unsigned.Header().Get("Content-Type"))
 	off, err := authkit.New(authkit.Config{Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352")})
 	require.NoError(t, err)
 	w.kit = off

@@ -88,7 +88,7 @@ func TestMigrations(t *testing.T) {
 			}
 		}
 	}
-	other := sqlstore.Migrations{Package: "other", Files: fstest.MapFS{"sqlite/0001_a.sql": {}, "sqlite/0002_b.sql": {}, "mysql/0001_a.sql": {}}}
+	other := sqlstore.Migrations{Package: "other", Files: fstest.MapFS{"migrations/sqlite/0001_a.sql": {}, "migrations/sqlite/0002_b.sql": {}, "migrations/mysql/0001_a.sql": {}}}
 	for d, want := range map[sqlstore.Dialect]int{sqlstore.SQLite: 2, sqlstore.MySQL: 1, sqlstore.Postgres: 0, 0: 0} {
 		got, err := fs.Glob(other.For(d), "*.sql")
 		require.NoError(t, err)
@@ -109,13 +109,13 @@ func TestMigrationsOfOthers(t *testing.T) {
 	t.Cleanup(func() { require.NoError(t, pool.Close()) })
 	db, err := sqlstore.Open(pool, sqlstore.MySQL, nil)
 	require.NoError(t, err)
-	file := fstest.MapFS{"mysql/0001_a.sql": {}}
+	file := fstest.MapFS{"migrations/mysql/0001_a.sql": {}}
 	for name, more := range map[string][]sqlstore.Migrations{
 		"no name":             {{Files: file}},
 		"a name with a slash": {{Package: "a/b", Files: file}},
 		"twice":               {{Package: "a", Files: file}, {Package: "a", Files: file}},
 		"no files":            {{Package: "a"}},
-		"another database's":  {{Package: "a", Files: fstest.MapFS{"sqlite/0001_a.sql": {}}}},
+		"another database's":  {{Package: "a", Files: fstest.MapFS{"migrations/sqlite/0001_a.sql": {}}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

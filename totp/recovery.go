@@ -27,7 +27,7 @@ const (
 //
 // A recovery code answers the challenge of a login, like every second factor. It
 // never replaces the password, so a list of codes alone opens no account.
-// authkit.EventRecoveryUsed is the event of each use: tell the user.
+// authkit.EventRecoveryUsed is the event of each use. Notify the user.
 type RecoveryCodes struct {
 	factor *Factor
 	others []authkit.SecondFactor
@@ -41,7 +41,7 @@ var (
 // RecoveryCodes turns recovery codes on, and returns them as a second factor for
 // authkit.Config.SecondFactors. The others are further factors whose users can
 // have recovery codes, such as passkeys. Codes of users without any of the
-// factors are not asked for. Call it once, before you make the Kit.
+// factors are not requested. Call it once, before you make the Kit.
 func (f *Factor) RecoveryCodes(others ...authkit.SecondFactor) *RecoveryCodes {
 	f.recovery = &RecoveryCodes{f, others}
 	return f.recovery
@@ -207,14 +207,14 @@ func (*RecoveryCodes) Name() string { return "recovery_codes" }
 
 // Wipe implements [authkit.UserData].
 func (c *RecoveryCodes) Wipe(ctx context.Context, userID string, _ authkit.Wipe) error {
-	return c.factor.store.SetCodes(ctx, userID, nil, now())
+	return failed(c.factor.store.SetCodes(ctx, userID, nil, now()))
 }
 
 // Export implements [authkit.UserData]. It returns how many codes are left.
 func (c *RecoveryCodes) Export(ctx context.Context, userID string) (any, error) {
 	left, err := c.Left(ctx, userID)
 	if err != nil || left == 0 {
-		return nil, err
+		return nil, failed(err)
 	}
 	return map[string]any{"left": left}, nil
 }

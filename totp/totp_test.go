@@ -44,7 +44,7 @@ totp: Config.StoreTimeout: -1ns; use a positive one, or 0 for 5s`)
 	}
 }
 
-// MF-01: a FIPS 140-only program is told when it starts.
+// MF-01: a FIPS 140-only program gets an error when it starts.
 func TestFIPS(t *testing.T) {
 	t.Parallel()
 	const child = "AUTHKIT_TEST_FIPS_CHILD"

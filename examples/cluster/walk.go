@@ -124,18 +124,23 @@ func (w *walker) killB(ctx context.Context) error {
 		return err
 	}
 	w.say("%d clients ask the proxy for %v, and B is killed after %v", clients, before+after, before)
-	var good, failed atomic.Int64
+	var good, failed, failedLate atomic.Int64
 	var lastFailure atomic.Int64
+	var dead atomic.Bool // whether the operating system has closed the sockets of B
 	killed := time.Now().Add(before)
 	var done sync.WaitGroup
 	for range clients {
 		done.Go(func() {
 			for time.Since(killed) < after && ctx.Err() == nil {
+				late := dead.Load()
 				if status, err := get(ctx, "GET", w.proxy+"/users/me/", t.Access); err == nil && status == 200 {
 					good.Add(1)
 				} else {
 					failed.Add(1)
 					lastFailure.Store(int64(time.Since(killed)))
+					if late {
+						failedLate.Add(1)
+					}
 				}
 			}
 		})
@@ -145,14 +150,15 @@ func (w *walker) killB(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	w.instances[1].kill()
+	dead.Store(true)
 	done.Wait()
 	fmt.Fprintf(w.out, "     %d requests answered 200, %d failed", good.Load(), failed.Load())
 	if failed.Load() > 0 {
 		fmt.Fprintf(w.out, ", the last of them %v after the kill", time.Duration(lastFailure.Load()).Round(time.Millisecond))
 	}
 	fmt.Fprintln(w.out)
-	if good.Load() == 0 || failed.Load() > clients {
-		return fmt.Errorf("%d clients can have %d requests under way, and %d failed", clients, clients, failed.Load())
+	if good.Load() == 0 || failedLate.Load() > 0 {
+		return fmt.Errorf("%d requests succeeded, and %d failed that began after the end of B", good.Load(), failedLate.Load())
 	}
 	return w.expect(ctx, "GET", w.proxy+"/users/me/", t.Access, 200)
 }

@@ -38,11 +38,12 @@ import (
 	"time"
 )
 
-// defaultFiles are the files that decide about authentication and authorization.
-const defaultFiles = "login.go,login_factor.go,ticket.go,password.go,account.go,account_roles.go,account_delete.go,session.go,refresh.go," +
-	"session_handlers.go,session_cookie.go,login_form.go,refresh_cookie.go,guard.go,rbac.go,authenticator.go,principal.go,path.go," +
-	"watch.go,verifier.go,token.go,throttle.go,key*.go,hasher.go,bcrypt.go,pbkdf2.go,argon2id.go,email.go,throttle/*.go,revocation/*.go," +
-	"internal/jws/*.go,account/*.go,jwks/*.go,audit/*.go,harden/*.go,sqlstore/*.go,redisstore/*.go"
+// defaultFiles are the packages that decide about authentication and authorization, with all of
+// their files but tests.
+const defaultFiles = "*.go,account/*.go,apikey/*.go,audit/*.go,harden/*.go,internal/cache/*.go,internal/claims/*.go," +
+	"internal/endpoint/*.go,internal/entropy/*.go,internal/gate/*.go,internal/jws/*.go,internal/refresh/*.go,internal/seal/*.go," +
+	"jwks/*.go,mtls/*.go,oidclogin/*.go,org/*.go,passkey/*.go,redisstore/*.go,revocation/*.go,sqlstore/*.go,throttle/*.go," +
+	"totp/*.go,trusteddevice/*.go"
 
 // The results of a mutant.
 const (

@@ -43,7 +43,7 @@ func (s *Service) authenticate(w http.ResponseWriter, r *http.Request, form url.
 	}
 	if !ok {
 		s.guesses[key]++
-		s.refuseLogin(w, u, name)
+		s.refuseLogin(w, u, password)
 		return nil
 	}
 	delete(s.guesses, key)
@@ -98,7 +98,7 @@ func (s *Service) compare(u *user, password string) bool {
 }
 
 // refuseLogin responds to a wrong password.
-func (s *Service) refuseLogin(w http.ResponseWriter, u *user, name string) {
+func (s *Service) refuseLogin(w http.ResponseWriter, u *user, password string) {
 	text, status := "incorrect username or password", http.StatusUnauthorized
 	switch {
 	case s.is("status of an unknown name") && u == nil:
@@ -110,7 +110,7 @@ func (s *Service) refuseLogin(w http.ResponseWriter, u *user, name string) {
 	case s.is("revealed disabled user") && u != nil && u.disabled:
 		text = "inactive user"
 	case s.is("echo"):
-		text = "incorrect password of " + name
+		text = "incorrect password " + password
 	}
 	w.Header().Set("WWW-Authenticate", "Bearer")
 	fail(w, status, text)
