@@ -101,7 +101,7 @@ func TestKeyFollowsItsOwner(t *testing.T) {
 }
 
 // AK-02: a new password that is set for a user ends the keys of the account,
-// because a thief may have created them. A user who changes the password keeps
+// because an attacker may have created them. A user who changes the password keeps
 // them.
 func TestPasswordsEndKeys(t *testing.T) {
 	t.Parallel()
@@ -155,7 +155,7 @@ func TestKeyExpires(t *testing.T) {
 	})
 }
 
-// AK-10: the old secret is good for the overlap, and shown apart.
+// AK-10: the old secret is valid for the overlap, and events show which was used.
 func TestRotate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

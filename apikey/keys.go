@@ -221,7 +221,7 @@ func (k *Keys) Rotate(ctx context.Context, owner Owner, keyID string, overlap ti
 }
 
 // ended reports whether a change of the account of its owner has ended a key.
-// Guards refuse it, so a new secret would be of no use.
+// Guards refuse such a key, and would refuse a new secret too.
 func (k *Keys) ended(ctx context.Context, key *Key) (bool, error) {
 	if key.UserID == "" {
 		return false, nil

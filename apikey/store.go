@@ -120,7 +120,7 @@ type Store interface {
 	RotateKey(ctx context.Context, o Owner, id string, r Rotation) error
 
 	// DeleteKey removes a key. The error is ErrNotFound if the owner has no
-	// such key. A deleted key never comes back, whatever runs at the same time.
+	// such key. A deleted key stays deleted, also after concurrent calls.
 	DeleteKey(ctx context.Context, o Owner, id string) error
 
 	// DeleteKeys removes all keys of an owner.

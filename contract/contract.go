@@ -67,7 +67,8 @@ type Target struct {
 	Refresh bool
 
 	// LogoutPath accepts a POST request that ends the session of its access
-	// token. PasswordPath accepts a POST request with a form of
+	// token. If the login returned a refresh token, a form has it as
+	// refresh_token. PasswordPath accepts a POST request with a form of
 	// current_password and new_password.
 	LogoutPath   string
 	PasswordPath string
@@ -109,6 +110,23 @@ type Target struct {
 	// send a mail. Mails returns the texts of all mails so far.
 	ResetPath, RegisterPath string
 	Mails                   func() []string
+
+	// Provider is a provider of OpenID Connect to which the service is connected,
+	// made with [NewProvider]. SocialPath is the path that begins a login with it:
+	// a GET request there is redirected to the provider. After the callback, a
+	// cookie logs in to the first GET route for LoggedIn. The first login of a
+	// user with a verified address creates an account, with that address as its
+	// name.
+	Provider   *Provider
+	SocialPath string
+
+	// NewUnverified creates an account whose name is an e-mail address, which is
+	// not verified. The names of the accounts of NewAccount are then addresses
+	// that are verified.
+	NewUnverified func(ctx context.Context, password string) (Account, error)
+
+	// Orgs describes the organizations of the service.
+	Orgs *Orgs
 
 	// Origins are the origins that may read responses across sites (CORS).
 	Origins []string
@@ -253,7 +271,8 @@ func (r *Report) Count(o Outcome) int {
 func Attacks() []Attack {
 	return slices.Concat(tokenAttacks, claimAttacks, headerAttacks, transportAttacks, accessAttacks,
 		responseAttacks, limitAttacks, sessionAttacks, cookieAttacks, factorAttacks, keyAttacks, accountAttacks,
-		loginAttacks, guessAttacks, passiveAttacks)
+		socialAttacks, idTokenAttacks, identityAttacks,
+		orgAttacks, inviteAttacks, loginAttacks, guessAttacks, passiveAttacks)
 }
 
 // Check attacks a target. The error is one of the target's description, or that
@@ -325,6 +344,11 @@ func (t *Target) problems() error {
 	}
 	if !slices.ContainsFunc(t.Routes, isGuardedGet) {
 		add("Target.Routes has no GET route with Access LoggedIn; add one, such as the user's own data")
+	}
+	if t.Orgs != nil {
+		for _, text := range t.Orgs.problems() {
+			add("%s", text)
+		}
 	}
 	return errors.Join(all...)
 }

@@ -30,10 +30,22 @@ const (
 	needReset
 	needRegister
 	needMails
+	needSocial
+	needUnverified
+	needOrgs
+	needSetRole
+	needRemove
+	needManager
+	needInvite
+	needSwitch
 )
 
 // missing returns an *inapplicable that names a field that a target lacks, or nil.
 func (n need) missing(t *Target) error {
+	orgs := Orgs{}
+	if t.Orgs != nil {
+		orgs = *t.Orgs
+	}
 	for _, c := range []struct {
 		need need
 		has  bool
@@ -58,6 +70,15 @@ func (n need) missing(t *Target) error {
 		{needReset, t.ResetPath != "", "Target.ResetPath is not set"},
 		{needRegister, t.RegisterPath != "", "Target.RegisterPath is not set"},
 		{needMails, t.Mails != nil, "Target.Mails is not set"},
+		{needSocial, t.Provider != nil && t.SocialPath != "", "Target.Provider and SocialPath are not set"},
+		{needUnverified, t.NewUnverified != nil, "Target.NewUnverified is not set"},
+		{needOrgs, t.Orgs != nil, "Target.Orgs is not set"},
+		{needOrgs, t.NewAccount != nil, "Target.NewAccount is not set"},
+		{needSetRole, orgs.SetRole.Path != "", "Target.Orgs.SetRole is not set"},
+		{needRemove, orgs.Remove.Path != "", "Target.Orgs.Remove is not set"},
+		{needManager, orgs.Manager != "", "Target.Orgs.Manager is not set"},
+		{needInvite, orgs.Invite.Path != "" && orgs.Accept.Path != "" && orgs.Invitation != nil, "Target.Orgs.Invite, Accept and Invitation are not set"},
+		{needSwitch, orgs.Switch.Path != "" && orgs.Active.Path != "", "Target.Orgs.Switch and Active are not set"},
 		{needBodyRoute, t.bodyRoute() != nil, "Target.Routes has no route with a Body"},
 	} {
 		if n&c.need != 0 && !c.has {

@@ -2,7 +2,6 @@ package contract
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -10,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -43,6 +41,8 @@ type probe struct {
 	tokens   map[string]Tokens
 	secrets  []string        // masked in evidence
 	passive  map[string]leak // by the ID of a passive attack
+
+	idTokens *bool // whether the service uses ID tokens; nil if that is not known
 }
 
 // A leak is a response that a passive attack found.
@@ -84,6 +84,9 @@ func newProbe(ctx context.Context, target Target) (*probe, error) {
 	}
 	if len(target.Secret) > 0 {
 		p.hide(spellings(target.Secret)...)
+	}
+	if target.Provider != nil {
+		p.hide(target.Provider.ClientSecret)
 	}
 	base := target.BaseURL
 	if target.Handler != nil {
@@ -313,53 +316,6 @@ func (p *probe) record(m message, a *answer, err error) {
 	if extra := len(p.evidence) - keptAnswers; extra > 0 {
 		p.evidence = slices.Delete(p.evidence, 0, extra)
 	}
-}
-
-func (m *message) text() string {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s %s\n", m.method, cut(m.path))
-	writeHeader(&b, m.header)
-	if m.body != "" {
-		fmt.Fprintf(&b, "\n%s", cut(m.body))
-	}
-	return b.String()
-}
-
-func (a *answer) text() string {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "%d %s\n", a.status, http.StatusText(a.status))
-	writeHeader(&b, a.header)
-	fmt.Fprintf(&b, "\n%s", cut(a.body))
-	return b.String()
-}
-
-func writeHeader(w io.Writer, h http.Header) {
-	for _, name := range slices.Sorted(maps.Keys(h)) {
-		for _, value := range h[name] {
-			if strings.EqualFold(name, "Cookie") || strings.EqualFold(name, "Set-Cookie") {
-				value = maskCookie(value)
-			}
-			fmt.Fprintf(w, "%s: %s\n", name, cut(value))
-		}
-	}
-}
-
-// cut shortens a text.
-func cut(s string) string {
-	if len(s) <= keptBody {
-		return s
-	}
-	return fmt.Sprintf("%s… (%d bytes)", s[:keptBody/4], len(s))
-}
-
-// maskCookie returns a cookie without its value.
-func maskCookie(s string) string {
-	name, rest, _ := strings.Cut(s, "=")
-	_, attributes, found := strings.Cut(rest, ";")
-	if !found {
-		return name + "=[redacted]"
-	}
-	return name + "=[redacted];" + attributes
 }
 
 // get sends a request to the guarded route with a token.

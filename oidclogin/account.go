@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"github.com/authkit-go/authkit"
 )
@@ -289,12 +288,4 @@ func (l *Logins) hasOtherLogin(ctx context.Context, userID string) (bool, error)
 		return u.PasswordHash != "", nil
 	}
 	return l.other(ctx, userID)
-}
-
-// storeTimeout returns the deadline of a call of the store.
-func storeTimeout(s authkit.Settings) time.Duration {
-	if s.StoreTimeout > 0 {
-		return s.StoreTimeout
-	}
-	return 5 * time.Second
 }

@@ -24,7 +24,7 @@ type metadata struct {
 	endpoint oauth2.Endpoint
 	verifier *oidc.IDTokenVerifier // nil without an ID token
 	sendsIss bool                  // RFC 9207
-	pkce     []string              // the methods that it supports, if it says so
+	pkce     []string              // the methods that it supports; nil if it does not list them
 	jwks     string
 	userInfo string // empty if there is none
 	fetched  time.Time
@@ -109,10 +109,7 @@ func (p *provider) discover(ctx context.Context) (*metadata, error) {
 	if p.ClientSecret == "" || len(more.Auth) > 0 && !slices.Contains(more.Auth, "client_secret_basic") {
 		m.endpoint.AuthStyle = oauth2.AuthStyleInParams
 	}
-	issuer, err := url.Parse(p.Issuer)
-	if err != nil {
-		return nil, err
-	}
+	issuer, _ := url.Parse(p.Issuer) // New has parsed it
 	urls := []string{m.endpoint.AuthURL, m.endpoint.TokenURL, m.jwks}
 	if m.userInfo != "" {
 		urls = append(urls, m.userInfo)

@@ -254,7 +254,10 @@ func TestStepUp(t *testing.T) {
 		c := a.browser()
 		require.Equal(t, http.StatusUnauthorized, c.do("GET", c.begin("?max_age=300"), nil).StatusCode, name)
 	}
-	for _, wrong := range []string{"0", "-1", "x", "99999999999999999999"} {
+	for _, right := range []string{"1", "86400"} {
+		require.Equal(t, http.StatusSeeOther, a.browser().do("GET", "/oidc/idp?max_age="+right, nil).StatusCode, right)
+	}
+	for _, wrong := range []string{"0", "-1", "x", "86401", "99999999999999999999"} {
 		require.Equal(t, http.StatusBadRequest, a.browser().do("GET", "/oidc/idp?max_age="+wrong, nil).StatusCode, wrong)
 	}
 }
@@ -266,7 +269,8 @@ func TestReturnPath(t *testing.T) {
 	a := newApp(t, []oidclogin.Provider{generic(h)})
 	for text, want := range map[string]string{
 		"/there?x=1": "/there?x=1", "": "/", "//evil.example.com": "/", "/\\evil.example.com": "/", "https://evil.example.com": "/", "/%2f/evil": "/", "/a\n": "/",
-		"/login?return=/x": "/",
+		"/login?return=/x": "/", "/a b": "/", "/a%20b": "/a%20b", "/a%7fb": "/", "/a%0ab": "/", "/\u00e4": "/", "/a?b=\\": "/", "/%zz": "/",
+		"/" + strings.Repeat("x", 2047): "/" + strings.Repeat("x", 2047), "/" + strings.Repeat("x", 2048): "/",
 	} {
 		c := a.browser()
 		p := c.do("GET", c.begin("?return="+url.QueryEscape(text)), nil)
@@ -306,6 +310,8 @@ func TestStartFromAnotherSite(t *testing.T) {
 	require.Contains(t, p.body, `href="/oidc/idp?max_age=60&amp;return=%2Fthere"`)
 	require.NotContains(t, p.body, "refresh")
 	require.NotContains(t, p.body, h.URL)
+	p = a.browser().do("GET", "/oidc/idp?return=/there", nil, "Sec-Fetch-Site", "cross-site")
+	require.Contains(t, p.body, `href="/oidc/idp?return=%2Fthere"`)
 }
 
 // A user who cancels at the provider gets a page, and no session.
@@ -531,7 +537,7 @@ func TestSecondFactorMustBeSetUp(t *testing.T) {
 	require.Empty(t, c.user())
 }
 
-// FR-02: a stranger who starts logins stores a limited number of tickets.
+// FR-02: a client that starts logins stores a limited number of tickets.
 func TestStartsAreLimited(t *testing.T) {
 	t.Parallel()
 	h := newHostile(t)

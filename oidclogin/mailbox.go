@@ -64,7 +64,7 @@ func (l *Logins) openPending(ctx context.Context, kind, token string, b browser)
 // askMailbox shows a form for an address. It suggests the one that the provider
 // has reported.
 func (l *Logins) askMailbox(w http.ResponseWriter, r *http.Request, p *provider, b browser, f flow, who person) {
-	newBrowser(w, r) // the cookie lives on
+	newBrowser(w, r) // prolongs the cookie
 	t, token := authkit.NewTicket(ticketPerson, "", flowLife)
 	if err := l.putPending(r.Context(), t, pending{Provider: p.Name, Browser: b.hash(), Return: f.Return, Person: who}); err != nil {
 		l.fail(w, r, p, f, err)
@@ -179,8 +179,8 @@ func (l *Logins) notify(ctx context.Context, userID, verb, label string) {
 		return
 	}
 	ctx = context.WithoutCancel(ctx) // also if the client has left
-	u, err := l.kit.User(ctx, userID)
-	if err != nil || u.EmailVerifiedAt.IsZero() { // the mailbox may be that of a stranger
+	u, _ := l.kit.User(ctx, userID)
+	if u.EmailVerifiedAt.IsZero() { // also after an error; the mailbox may be that of another person
 		return
 	}
 	_ = l.send(ctx, account.Message{

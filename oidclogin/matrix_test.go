@@ -42,7 +42,7 @@ func matrix(verified any, local string, trust oidclogin.EmailTrust, loggedIn boo
 	return links
 }
 
-// OA-02, OA-03, OA-03a, OA-04, OA-05, OA-16: no cell gives a stranger an
+// OA-02, OA-03, OA-03a, OA-04, OA-05, OA-16: no cell gives another person an
 // account.
 func TestLinkingMatrix(t *testing.T) {
 	t.Parallel()

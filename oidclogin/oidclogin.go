@@ -33,7 +33,7 @@ var (
 	ErrAccountExists error = &loginError{"oidclogin: an account has this e-mail address"}
 
 	// ErrMailboxUnproved is returned for the first login of an identity without
-	// an address that counts as verified. It does not depend on whether an
+	// an address that [Provider].Email accepts. It does not depend on whether an
 	// account has the address.
 	ErrMailboxUnproved error = &loginError{"oidclogin: the provider proves no e-mail address"}
 
@@ -66,13 +66,15 @@ type Config struct {
 	// loopback address. No part of a request enters a redirect URI.
 	BaseURL string
 
-	// Store keeps the identities. Pass the same one to [UserData].
+	// Store keeps the identities. Pass the same one to [UserData]. A
+	// [MemoryStore] loses them when the program ends. Package oidcloginsql has
+	// another Store.
 	Store Store
 
 	// Providers are the providers. Each has a different name.
 	Providers []Provider
 
-	// Roles are the roles of new accounts.
+	// Roles are the roles of new accounts. They may be empty.
 	Roles []string
 
 	// Mailer sends a code to the address that a user enters after
@@ -90,12 +92,13 @@ type Config struct {
 	// safe for concurrent use.
 	HasOtherLogin func(ctx context.Context, userID string) (bool, error)
 
-	// Keys encrypt the tokens of providers with KeepTokens: each is 32 or more
-	// random bytes. The first one encrypts, and all of them decrypt.
+	// Keys encrypt the tokens of providers with KeepTokens, and are required for
+	// these. Each has 32 random bytes or more. The first encrypts, and all of
+	// them decrypt.
 	Keys [][]byte
 
-	// Page renders the pages. If nil, they have no style. It must be safe for
-	// concurrent use.
+	// Page writes the response for a page, with p.Status. If nil, the pages have
+	// no style. It must be safe for concurrent use.
 	Page func(w http.ResponseWriter, r *http.Request, p Page)
 }
 
@@ -159,7 +162,7 @@ func New(kit *authkit.Kit, cfg Config) (*Logins, error) {
 		return nil, err
 	}
 	l := &Logins{
-		kit: kit, store: timedStore{cfg.Store, storeTimeout(settings)}, users: settings.Users, base: base.String(), path: base.Path,
+		kit: kit, store: timedStore{cfg.Store, settings.StoreTimeout}, users: settings.Users, base: base.String(), path: base.Path,
 		loginPath: settings.Sessions.Cookies.LoginPath, service: cfg.Service, roles: slices.Clone(cfg.Roles), mailer: cfg.Mailer,
 		other: cfg.HasOtherLogin, box: box, page: cfg.Page, providers: providers,
 	}
@@ -177,7 +180,7 @@ func checkKit(kit *authkit.Kit, settings authkit.Settings, store Store) (errs []
 	if _, ok := settings.Users.(authkit.Transactor); !ok || kit.Tickets() == nil {
 		errs = append(errs, errors.New("oidclogin: the Kit has no transactions or no tickets; set authkit.Config.Users to a store that has both"))
 	}
-	if c := settings.Sessions.Cookies; settings.Sessions.Store == nil || c == nil || c.LoginPath == "" {
+	if c := settings.Sessions.Cookies; c == nil || c.LoginPath == "" {
 		errs = append(errs, errors.New("oidclogin: session cookies are off, or have no login page; set authkit.Config.Sessions.Cookies and its LoginPath"))
 	}
 	if m, ok := store.(*MemoryStore); store == nil || ok && (m == nil || m.byID == nil) {
@@ -203,7 +206,7 @@ func checkBase(text string) (*url.URL, error) {
 		return nil, fmt.Errorf("%q; use an https URL such as https://example.com/oidc, or http with a loopback address", text)
 	}
 	u.Path = strings.TrimSuffix(u.Path, "/")
-	if u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.EscapedPath() != u.Path || strings.ContainsAny(u.Path, "{} ") {
+	if u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.EscapedPath() != u.Path {
 		return nil, fmt.Errorf("%q; use a URL of a scheme, a host and a plain path", text)
 	}
 	return u, nil

@@ -35,7 +35,8 @@ const (
 )
 
 // A Provider is a provider of OpenID Connect. [Google], [GitHub], [Apple] and
-// [Microsoft] return one. For others, set the exported fields.
+// [Microsoft] return one. For others, set the exported fields. Name, Issuer and
+// ClientID are required.
 type Provider struct {
 	// Name is in the paths of [Logins.Mount]: a to z, 0 to 9 and the hyphen. Do
 	// not change it while users are logging in.

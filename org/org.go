@@ -154,7 +154,7 @@ func New(kit *authkit.Kit, cfg Config) (*Orgs, error) {
 			}
 		}
 		if roles[role] = slices.Clone(permissions); role == Owner {
-			problem("Roles", "the role %q is there anyway, with every permission; leave it out", Owner)
+			problem("Roles", "the role %q always exists, with every permission; leave it out", Owner)
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -318,7 +318,8 @@ func (o *Orgs) Create(ctx context.Context, name string) (Membership, error) {
 }
 
 // List returns the memberships of the user of ctx, in the order of the IDs of
-// the organizations.
+// the organizations. The errors are ErrForbidden, ErrUnavailable, or the error of
+// ctx.
 func (o *Orgs) List(ctx context.Context) ([]Membership, error) {
 	userID, err := o.user(ctx)
 	if err != nil {

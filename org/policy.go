@@ -138,7 +138,7 @@ func (o *Orgs) Switch(ctx context.Context, orgID string) (Membership, error) {
 // If the user is the last owner of an organization with other members,
 // [authkit.Kit.DeleteUser] returns ErrLastOwner: make another member an owner
 // first, or delete the organization. If accounts and sessions are in different
-// stores, the account is disabled by then.
+// stores, DeleteUser has disabled the account before.
 func UserData(s Store) authkit.UserData { return userData{s} }
 
 type userData struct{ store Store }

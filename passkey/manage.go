@@ -76,9 +76,9 @@ func (p *Passkeys) Delete(ctx context.Context, userID, id string) (AcceptedCrede
 // keepsWayIn returns ErrLastFactor if users who have no password are about to
 // delete their last passkey (MF-11).
 func (f *Factor) keepsWayIn(ctx context.Context, userID string, left int) error {
-	who, ok := authkit.PrincipalFrom(ctx)
+	who, _ := authkit.PrincipalFrom(ctx)
 	kit := f.kit.Load()
-	if left > 0 || !ok || who.UserID != userID || kit == nil {
+	if left > 0 || who.UserID != userID || kit == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(f.timeout.Load()))
@@ -146,10 +146,10 @@ func (f *Factor) Wipe(ctx context.Context, userID string, _ authkit.Wipe) error 
 // [Passkey].
 func (f *Factor) Export(ctx context.Context, userID string) (any, error) {
 	list, err := f.store.PasskeysByUser(ctx, userID)
-	if err != nil || len(list) == 0 {
+	if len(list) == 0 {
 		return nil, unavailable(err)
 	}
-	return list, nil
+	return list, unavailable(err)
 }
 
 // unavailable returns the error of a store for a Kit, which reports it.

@@ -25,14 +25,14 @@
 //
 // # Guesses
 //
-// A wrong code counts against the user, whatever the login that it answers. Each
-// is counted before it is compared, so concurrent guesses are never compared
-// beyond the limit. After 100 wrong codes without a right one, or 300 since the
-// app was set up, the factor is disabled. Three of a million codes are right at
-// a time, so guesses succeed with a probability of less than one in a thousand.
-// The user then logs in with a recovery code and sets the app up again, or asks
-// an administrator; see [authkit.Kit.ResetFactors]. Set authkit.Config.Throttle
-// too: it slows guesses down, so that an attacker does not reach the limit soon.
+// The wrong codes of all logins of a user count together. Each is counted before
+// it is compared, so concurrent guesses are never compared beyond the limit.
+// After 100 wrong codes without a right one, or 300 since the app was set up, the
+// factor is disabled. Three of a million codes are right at a time, so guesses
+// succeed with a probability of less than one in a thousand. The user then logs
+// in with a recovery code and sets the app up again, or asks an administrator;
+// see [authkit.Kit.ResetFactors]. Set authkit.Config.Throttle too: it slows
+// guesses down, so that an attacker does not reach the limit soon.
 //
 // # Secrets
 //

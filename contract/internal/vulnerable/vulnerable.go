@@ -23,20 +23,24 @@ import (
 type Service struct {
 	Secret []byte
 
-	defect  string
-	signer  *ecdsa.PrivateKey // of the key set; it signs nothing
-	mu      sync.Mutex
-	users   map[string]*user
-	guesses map[string]int // failed logins of a name since its last success
-	refresh map[string]*refresh
-	cookies map[string]*session
-	devices map[string]string // cookies of browsers that logged in, and their names
-	ended   map[string]bool   // IDs of sessions
-	pending map[string]*user  // logins that lack the second factor
-	keys    map[string]*user  // API keys
-	mails   []string
-	hashes  int
-	bad     int // requests with a bad token
+	defect      string
+	signer      *ecdsa.PrivateKey // of the key set; it signs nothing
+	mu          sync.Mutex
+	users       map[string]*user
+	guesses     map[string]int // failed logins of a name since its last success
+	refresh     map[string]*refresh
+	cookies     map[string]*session
+	devices     map[string]string // cookies of browsers that logged in, and their names
+	ended       map[string]bool   // IDs of sessions
+	pending     map[string]*user  // logins that lack the second factor
+	keys        map[string]*user  // API keys
+	client      *client           // of a provider of OpenID Connect, or nil
+	orgs        map[string]*organization
+	invitations map[string]*invitation // by token
+	active      map[string]string      // organizations, by session
+	mails       []string
+	hashes      int
+	bad         int // requests with a bad token
 }
 
 // A user is an account.
@@ -44,6 +48,7 @@ type user struct {
 	name, password string
 	admin          bool
 	disabled       bool
+	unproved       bool            // the address is not verified
 	since          int             // sessions with a smaller number have ended
 	responses      map[string]bool // to the second factor
 	wrong          int             // responses since the last success
@@ -86,6 +91,7 @@ func New(defect string) *Service {
 			AdminName: {name: AdminName, password: AdminPassword, admin: true},
 		},
 		guesses: map[string]int{}, refresh: map[string]*refresh{}, cookies: map[string]*session{}, devices: map[string]string{}, ended: map[string]bool{}, pending: map[string]*user{}, keys: map[string]*user{},
+		orgs: map[string]*organization{}, invitations: map[string]*invitation{}, active: map[string]string{},
 	}
 	if s.is("common secret") {
 		s.Secret = []byte("your-256-bit-secret")
@@ -170,6 +176,9 @@ func (s *Service) route(w http.ResponseWriter, r *http.Request, target string) {
 	method := r.Method
 	if method == http.MethodHead {
 		method = http.MethodGet
+	}
+	if s.social(w, r, method, target) || s.organizations(w, r, method, target) {
+		return
 	}
 	switch method + " " + target {
 	case "GET /":
