@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"github.com/authkit-go/authkit/authkittest"
 	attacks "github.com/authkit-go/authkit/contract"
 	"github.com/authkit-go/authkit/oidclogin"
+	"github.com/authkit-go/authkit/org"
 	"github.com/authkit-go/authkit/totp"
 	"github.com/stretchr/testify/require"
 )
@@ -98,6 +100,7 @@ func TestAttacks(t *testing.T) {
 			issued, err := service.keys.Create(system, apikey.OfUser(u.ID), apikey.Options{Name: "attack", Scopes: []string{"items:read"}})
 			return issued.Text, err
 		},
+		Orgs:      attackedOrgs(system, service, mails),
 		KeyPath:   "/items",
 		ResetPath: "/auth/reset", RegisterPath: "/auth/register", Mails: mails.all,
 		Disable: func(ctx context.Context, a attacks.Account) error {
@@ -113,6 +116,57 @@ func TestAttacks(t *testing.T) {
 	provider.Close()
 	for runtime.NumGoroutine() > before+20 { // those of closed connections end soon; if not, the test times out
 		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// attackedOrgs describes the organizations of a server.
+func attackedOrgs(system context.Context, service *server, mails *allMails) *attacks.Orgs {
+	put := func(id string, a attacks.Account, role string, apply func(org.Member) error) (string, error) {
+		u, err := service.kit.UserByEmail(system, a.Name)
+		if err != nil {
+			return "", err
+		}
+		return u.ID, apply(org.Member{OrgID: id, UserID: u.ID, Roles: []string{role}, JoinedAt: time.Now().UTC().Truncate(time.Microsecond)})
+	}
+	return &attacks.Orgs{
+		New: func(ctx context.Context, owner attacks.Account) (string, string, error) {
+			id := authkit.NewUserID()
+			user, err := put(id, owner, org.Owner, func(m org.Member) error {
+				return service.store.orgs.CreateOrg(ctx, org.Org{ID: id, Name: "Attacked", CreatedAt: m.JoinedAt}, m)
+			})
+			return id, user, err
+		},
+		Add: func(ctx context.Context, id string, a attacks.Account, role string) (string, error) {
+			return put(id, a, role, func(m org.Member) error {
+				_, version, err := service.store.orgs.Org(ctx, id)
+				if err != nil {
+					return err
+				}
+				return service.store.orgs.Apply(ctx, id, version, org.Change{PutMember: &m})
+			})
+		},
+		Owner: org.Owner, Manager: "admin", Member: "member",
+		Routes: []attacks.Route{
+			{Method: "GET", Path: "/orgs/{org}/board", Access: attacks.LoggedIn},
+			{Method: "GET", Path: "/orgs/{org}/members", Access: attacks.LoggedIn},
+			{Method: "GET", Path: "/orgs/{org}/invitations", Access: attacks.AdminOnly},
+			{Method: "POST", Path: "/orgs/{org}/invitations", Body: `{"email":"x@example.com","roles":["member"]}`, Access: attacks.AdminOnly},
+			{Method: "DELETE", Path: "/orgs/{org}", Access: attacks.AdminOnly},
+		},
+		SetRole: attacks.Route{Method: "PUT", Path: "/orgs/{org}/members/{user}", Body: `{"roles":["{role}"]}`},
+		Remove:  attacks.Route{Method: "DELETE", Path: "/orgs/{org}/members/{user}"},
+		Invite:  attacks.Route{Method: "POST", Path: "/orgs/{org}/invitations", Body: `{"email":"{email}","roles":["{role}"]}`},
+		Accept:  attacks.Route{Method: "POST", Path: "/orgs/accept", Body: `{"token":"{token}"}`},
+		Invitation: func(_ context.Context, email string) (token string, err error) {
+			for _, text := range mails.all() {
+				if found := inviteToken.FindString(text); found != "" && strings.HasPrefix(text, "To: "+email+"\n") {
+					token = found
+				}
+			}
+			return token, nil
+		},
+		Switch: attacks.Route{Method: "POST", Path: "/orgs/{org}/switch"},
+		Active: attacks.Route{Method: "GET", Path: "/board"},
 	}
 }
 
