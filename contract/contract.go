@@ -178,7 +178,7 @@ const (
 
 // A Route is a route of the service.
 type Route struct {
-	Method, Path string // Path is one that exists, without wildcards; it can have a query
+	Method, Path string // Path is one that exists, without wildcards
 	Access       Access
 
 	// Body is a JSON body that the route accepts, if it reads one. It is sent

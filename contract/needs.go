@@ -113,14 +113,5 @@ func (t *Target) bodyRoute() *Route {
 	return nil
 }
 
-// oneQuery joins the query of a route and that of an attack.
-func oneQuery(path string) string {
-	path, query, found := strings.Cut(path, "?")
-	if !found {
-		return path
-	}
-	return path + "?" + strings.ReplaceAll(query, "?", "&")
-}
-
 // signatures finds JSON Web Tokens, without their signatures.
 var signatures = regexp.MustCompile(`(eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*)\.[A-Za-z0-9_-]+`)

@@ -211,7 +211,6 @@ func (p *probe) send(ctx context.Context, m message) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.path = oneQuery(m.path)
 	path, query, _ := strings.Cut(m.path, "?")
 	r.URL = &url.URL{Scheme: p.base.Scheme, Host: p.base.Host, Opaque: p.base.Path + path, RawQuery: query}
 	if m.header != nil {
@@ -246,7 +245,6 @@ func (p *probe) raw(ctx context.Context, method, target string, header ...string
 	if err := p.pause(ctx); err != nil {
 		return nil, err
 	}
-	target = oneQuery(target)
 	m := message{method: method, path: target, header: http.Header{}}
 	for _, line := range header {
 		name, value, _ := strings.Cut(line, ":")
