@@ -296,7 +296,10 @@ func (k *Key) admits(address string) bool {
 	if len(k.Networks) == 0 {
 		return true
 	}
-	ip, _ := netip.ParseAddr(address) // no network contains the zero address
+	ip, err := netip.ParseAddr(address)
+	if err != nil {
+		return false
+	}
 	ip = ip.Unmap().WithZone("")
 	return slices.ContainsFunc(k.Networks, func(n netip.Prefix) bool { return n.Contains(ip) })
 }

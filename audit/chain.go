@@ -35,8 +35,8 @@ func (h Head) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
 func (h *Head) UnmarshalText(text []byte) error {
 	seq, mac, _ := strings.Cut(string(text), ":")
 	n, err := strconv.ParseUint(seq, 10, 64)
-	b, _ := base64.RawURLEncoding.Strict().DecodeString(mac) // shorter after an error
-	if err != nil || len(b) != len(h.MAC) {
+	b, err2 := base64.RawURLEncoding.Strict().DecodeString(mac)
+	if err != nil || err2 != nil || len(b) != len(h.MAC) {
 		return errors.New("audit: a head is a number, a colon, and 43 letters of base64url")
 	}
 	*h = Head{Seq: n, MAC: [32]byte(b)}
@@ -75,17 +75,18 @@ func (c *Chain) Follows(h Head, e *Entry) bool { return hmac.Equal(c.sum(h, e), 
 // Personal reports whether each part of the personal data of an entry is
 // unchanged or erased, and how many of the two parts are erased.
 func (c *Chain) Personal(e *Entry) (erased int, ok bool) {
+	ok = true
 	if len(e.ClientSalt) == 0 {
 		erased++
 		ok = e.ActorID+e.SessionID+e.Address+e.Agent+e.RequestID == ""
-	} else {
-		ok = hmac.Equal(c.clientHash(e), e.ClientHash)
+	} else if len(e.ClientSalt) != saltLen || !hmac.Equal(c.clientHash(e), e.ClientHash) {
+		ok = false
 	}
 	if len(e.TargetSalt) == 0 {
 		erased++
 		return erased, ok && e.TargetID == ""
 	}
-	return erased, ok && hmac.Equal(c.targetHash(e), e.TargetHash)
+	return erased, ok && len(e.TargetSalt) == saltLen && hmac.Equal(c.targetHash(e), e.TargetHash)
 }
 
 // sum returns the MAC of an entry behind a head.

@@ -28,14 +28,14 @@ func (l *Log) Handler() http.Handler {
 		}
 		params := r.URL.Query()
 		q := Query{UserID: params.Get("user"), Newest: true, Limit: defaultPage}
-		var err error
+		var err, err2 error
 		if params.Has("limit") {
-			q.Limit, _ = strconv.Atoi(params.Get("limit")) // 0 or the maximum after an error
+			q.Limit, err = strconv.Atoi(params.Get("limit"))
 		}
 		if params.Has("before") {
-			q.Before, err = strconv.ParseUint(params.Get("before"), 10, 63)
+			q.Before, err2 = strconv.ParseUint(params.Get("before"), 10, 63)
 		}
-		if err != nil || q.Limit < 1 || q.Limit > maxPage {
+		if err != nil || err2 != nil || q.Limit < 1 || q.Limit > maxPage {
 			authkit.NewProblem(http.StatusBadRequest, "limit is a number from 1 to 1000, before a number").ServeHTTP(w, r)
 			return
 		}

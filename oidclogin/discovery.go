@@ -109,7 +109,10 @@ func (p *provider) discover(ctx context.Context) (*metadata, error) {
 	if p.ClientSecret == "" || len(more.Auth) > 0 && !slices.Contains(more.Auth, "client_secret_basic") {
 		m.endpoint.AuthStyle = oauth2.AuthStyleInParams
 	}
-	issuer, _ := url.Parse(p.Issuer) // New has parsed it
+	issuer, err := url.Parse(p.Issuer)
+	if err != nil {
+		return nil, err
+	}
 	urls := []string{m.endpoint.AuthURL, m.endpoint.TokenURL, m.jwks}
 	if m.userInfo != "" {
 		urls = append(urls, m.userInfo)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
@@ -53,7 +54,7 @@ func (l *Logins) identify(ctx context.Context, p *provider, m *metadata, b brows
 	if err != nil {
 		return person{}, l.refused(ctx, p, err)
 	}
-	if who.Subject == "" || len(who.Subject) > maxSubject || strings.ContainsFunc(who.Subject, unicode.IsControl) {
+	if who.Subject == "" || len(who.Subject) > maxSubject || !utf8.ValidString(who.Subject) || strings.ContainsFunc(who.Subject, unicode.IsControl) {
 		return person{}, l.refused(ctx, p, errors.New("the subject is empty, too long or malformed"))
 	}
 	who.Name = displayName(who.Name)
@@ -85,7 +86,10 @@ func (p profile) verified() bool { return string(p.EmailVerified) == "true" }
 // verify checks the ID token of a response (OpenID Connect Core 1.0, sections
 // 3.1.3.7 and 3.1.3.8).
 func (p *provider) verify(ctx context.Context, m *metadata, token *oauth2.Token, nonce string, maxAge time.Duration) (person, error) {
-	raw, _ := token.Extra("id_token").(string)
+	raw, ok := token.Extra("id_token").(string)
+	if !ok {
+		return person{}, errors.New("the response has no ID token")
+	}
 	id, err := m.verifier.Verify(ctx, raw) // the signature, aud and exp
 	if err != nil {
 		return person{}, err
@@ -102,7 +106,7 @@ func (p *provider) verify(ctx context.Context, m *metadata, token *oauth2.Token,
 		return person{}, errors.New("the ID token has another nonce")
 	case len(id.Audience) > 1 && c.AuthorizedParty == nil, c.AuthorizedParty != nil && *c.AuthorizedParty != p.ClientID:
 		return person{}, errors.New("the ID token was issued to another client (azp)")
-	case id.IssuedAt.After(at.Add(leeway)) || id.IssuedAt.Before(at.Add(-flowLife)):
+	case id.IssuedAt.Unix() <= 0 || id.IssuedAt.After(at.Add(leeway)) || id.IssuedAt.Before(at.Add(-flowLife)):
 		return person{}, errors.New("the ID token was not issued just now")
 	case id.AccessTokenHash != "" && id.VerifyAccessToken(token.AccessToken) != nil:
 		return person{}, errors.New("the ID token belongs to another access token (at_hash)")
@@ -111,7 +115,7 @@ func (p *provider) verify(ctx context.Context, m *metadata, token *oauth2.Token,
 	if c.AuthTime != nil {
 		who.AuthTime = time.Unix(*c.AuthTime, 0)
 	}
-	if maxAge > 0 && (at.Sub(who.AuthTime) > maxAge+leeway || who.AuthTime.After(at.Add(leeway))) {
+	if maxAge > 0 && (c.AuthTime == nil || at.Sub(who.AuthTime) > maxAge+leeway || who.AuthTime.After(at.Add(leeway))) {
 		return person{}, errors.New("the user was not authenticated again (auth_time)")
 	}
 	about := c.profile
@@ -141,7 +145,10 @@ func (p *provider) askUserInfo(ctx context.Context, m *metadata, token *oauth2.T
 
 // setEmail sets the address, if the text is one.
 func (w *person) setEmail(text string, verified bool) {
-	email, _ := authkit.NormalizeEmail(text)
+	email, err := authkit.NormalizeEmail(text)
+	if err != nil {
+		return
+	}
 	w.Email, w.Verified = email, verified
 }
 
