@@ -197,10 +197,10 @@ var identityAttacks = []Attack{
 					return err
 				}
 				answers, err := p.callback(ctx, b, request, p.reply(request, p.visitor().as(pairs...)))
-				if err != nil && !isHangUp(err) {
+				if err != nil {
 					return err
 				}
-				if err != nil || answers[0].crashed() {
+				if answers[0].crashed() {
 					return succeeded("the service could not handle a %s that is %s", pairs[0], cut(pairs[1]))
 				}
 			}
