@@ -747,3 +747,29 @@ func TestCodeOfAVerifiedUser(t *testing.T) {
 	require.Equal(t, before, after)
 	require.NoError(t, a.kit.VerifyPassword(t.Context(), u.ID, password))
 }
+
+// RG-10: the link of a change is good for an hour. The link of an undo sets the
+// password of the account with its old address.
+func TestEmailLinks(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		checked := ""
+		a := newApp(t, options{kit: []func(*authkit.Config){func(c *authkit.Config) {
+			c.Passwords.Check = func(_ context.Context, _ string, u authkit.User) error { checked = u.Email; return nil }
+		}}})
+		u := a.add(t, "ann@example.com")
+		change := func(email string) string {
+			require.NoError(t, a.ChangeEmail(t.Context(), u.ID, password, email))
+			return token(t, a.mail(t))
+		}
+		link := change("late@example.com")
+		time.Sleep(time.Hour)
+		require.ErrorIs(t, a.ConfirmEmail(t.Context(), u.ID, link), authkit.ErrInvalidTicket)
+		link = change("new@example.com")
+		time.Sleep(time.Hour - time.Second)
+		require.NoError(t, a.ConfirmEmail(t.Context(), u.ID, link))
+		undo := token(t, a.mail(t))
+		require.NoError(t, a.UndoEmail(t.Context(), undo, newPassword))
+		require.Equal(t, u.Email, checked, "the password is checked for the address that it will belong to")
+	})
+}

@@ -251,7 +251,6 @@ func answerJSON(w http.ResponseWriter, status int, result any) {
 
 // export answers with all data of the user.
 func (a *Accounts) export(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")

@@ -2,6 +2,8 @@ package account_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -437,6 +439,7 @@ func TestForms(t *testing.T) {
 		return w.Body.String()
 	}
 	post("/register", 422, "must be an e-mail address", "email", "ann")
+	post("/register", 422, "Please check what you entered.", "email", "ann")
 	post("/register", 202, "Look at your mail", "email", "ann@example.com")
 	link := token(t, a.mail(t))
 	page := post("/signup", 422, "at least 8 characters", "token", link, "password", "short", "full_name", "Ann <b>", "city", "Rome", "age", "", "agreed", "on")
@@ -480,6 +483,7 @@ func TestForms(t *testing.T) {
 	page = post("/code", 202, "", "email", u.Email)
 	page = post("/code/login", 200, `name="mfa_token"`, "handle", handleIn.FindStringSubmatch(page)[2], "code", codeIn.FindString(a.mail(t).Text))
 	require.Contains(t, page, `action="/login"`)
+	require.Regexp(t, `name="mfa_response"[^>]* required`, page)
 	require.Nil(t, cookies)
 	// A browser that is not logged in is sent to the login page, and comes back
 	// with its token.
@@ -697,4 +701,49 @@ func TestFormFieldTypes(t *testing.T) {
 	}
 	require.Regexp(t, `name="password"[^>]* required`, page)
 	require.Regexp(t, `name="token"[^>]* type="hidden"|type="hidden" name="token"`, page)
+}
+
+// A slow throttle refuses everything, and notes the address of the client.
+type slowThrottle struct{ address string }
+
+func (s *slowThrottle) Begin(_ context.Context, a authkit.Attempt) error {
+	s.address = a.Client.Address
+	return &authkit.ThrottledError{RetryAfter: 30 * time.Second}
+}
+func (*slowThrottle) End(context.Context, authkit.Attempt, authkit.AttemptOutcome) error { return nil }
+func (*slowThrottle) Clear(context.Context, authkit.Attempt) error                       { return nil }
+
+// RG-13: a form that is refused says when to try again. The client is that of
+// the context, as behind a proxy.
+func TestThrottledForm(t *testing.T) {
+	t.Parallel()
+	s := new(slowThrottle)
+	a := newApp(t, options{kit: []func(*authkit.Config){func(c *authkit.Config) { c.Throttle = s }}})
+	mux := a.server()
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mux.ServeHTTP(w, r.WithContext(authkit.WithClient(r.Context(), authkit.ClientInfo{Address: "203.0.113.9"})))
+	})
+	w := call(h, "POST", "/account/reset", "email=ann@example.com")
+	require.Equal(t, 429, w.Code)
+	require.Equal(t, "30", w.Header().Get("Retry-After"))
+	require.Equal(t, "203.0.113.9", s.address)
+	call(mux, "POST", "/account/reset", "email=ann@example.com")
+	require.Equal(t, "192.0.2.1", s.address, "or that of the connection")
+	w = call(h, "POST", "/account/reset", "email=ann")
+	require.Equal(t, 422, w.Code)
+	require.Empty(t, w.Header().Values("Retry-After"))
+}
+
+// Without codes there are no pages for them. The style of a page is that of its
+// policy.
+func TestPages(t *testing.T) {
+	t.Parallel()
+	a := newApp(t, options{accounts: []func(*account.Config){func(c *account.Config) { c.CodeLogin = false }}})
+	h := a.server()
+	require.Equal(t, 404, call(h, "GET", "/account/code", "").Code)
+	w := call(h, "GET", "/account/register", "")
+	found := regexp.MustCompile(`(?s)<style>(.+)</style>`).FindStringSubmatch(w.Body.String())
+	require.NotNil(t, found)
+	sum := sha256.Sum256([]byte(found[1]))
+	require.Contains(t, w.Header().Get("Content-Security-Policy"), "'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'")
 }

@@ -319,7 +319,7 @@ func (*Authenticator) Name() string { return "api_keys" }
 
 // Wipe implements [authkit.UserData]. It removes all keys of a user.
 func (a *Authenticator) Wipe(ctx context.Context, userID string, _ authkit.Wipe) error {
-	return a.store.DeleteKeys(ctx, OfUser(userID))
+	return unavailable(a.store.DeleteKeys(ctx, OfUser(userID)))
 }
 
 // Export implements [authkit.UserData]. It returns the keys of a user without
@@ -327,9 +327,17 @@ func (a *Authenticator) Wipe(ctx context.Context, userID string, _ authkit.Wipe)
 func (a *Authenticator) Export(ctx context.Context, userID string) (any, error) {
 	keys, err := a.store.KeysByOwner(ctx, OfUser(userID))
 	if len(keys) == 0 {
-		return nil, err
+		return nil, unavailable(err)
 	}
-	return keys, err
+	return keys, unavailable(err)
+}
+
+// unavailable returns the error of a store for a Kit.
+func unavailable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("apikey: %w: %w", authkit.ErrUnavailable, err)
 }
 
 // now is the time as stores keep it.

@@ -18,7 +18,7 @@ func linked() (audit.Entry, *audit.Chain) {
 	return list[0], chain
 }
 
-// AU-05: each part of the personal data is as it was, or erased.
+// AU-06: each part of the personal data is as it was, or erased.
 func TestPersonal(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -52,7 +52,7 @@ func TestPersonal(t *testing.T) {
 	}
 }
 
-// AU-05: erasing a user removes the parts that are about the user, and no others.
+// AU-06: erasing a user removes the parts that are about the user, and no others.
 func TestErase(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

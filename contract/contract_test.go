@@ -154,12 +154,22 @@ func TestSmallTarget(t *testing.T) {
 			assert.NotEmpty(t, r.Note, r.ID)
 		}
 	}
+	var text bytes.Buffer
+	require.NoError(t, report.WriteText(&text))
+	assert.Contains(t, text.String(), " not applicable because Target.Secret is not set\n")
+	assert.Contains(t, text.String(), " not applicable because Target.Enroll is not set\n", "all that an attack lacks")
 }
 
 // A description that is incomplete is refused with all of its problems.
 func TestProblems(t *testing.T) {
 	_, err := contract.Check(t.Context(), contract.Target{BaseURL: "localhost", Routes: []contract.Route{{Path: "me"}}})
 	for _, text := range []string{"BaseURL", "Target.User", "Routes[0]", "no GET route"} {
+		assert.ErrorContains(t, err, text)
+	}
+	_, err = contract.Check(t.Context(), contract.Target{
+		LogoutPath: "logout", Admin: contract.Account{Name: "admin"}, Other: contract.Account{Password: "other"}, Routes: []contract.Route{{Path: "/me?a=b"}},
+	})
+	for _, text := range []string{"LogoutPath is \"logout\"", "Target.Admin has only", "Target.Other has only", "has a query"} {
 		assert.ErrorContains(t, err, text)
 	}
 	_, err = contract.Check(t.Context(), contract.Target{})

@@ -40,8 +40,10 @@ const (
 	needSwitch
 )
 
-// missing returns an *inapplicable that names a field that a target lacks, or nil.
+// missing returns an *inapplicable that names the fields that a target lacks, or
+// nil.
 func (n need) missing(t *Target) error {
+	var notes []string
 	orgs := Orgs{}
 	if t.Orgs != nil {
 		orgs = *t.Orgs
@@ -63,7 +65,7 @@ func (n need) missing(t *Target) error {
 		{needHashes, t.Hashes != nil, "Target.Hashes is not set"},
 		{needNewAccount, t.NewAccount != nil, "Target.NewAccount is not set"},
 		{needDisable, t.Disable != nil, "Target.Disable is not set"},
-		{needLoopback, t.Handler != nil, "Target.Handler is not set, and other addresses of a remote client are not at hand"},
+		{needLoopback, t.Handler != nil, "Target.Handler is not set, so the attack has no second address, and none that the service can reach"},
 		{needAdminRoute, t.route(AdminOnly) != nil, "Target.Routes has no GET route with Access AdminOnly"},
 		{needFactor, t.Enroll != nil, "Target.Enroll is not set"},
 		{needKey, t.APIKey != nil, "Target.APIKey is not set"},
@@ -82,10 +84,13 @@ func (n need) missing(t *Target) error {
 		{needBodyRoute, t.bodyRoute() != nil, "Target.Routes has no route with a Body"},
 	} {
 		if n&c.need != 0 && !c.has {
-			return &inapplicable{c.note}
+			notes = append(notes, c.note)
 		}
 	}
-	return nil
+	if len(notes) == 0 {
+		return nil
+	}
+	return &inapplicable{strings.Join(notes, "; ")}
 }
 
 // route returns the first GET route with an access, or nil.

@@ -349,41 +349,6 @@ func (p *probe) refused(a *answer, err error) error {
 	return nil
 }
 
-// reached is refused for a request that fits no route exactly. A service may
-// respond to all of these with one page.
-func (p *probe) reached(ctx context.Context, method string, a *answer, err error) error {
-	refused := p.refused(a, err)
-	if refused == nil || a == nil || !a.ok() {
-		return refused
-	}
-	pages, ok := p.fallback[method]
-	if !ok {
-		for i := range pages {
-			if pages[i], err = p.raw(ctx, method, p.base.Path+"/contract-unknown/path"); err != nil {
-				return err
-			}
-		}
-		p.fallback[method] = pages
-	}
-	if pages[0].ok() && a.header.Get("Content-Type") == pages[0].header.Get("Content-Type") && alike(a.body, pages[0].body, pages[1].body) {
-		return nil
-	}
-	return refused
-}
-
-// noTokens is refused for a request to the login path. Only a response with an
-// access token is a success: a service may respond with a page in every case.
-func (p *probe) noTokens(a *answer, err error) error {
-	refused := p.refused(a, err)
-	if a == nil || !a.ok() {
-		return refused
-	}
-	if _, err := p.parseTokens(a); err != nil {
-		return nil
-	}
-	return refused
-}
-
 // form sends a form to the login path.
 func (p *probe) form(ctx context.Context, values url.Values, header http.Header) (*answer, error) {
 	h := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}

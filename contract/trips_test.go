@@ -32,6 +32,7 @@ var trips = map[string]string{
 	"token.jwk":                  "jwk",
 	"token.x5c":                  "x5c",
 	"token.public-key-secret":    "public key as secret",
+	"token.key-set":              "private key set",
 	"token.other-key":            "unchecked",
 	"token.zip":                  "zip",
 	"token.not-json":             "no JSON",
@@ -198,6 +199,7 @@ var trips = map[string]string{
 	"login.nul":                  "NUL in a password",
 	"login.long":                 "long password",
 	"login.truncated":            "truncated password",
+	"login.look-alike":           "look-alike name",
 	"login.grant":                "grant type",
 	"login.no-store":             "cached login",
 	"login.echo":                 "echo",
@@ -306,5 +308,6 @@ var trips = map[string]string{
 	"account.register-revealed":  "revealed by a registration",
 	"account.reset-host":         "host of a reset",
 	"account.reset-address":      "reset of two addresses",
+	"account.mail-flood":         "mail flood",
 	"account.reset-url":          "reset by GET",
 }

@@ -37,12 +37,17 @@ type app struct {
 	mu     sync.Mutex
 	events []authkit.Event
 	mails  []account.Message
+
+	mailErr error // of the next mails
 }
 
 // Send implements account.Mailer.
 func (a *app) Send(_ context.Context, m account.Message) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.mailErr != nil {
+		return a.mailErr
+	}
 	a.mails = append(a.mails, m)
 	return nil
 }

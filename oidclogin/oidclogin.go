@@ -180,7 +180,7 @@ func checkKit(kit *authkit.Kit, settings authkit.Settings, store Store) (errs []
 	if _, ok := settings.Users.(authkit.Transactor); !ok || kit.Tickets() == nil {
 		errs = append(errs, errors.New("oidclogin: the Kit has no transactions or no tickets; set authkit.Config.Users to a store that has both"))
 	}
-	if c := settings.Sessions.Cookies; settings.Sessions.Store == nil || c == nil || c.LoginPath == "" {
+	if c := settings.Sessions.Cookies; c == nil || c.LoginPath == "" {
 		errs = append(errs, errors.New("oidclogin: session cookies are off, or have no login page; set authkit.Config.Sessions.Cookies and its LoginPath"))
 	}
 	if m, ok := store.(*MemoryStore); store == nil || ok && (m == nil || m.byID == nil) {
@@ -206,7 +206,7 @@ func checkBase(text string) (*url.URL, error) {
 		return nil, fmt.Errorf("%q; use an https URL such as https://example.com/oidc, or http with a loopback address", text)
 	}
 	u.Path = strings.TrimSuffix(u.Path, "/")
-	if u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.EscapedPath() != u.Path || strings.ContainsAny(u.Path, "{} ") {
+	if u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.EscapedPath() != u.Path {
 		return nil, fmt.Errorf("%q; use a URL of a scheme, a host and a plain path", text)
 	}
 	return u, nil

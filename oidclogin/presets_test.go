@@ -205,6 +205,7 @@ func TestMicrosoft(t *testing.T) {
 	p := oidclogin.Microsoft(tenant, clientID, clientSecret)
 	require.Equal(t, "https://login.microsoftonline.com/"+tenant+"/v2.0", p.Issuer)
 	require.Equal(t, oidclogin.EmailIgnored, p.Email)
+	newApp(t, []oidclogin.Provider{p})
 	for _, trust := range []oidclogin.EmailTrust{oidclogin.EmailVerified, oidclogin.EmailLinks} {
 		p.Email = trust
 		require.ErrorContains(t, newError(t, p), "EmailIgnored")

@@ -86,6 +86,8 @@ func TestKitProblems(t *testing.T) {
 	}
 	store := oidclogin.NewMemoryStore()
 	good := authkit.Config{Users: users, Sessions: authkit.SessionConfig{Store: users, Cookies: &authkit.SessionCookieConfig{LoginPath: "/login"}}}
+	noCookies := good
+	noCookies.Sessions.Cookies = nil
 	noPage := good
 	noPage.Sessions.Cookies = new(authkit.SessionCookieConfig)
 	noTx := good
@@ -98,6 +100,7 @@ func TestKitProblems(t *testing.T) {
 		store oidclogin.Store
 	}{
 		"session cookies are off":   {kit(authkit.Config{Users: users}, store), store},
+		"session cookies are off, ": {kit(noCookies, store), store},
 		"or have no login page":     {kit(noPage, store), store},
 		"the Kit has no":            {kit(noTx, store), store},
 		"Config.Store: is missing":  {kit(good, store), nil},
@@ -187,7 +190,7 @@ func TestDiscoveryAfterADay(t *testing.T) {
 		time.Sleep(24*time.Hour - 1)
 		require.Equal(t, "/authorize", start())
 		require.Equal(t, 1, calls)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		require.Equal(t, "/new", start())
 		require.Equal(t, 2, calls)
 		time.Sleep(25 * time.Hour)

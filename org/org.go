@@ -91,9 +91,10 @@ type Config struct {
 	// "member".
 	Roles map[string][]string
 
-	// Send sends an invitation to its address. It is required. [Orgs.Invite]
-	// calls it after the invitation was stored. If it returns an error, the
-	// invitation is revoked. It must be safe for concurrent use.
+	// Send mails an invitation to its address. It is required. [Orgs.Invite]
+	// calls it after the invitation was stored, with a deadline of 10 seconds. If
+	// it returns an error, the invitation is revoked. It must be safe for
+	// concurrent use.
 	Send func(ctx context.Context, i Invite) error
 
 	// InviteLife is how long an invitation is valid. If zero, it is 7 days,

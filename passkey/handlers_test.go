@@ -1,6 +1,7 @@
 package passkey_test
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -202,4 +203,25 @@ func TestCookieRoute(t *testing.T) {
 	t.Parallel()
 	a := newApp(t, options{kit: func(c *authkit.Config) { c.Sessions.Cookies = nil }})
 	require.Equal(t, 404, call(a.server(), "POST", "/passkeys/login/cookie", "{}").Code, "session cookies are off")
+}
+
+// A noting throttle notes the address of the client.
+type notingThrottle struct{ address string }
+
+func (n *notingThrottle) Begin(_ context.Context, a authkit.Attempt) error {
+	n.address = a.Client.Address
+	return nil
+}
+func (*notingThrottle) End(context.Context, authkit.Attempt, authkit.AttemptOutcome) error {
+	return nil
+}
+func (*notingThrottle) Clear(context.Context, authkit.Attempt) error { return nil }
+
+// The throttle counts the address of the connection.
+func TestClientOfARequest(t *testing.T) {
+	t.Parallel()
+	n := new(notingThrottle)
+	a := newApp(t, options{kit: func(c *authkit.Config) { c.Throttle = n }})
+	require.Equal(t, 200, call(a.server(), "POST", "/passkeys/login/options", "").Code)
+	require.Equal(t, "192.0.2.1", n.address)
 }

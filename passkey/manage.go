@@ -2,6 +2,7 @@ package passkey
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -138,7 +139,7 @@ func (*Factor) Name() string { return "passkeys" }
 // Wipe implements [authkit.UserData]. It removes the passkeys and the user
 // handle.
 func (f *Factor) Wipe(ctx context.Context, userID string, _ authkit.Wipe) error {
-	return f.store.DeletePasskeys(ctx, userID)
+	return unavailable(f.store.DeletePasskeys(ctx, userID))
 }
 
 // Export implements [authkit.UserData]. It returns the passkeys as a list of
@@ -146,7 +147,15 @@ func (f *Factor) Wipe(ctx context.Context, userID string, _ authkit.Wipe) error 
 func (f *Factor) Export(ctx context.Context, userID string) (any, error) {
 	list, err := f.store.PasskeysByUser(ctx, userID)
 	if len(list) == 0 {
-		return nil, err
+		return nil, unavailable(err)
 	}
-	return list, err
+	return list, unavailable(err)
+}
+
+// unavailable returns the error of a store for a Kit, which reports it.
+func unavailable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("passkey: %w: %w", authkit.ErrUnavailable, err)
 }

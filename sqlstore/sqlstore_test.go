@@ -31,6 +31,10 @@ func TestOpenProblems(t *testing.T) {
 	for _, d := range []sqlstore.Dialect{sqlstore.SQLite, sqlstore.Postgres, sqlstore.MySQL} {
 		_, err := sqlstore.Open(db, d, nil)
 		require.NoError(t, err)
+		for _, prefix := range []string{"az09_", strings.Repeat("a", 32)} {
+			_, err := sqlstore.Open(db, d, &sqlstore.Options{TablePrefix: prefix})
+			require.NoError(t, err)
+		}
 		got, err := sqlstore.Open(db, d, &sqlstore.Options{TablePrefix: "my_2_", Tenant: strings.Repeat("ä", 32)})
 		require.NoError(t, err)
 		require.Equal(t, d, got.Dialect())
@@ -50,6 +54,10 @@ func TestOpenProblems(t *testing.T) {
 		"a schema in SQLite":  {db, sqlstore.SQLite, sqlstore.Options{Schema: "auth"}, []string{"Options.Schema: sqlite has none"}},
 		"a schema in MySQL":   {db, sqlstore.MySQL, sqlstore.Options{Schema: "auth"}, []string{"Options.Schema: mysql has none"}},
 		"a long prefix":       {db, sqlstore.MySQL, sqlstore.Options{TablePrefix: strings.Repeat("a", 33)}, []string{"Options.TablePrefix"}},
+		"another letter":      {db, sqlstore.MySQL, sqlstore.Options{TablePrefix: "a{b"}, []string{"Options.TablePrefix"}},
+		"a sign":              {db, sqlstore.MySQL, sqlstore.Options{TablePrefix: "a:b"}, []string{"Options.TablePrefix"}},
+		"a letter not ASCII":  {db, sqlstore.MySQL, sqlstore.Options{TablePrefix: "\u00e4"}, []string{"Options.TablePrefix"}},
+		"a NUL first":         {db, sqlstore.MySQL, sqlstore.Options{Tenant: "\x00a"}, []string{"Options.Tenant"}},
 		"an upper-case one":   {db, sqlstore.MySQL, sqlstore.Options{TablePrefix: "Auth_"}, []string{"Options.TablePrefix"}},
 		"a long tenant":       {db, sqlstore.MySQL, sqlstore.Options{Tenant: strings.Repeat("a", 65)}, []string{"Options.Tenant"}},
 		"a tenant, not UTF-8": {db, sqlstore.MySQL, sqlstore.Options{Tenant: "\xff"}, []string{"Options.Tenant"}},

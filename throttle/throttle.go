@@ -292,7 +292,7 @@ func (t *Throttle) take(ctx context.Context, a authkit.Attempt) (take Reservatio
 // Begin implements [authkit.Throttle].
 func (t *Throttle) Begin(ctx context.Context, a authkit.Attempt) error {
 	v, err := t.try(ctx, a)
-	if err == nil && v.Open {
+	if v.Open {
 		select {
 		case t.waiting <- struct{}{}:
 			v, err = t.wait(ctx, a, v)

@@ -207,14 +207,14 @@ func (*RecoveryCodes) Name() string { return "recovery_codes" }
 
 // Wipe implements [authkit.UserData].
 func (c *RecoveryCodes) Wipe(ctx context.Context, userID string, _ authkit.Wipe) error {
-	return c.factor.store.SetCodes(ctx, userID, nil, now())
+	return failed(c.factor.store.SetCodes(ctx, userID, nil, now()))
 }
 
 // Export implements [authkit.UserData]. It returns how many codes are left.
 func (c *RecoveryCodes) Export(ctx context.Context, userID string) (any, error) {
 	left, err := c.Left(ctx, userID)
 	if err != nil || left == 0 {
-		return nil, err
+		return nil, failed(err)
 	}
 	return map[string]any{"left": left}, nil
 }

@@ -274,16 +274,16 @@ func (f *Factor) ConfirmEnrollment(ctx context.Context, u authkit.User, response
 // removes the recovery codes too.
 func (f *Factor) Unenroll(ctx context.Context, userID string) error {
 	if err := f.store.DeleteFactor(ctx, userID); err != nil {
-		return err
+		return failed(err)
 	}
 	if f.recovery == nil {
 		return nil
 	}
 	others, err := f.recovery.othersEnrolled(ctx, userID)
 	if err != nil || others {
-		return err
+		return failed(err)
 	}
-	return f.store.SetCodes(ctx, userID, nil, now())
+	return failed(f.store.SetCodes(ctx, userID, nil, now()))
 }
 
 // Name implements [authkit.UserData]. It returns "totp".
@@ -292,14 +292,14 @@ func (*Factor) Name() string { return "totp" }
 // Wipe implements [authkit.UserData]. It removes the factor and the recovery
 // codes.
 func (f *Factor) Wipe(ctx context.Context, userID string, _ authkit.Wipe) error {
-	return errors.Join(f.store.DeleteFactor(ctx, userID), f.store.SetCodes(ctx, userID, nil, now()))
+	return failed(errors.Join(f.store.DeleteFactor(ctx, userID), f.store.SetCodes(ctx, userID, nil, now())))
 }
 
 // Export implements [authkit.UserData]. It returns when the factor was set up.
 func (f *Factor) Export(ctx context.Context, userID string) (any, error) {
 	r, err := f.store.Record(ctx, userID)
 	if err != nil || !r.enrolled() {
-		return nil, err
+		return nil, failed(err)
 	}
 	return map[string]any{"enrolled_at": r.EnrolledAt}, nil
 }

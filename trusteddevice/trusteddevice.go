@@ -270,7 +270,10 @@ func (*Devices) Name() string { return "trusted_devices" }
 func (d *Devices) Wipe(ctx context.Context, userID string, _ authkit.Wipe) error {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	return d.store.DeleteDevices(ctx, userID)
+	if err := d.store.DeleteDevices(ctx, userID); err != nil {
+		return unavailable(ctx, err)
+	}
+	return nil
 }
 
 // Export implements [authkit.UserData].

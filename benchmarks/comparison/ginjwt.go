@@ -12,7 +12,8 @@ import (
 )
 
 // ginJWT is a program on gin, with the settings that the README of gin-jwt
-// lists as secure. The roles are in the token.
+// lists as secure, and with strict options of the parser. The roles are in the
+// token.
 func ginJWT() (contract.Target, error) {
 	target, users := newTarget(), newUsers()
 	if err := users.fill(&target); err != nil {
@@ -32,6 +33,10 @@ func ginJWT() (contract.Target, error) {
 			SecureCookie:   true,
 			CookieHTTPOnly: true,
 			CookieSameSite: http.SameSiteStrictMode,
+			ParseOptions:   []jwt.ParserOption{jwt.WithStrictDecoding(), jwt.WithIssuedAt(), jwt.WithExpirationRequired()},
+			HTTPStatusMessageFunc: func(*gin.Context, error) string {
+				return "refused"
+			},
 			Authenticator: func(c *gin.Context) (any, error) {
 				var form struct {
 					Username string `form:"username" json:"username" binding:"required"`

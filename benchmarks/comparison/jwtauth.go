@@ -8,6 +8,7 @@ import (
 	"github.com/authkit-go/authkit/contract"
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/jwtauth/v5"
+	"github.com/lestrrat-go/jwx/v2/jwt"
 )
 
 // chiJWTAuth is a program on chi. The library verifies tokens; the login is the
@@ -17,7 +18,7 @@ func chiJWTAuth() (contract.Target, error) {
 	if err := users.fill(&target); err != nil {
 		return target, err
 	}
-	auth := jwtauth.New("HS256", []byte(secret), nil)
+	auth := jwtauth.New("HS256", []byte(secret), nil, jwt.WithRequiredClaim("exp"), jwt.WithRequiredClaim("sub"))
 	router := chi.NewRouter()
 	router.Post("/token", func(w http.ResponseWriter, r *http.Request) {
 		found, ok := users.check(r.PostFormValue("username"), r.PostFormValue("password"))

@@ -39,6 +39,7 @@ type Service struct {
 	invitations map[string]*invitation // by token
 	active      map[string]string      // organizations, by session
 	mails       []string
+	mailed      map[string]int // mails to an address
 	hashes      int
 	bad         int // requests with a bad token
 }
@@ -90,7 +91,7 @@ func New(defect string) *Service {
 			OtherName: {name: OtherName, password: OtherPassword},
 			AdminName: {name: AdminName, password: AdminPassword, admin: true},
 		},
-		guesses: map[string]int{}, refresh: map[string]*refresh{}, cookies: map[string]*session{}, devices: map[string]string{}, ended: map[string]bool{}, pending: map[string]*user{}, keys: map[string]*user{},
+		guesses: map[string]int{}, refresh: map[string]*refresh{}, cookies: map[string]*session{}, devices: map[string]string{}, ended: map[string]bool{}, pending: map[string]*user{}, keys: map[string]*user{}, mailed: map[string]int{},
 		orgs: map[string]*organization{}, invitations: map[string]*invitation{}, active: map[string]string{},
 	}
 	if s.is("common secret") {
@@ -135,8 +136,12 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.headers(w, r)
-	if s.is("long header") && tooLong(r) {
-		fail(w, http.StatusInternalServerError, "too long")
+	if tooLong(r) {
+		status := http.StatusRequestHeaderFieldsTooLarge
+		if s.is("long header") {
+			status = http.StatusInternalServerError
+		}
+		fail(w, status, "too long")
 		return
 	}
 	if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
@@ -185,9 +190,14 @@ func (s *Service) route(w http.ResponseWriter, r *http.Request, target string) {
 		s.index(w, r)
 	case "GET /keys":
 		point, _ := s.signer.PublicKey.Bytes()
-		reply(w, http.StatusOK, map[string]any{"keys": []any{map[string]string{
+		key := map[string]string{
 			"kty": "EC", "crv": "P-256", "kid": "1", "x": base64.RawURLEncoding.EncodeToString(point[1:33]), "y": base64.RawURLEncoding.EncodeToString(point[33:]),
-		}}})
+		}
+		if s.is("private key set") {
+			private, _ := s.signer.Bytes()
+			key["d"] = base64.RawURLEncoding.EncodeToString(private)
+		}
+		reply(w, http.StatusOK, map[string]any{"keys": []any{key}})
 	case "POST /token":
 		s.token(w, r)
 	case "GET /token":
