@@ -297,7 +297,7 @@ func (p *probe) flowCookies(ctx context.Context) (cookies []*http.Cookie, reques
 		}
 		delete(b, name)
 		a, err := p.finish(ctx, b, request, p.visitor())
-		if _, closed := errors.AsType[*violated](err); err != nil && !closed {
+		if err != nil && !isViolated(err) { // a service may close the connection
 			return nil, nil, err
 		}
 		if err != nil || !a.ok() {
