@@ -61,12 +61,37 @@ func TestLimitOfKeys(t *testing.T) {
 // A noting store notes the reservations.
 type notingStore struct {
 	throttle.Store
-	seen []throttle.Reservation
+	seen   []throttle.Reservation
+	clears int
 }
 
 func (s *notingStore) Reserve(_ context.Context, t throttle.Reservation) (throttle.Decision, error) {
 	s.seen = append(s.seen, t)
 	return throttle.Decision{}, nil
+}
+
+func (s *notingStore) Clear(context.Context, throttle.Reservation) error {
+	s.clears++
+	return nil
+}
+
+// The store is called for attempts that it counts, and for no others.
+func TestCallsOfTheStore(t *testing.T) {
+	t.Parallel()
+	s := new(notingStore)
+	limits, err := throttle.New(throttle.Config{Store: s})
+	require.NoError(t, err)
+	a := authkit.Attempt{Action: authkit.ActionAPIKey, Account: "a key", Client: authkit.ClientInfo{Address: "192.0.2.1"}}
+	require.NoError(t, limits.Begin(t.Context(), a))
+	require.Len(t, s.seen[0].Buckets, 1, "keys have no limit by address")
+	require.NoError(t, limits.Clear(t.Context(), authkit.Attempt{Action: authkit.ActionHash, Account: "ann"}))
+	require.Zero(t, s.clears, "there is no counter")
+	require.NoError(t, limits.Clear(t.Context(), authkit.Attempt{Action: authkit.ActionLogin, Account: "ann"}))
+	require.Equal(t, 1, s.clears)
+	require.ErrorContains(t, limits.Begin(t.Context(), authkit.Attempt{Action: "unheard"}), "Config.Limits")
+	require.ErrorContains(t, limits.Clear(t.Context(), authkit.Attempt{Action: "unheard"}), "Config.Limits")
+	require.NoError(t, limits.Begin(t.Context(), authkit.Attempt{Action: authkit.ActionHash}), "no address")
+	require.Len(t, s.seen, 1)
 }
 
 // The keys of records and the digests of passwords depend on the secret.

@@ -36,11 +36,11 @@ var areas = []area{
 }
 
 // leftOut are groups for which no program has a route: a change of the
-// password, second factors, keys, mails and logins with other providers. The
-// results of the last two attacks depend on the time, and on the letters of a
+// password, second factors, keys, mails, logins with other providers and
+// organizations. The results of the last two attacks depend on the time, and on the letters of a
 // signature.
 var leftOut = []string{
-	"session.password-", "factor.", "key.", "account.", "social.", "identity.", "idtoken.",
+	"session.password-", "factor.", "key.", "account.", "social.", "identity.", "idtoken.", "org.", "invite.",
 	"session.refresh-race", "token.other-alphabet",
 }
 

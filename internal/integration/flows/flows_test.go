@@ -77,10 +77,16 @@ func TestFlowsInMemory(t *testing.T) { testFlows(t, memory, false) }
 func testFlows(t *testing.T, open func(t *testing.T) stores, atomic bool) {
 	for _, name := range slices.Sorted(maps.Keys(flows)) {
 		f := flows[name]
+		if atomic && len(f.apart) == 0 {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var done outcome
 			faults.Each(t, func(t *testing.T, in *faults.Injector) {
+				if atomic && in.Kind() > faults.Lose {
+					t.SkipNow() // the database sees no difference to a call that fails
+				}
 				synctest.Test(t, func(t *testing.T) { f.run(newApp(t, in, open(t)), atomic, &done) })
 			})
 		})
