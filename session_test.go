@@ -688,8 +688,15 @@ func TestSessionsPerUser(t *testing.T) {
 		require.NoError(t, kit.LogoutOthers(t.Context(), user.ID, sessionID(t, fourth)))
 		require.Equal(t, http.StatusUnauthorized, access(t, kit, tokens[0]))
 		require.Equal(t, http.StatusOK, access(t, kit, fourth))
-		require.ErrorIs(t, kit.LogoutOthers(t.Context(), user.ID, ""), authkit.ErrSessionNotFound)
-		require.Equal(t, http.StatusOK, access(t, kit, fourth))
+		stranger := addUser(t, kit, "stranger@example.com", password)
+		theirs, err := kit.Login(t.Context(), stranger.Email, password)
+		require.NoError(t, err)
+		for _, id := range []string{"", sessionID(t, theirs)} {
+			err := kit.LogoutOthers(t.Context(), user.ID, id)
+			require.ErrorIs(t, err, authkit.ErrSessionNotFound)
+			require.NotErrorIs(t, err, authkit.ErrUnavailable)
+		}
+		require.Equal(t, http.StatusOK, access(t, kit, fourth), "no session has ended")
 	})
 }
 
@@ -793,6 +800,7 @@ func TestSessionConfigFaults(t *testing.T) {
 		"grace of a timeout":  {func(c *authkit.Config) { c.Sessions.ReuseGrace, c.StoreTimeout = 10*time.Second, 10*time.Second }, "Config.Sessions.ReuseGrace: 10s, which is over"},
 		"grace over a minute": {func(c *authkit.Config) { c.Sessions.ReuseGrace = time.Minute + 1 }, "Config.Sessions.ReuseGrace"},
 		"per user":            {func(c *authkit.Config) { c.Sessions.MaxPerUser = 51 }, "Config.Sessions.MaxPerUser"},
+		"negative per user":   {func(c *authkit.Config) { c.Sessions.MaxPerUser = -1 }, "Config.Sessions.MaxPerUser"},
 		"no grace to keep":    {func(c *authkit.Config) { c.Sessions.ReuseGrace, c.Sessions.KeepSuccessor = -1, true }, "Config.Sessions.KeepSuccessor"},
 	} {
 		t.Run(name, func(t *testing.T) {
