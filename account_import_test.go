@@ -205,6 +205,52 @@ func TestImportUsersStoreFails(t *testing.T) {
 	}
 }
 
+// The error has the first ten invalid rows. A store that fails, or a client that
+// leaves, ends the check of the rows at once.
+func TestImportUsersStopsChecking(t *testing.T) {
+	t.Parallel()
+	users := newHookStore()
+	kit := newKit(t, users.listen)
+	rows := make([]authkit.StoredUser, 12)
+	err := kit.ImportUsers(t.Context(), rows)
+	require.Len(t, err.(interface{ Unwrap() []error }).Unwrap(), 10)
+
+	for i := range rows {
+		rows[i].Email = fmt.Sprint("u", i, "@example.com")
+	}
+	for _, leaves := range []bool{false, true} {
+		ctx, leave := context.WithCancel(t.Context())
+		defer leave()
+		asked := 0
+		users.byEmail = func(context.Context, string) (authkit.StoredUser, error) {
+			if asked++; leaves {
+				leave()
+			}
+			return authkit.StoredUser{}, errCrash
+		}
+		err = kit.ImportUsers(ctx, rows)
+		require.Equal(t, leaves, errors.Is(err, context.Canceled))
+		require.Equal(t, !leaves, errors.Is(err, authkit.ErrUnavailable))
+		require.Equal(t, 1, asked)
+	}
+}
+
+// An import that cannot be committed is an error of no row. Of an ID and an
+// address that are both taken, the address is named.
+func TestImportUsersInATransaction(t *testing.T) {
+	t.Parallel()
+	broken := newKit(t, func(c *authkit.Config) { c.Users = brokenTx{authkit.NewMemoryStore()} })
+	err := broken.ImportUsers(t.Context(), []authkit.StoredUser{{User: authkit.User{Email: email}}})
+	require.ErrorIs(t, err, authkit.ErrUnavailable)
+	_, ofRow := errors.AsType[*authkit.ImportError](err)
+	require.False(t, ofRow)
+
+	kit := newKit(t)
+	u := addUser(t, kit, email, password)
+	err = kit.ImportUsers(t.Context(), []authkit.StoredUser{{User: authkit.User{ID: u.ID, Email: email}}})
+	require.ErrorIs(t, err, authkit.ErrEmailTaken)
+}
+
 // Every row is checked before the first is stored: its ID too.
 func TestImportUsersChecksIDs(t *testing.T) {
 	t.Parallel()

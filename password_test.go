@@ -419,6 +419,8 @@ func TestChangePasswordRenewsTheCookie(t *testing.T) {
 		s := surf(t, h)
 		stolen := *s
 		s.h = kit.Authenticate(kit.ChangePasswordHandler())
+		require.Equal(t, 401, s.do("POST", "/", form("current_password", "wrong", "new_password", newPassword)).Code)
+		require.Nil(t, s.set)
 		w := s.do("POST", "/", form("current_password", password, "new_password", newPassword))
 		require.Equal(t, http.StatusNoContent, w.Code, w.Body.String())
 		require.NotNil(t, s.set)
