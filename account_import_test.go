@@ -251,6 +251,54 @@ func TestImportUsersInATransaction(t *testing.T) {
 	require.ErrorIs(t, err, authkit.ErrEmailTaken)
 }
 
+// A UserBatchStore gets batches of 500 rows. A batch that fails is taken apart, so
+// that the error is that of a row.
+func TestImportUsersInBatches(t *testing.T) {
+	t.Parallel()
+	store := &batchStore{MemoryStore: authkit.NewMemoryStore()}
+	var events recorder
+	kit := newKit(t, events.listen, func(c *authkit.Config) { c.Users = store })
+	rows := make([]authkit.StoredUser, 501)
+	for i := range rows {
+		rows[i].Email = fmt.Sprint("u", i, "@example.com")
+	}
+	require.NoError(t, kit.ImportUsers(t.Context(), rows))
+	require.Equal(t, []int{500, 1}, store.batches)
+	require.Len(t, events.all(), 501)
+	n, err := kit.CountUsers(t.Context(), authkit.UserQuery{})
+	require.NoError(t, err)
+	require.Equal(t, 501, n)
+
+	err = kit.ImportUsers(t.Context(), []authkit.StoredUser{{User: authkit.User{Email: "new@example.com"}}, rows[7]})
+	row, ok := errors.AsType[*authkit.ImportError](err)
+	require.True(t, ok, "%v", err)
+	require.Equal(t, 1, row.Row)
+	require.ErrorIs(t, err, authkit.ErrEmailTaken)
+	_, err = kit.UserByEmail(t.Context(), "new@example.com")
+	require.ErrorIs(t, err, authkit.ErrUserNotFound)
+}
+
+// A batchStore stores all rows of a batch or none.
+type batchStore struct {
+	*authkit.MemoryStore
+	batches []int
+}
+
+func (s *batchStore) CreateUsers(ctx context.Context, rows []authkit.StoredUser) error {
+	s.batches = append(s.batches, len(rows))
+	for _, row := range rows {
+		if _, err := s.UserByEmail(ctx, row.Email); err == nil {
+			return authkit.ErrEmailTaken
+		}
+	}
+	for _, row := range rows {
+		if err := s.CreateUser(ctx, row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Every row is checked before the first is stored: its ID too.
 func TestImportUsersChecksIDs(t *testing.T) {
 	t.Parallel()
