@@ -216,7 +216,7 @@ func TestImportUsersStopsChecking(t *testing.T) {
 	require.Len(t, err.(interface{ Unwrap() []error }).Unwrap(), 10)
 
 	for i := range rows {
-		rows[i].Email = fmt.Sprint("u", i, "@example.com")
+		rows[i].ID, rows[i].Email = fmt.Sprint("u", i), fmt.Sprint("u", i, "@example.com")
 	}
 	for _, leaves := range []bool{false, true} {
 		ctx, leave := context.WithCancel(t.Context())

@@ -23,6 +23,9 @@ type fakeClients struct {
 }
 
 func (c *fakeClients) AuthenticateClient(_ context.Context, id, secret string) (authkit.Credential, error) {
+	if id == "" || secret == "" {
+		panic("asked about a client without an ID or a secret")
+	}
 	if c.err == nil && (id != "job 1" || secret != "s%+") {
 		return authkit.Credential{}, authkit.ErrInvalidCredentials
 	}
@@ -82,6 +85,7 @@ func TestClientGrantAuthentication(t *testing.T) {
 		"both":                      {goodClient, []string{good}, request},
 		"twice Basic":               {"", []string{good, good}, request},
 		"Bearer":                    {goodClient, []string{"Bearer x"}, request},
+		"Bearer alone":              {"", []string{"Bearer x"}, request},
 		"Basic with a bad ID":       {"", []string{basic("%", "s%25%2b")}, request},
 		"Basic with a bad secret":   {"", []string{basic("job+1", "s%")}, request},
 		"Basic without the ID":      {"", []string{basic("", "s%25%2b")}, client},
@@ -144,6 +148,11 @@ func TestClientGrantRefuses(t *testing.T) {
 		got.Err = nil
 		require.Equal(t, want, got)
 	}
+	clients.granted, clients.err = granted, nil
+	clients.granted.Roles = []string{strings.Repeat("r", 10_000)}
+	w := grant(kit, goodClient)
+	require.Equal(t, 500, w.Code, "the token would be too long")
+	require.NotContains(t, w.Body.String(), "access_token")
 }
 
 // RFC 6749 section 3.3 and RFC 8707 section 2: a request limits the token to some of the
@@ -254,7 +263,9 @@ func TestRevokeServiceTokens(t *testing.T) {
 	require.Equal(t, "c1", revoked[0].SessionID)
 	for _, call := range []string{"CreateSession", "RevokeSession"} {
 		store.down(false, call)
-		require.ErrorIs(t, kit.RevokeServiceTokens(t.Context(), "job 1", "c2"), authkit.ErrUnavailable, call)
+		err := kit.RevokeServiceTokens(t.Context(), "job 1", "c2")
+		require.ErrorIs(t, err, authkit.ErrUnavailable, call)
+		require.ErrorIs(t, err, errDown, call)
 	}
 	require.NoError(t, newKit(t).RevokeServiceTokens(t.Context(), "job 1", "c1"), "without sessions")
 }

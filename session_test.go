@@ -686,6 +686,7 @@ func TestSessionsPerUser(t *testing.T) {
 		require.Equal(t, user.ID, list[0].UserID)
 
 		require.NoError(t, kit.LogoutOthers(t.Context(), user.ID, sessionID(t, fourth)))
+		require.Equal(t, authkit.Event{Kind: authkit.EventLogout, UserID: user.ID}, events.last())
 		require.Equal(t, http.StatusUnauthorized, access(t, kit, tokens[0]))
 		require.Equal(t, http.StatusOK, access(t, kit, fourth))
 		stranger := addUser(t, kit, "stranger@example.com", password)
