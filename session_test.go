@@ -757,10 +757,25 @@ func TestSessionBelongsToItsUser(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, access(t, kit, authkit.Token{AccessToken: crossed}))
 }
 
+// sweptTickets count the tickets that expired.
+type sweptTickets struct {
+	*authkit.MemoryStore
+	deleted int
+}
+
+func (s *sweptTickets) DeleteExpiredTickets(ctx context.Context, at time.Time, limit int) (int, error) {
+	n, err := s.MemoryStore.DeleteExpiredTickets(ctx, at, limit)
+	s.deleted += n
+	return n, err
+}
+
 func TestRunDeletesWhatHasExpired(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		kit, store, user := newSessionKit(t)
+		tickets := &sweptTickets{MemoryStore: authkit.NewMemoryStore()}
+		kit, store, user := newSessionKit(t, func(c *authkit.Config) { c.Tickets = tickets })
+		ticket, _ := authkit.NewTicket("link", user.ID, time.Hour)
+		require.NoError(t, tickets.PutTicket(t.Context(), ticket))
 		token := begin(t, kit)
 		old := begin(t, kit)
 		require.NoError(t, kit.Logout(t.Context(), user.ID, sessionID(t, old)))
@@ -774,6 +789,7 @@ func TestRunDeletesWhatHasExpired(t *testing.T) {
 
 		time.Sleep(7*24*time.Hour + 11*time.Minute)
 		synctest.Wait()
+		require.Equal(t, 1, tickets.deleted)
 		_, err = store.SessionByID(t.Context(), sessionID(t, token))
 		require.ErrorIs(t, err, authkit.ErrSessionNotFound)
 		stored, err := store.Revocations(t.Context(), time.Time{})
