@@ -448,6 +448,15 @@ func TestSetEmailFailsClosed(t *testing.T) {
 		require.Zero(t, changed, name)
 		require.Equal(t, []authkit.EventKind{authkit.EventStoreFailure}, events.kinds(), name)
 		store.before = nil
+		if users == nil {
+			store.down(false, "UpdateUser")
+			_, err = kit.SetEmail(t.Context(), u.ID, "new@example.com")
+			require.ErrorIs(t, err, authkit.ErrUnavailable)
+			store.before = nil
+			revoked, err := kit.Revocations(t.Context(), time.Time{})
+			require.NoError(t, err)
+			require.Empty(t, revoked, "both are one change")
+		}
 		after, err := kit.User(t.Context(), u.ID)
 		require.NoError(t, err)
 		require.Equal(t, u, after, name)

@@ -205,6 +205,100 @@ func TestImportUsersStoreFails(t *testing.T) {
 	}
 }
 
+// The error has the first ten invalid rows. A store that fails, or a client that
+// leaves, ends the check of the rows at once.
+func TestImportUsersStopsChecking(t *testing.T) {
+	t.Parallel()
+	users := newHookStore()
+	kit := newKit(t, users.listen)
+	rows := make([]authkit.StoredUser, 12)
+	err := kit.ImportUsers(t.Context(), rows)
+	require.Len(t, err.(interface{ Unwrap() []error }).Unwrap(), 10)
+
+	for i := range rows {
+		rows[i].ID, rows[i].Email = fmt.Sprint("u", i), fmt.Sprint("u", i, "@example.com")
+	}
+	for _, leaves := range []bool{false, true} {
+		ctx, leave := context.WithCancel(t.Context())
+		defer leave()
+		asked := 0
+		users.byEmail = func(context.Context, string) (authkit.StoredUser, error) {
+			if asked++; leaves {
+				leave()
+			}
+			return authkit.StoredUser{}, errCrash
+		}
+		err = kit.ImportUsers(ctx, rows)
+		require.Equal(t, leaves, errors.Is(err, context.Canceled))
+		require.Equal(t, !leaves, errors.Is(err, authkit.ErrUnavailable))
+		require.Equal(t, 1, asked)
+	}
+}
+
+// An import that cannot be committed is an error of no row. Of an ID and an
+// address that are both taken, the address is named.
+func TestImportUsersInATransaction(t *testing.T) {
+	t.Parallel()
+	broken := newKit(t, func(c *authkit.Config) { c.Users = brokenTx{authkit.NewMemoryStore()} })
+	err := broken.ImportUsers(t.Context(), []authkit.StoredUser{{User: authkit.User{Email: email}}})
+	require.ErrorIs(t, err, authkit.ErrUnavailable)
+	_, ofRow := errors.AsType[*authkit.ImportError](err)
+	require.False(t, ofRow)
+
+	kit := newKit(t)
+	u := addUser(t, kit, email, password)
+	err = kit.ImportUsers(t.Context(), []authkit.StoredUser{{User: authkit.User{ID: u.ID, Email: email}}})
+	require.ErrorIs(t, err, authkit.ErrEmailTaken)
+}
+
+// A UserBatchStore gets batches of 500 rows. A batch that fails is taken apart, so
+// that the error is that of a row.
+func TestImportUsersInBatches(t *testing.T) {
+	t.Parallel()
+	store := &batchStore{MemoryStore: authkit.NewMemoryStore()}
+	var events recorder
+	kit := newKit(t, events.listen, func(c *authkit.Config) { c.Users = store })
+	rows := make([]authkit.StoredUser, 501)
+	for i := range rows {
+		rows[i].Email = fmt.Sprint("u", i, "@example.com")
+	}
+	require.NoError(t, kit.ImportUsers(t.Context(), rows))
+	require.Equal(t, []int{500, 1}, store.batches)
+	require.Len(t, events.all(), 501)
+	n, err := kit.CountUsers(t.Context(), authkit.UserQuery{})
+	require.NoError(t, err)
+	require.Equal(t, 501, n)
+
+	err = kit.ImportUsers(t.Context(), []authkit.StoredUser{{User: authkit.User{Email: "new@example.com"}}, rows[7]})
+	row, ok := errors.AsType[*authkit.ImportError](err)
+	require.True(t, ok, "%v", err)
+	require.Equal(t, 1, row.Row)
+	require.ErrorIs(t, err, authkit.ErrEmailTaken)
+	_, err = kit.UserByEmail(t.Context(), "new@example.com")
+	require.ErrorIs(t, err, authkit.ErrUserNotFound)
+}
+
+// A batchStore stores all rows of a batch or none.
+type batchStore struct {
+	*authkit.MemoryStore
+	batches []int
+}
+
+func (s *batchStore) CreateUsers(ctx context.Context, rows []authkit.StoredUser) error {
+	s.batches = append(s.batches, len(rows))
+	for _, row := range rows {
+		if _, err := s.UserByEmail(ctx, row.Email); err == nil {
+			return authkit.ErrEmailTaken
+		}
+	}
+	for _, row := range rows {
+		if err := s.CreateUser(ctx, row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Every row is checked before the first is stored: its ID too.
 func TestImportUsersChecksIDs(t *testing.T) {
 	t.Parallel()

@@ -384,7 +384,9 @@ func TestCreateUserHasherFails(t *testing.T) {
 	// A scheme may refuse passwords by rules of its own.
 	hasher.hash = authkit.ErrPasswordInvalid
 	_, err = kit.CreateUser(t.Context(), authkit.User{Email: "ada@example.com"}, loginPassword)
-	require.Equal(t, 422, authkit.ProblemFor(err).Status)
+	invalid, ok := errors.AsType[*authkit.ValidationError](err)
+	require.True(t, ok, "%v", err)
+	require.Equal(t, "password", invalid.Fields[0].Field)
 }
 
 func TestHashPassword(t *testing.T) {

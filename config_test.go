@@ -140,7 +140,17 @@ func TestNewTakes(t *testing.T) {
 		"lifetime of an hour": func(c *authkit.Config) { c.Tokens.Lifetime, c.Tokens.Leeway = time.Hour, time.Minute },
 		"an empty role table": func(c *authkit.Config) { c.Roles = map[string][]string{} },
 		"no leeway":           func(c *authkit.Config) { c.Tokens.Leeway = -1 },
-		"bcrypt of cost 15":   func(c *authkit.Config) { c.Passwords.Hasher = authkit.Bcrypt{Cost: 15} },
+		"sessions as short as a token": func(c *authkit.Config) {
+			c.Sessions.Store, c.Sessions.IdleTimeout = authkit.NewMemoryStore(), 30*time.Minute
+		},
+		"sessions of 400 days": func(c *authkit.Config) {
+			c.Sessions.Store, c.Sessions.AbsoluteTimeout = authkit.NewMemoryStore(), 400*24*time.Hour
+		},
+		"cookies of two minutes": func(c *authkit.Config) {
+			c.Sessions.Store = authkit.NewMemoryStore()
+			c.Sessions.Cookies = &authkit.SessionCookieConfig{AbsoluteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute}
+		},
+		"bcrypt of cost 15": func(c *authkit.Config) { c.Passwords.Hasher = authkit.Bcrypt{Cost: 15} },
 		"the same tenant": func(c *authkit.Config) {
 			c.Users, c.Tokens.Tenant = tenantStore{authkit.NewMemoryStore(), "a"}, "a"
 		},

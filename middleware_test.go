@@ -642,6 +642,9 @@ func TestRowsOfAnotherKey(t *testing.T) {
 		store.user = func(*authkit.StoredUser) error { return errDown } // MW-07
 		require.Equal(t, 503, access(bearer(token)...))
 		require.Equal(t, 503, access("X-Fake", "key"))
+		store.user = func(u *authkit.StoredUser) error { u.ID = "another"; return nil }
+		_, err = kit.Refresh(t.Context(), token.RefreshToken)
+		require.ErrorIs(t, err, authkit.ErrInvalidRefreshToken)
 		store.user = nil
 	}
 }

@@ -411,6 +411,19 @@ func TestChangePasswordHandler(t *testing.T) {
 	require.NoError(t, kit.VerifyPassword(t.Context(), u.ID, newPassword))
 }
 
+// Without sessions there is no cookie to replace.
+func TestChangePasswordHandlerWithoutSessions(t *testing.T) {
+	t.Parallel()
+	kit := newKit(t)
+	addUser(t, kit, email, password)
+	r := httptest.NewRequest("POST", "/", strings.NewReader(form("current_password", password, "new_password", newPassword)))
+	r.Header.Set("Content-Type", formType)
+	r.Header.Set("Authorization", "Bearer "+begin(t, kit).AccessToken)
+	w := httptest.NewRecorder()
+	kit.Authenticate(kit.ChangePasswordHandler()).ServeHTTP(w, r)
+	require.Equal(t, http.StatusNoContent, w.Code)
+}
+
 // A changed password replaces the session cookie: another holder of the old one is logged out.
 func TestChangePasswordRenewsTheCookie(t *testing.T) {
 	t.Parallel()
@@ -419,6 +432,8 @@ func TestChangePasswordRenewsTheCookie(t *testing.T) {
 		s := surf(t, h)
 		stolen := *s
 		s.h = kit.Authenticate(kit.ChangePasswordHandler())
+		require.Equal(t, 401, s.do("POST", "/", form("current_password", "wrong", "new_password", newPassword)).Code)
+		require.Nil(t, s.set)
 		w := s.do("POST", "/", form("current_password", password, "new_password", newPassword))
 		require.Equal(t, http.StatusNoContent, w.Code, w.Body.String())
 		require.NotNil(t, s.set)

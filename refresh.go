@@ -145,7 +145,7 @@ func refreshable(ctx context.Context, s *StoredSession, err error) error {
 		return errRefreshRevoked
 	case err != nil:
 		return storeError(ctx, err)
-	case !at.Before(s.ExpiresAt) || !at.Before(s.AbsoluteExpiresAt):
+	case !at.Before(s.ExpiresAt): // which is never after AbsoluteExpiresAt
 		return errRefreshExpired
 	}
 	return nil
@@ -155,11 +155,10 @@ func refreshable(ctx context.Context, s *StoredSession, err error) error {
 // expired, and its account; nil, if that is gone.
 func (k *Kit) sessionAndUser(ctx context.Context, t refresh.Token) (StoredSession, *StoredUser, error) {
 	s, u, err := k.readBoth(ctx, t.SessionID())
-	gone := errors.Is(err, ErrUserNotFound)
-	if gone {
-		err = nil
+	if errors.Is(err, ErrUserNotFound) {
+		u, err = StoredUser{}, nil
 	}
-	if err := refreshable(ctx, &s, err); err != nil || gone || u.ID != s.UserID {
+	if err := refreshable(ctx, &s, err); err != nil || u.ID != s.UserID {
 		return s, nil, err
 	}
 	return s, &u, nil

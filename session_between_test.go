@@ -114,22 +114,29 @@ func TestDamagedSuccessor(t *testing.T) {
 	t.Parallel()
 	var events recorder
 	kit, store, _, _ := between(t, &events)
-	token := begin(t, kit)
-	stored, err := store.SessionByID(t.Context(), sessionID(t, token))
-	require.NoError(t, err)
-	next := renew(t, kit, token)
-	current, err := store.SessionByID(t.Context(), stored.ID)
-	require.NoError(t, err)
-	_, rotated, err := store.RotateSession(t.Context(), stored.ID, authkit.Rotation{
-		Old: current.TokenHash, New: stored.TokenHash, At: time.Now(), ExpiresAt: current.ExpiresAt, Successor: []byte("damaged"),
-	})
-	require.NoError(t, err)
-	require.True(t, rotated)
-	_, err = kit.Refresh(t.Context(), next.RefreshToken)
-	require.Error(t, err)
-	require.NotErrorIs(t, err, authkit.ErrInvalidRefreshToken)
-	require.Equal(t, http.StatusInternalServerError, authkit.ProblemFor(err).Status)
-	require.Equal(t, http.StatusOK, access(t, kit, next))
+	for _, successor := range []func(refresh.Token) []byte{
+		func(refresh.Token) []byte { return []byte("damaged") },
+		func(presented refresh.Token) []byte { return presented.Seal(presented.Next()) }, // one that is not current
+	} {
+		token := begin(t, kit)
+		stored, err := store.SessionByID(t.Context(), sessionID(t, token))
+		require.NoError(t, err)
+		next := renew(t, kit, token)
+		current, err := store.SessionByID(t.Context(), stored.ID)
+		require.NoError(t, err)
+		presented, ok := refresh.Parse(next.RefreshToken)
+		require.True(t, ok)
+		_, rotated, err := store.RotateSession(t.Context(), stored.ID, authkit.Rotation{
+			Old: current.TokenHash, New: stored.TokenHash, At: time.Now(), ExpiresAt: current.ExpiresAt, Successor: successor(presented),
+		})
+		require.NoError(t, err)
+		require.True(t, rotated)
+		_, err = kit.Refresh(t.Context(), next.RefreshToken)
+		require.Error(t, err)
+		require.NotErrorIs(t, err, authkit.ErrInvalidRefreshToken)
+		require.Equal(t, http.StatusInternalServerError, authkit.ProblemFor(err).Status)
+		require.Equal(t, http.StatusOK, access(t, kit, next))
+	}
 }
 
 func TestSessionListsFail(t *testing.T) {

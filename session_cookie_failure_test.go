@@ -101,6 +101,24 @@ func TestSessionCookieTouchFails(t *testing.T) {
 	})
 }
 
+// SE-05: an expired session goes on neither with a new cookie nor with a renewed one.
+func TestSessionCookieOfAnExpiredSession(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		kit, _, user := newSite(t)
+		r := httptest.NewRequest("POST", "https://example.com/", nil)
+		r.AddCookie(&http.Cookie{Name: "__Host-session", Value: setCookie(t, kit, begin(t, kit))})
+		token := begin(t, kit)
+		sessions, err := kit.Sessions(t.Context(), user.ID)
+		require.NoError(t, err)
+		time.Sleep(time.Until(sessions[0].AbsoluteExpiresAt))
+		w := httptest.NewRecorder()
+		require.ErrorIs(t, kit.RenewSessionCookie(w, r), authkit.ErrInvalidRefreshToken)
+		require.ErrorIs(t, kit.SetSessionCookie(w, httptest.NewRequest("POST", "/", nil), token, true), authkit.ErrInvalidRefreshToken)
+		require.Empty(t, w.Result().Cookies())
+	})
+}
+
 // A login whose cookie could not be set leaves no session behind, and sets nothing.
 func TestSetSessionCookieFails(t *testing.T) {
 	t.Parallel()

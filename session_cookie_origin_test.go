@@ -41,12 +41,15 @@ var origins = map[string]struct {
 	"old: the same host without TLS":    {from{"", "http://example.com"}, false},
 	"old: a trusted origin":             {from{"", "https://app.example.com"}, true},
 	"old: a trusted one without TLS":    {from{"", "http://app.example.com"}, false},
+	"a trusted origin without TLS":      {from{"cross-site", "http://intranet.example"}, true},
+	"old: a trusted origin without TLS": {from{"", "http://intranet.example"}, true},
+	"the site, as the browser says":     {from{"same-origin", "http://example.com"}, true},
 	"old: not an origin":                {from{"", "http://%zz"}, false},
 	"a program, or a very old browser ": {from{"", ""}, true},
 }
 
 func trusting(c *authkit.Config) {
-	c.Sessions.Cookies.TrustedOrigins = []string{"https://app.example.com"}
+	c.Sessions.Cookies.TrustedOrigins = []string{"https://app.example.com", "http://intranet.example"}
 }
 
 // MW-03: another origin changes nothing, and opens no WebSocket.

@@ -686,10 +686,18 @@ func TestSessionsPerUser(t *testing.T) {
 		require.Equal(t, user.ID, list[0].UserID)
 
 		require.NoError(t, kit.LogoutOthers(t.Context(), user.ID, sessionID(t, fourth)))
+		require.Equal(t, authkit.Event{Kind: authkit.EventLogout, UserID: user.ID}, events.last())
 		require.Equal(t, http.StatusUnauthorized, access(t, kit, tokens[0]))
 		require.Equal(t, http.StatusOK, access(t, kit, fourth))
-		require.ErrorIs(t, kit.LogoutOthers(t.Context(), user.ID, ""), authkit.ErrSessionNotFound)
-		require.Equal(t, http.StatusOK, access(t, kit, fourth))
+		stranger := addUser(t, kit, "stranger@example.com", password)
+		theirs, err := kit.Login(t.Context(), stranger.Email, password)
+		require.NoError(t, err)
+		for _, id := range []string{"", sessionID(t, theirs)} {
+			err := kit.LogoutOthers(t.Context(), user.ID, id)
+			require.ErrorIs(t, err, authkit.ErrSessionNotFound)
+			require.NotErrorIs(t, err, authkit.ErrUnavailable)
+		}
+		require.Equal(t, http.StatusOK, access(t, kit, fourth), "no session has ended")
 	})
 }
 
@@ -749,10 +757,25 @@ func TestSessionBelongsToItsUser(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, access(t, kit, authkit.Token{AccessToken: crossed}))
 }
 
+// sweptTickets count the tickets that expired.
+type sweptTickets struct {
+	*authkit.MemoryStore
+	deleted int
+}
+
+func (s *sweptTickets) DeleteExpiredTickets(ctx context.Context, at time.Time, limit int) (int, error) {
+	n, err := s.MemoryStore.DeleteExpiredTickets(ctx, at, limit)
+	s.deleted += n
+	return n, err
+}
+
 func TestRunDeletesWhatHasExpired(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		kit, store, user := newSessionKit(t)
+		tickets := &sweptTickets{MemoryStore: authkit.NewMemoryStore()}
+		kit, store, user := newSessionKit(t, func(c *authkit.Config) { c.Tickets = tickets })
+		ticket, _ := authkit.NewTicket("link", user.ID, time.Hour)
+		require.NoError(t, tickets.PutTicket(t.Context(), ticket))
 		token := begin(t, kit)
 		old := begin(t, kit)
 		require.NoError(t, kit.Logout(t.Context(), user.ID, sessionID(t, old)))
@@ -766,6 +789,7 @@ func TestRunDeletesWhatHasExpired(t *testing.T) {
 
 		time.Sleep(7*24*time.Hour + 11*time.Minute)
 		synctest.Wait()
+		require.Equal(t, 1, tickets.deleted)
 		_, err = store.SessionByID(t.Context(), sessionID(t, token))
 		require.ErrorIs(t, err, authkit.ErrSessionNotFound)
 		stored, err := store.Revocations(t.Context(), time.Time{})
@@ -793,6 +817,7 @@ func TestSessionConfigFaults(t *testing.T) {
 		"grace of a timeout":  {func(c *authkit.Config) { c.Sessions.ReuseGrace, c.StoreTimeout = 10*time.Second, 10*time.Second }, "Config.Sessions.ReuseGrace: 10s, which is over"},
 		"grace over a minute": {func(c *authkit.Config) { c.Sessions.ReuseGrace = time.Minute + 1 }, "Config.Sessions.ReuseGrace"},
 		"per user":            {func(c *authkit.Config) { c.Sessions.MaxPerUser = 51 }, "Config.Sessions.MaxPerUser"},
+		"negative per user":   {func(c *authkit.Config) { c.Sessions.MaxPerUser = -1 }, "Config.Sessions.MaxPerUser"},
 		"no grace to keep":    {func(c *authkit.Config) { c.Sessions.ReuseGrace, c.Sessions.KeepSuccessor = -1, true }, "Config.Sessions.KeepSuccessor"},
 	} {
 		t.Run(name, func(t *testing.T) {
