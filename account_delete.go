@@ -2,6 +2,7 @@ package authkit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -157,7 +158,7 @@ func (k *Kit) ExportUser(ctx context.Context, userID string) (map[string]any, er
 	for _, d := range k.userData {
 		data, err := d.Export(ctx, userID)
 		if err != nil {
-			return nil, &callbackError{"UserData " + d.Name(), err}
+			return nil, k.featureFailed(ctx, "UserData "+d.Name(), err)
 		}
 		if data != nil {
 			export[d.Name()] = data
@@ -194,11 +195,21 @@ func withFactorData(all []UserData, factors []SecondFactor) []UserData {
 	return all
 }
 
+// featureFailed returns the error of a feature that removes or exports data. If its
+// store failed, it emits the event.
+func (k *Kit) featureFailed(ctx context.Context, hook string, err error) error {
+	err = &callbackError{hook, err}
+	if clientGone(ctx) || errors.Is(err, ErrUnavailable) {
+		return k.storeFailed(ctx, err)
+	}
+	return err
+}
+
 // wipe removes the data of all features.
 func (k *Kit) wipe(ctx context.Context, userID string, what Wipe) error {
 	for _, d := range k.userData {
 		if err := d.Wipe(ctx, userID, what); err != nil {
-			return &callbackError{"UserData " + d.Name(), err}
+			return k.featureFailed(ctx, "UserData "+d.Name(), err)
 		}
 	}
 	return nil

@@ -314,10 +314,10 @@ func (k *Kit) unenrollAll(ctx context.Context, userID string) error {
 		case UserData:
 			err = f.Wipe(ctx, userID, WipeCredentials)
 		default:
-			err = errors.New("is neither an Enroller nor a UserData, so it cannot be removed")
+			return &callbackError{"SecondFactor " + f.Method(), errors.New("is neither an Enroller nor a UserData, so it cannot be removed")}
 		}
 		if err != nil {
-			return &callbackError{"SecondFactor " + f.Method(), err}
+			return k.featureFailed(ctx, "SecondFactor "+f.Method(), err)
 		}
 	}
 	return nil

@@ -117,8 +117,8 @@ func (c *requestContext) stillGood(g *Guard, r *http.Request) bool {
 	case c.guard != g || c.request == nil:
 		return false
 	case len(g.authenticators) == 0:
-		token, _ := bearerToken(r.Header) // empty if there is none
-		return c.token == token
+		token, err := bearerToken(r.Header)
+		return err == nil && c.token == token
 	}
 	return c.request.Method == r.Method && c.request.TLS == r.TLS && c.digest == g.digest(r)
 }
@@ -165,7 +165,7 @@ func (g *Guard) identifyAny(r *http.Request, token string, bearerErr error) (*re
 		return nil, err
 	}
 	// A token with two dots is an access token, and so is one that is too long.
-	ours := len(token) > g.verifier.maxBytes || strings.Count(token, ".") == 2
+	ours := bearerErr == nil && (len(token) > g.verifier.maxBytes || strings.Count(token, ".") == 2)
 	var c *requestContext
 	switch {
 	case ours && other != nil, bearerErr != ErrNoCredentials && other != nil && other.Kind == cookieKind:

@@ -340,7 +340,8 @@ type Transactor interface {
 // UserData is implemented by features that store data about users. A Kit calls
 // the implementations in [Config].UserData when an account is deleted, reset or
 // exported (see [Kit.DeleteUser], [Kit.ResetUser] and [Kit.ExportUser]), within
-// the transaction of that change.
+// the transaction of that change. If its store fails, an implementation returns an
+// error that wraps ErrUnavailable. Clients then get a 503, otherwise a 500.
 type UserData interface {
 	// Name names the data in an export, such as "totp".
 	Name() string

@@ -202,7 +202,7 @@ func New(kit *authkit.Kit, cfg Config) (*Accounts, error) {
 	if cfg.Service == "" && base != nil {
 		cfg.Service = base.Hostname()
 	}
-	if displayName(cfg.Service) != cfg.Service || cfg.Service == "" {
+	if displayName(cfg.Service) != cfg.Service {
 		problem("Service", fmt.Errorf("use at most %d characters that print", maxNameRunes))
 	}
 	texts, err := loadTexts(cfg.Templates)
@@ -233,7 +233,7 @@ func checkBase(text string) (*url.URL, error) {
 		return nil, fmt.Errorf("%q; use an https URL such as https://example.com/account, or http with a loopback address", text)
 	}
 	u.Path = strings.TrimSuffix(u.Path, "/")
-	if u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.EscapedPath() != u.Path || strings.ContainsAny(u.Path, "{} ") {
+	if u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.EscapedPath() != u.Path {
 		return nil, fmt.Errorf("%q; use a URL of a scheme, a host and a plain path", text)
 	}
 	return u, nil

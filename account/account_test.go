@@ -147,7 +147,12 @@ func TestSignUpFields(t *testing.T) {
 	link = token(t, plain.mail(t))
 	_, err = plain.SignUp(t.Context(), link, account.NewAccount{Password: password, Fields: json.RawMessage(`{"city":"Oslo"}`)})
 	require.ErrorContains(t, err, "city")
-	require.Panics(t, func() { account.OnSignUp(func(context.Context, authkit.User, string) error { return nil }) })
+	for _, make := range []func(){
+		func() { account.OnSignUp(func(context.Context, authkit.User, string) error { return nil }) },
+		func() { account.OnSignUp[struct{}](nil) },
+	} {
+		require.PanicsWithValue(t, "account: OnSignUp: use a function with a struct for the fields", make)
+	}
 	require.Panics(t, func() {
 		account.OnSignUp(func(context.Context, authkit.User, struct {
 			Token string `json:"token"`
@@ -662,4 +667,109 @@ func TestDeleteAndExport(t *testing.T) {
 	admin := a.add(t, "admin@example.com", "admin")
 	require.ErrorIs(t, a.Delete(t.Context(), admin.ID, password), authkit.ErrLastAdmin)
 	a.none(t)
+}
+
+// RG-14: the fields are those that encoding/json sets: exported ones, under
+// their names, and those of embedded structs.
+func TestSignUpFieldNames(t *testing.T) {
+	t.Parallel()
+	type Inner struct {
+		Street string `json:"street"`
+	}
+	type Tagged struct{ Zip string }
+	type fields struct {
+		Inner
+		Tagged `json:"tagged"`
+		Plain  string
+		Skip   string `json:"-"`
+		Deep   struct{ A string }
+		hidden string
+	}
+	var got fields
+	a := newApp(t, options{accounts: []func(*account.Config){func(c *account.Config) {
+		c.SignUp = account.OnSignUp(func(_ context.Context, _ authkit.User, f fields) error { got = f; return nil })
+	}}})
+	require.NoError(t, a.Register(t.Context(), "ann@example.com"))
+	link := token(t, a.mail(t))
+	signUp := func(text string) error {
+		_, err := a.SignUp(t.Context(), link, account.NewAccount{Password: password, Fields: json.RawMessage(text)})
+		return err
+	}
+	for text, field := range map[string]string{
+		`{"hidden":"x"}`: "hidden", `{"Skip":"x"}`: "Skip", `{"-":"x"}`: "-", `{"Inner":{}}`: "Inner", `{"Deep":{"B":"x"}}`: "fields",
+		`{"` + strings.Repeat("x", 70) + `":1}`: strings.Repeat("x", 64),
+	} {
+		var invalid *authkit.ValidationError
+		require.ErrorAs(t, signUp(text), &invalid, text)
+		require.Equal(t, field, invalid.Fields[0].Field, text)
+	}
+	require.NoError(t, signUp(`{"street":"a","tagged":{"Zip":"b"},"Plain":"c","Deep":{"A":"d"}}`))
+	require.Equal(t, fields{Inner{"a"}, Tagged{"b"}, "c", "", struct{ A string }{"d"}, ""}, got)
+}
+
+// RG-01: no mail is made up for an address without an account, or for a user who
+// is deleted meanwhile.
+func TestNoMailForNobody(t *testing.T) {
+	t.Parallel()
+	a := newApp(t)
+	require.NoError(t, a.RequestReset(t.Context(), "nobody@example.com"))
+	_, err := a.RequestCode(t.Context(), "nobody@example.com")
+	require.NoError(t, err)
+	u := a.add(t, "ann@example.com")
+	require.NoError(t, a.ChangeEmail(t.Context(), u.ID, password, "new@example.com"))
+	require.NoError(t, a.kit.DeleteUser(t.Context(), u.ID))
+	a.none(t)
+	next, err := a.jobs.ClaimJob(t.Context(), time.Now().Add(time.Hour), time.Now().Add(2*time.Hour))
+	require.Error(t, err, "%v", next)
+}
+
+// Without sessions, a reset works too.
+func TestResetWithoutSessions(t *testing.T) {
+	t.Parallel()
+	a := newApp(t, options{kit: []func(*authkit.Config){func(c *authkit.Config) { c.Sessions = authkit.SessionConfig{} }}})
+	a.add(t, "ann@example.com")
+	require.NoError(t, a.ResetPassword(t.Context(), a.resetToken(t, "ann@example.com"), newPassword))
+}
+
+// A login with a code changes an account only if it proves the mailbox.
+func TestCodeOfAVerifiedUser(t *testing.T) {
+	t.Parallel()
+	a := newApp(t)
+	u := a.add(t, "ann@example.com")
+	before, err := a.kit.User(t.Context(), u.ID)
+	require.NoError(t, err)
+	handle, err := a.RequestCode(t.Context(), u.Email)
+	require.NoError(t, err)
+	_, err = a.LoginWithCode(t.Context(), handle, codeIn.FindString(a.mail(t).Text))
+	require.NoError(t, err)
+	after, err := a.kit.User(t.Context(), u.ID)
+	require.NoError(t, err)
+	require.Equal(t, before, after)
+	require.NoError(t, a.kit.VerifyPassword(t.Context(), u.ID, password))
+}
+
+// RG-10: the link of a change is good for an hour. The link of an undo sets the
+// password of the account with its old address.
+func TestEmailLinks(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		checked := ""
+		a := newApp(t, options{kit: []func(*authkit.Config){func(c *authkit.Config) {
+			c.Passwords.Check = func(_ context.Context, _ string, u authkit.User) error { checked = u.Email; return nil }
+		}}})
+		u := a.add(t, "ann@example.com")
+		change := func(email string) string {
+			require.NoError(t, a.ChangeEmail(t.Context(), u.ID, password, email))
+			return token(t, a.mail(t))
+		}
+		link := change("late@example.com")
+		time.Sleep(time.Hour)
+		require.ErrorIs(t, a.ConfirmEmail(t.Context(), u.ID, link), authkit.ErrInvalidTicket)
+		link = change("new@example.com")
+		time.Sleep(time.Hour - time.Second)
+		require.NoError(t, a.ConfirmEmail(t.Context(), u.ID, link))
+		undo := token(t, a.mail(t))
+		require.NoError(t, a.UndoEmail(t.Context(), undo, newPassword))
+		require.Equal(t, u.Email, checked, "the password is checked for the address that it will belong to")
+	})
 }

@@ -92,10 +92,7 @@ func (a *Accounts) ConfirmEmail(ctx context.Context, userID, token string) error
 	if err := a.kit.RequireSelf(ctx, userID); err != nil {
 		return err
 	}
-	sessionID := ""
-	if p, ok := authkit.PrincipalFrom(ctx); ok && p.UserID == userID {
-		sessionID = p.SessionID
-	}
+	p, _ := authkit.PrincipalFrom(ctx)
 	t, g, err := a.opened(ctx, ticketEmail, token)
 	if err != nil {
 		return err
@@ -124,7 +121,7 @@ func (a *Accounts) ConfirmEmail(ctx context.Context, userID, token string) error
 		if err := a.noteChange(ctx, userID, version, now()); err != nil {
 			return err
 		}
-		if err := a.logoutOthers(ctx, userID, sessionID); err != nil {
+		if err := a.logoutOthers(ctx, userID, p.SessionID); err != nil {
 			return err
 		}
 		if u.EmailVerifiedAt.IsZero() {

@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -188,19 +189,10 @@ func (a *Accounts) page(name, path string, policy authkit.Policy, f flow) Page {
 	})}
 }
 
+var tokenForm = regexp.MustCompile(`^[A-Za-z0-9._-]{0,255}$`)
+
 // tokenText returns a token as it was in a link, or "" for a text that is none.
-func tokenText(token string) string {
-	for i := range len(token) {
-		c := token[i]
-		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && c != '-' && c != '_' && c != '.' {
-			return ""
-		}
-	}
-	if len(token) > 255 {
-		return ""
-	}
-	return token
-}
+func tokenText(token string) string { return tokenForm.FindString(token) }
 
 // post reads a form or a JSON object and calls the function of the flow.
 func (a *Accounts) post(w http.ResponseWriter, r *http.Request, name, path string, f flow) {
@@ -210,7 +202,7 @@ func (a *Accounts) post(w http.ResponseWriter, r *http.Request, name, path strin
 		return
 	}
 	err := f.do(q)
-	if err == nil && q.token.AccessToken != "" && !q.json && a.cookies {
+	if q.token.AccessToken != "" && !q.json && a.cookies {
 		if err = a.kit.SetSessionCookie(w, r, q.token, false); err == nil {
 			w.Header().Set("Location", "/")
 			w.WriteHeader(http.StatusSeeOther)
@@ -237,7 +229,7 @@ func (a *Accounts) post(w http.ResponseWriter, r *http.Request, name, path strin
 // renew replaces the session cookie of a request whose user has another address
 // now.
 func (a *Accounts) renew(w http.ResponseWriter, r *http.Request) error {
-	if p, _ := authkit.PrincipalFrom(r.Context()); p.Credential != "cookie" || !a.cookies {
+	if p, _ := authkit.PrincipalFrom(r.Context()); p.Credential != "cookie" {
 		return nil
 	}
 	if err := a.kit.RenewSessionCookie(w, r); !errors.Is(err, authkit.ErrInvalidRefreshToken) {
@@ -259,7 +251,6 @@ func answerJSON(w http.ResponseWriter, status int, result any) {
 
 // export answers with all data of the user.
 func (a *Accounts) export(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")

@@ -2,9 +2,12 @@ package account_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"slices"
@@ -436,6 +439,7 @@ func TestForms(t *testing.T) {
 		return w.Body.String()
 	}
 	post("/register", 422, "must be an e-mail address", "email", "ann")
+	post("/register", 422, "Please check what you entered.", "email", "ann")
 	post("/register", 202, "Look at your mail", "email", "ann@example.com")
 	link := token(t, a.mail(t))
 	page := post("/signup", 422, "at least 8 characters", "token", link, "password", "short", "full_name", "Ann <b>", "city", "Rome", "age", "", "agreed", "on")
@@ -479,6 +483,7 @@ func TestForms(t *testing.T) {
 	page = post("/code", 202, "", "email", u.Email)
 	page = post("/code/login", 200, `name="mfa_token"`, "handle", handleIn.FindStringSubmatch(page)[2], "code", codeIn.FindString(a.mail(t).Text))
 	require.Contains(t, page, `action="/login"`)
+	require.Regexp(t, `name="mfa_response"[^>]* required`, page)
 	require.Nil(t, cookies)
 	// A browser that is not logged in is sent to the login page, and comes back
 	// with its token.
@@ -546,4 +551,199 @@ func TestCodeGuessesBlockNoOne(t *testing.T) {
 		statuses[authkit.ProblemFor(err).Status]++
 	}
 	require.Equal(t, map[int]int{400: 20, 429: 10}, statuses)
+}
+
+// The page of a link has its token, and no other text of the URL.
+func TestTokenOfALink(t *testing.T) {
+	t.Parallel()
+	h := newApp(t).server()
+	for text, shown := range map[string]bool{
+		"09AZaz-_.": true, strings.Repeat("x", 255): true, strings.Repeat("x", 256): false,
+		"a/b": false, "a:b": false, "a@b": false, "a[b": false, "a`b": false, "a{b": false, "a b": false, "a\n": false, "\u00e4": false,
+	} {
+		w := call(h, "GET", "/account/password?token="+url.QueryEscape(text), "")
+		require.Equal(t, 200, w.Code)
+		require.Equal(t, "text/html; charset=utf-8", w.Header().Get("Content-Type"))
+		want := `name="token" value=""`
+		if shown {
+			want = `name="token" value="` + text + `"`
+		}
+		require.Contains(t, strings.ReplaceAll(w.Body.String(), ` type="hidden"`, ""), want, text)
+	}
+}
+
+// A login with a code answers a form with a cookie, if there are cookies, and
+// everything else with the tokens.
+func TestCodeLoginResponses(t *testing.T) {
+	t.Parallel()
+	for _, cookies := range []bool{false, true} {
+		a := newApp(t, options{kit: []func(*authkit.Config){func(c *authkit.Config) {
+			if cookies {
+				c.Sessions.Cookies = &authkit.SessionCookieConfig{LoginPath: "/login"}
+			}
+		}}})
+		u := a.add(t, "ann@example.com")
+		h := a.server()
+		for _, form := range []bool{false, true} {
+			handle, err := a.RequestCode(t.Context(), u.Email)
+			require.NoError(t, err)
+			code := codeIn.FindString(a.mail(t).Text)
+			body := `{"handle":"` + handle + `","code":"` + code + `"}`
+			if form {
+				body = "handle=" + handle + "&code=" + code
+			}
+			w := call(h, "POST", "/account/code/login", body)
+			if form && cookies {
+				require.Equal(t, 303, w.Code)
+				require.Equal(t, "/", w.Header().Get("Location"))
+				require.Zero(t, w.Result().Cookies()[0].MaxAge, "the session ends with the browser")
+				continue
+			}
+			require.Equal(t, 200, w.Code)
+			require.Equal(t, "application/json", w.Header().Get("Content-Type"))
+			require.Contains(t, w.Body.String(), "access_token")
+			require.Empty(t, w.Result().Cookies())
+		}
+	}
+}
+
+// RG-10: a confirmation renews the cookie of the session, and only that. A wrong
+// token is an error, with every kind of credential.
+func TestConfirmResponses(t *testing.T) {
+	t.Parallel()
+	a := newApp(t, options{kit: []func(*authkit.Config){func(c *authkit.Config) { c.Sessions.Cookies = &authkit.SessionCookieConfig{LoginPath: "/login"} }}})
+	u := a.add(t, "ann@example.com")
+	h := a.server()
+	login, err := a.kit.Login(t.Context(), u.Email, password)
+	require.NoError(t, err)
+	rec := httptest.NewRecorder()
+	require.NoError(t, a.kit.SetSessionCookie(rec, httptest.NewRequest("GET", "/", nil), login, false))
+	cookie := []string{"Cookie", "__Host-session=" + rec.Result().Cookies()[0].Value, "Sec-Fetch-Site", "same-origin"}
+	bearer := func() []string {
+		login, err := a.kit.Login(t.Context(), u.Email, password)
+		require.NoError(t, err)
+		return []string{"Authorization", "Bearer " + login.AccessToken}
+	}
+	for _, headers := range [][]string{cookie, bearer()} {
+		w := call(h, "POST", "/account/confirm", `{"token":"a.b"}`, headers...)
+		require.Equal(t, 400, w.Code)
+		require.Empty(t, w.Result().Cookies())
+	}
+	w := call(h, "POST", "/account/email", `{"current_password":"`+password+`","email":"new@example.com"}`, cookie...)
+	require.Equal(t, 202, w.Code)
+	require.Empty(t, w.Result().Cookies())
+	w = call(h, "POST", "/account/confirm", `{"token":"`+token(t, a.mail(t))+`"}`, bearer()...)
+	require.Equal(t, 204, w.Code, w.Body)
+	require.Empty(t, w.Body.String())
+	require.Empty(t, w.Result().Cookies())
+}
+
+// MW-10, TR-02: the data of a user is not cached.
+func TestExportResponse(t *testing.T) {
+	t.Parallel()
+	a := newApp(t)
+	u := a.add(t, "ann@example.com")
+	login, err := a.kit.Login(t.Context(), u.Email, password)
+	require.NoError(t, err)
+	ask := func(method string) *httptest.ResponseRecorder {
+		return call(a.server(), method, "/account/export", "", "Authorization", "Bearer "+login.AccessToken)
+	}
+	for _, method := range []string{"GET", "HEAD"} {
+		w := ask(method)
+		require.Equal(t, 200, w.Code)
+		require.Equal(t, []string{"no-store", "nosniff", "application/json"}, []string{
+			w.Header().Get("Cache-Control"), w.Header().Get("X-Content-Type-Options"), w.Header().Get("Content-Type"),
+		})
+	}
+	w := ask("DELETE")
+	require.Equal(t, 405, w.Code)
+	require.Equal(t, "GET, HEAD", w.Header().Get("Allow"))
+}
+
+// The fields of a form have the types of the program.
+func TestFormFieldTypes(t *testing.T) {
+	t.Parallel()
+	type fields struct {
+		Text   string  `json:"text"`
+		Number float64 `json:"number"`
+		Flag   bool    `json:"flag"`
+	}
+	var got []fields
+	a := newApp(t, options{accounts: []func(*account.Config){func(c *account.Config) {
+		c.SignUp = account.OnSignUp(func(_ context.Context, _ authkit.User, f fields) error { got = append(got, f); return nil })
+	}}})
+	h := a.server()
+	for i, c := range []struct {
+		form string
+		want int
+		got  fields
+	}{
+		{"text=123&number=1.5&flag=true", 201, fields{"123", 1.5, true}},
+		{"text=null&number=&flag=on", 201, fields{"null", 0, true}},
+		{"text=&flag=off", 201, fields{}},
+		{"is_admin=", 422, fields{}},
+		{"number=one", 422, fields{}},
+	} {
+		require.NoError(t, a.Register(t.Context(), fmt.Sprintf("user%d@example.com", i)))
+		got = nil
+		w := call(h, "POST", "/account/signup", "token="+token(t, a.mail(t))+"&password=correct+horse&"+c.form)
+		require.Equal(t, c.want, w.Code, "%s %s", c.form, w.Body)
+		if c.want == 201 {
+			require.Equal(t, []fields{c.got}, got)
+		}
+	}
+	w := call(h, "POST", "/account/register", `{"email":5}`)
+	require.Equal(t, 422, w.Code)
+	require.Contains(t, w.Body.String(), "must be a string")
+	page := call(h, "GET", "/account/signup?token=a.b", "").Body.String()
+	for _, name := range []string{"full_name", "text", "number", "flag"} {
+		require.NotRegexp(t, `name="`+name+`"[^>]* required`, page)
+	}
+	require.Regexp(t, `name="password"[^>]* required`, page)
+	require.Regexp(t, `name="token"[^>]* type="hidden"|type="hidden" name="token"`, page)
+}
+
+// A slow throttle refuses everything, and notes the address of the client.
+type slowThrottle struct{ address string }
+
+func (s *slowThrottle) Begin(_ context.Context, a authkit.Attempt) error {
+	s.address = a.Client.Address
+	return &authkit.ThrottledError{RetryAfter: 30 * time.Second}
+}
+func (*slowThrottle) End(context.Context, authkit.Attempt, authkit.AttemptOutcome) error { return nil }
+func (*slowThrottle) Clear(context.Context, authkit.Attempt) error                       { return nil }
+
+// RG-13: a form that is refused says when to try again. The client is that of
+// the context, as behind a proxy.
+func TestThrottledForm(t *testing.T) {
+	t.Parallel()
+	s := new(slowThrottle)
+	a := newApp(t, options{kit: []func(*authkit.Config){func(c *authkit.Config) { c.Throttle = s }}})
+	mux := a.server()
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mux.ServeHTTP(w, r.WithContext(authkit.WithClient(r.Context(), authkit.ClientInfo{Address: "203.0.113.9"})))
+	})
+	w := call(h, "POST", "/account/reset", "email=ann@example.com")
+	require.Equal(t, 429, w.Code)
+	require.Equal(t, "30", w.Header().Get("Retry-After"))
+	require.Equal(t, "203.0.113.9", s.address)
+	call(mux, "POST", "/account/reset", "email=ann@example.com")
+	require.Equal(t, "192.0.2.1", s.address, "or that of the connection")
+	w = call(h, "POST", "/account/reset", "email=ann")
+	require.Equal(t, 422, w.Code)
+	require.Empty(t, w.Header().Values("Retry-After"))
+}
+
+// Without codes there are no pages for them. The style of a page is that of its
+// policy.
+func TestPages(t *testing.T) {
+	t.Parallel()
+	a := newApp(t, options{accounts: []func(*account.Config){func(c *account.Config) { c.CodeLogin = false }}})
+	h := a.server()
+	require.Equal(t, 404, call(h, "GET", "/account/code", "").Code)
+	w := call(h, "GET", "/account/register", "")
+	found := regexp.MustCompile(`(?s)<style>(.+)</style>`).FindStringSubmatch(w.Body.String())
+	require.NotNil(t, found)
+	sum := sha256.Sum256([]byte(found[1]))
+	require.Contains(t, w.Header().Get("Content-Security-Policy"), "'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'")
 }

@@ -52,7 +52,7 @@ var errMail = fmt.Errorf("%w: its address or subject is not one line", ErrMailRe
 
 // check refuses texts that could add a header to a mail.
 func (m *Message) check() error {
-	if m.To == "" || m.Text == "" || strings.ContainsFunc(m.To+m.Subject, unicode.IsControl) {
+	if strings.ContainsFunc(m.To+m.Subject, unicode.IsControl) {
 		return errMail
 	}
 	return nil

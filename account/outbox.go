@@ -356,9 +356,6 @@ func (a *Accounts) answerRegister(ctx context.Context, t task, u authkit.User, k
 
 // mailRequestedReset is mailReset for a stranger, within the limits.
 func (a *Accounts) mailRequestedReset(ctx context.Context, u authkit.User, language string) error {
-	if !usable(u) {
-		return nil
-	}
 	if ok, err := a.mayMail(ctx, u.Email); !ok {
 		return err
 	}

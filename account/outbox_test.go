@@ -3,6 +3,7 @@ package account_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -442,7 +443,7 @@ func TestNewProblems(t *testing.T) {
 	good := account.Config{BaseURL: base, Key: testKey, Mailer: new(box)}
 	for _, url := range []string{
 		"", "http://example.com", "ftp://example.com", "//example.com/x", "/account", "https://", "https://user@example.com", "https://example.com?a=b",
-		"https://example.com/#x", "https://example.com/a%2fb", "https://example.com/{x}", "http://127.0.0.1.example.com/", "javascript:alert(1)",
+		"https://example.com/#x", "https://example.com?", "https://example.com/a b", "ftp://localhost", "https://%zz", "https://example.com/a%2fb", "https://example.com/{x}", "http://127.0.0.1.example.com/", "javascript:alert(1)",
 	} {
 		cfg := good
 		cfg.BaseURL = url
@@ -465,11 +466,52 @@ func TestNewProblems(t *testing.T) {
 		_, err = account.New(kit, cfg)
 		require.ErrorContains(t, err, "Config.Templates: ", name)
 	}
-	// Accounts in a store without transactions.
+	var texts map[string]any
+	require.NoError(t, json.Unmarshal([]byte(englishTexts(t)), &texts))
+	for name, change := range map[string]func(mail map[string]any){
+		"no subject": func(mail map[string]any) { mail["subject"] = "" },
+		"no text":    func(mail map[string]any) { mail["text"] = []string{} },
+	} {
+		require.NoError(t, json.Unmarshal([]byte(englishTexts(t)), &texts))
+		change(texts["mails"].(map[string]any)["reset"].(map[string]any))
+		data, err := json.Marshal(texts)
+		require.NoError(t, err)
+		cfg := good
+		cfg.Templates = fstest.MapFS{"texts.en.json": &fstest.MapFile{Data: data}}
+		_, err = account.New(kit, cfg)
+		require.ErrorContains(t, err, "has no subject or no text", name)
+	}
+	cfg := good
+	cfg.Service = "\ufffd"
+	_, err = account.New(kit, cfg)
+	require.ErrorContains(t, err, "Config.Service: ")
+	cfg = good
+	cfg.BaseURL = "https://example.com/account/"
+	slash, err := account.New(kit, cfg)
+	require.NoError(t, err)
+	require.Equal(t, "/account/register", slash.Pages()[0].Path)
+	cfg = good
+	cfg.Store = (*account.MemoryStore)(nil)
+	_, err = account.New(kit, cfg)
+	require.ErrorContains(t, err, "Config.Store: ")
+	// Accounts without tickets, and in a store without transactions.
+	kit, err = authkit.New(authkit.Config{Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), Users: struct {
+		authkit.UserStore
+		authkit.Transactor
+	}{authkit.NewMemoryStore(), authkit.NewMemoryStore()}})
+	require.NoError(t, err)
+	_, err = account.New(kit, good)
+	require.ErrorContains(t, err, "no tickets")
 	kit, err = authkit.New(authkit.Config{Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), Users: struct{ authkit.UserStore }{authkit.NewMemoryStore()}})
 	require.NoError(t, err)
 	_, err = account.New(kit, good)
 	require.ErrorContains(t, err, "transactions")
+	kit, err = authkit.New(authkit.Config{
+		Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), Users: struct{ authkit.UserStore }{authkit.NewMemoryStore()}, Tickets: authkit.NewMemoryStore(),
+	})
+	require.NoError(t, err)
+	_, err = account.New(kit, good)
+	require.ErrorContains(t, err, "no transactions")
 }
 
 // Logging what holds a key, a password or a link reveals nothing of it, as text
@@ -544,4 +586,63 @@ func (hungStore) SetTimes(ctx context.Context, _ string, _ []time.Time, _ int64,
 }
 func (hungStore) DeleteExpiredJobs(ctx context.Context, _ time.Time, _ int) (int, error) {
 	return 0, hang(ctx)
+}
+
+// A job that was postponed does not hold up another one. Times that expire are
+// removed in steps, as jobs are.
+func TestMemoryStoreOrder(t *testing.T) {
+	t.Parallel()
+	m, at := account.NewMemoryStore(), time.Now()
+	for i, id := range []string{"a", "b", "c"} {
+		require.NoError(t, m.PutJob(t.Context(), account.Job{ID: id, DueAt: at.Add(time.Duration(i) * time.Minute), ExpiresAt: at.Add(time.Hour)}))
+	}
+	claim := func(after time.Duration) string {
+		j, err := m.ClaimJob(t.Context(), at.Add(after), at.Add(after+30*time.Minute))
+		if err != nil {
+			return err.Error()
+		}
+		return j.ID
+	}
+	require.Equal(t, "a", claim(0))
+	require.NoError(t, m.PostponeJob(t.Context(), "a", 1, at.Add(10*time.Minute)))
+	require.Equal(t, "b", claim(time.Minute))
+	require.Equal(t, "c", claim(2*time.Minute))
+	require.NoError(t, m.PostponeJob(t.Context(), "c", 1, at.Add(5*time.Minute)))
+	require.Equal(t, "c", claim(10*time.Minute))
+	require.Equal(t, "a", claim(10*time.Minute))
+
+	for _, key := range []string{"x", "y", "z"} {
+		require.NoError(t, m.SetTimes(t.Context(), key, []time.Time{at}, 0, at))
+	}
+	for _, want := range []int{0, 2, 1, 0} {
+		limit := 2
+		if want == 0 {
+			limit = 0
+		}
+		n, err := m.DeleteExpiredJobs(t.Context(), at, limit)
+		require.NoError(t, err)
+		require.Equal(t, want, n)
+	}
+}
+
+// RG-24: a subject of the program's own texts is one line. A name that came
+// into the store by another way is one, too.
+func TestMailsAreLines(t *testing.T) {
+	t.Parallel()
+	texts := strings.Replace(englishTexts(t), `"Choose a new password for {{.Service}}"`, `"a\nBcc: eve@example.com"`, 1)
+	a := newApp(t, options{accounts: []func(*account.Config){func(c *account.Config) {
+		c.Templates = fstest.MapFS{"texts.en.json": &fstest.MapFile{Data: []byte(texts)}}
+	}}})
+	a.add(t, "ann@example.com")
+	require.NoError(t, a.RequestReset(t.Context(), "ann@example.com"))
+	a.none(t)
+	require.Contains(t, a.kinds(), authkit.EventMailFailure)
+
+	texts = strings.Replace(englishTexts(t), `Someone, probably you, asked to choose`, `Hello {{.Name}}, someone asked to choose`, 1)
+	b := newApp(t, options{accounts: []func(*account.Config){func(c *account.Config) {
+		c.Templates = fstest.MapFS{"texts.en.json": &fstest.MapFile{Data: []byte(texts)}}
+	}}})
+	require.NoError(t, b.users.CreateUser(t.Context(), authkit.StoredUser{User: authkit.User{ID: "1", Email: "bob@example.com", FullName: "Bob\nhttps://evil.example", EmailVerifiedAt: time.Now()}}))
+	require.NoError(t, b.RequestReset(t.Context(), "bob@example.com"))
+	require.Contains(t, b.mail(t).Text, "Hello Bob https://evil.example,")
 }

@@ -1,7 +1,6 @@
 package account
 
 import (
-	"cmp"
 	"container/heap"
 	"context"
 	"errors"
@@ -299,7 +298,7 @@ func timedStoreOf(s Store, timeout time.Duration) Store {
 	case *MemoryStore:
 		return s
 	}
-	return timedStore{s, cmp.Or(timeout, 5*time.Second)}
+	return timedStore{s, timeout}
 }
 
 func (s timedStore) PutJob(ctx context.Context, j Job) error {

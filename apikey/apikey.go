@@ -15,7 +15,7 @@
 //	keys.Mount(mux, "/users/me/keys")
 //	go keys.Run(ctx)
 //
-// A route admits keys only if its policy says so:
+// A route admits keys only if its policy has OrMachines:
 //
 //	mux.Handle("GET /notes", authkit.Permissions("notes:read").OrMachines(), notes)
 //
@@ -38,19 +38,20 @@
 //
 //	Authorization: Bearer ak_...
 //
-// # What a key can do
+// # Permissions of a key
 //
-// A key has its scopes, as far as the roles of its owner grant them at the time
-// of the request. A key without scopes has no permissions. It passes no policy
-// of roles, and no policy without OrMachines. It dies with its owner: when the
-// account is disabled, deleted or reset. [authkit.Kit.SetPassword] and
-// [authkit.Kit.LogoutEverywhere] end all keys of an account, because a thief
-// may have created one.
+// A key has those of its scopes that the roles of its owner grant at the time of
+// the request. A key without scopes has no permissions. It passes no policy of
+// roles, and no policy without OrMachines.
+//
+// A key is refused when the account of its owner is disabled, deleted or reset.
+// [authkit.Kit.SetPassword] and [authkit.Kit.LogoutEverywhere] end all keys of
+// an account, because an attacker may have created one.
 //
 // # Services
 //
-// A [Service] is a program that acts for itself, and has keys of its own. With
-// [authkit.Config].Clients, it gets access tokens for five minutes from the
+// A [Service] is a program without an account. Its keys belong to it and to no
+// user. With [authkit.Config].Clients, it gets access tokens for five minutes from the
 // token endpoint, by the client-credentials grant of OAuth 2.0. The client_id is
 // the ID of the service, and the client_secret is the text of a key. Guards
 // without a store accept these tokens; see [authkit.ClientAuthenticator]. If a
@@ -63,7 +64,7 @@
 // that is at most five minutes old. A key can do none of this. The text of a key
 // is shown once. The store keeps its SHA-256.
 //
-// A finder of a leaked key can revoke it; see [Keys.RevokeLeaked].
+// A person who finds a leaked key can revoke it; see [Keys.RevokeLeaked].
 package apikey
 
 import (
@@ -109,8 +110,8 @@ type Config struct {
 
 	// Throttle, if not nil, limits the requests of each key. It is called with
 	// the action [authkit.ActionAPIKey] and the ID of the key as account, after
-	// the key was checked. So no one can use up the requests of a key without
-	// having the key. Further requests get 429. Package throttle admits 600
+	// the key was checked. So a client without the key cannot use up its
+	// requests. Further requests get 429. Package throttle admits 600
 	// requests at once and ten more each second, unless its Limits say
 	// otherwise.
 	Throttle authkit.Throttle
@@ -295,7 +296,10 @@ func (k *Key) admits(address string) bool {
 	if len(k.Networks) == 0 {
 		return true
 	}
-	ip, _ := netip.ParseAddr(address) // no network contains the zero address
+	ip, err := netip.ParseAddr(address)
+	if err != nil {
+		return false
+	}
 	ip = ip.Unmap().WithZone("")
 	return slices.ContainsFunc(k.Networks, func(n netip.Prefix) bool { return n.Contains(ip) })
 }
@@ -318,7 +322,7 @@ func (*Authenticator) Name() string { return "api_keys" }
 
 // Wipe implements [authkit.UserData]. It removes all keys of a user.
 func (a *Authenticator) Wipe(ctx context.Context, userID string, _ authkit.Wipe) error {
-	return a.store.DeleteKeys(ctx, OfUser(userID))
+	return unavailable(a.store.DeleteKeys(ctx, OfUser(userID)))
 }
 
 // Export implements [authkit.UserData]. It returns the keys of a user without
@@ -326,9 +330,17 @@ func (a *Authenticator) Wipe(ctx context.Context, userID string, _ authkit.Wipe)
 func (a *Authenticator) Export(ctx context.Context, userID string) (any, error) {
 	keys, err := a.store.KeysByOwner(ctx, OfUser(userID))
 	if len(keys) == 0 {
-		return nil, err
+		return nil, unavailable(err)
 	}
-	return keys, err
+	return keys, unavailable(err)
+}
+
+// unavailable returns the error of a store for a Kit.
+func unavailable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("apikey: %w: %w", authkit.ErrUnavailable, err)
 }
 
 // now is the time as stores keep it.

@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/authkit-go/authkit"
@@ -31,9 +32,10 @@ const maxBody = 16 << 10
 //	{"name": "backup", "scopes": ["notes:read"], "networks": ["192.0.2.0/24"], "expires_in": 7776000}
 //
 // A rotation takes {"overlap": 3600}, and a report {"key": "ak_..."}. Durations
-// are in seconds. The answer to a report is 204 whether or not the key exists;
+// are in seconds. The response to a report is 204 whether or not the key exists;
 // see [Keys.RevokeLeaked].
 func (k *Keys) Mount(mux *authkit.Mux, path string) {
+	path = strings.TrimSuffix(path, "/")
 	user := authkit.Authenticated().Fresh(fresh)
 	mux.HandleFunc("GET "+path, user, k.listOf(self))
 	mux.HandleFunc("POST "+path, user, k.createOf(self))
@@ -145,7 +147,7 @@ func decode(w http.ResponseWriter, r *http.Request, v any) error {
 	return errBody
 }
 
-// answer writes the answer to a request.
+// answer writes the response to a request.
 func answer(w http.ResponseWriter, r *http.Request, status int, value any, err error) {
 	if err != nil {
 		refuse(w, r, err)
@@ -162,7 +164,7 @@ func answer(w http.ResponseWriter, r *http.Request, status int, value any, err e
 	_ = json.NewEncoder(w).Encode(value) // an error means that the client is gone
 }
 
-// refuse writes the answer to an error.
+// refuse writes the response to an error.
 func refuse(w http.ResponseWriter, r *http.Request, err error) {
 	p := authkit.ProblemFor(err)
 	switch {

@@ -152,7 +152,9 @@ func (k *Keys) Create(ctx context.Context, owner Owner, o Options) (Issued, erro
 }
 
 // List returns the keys of an owner, the oldest first. Keys that have expired are
-// in it for 30 days. The errors are those of [Keys.Create] about the principal,
+// in it for 30 days. Keys that [authkit.Kit.SetPassword] or
+// [authkit.Kit.LogoutEverywhere] has ended are in it until then, or until they
+// are revoked. The errors are those of [Keys.Create] about the principal,
 // and authkit.ErrUnavailable.
 func (k *Keys) List(ctx context.Context, owner Owner) ([]Key, error) {
 	if err := k.mayManage(ctx, owner); err != nil {
@@ -172,7 +174,8 @@ func (k *Keys) List(ctx context.Context, owner Owner) ([]Key, error) {
 // its creation or its latest rotation. To respond to a leak, use [Keys.Revoke].
 //
 // The errors are:
-//   - ErrNotFound if the owner has no such key, or if the key has expired.
+//   - ErrNotFound if the owner has no such key, if the key has expired, or if
+//     [authkit.Kit.SetPassword] or [authkit.Kit.LogoutEverywhere] has ended it.
 //   - ErrConflict if another call has rotated the key at the same time.
 //   - A *authkit.ValidationError for another overlap.
 //   - Those of [Keys.Create] about the principal.
@@ -190,6 +193,11 @@ func (k *Keys) Rotate(ctx context.Context, owner Owner, keyID string, overlap ti
 	case err != nil:
 		return Issued{}, k.failed(ctx, err)
 	case key.ID != keyID || key.Owner != owner || !key.ExpiresAt.IsZero() && !at.Before(key.ExpiresAt):
+		return Issued{}, ErrNotFound
+	}
+	if ended, err := k.ended(ctx, &key.Key); err != nil {
+		return Issued{}, k.failed(ctx, err)
+	} else if ended {
 		return Issued{}, ErrNotFound
 	}
 	text := newText(k.auth.prefix, keyID)
@@ -210,6 +218,21 @@ func (k *Keys) Rotate(ctx context.Context, owner Owner, keyID string, overlap ti
 	key.RotatedAt, key.ExpiresAt, key.PreviousUntil = at, r.ExpiresAt, r.PreviousUntil
 	k.emit(ctx, authkit.EventKeyRotated, &key.Key)
 	return Issued{key.Key, text}, nil
+}
+
+// ended reports whether a change of the account of its owner has ended a key.
+// Guards refuse such a key, and would refuse a new secret too.
+func (k *Keys) ended(ctx context.Context, key *Key) (bool, error) {
+	if key.UserID == "" {
+		return false, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	u, err := k.kit.Settings().Users.UserByID(ctx, key.UserID)
+	if errors.Is(err, authkit.ErrUserNotFound) {
+		return true, nil
+	}
+	return key.CreatedAt.Before(u.TokensValidAfter), err
 }
 
 // Revoke deletes a key. It is refused from the next request on, by

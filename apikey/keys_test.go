@@ -364,3 +364,15 @@ func TestOwnerIsAUserOrAService(t *testing.T) {
 	_, err = a.Create(t.Context(), apikey.Owner{UserID: a.user.ID, ServiceID: "billing"}, apikey.Options{})
 	require.ErrorIs(t, err, apikey.ErrNotFound)
 }
+
+// A slash at the end of a path does not change the routes.
+func TestMountWithSlash(t *testing.T) {
+	t.Parallel()
+	a := newApp(t)
+	a.mux = a.kit.NewMux()
+	a.Mount(a.mux, keyPath+"/")
+	a.MountServices(a.mux, "/services/")
+	header := a.login(t)
+	require.Equal(t, 200, a.ask("GET", keyPath, "", "Authorization", header).Code)
+	require.Equal(t, 403, a.ask("GET", "/services", "", "Authorization", header).Code)
+}

@@ -205,6 +205,7 @@ const servicePrefix = "service:"
 //
 // All routes require a login as administrator that is at most five minutes old.
 func (k *Keys) MountServices(mux *authkit.Mux, path string) {
+	path = strings.TrimSuffix(path, "/")
 	admin := authkit.Roles(k.admin).Fresh(fresh)
 	mux.HandleFunc("GET "+path, admin, func(w http.ResponseWriter, r *http.Request) {
 		list, err := k.Services(r.Context(), r.URL.Query().Get("after"))

@@ -36,9 +36,9 @@ func OfUser(id string) Owner { return Owner{UserID: id} }
 // OfService returns the Owner of the keys of a [Service].
 func OfService(id string) Owner { return Owner{ServiceID: id} }
 
-// A Service is a program that acts for itself: a principal without an account,
-// a password or an address. It authenticates with API keys of its own, and gets
-// access tokens with them; see [authkit.ClientAuthenticator].
+// A Service is a program that is a principal: it has no account, password or
+// address. It authenticates with API keys that belong to it, and gets access
+// tokens with them; see [authkit.ClientAuthenticator].
 type Service struct {
 	// ID is the name of the service, and its client_id: 1 to 64 of a to z, 0 to
 	// 9, dot, hyphen and underscore.
@@ -99,7 +99,7 @@ type Rotation struct {
 //
 // The rules for an [authkit.UserStore] apply. Times are whole microseconds. A
 // key is found by its ID and its owner in one step, so the key of another owner
-// answers like a missing one. If ctx carries a transaction of the accounts, a
+// is not found. If ctx carries a transaction of the accounts, a
 // call joins it if the store can.
 type Store interface {
 	// CreateKey stores a new key. It returns ErrExists if the ID is taken.
@@ -120,7 +120,7 @@ type Store interface {
 	RotateKey(ctx context.Context, o Owner, id string, r Rotation) error
 
 	// DeleteKey removes a key. The error is ErrNotFound if the owner has no
-	// such key. A deleted key never comes back, whatever runs at the same time.
+	// such key. A deleted key stays deleted, also after concurrent calls.
 	DeleteKey(ctx context.Context, o Owner, id string) error
 
 	// DeleteKeys removes all keys of an owner.
@@ -155,6 +155,9 @@ type Store interface {
 	DeleteService(ctx context.Context, id string) error
 }
 
+// storeTimeout is the default deadline of a call of a store.
+const storeTimeout = 5 * time.Second
+
 // A timedStore gives every call a deadline. Its methods are written out, so
 // that a method that is forgotten here does not compile (FR-11).
 type timedStore struct {
@@ -169,7 +172,7 @@ func timedStoreOf(s Store, timeout time.Duration) Store {
 	case *MemoryStore:
 		return s
 	}
-	return timedStore{s, cmp.Or(timeout, 5*time.Second)}
+	return timedStore{s, cmp.Or(timeout, storeTimeout)}
 }
 
 func (s timedStore) CreateKey(ctx context.Context, k StoredKey) error {

@@ -96,7 +96,7 @@ func TestServiceOfAKey(t *testing.T) {
 	require.Equal(t, 503, a.with(a.key.Text, "/any"))
 }
 
-// AK-07: the clients of the grant are services, each with a key of its own.
+// AK-07: the clients of the grant are services, each with its own key.
 func TestAuthenticateClient(t *testing.T) {
 	t.Parallel()
 	a := newServiceApp(t)

@@ -82,6 +82,10 @@ func TestNewFaults(t *testing.T) {
 	for _, want := range []string{"store is nil", "Options.Key: 31 bytes", "Options.Queue: 15; use 16 to 1048576"} {
 		require.ErrorContains(t, err, want)
 	}
+	for _, queue := range []int{16, 1 << 20} {
+		_, err = audit.New(audit.NewMemoryStore(0), audit.Options{Key: testKey, Queue: queue})
+		require.NoError(t, err)
+	}
 	_, err = audit.New(audit.NewMemoryStore(0), audit.Options{Key: testKey, Queue: 1<<20 + 1})
 	require.ErrorContains(t, err, "Options.Queue")
 	_, err = audit.New(audit.NewMemoryStore(0), audit.Options{})
@@ -602,7 +606,12 @@ func TestHandler(t *testing.T) {
 			Entries []audit.Entry
 			Before  uint64
 		}
+		if w.Code == 405 {
+			require.Equal(t, "GET, HEAD", w.Header().Get("Allow"))
+		}
 		if w.Code == 200 {
+			require.Equal(t, "application/json", w.Header().Get("Content-Type"))
+			require.Equal(t, "nosniff", w.Header().Get("X-Content-Type-Options")) // TR-02
 			require.NoError(t, json.Unmarshal(w.Body.Bytes(), &page))
 			require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
 		}
@@ -625,6 +634,8 @@ func TestHandler(t *testing.T) {
 	}{
 		{"", []uint64{5, 4, 3, 2, 1}, 0},
 		{"?limit=5", []uint64{5, 4, 3, 2, 1}, 0},
+		{"?limit=1000", []uint64{5, 4, 3, 2, 1}, 0},
+		{"?limit=1", []uint64{5}, 5},
 		{"?limit=2", []uint64{5, 4}, 4},
 		{"?limit=2&before=4", []uint64{3, 2}, 2},
 		{"?limit=2&before=2", []uint64{1}, 0},
@@ -642,6 +653,16 @@ func TestHandler(t *testing.T) {
 	}
 	code, _, _, _ := ask("POST", "")
 	require.Equal(t, 405, code)
+	code, seqs, _, _ := ask("HEAD", "")
+	require.Equal(t, 200, code)
+	require.Len(t, seqs, 5)
+	for i := range 96 {
+		l.OnEvent(t.Context(), event(i+10))
+	}
+	require.NoError(t, l.Flush(t.Context()))
+	_, seqs, before, _ := ask("GET", "")
+	require.Len(t, seqs, 100)
+	require.EqualValues(t, 2, before)
 	store.times = 1
 	code, _, _, _ = ask("GET", "")
 	require.Equal(t, 503, code)

@@ -74,7 +74,7 @@ func (e *Entry) Erase(userID string) (parts int) {
 		e.ActorID, e.SessionID, e.Address, e.Agent, e.RequestID, e.ClientSalt = "", "", "", "", "", nil
 		parts++
 	}
-	if len(e.TargetSalt) > 0 && e.TargetID == userID {
+	if e.TargetID == userID {
 		e.TargetID, e.TargetSalt = "", nil
 		parts++
 	}

@@ -114,7 +114,7 @@ func (l *Log) append(ctx context.Context) error {
 		return err2
 	}
 	ours := 0
-	for ours < min(len(there), l.chained) && there[ours].Seq == l.batch[ours].Seq && bytes.Equal(there[ours].MAC, l.batch[ours].MAC) {
+	for ours < min(len(there), l.chained) && bytes.Equal(there[ours].MAC, l.batch[ours].MAC) {
 		ours++
 	}
 	l.acknowledge(ours)
@@ -125,7 +125,7 @@ func (l *Log) append(ctx context.Context) error {
 // end, the log continues with the next number, which leaves a gap.
 func (l *Log) readHead(ctx context.Context) error {
 	last, err := l.store.AuditEntries(ctx, Query{Newest: true, Limit: 1})
-	if err == nil && len(last) > 0 && last[0].Seq > l.head.Seq {
+	if len(last) > 0 && last[0].Seq > l.head.Seq {
 		l.head, l.chained = last[0].Head(), 0
 	}
 	return err

@@ -76,6 +76,26 @@ var accountAttacks = []Attack{
 			}
 			return nil
 		}},
+	{ID: "account.mail-flood", Text: "A stranger causes twenty mails to the address of a user.", Requirement: "RG-13", Source: "OWASP Forgot Password Cheat Sheet", Severity: Low, needs: needReset | needMails | needNewAccount,
+		run: func(ctx context.Context, p *probe) error {
+			account, err := p.mailbox(ctx)
+			if err != nil {
+				return err
+			}
+			before := p.mailsTo(account)
+			for range 20 {
+				if _, err := p.send(ctx, p.mail(p.ResetPath, account.Name)); err != nil {
+					return err
+				}
+			}
+			if err := p.resetWorks(ctx); err != nil { // the mails before this one have been sent
+				return err
+			}
+			if n := p.mailsTo(account) - before; n > 10 {
+				return succeeded("twenty requests sent %d mails to one address", n)
+			}
+			return nil
+		}},
 	{ID: "account.reset-url", Text: "A link or an image asks for a mail.", Requirement: "RG-07", Source: "ASVS 3.5.3", Severity: Low, needs: needReset | needMails,
 		run: func(ctx context.Context, p *probe) error {
 			account, err := p.mailbox(ctx)

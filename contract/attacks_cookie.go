@@ -222,8 +222,8 @@ func crossSite(header http.Header) func(context.Context, *probe) error {
 		for name, values := range header {
 			m.header[name] = values
 		}
-		if err := p.refuse(ctx, m); err != nil {
-			return err
+		if a, err := p.send(ctx, m); err != nil || a.crashed() || a.throttled() {
+			return p.refused(a, err)
 		}
 		if a, err := p.send(ctx, p.withCookie(own)); err != nil || a.ok() {
 			return &inapplicable{p.LogoutPath + " does not end the session of a cookie"}

@@ -68,7 +68,16 @@ var limitAttacks = []Attack{
 		}},
 	{ID: "limit.header", Text: "A header has half a million bytes.", Requirement: "TR-01", Source: "RFC 6585 section 5", Severity: Medium,
 		run: func(ctx context.Context, p *probe) error {
-			return p.tooLarge(ctx, message{method: p.guard.Method, path: p.guard.Path, header: http.Header{"X-Long": {strings.Repeat("a", 500_000)}}})
+			token, err := p.token(ctx, p.User)
+			if err != nil {
+				return err
+			}
+			m := message{method: p.guard.Method, path: p.guard.Path, header: bearer(token)}
+			m.header.Set("X-Long", strings.Repeat("a", 500_000))
+			if a, err := p.send(ctx, m); err == nil && a.ok() && p.Handler != nil {
+				return &inapplicable{"the limit is one of the server (http.Server.MaxHeaderBytes); set Target.BaseURL instead of Handler"}
+			}
+			return p.tooLarge(ctx, m)
 		}},
 	{ID: "limit.path", Text: "The path has half a million bytes.", Requirement: "TR-01", Source: "RFC 9110 section 15.5.15", Severity: Low,
 		run: func(ctx context.Context, p *probe) error {

@@ -194,6 +194,25 @@ var loginAttacks = []Attack{
 			}
 			return nil
 		}},
+	{ID: "login.look-alike", Text: "The name has letters that only resemble those of the account.", Requirement: "LO-11", Source: "CVE-2019-19844; Unicode TR36", Severity: Medium, needs: needForm,
+		run: func(ctx context.Context, p *probe) error {
+			var names []string
+			for _, pair := range [][2]string{{"s", "\u017f"}, {"k", "\u212a"}, {"i", "\u0131"}, {"a", "\uff41"}, {"e", "\uff45"}, {"@", "\uff20"}} {
+				if name := strings.Replace(p.User.Name, pair[0], pair[1], 1); name != p.User.Name {
+					names = append(names, name)
+				}
+			}
+			if len(names) == 0 {
+				return &inapplicable{"the name of Target.User has no letter that another one resembles"}
+			}
+			for _, name := range names {
+				a, err := p.form(ctx, credentials(Account{name, p.User.Password}), nil)
+				if err := p.noTokens(a, err); err != nil {
+					return err
+				}
+			}
+			return nil
+		}},
 	{ID: "login.grant", Text: "The form names a grant type that does not fit its fields.", Requirement: "LO-02", Source: "RFC 6749 section 5.2", Severity: Low, needs: needForm,
 		run: forms(func(p *probe) (all []url.Values) {
 			for _, grant := range []string{"implicit", "authorization_code", "x", "PASSWORD", "urn:ietf:params:oauth:grant-type:jwt-bearer", "none"} {
@@ -314,7 +333,7 @@ func (p *probe) alike(ctx context.Context, known, unknown Account) error {
 
 // compare is the run function of an attack that compares the responses to a
 // wrong password of an account and of a name that does not exist.
-// Two responses for the account show what differs in every response.
+// Two responses for the account show the parts that differ in every response.
 func compare(difference func(known [2]*answer, unknown *answer) string) func(context.Context, *probe) error {
 	return func(ctx context.Context, p *probe) error {
 		var known [2]*answer

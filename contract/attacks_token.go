@@ -238,6 +238,23 @@ var tokenAttacks = []Attack{
 		})},
 	{ID: "token.public-key-secret", Text: "The public key of the service is used as the secret of HS256.", Requirement: "TK-01", Source: "RFC 8725 section 3.1", Severity: Critical, needs: needKeySet,
 		run: confuse},
+	{ID: "token.key-set", Text: "The published key set has a private or a symmetric key.", Requirement: "TK-15", Source: "RFC 7517 section 9.2", Severity: Critical, needs: needKeySet,
+		run: func(ctx context.Context, p *probe) error {
+			keys, err := p.keySet(ctx)
+			if err != nil {
+				return err
+			}
+			for i, raw := range keys {
+				var members map[string]json.RawMessage
+				_ = json.Unmarshal(raw, &members) // a key that is no object has no members
+				for _, name := range []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"} {
+					if members[name] != nil {
+						return succeeded("key %d of %s has the private member %s", i+1, p.KeySetPath, name)
+					}
+				}
+			}
+			return nil
+		}},
 	{ID: "token.other-key", Text: "The token is signed with a key of the attacker.", Requirement: "TK-01", Source: "RFC 7515 section 5.2", Severity: Critical,
 		run: tokenAttack(func(t *jwt) []string {
 			key := newAttackerKey()
@@ -385,18 +402,12 @@ func confuse(ctx context.Context, p *probe) error {
 	if err != nil {
 		return err
 	}
-	a, err := p.send(ctx, message{method: http.MethodGet, path: p.KeySetPath})
+	keys, err := p.keySet(ctx)
 	if err != nil {
 		return err
 	}
-	var set struct {
-		Keys []json.RawMessage `json:"keys"`
-	}
-	if err := json.Unmarshal([]byte(a.body), &set); err != nil || len(set.Keys) == 0 {
-		return fmt.Errorf("%s has no keys", p.KeySetPath)
-	}
 	var secrets [][]byte
-	for _, raw := range set.Keys {
+	for _, raw := range keys {
 		secrets = append(secrets, raw)
 		public, err := publicKey(raw)
 		if err != nil {
@@ -415,6 +426,21 @@ func confuse(ctx context.Context, p *probe) error {
 		}
 	}
 	return nil
+}
+
+// keySet returns the keys that the service publishes.
+func (p *probe) keySet(ctx context.Context) ([]json.RawMessage, error) {
+	a, err := p.send(ctx, message{method: http.MethodGet, path: p.KeySetPath})
+	if err != nil {
+		return nil, err
+	}
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := json.Unmarshal([]byte(a.body), &set); err != nil || len(set.Keys) == 0 {
+		return nil, fmt.Errorf("%s responds with %d and has no keys", p.KeySetPath, a.status)
+	}
+	return set.Keys, nil
 }
 
 // publicKey returns the public key of a JSON Web Key.

@@ -17,12 +17,15 @@
 //	}
 //
 // An attack that does not apply to the target is skipped with its reason. It
-// never counts as withstood.
+// never counts as withstood. Nor does an attack whose request the service
+// refuses without the malicious part: before each attack, the service must serve
+// its users. Such an attack has the outcome [Failed].
 //
-// The attacks send a few thousand requests. Some of them fail to log in many
-// times, with the name of the user, so that limits of the service will block
-// that user for a while. Attack a copy of a service, not the one that people
-// use.
+// The attacks send a few thousand requests from one address. Raise the service's
+// limits of requests for the tests, but not those of guesses for one account, or
+// set Target.Interval. Some attacks fail to log in many times, with the name of
+// the user, so that the service will block that user for a while. Attack a copy
+// of a service, not the one that people use.
 package contract
 
 import (
@@ -32,6 +35,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -40,8 +44,9 @@ import (
 // are required. Every other field lets more attacks apply.
 type Target struct {
 	// Handler is the service. It is served on a loopback address for the time
-	// of the attacks. If nil, BaseURL is the address of a running server, such
-	// as "http://127.0.0.1:8000".
+	// of the attacks, without TLS: leave out a redirect to https. If nil,
+	// BaseURL is the address of a running server, such as
+	// "http://127.0.0.1:8000", with the path below which it serves its routes.
 	Handler http.Handler
 	BaseURL string
 
@@ -50,7 +55,8 @@ type Target struct {
 	User, Admin, Other Account
 
 	// Routes are the routes of the service with their policies. One of them must
-	// be a GET route for LoggedIn.
+	// be a GET route for LoggedIn. Each GET route must respond with a status
+	// below 300 to an account that may use it.
 	Routes []Route
 
 	// LoginPath is the path that accepts the form of RFC 6749 section 4.3, with
@@ -67,7 +73,8 @@ type Target struct {
 	Refresh bool
 
 	// LogoutPath accepts a POST request that ends the session of its access
-	// token. PasswordPath accepts a POST request with a form of
+	// token. If the login returned a refresh token, a form has it as
+	// refresh_token. PasswordPath accepts a POST request with a form of
 	// current_password and new_password.
 	LogoutPath   string
 	PasswordPath string
@@ -106,11 +113,31 @@ type Target struct {
 	KeyPath string
 
 	// ResetPath and RegisterPath accept a POST request with a form of email, and
-	// send a mail. Mails returns the texts of all mails so far.
+	// send a mail. Mails returns the texts of all mails so far, with their
+	// recipients. A mail may be sent up to five seconds after the response.
 	ResetPath, RegisterPath string
 	Mails                   func() []string
 
-	// Origins are the origins that may read responses across sites (CORS).
+	// Provider is a provider of OpenID Connect to which the service is connected,
+	// made with [NewProvider]. SocialPath is the path that begins a login with it:
+	// a GET request there is redirected to the provider. After the callback, a
+	// cookie logs in to the first GET route for LoggedIn. The first login of a
+	// user with a verified address creates an account, with that address as its
+	// name.
+	Provider   *Provider
+	SocialPath string
+
+	// NewUnverified creates an account whose name is an e-mail address, which is
+	// not verified. The names of the accounts of NewAccount are then addresses
+	// that are verified.
+	NewUnverified func(ctx context.Context, password string) (Account, error)
+
+	// Orgs describes the organizations of the service.
+	Orgs *Orgs
+
+	// Origins are the origins that may read responses across sites (CORS), or
+	// "*" for a public API that every site may use with a token, but not with
+	// cookies.
 	Origins []string
 
 	// Interval is the time between two requests. If zero, there is none.
@@ -120,7 +147,9 @@ type Target struct {
 	Progress func(done, all int, a Attack)
 }
 
-// An Account is an account of the service that is attacked.
+// An Account is an account of the service that is attacked. Its password should
+// be a text that no response has by chance: finding it in one is an attack that
+// succeeded.
 type Account struct {
 	Name, Password string
 }
@@ -149,10 +178,12 @@ const (
 
 // A Route is a route of the service.
 type Route struct {
-	Method, Path string // Path is one that exists, without wildcards; it can have a query
+	Method, Path string // Path is one that exists, without wildcards
 	Access       Access
 
-	// Body is a JSON body that the route accepts, if it reads one.
+	// Body is a JSON body that the route accepts, if it reads one. It is sent
+	// many times. The route may refuse all but the first, such as a second
+	// account with the same name.
 	Body string
 }
 
@@ -195,7 +226,7 @@ const (
 	Withstood     Outcome = iota + 1
 	Succeeded             // the service is vulnerable
 	NotApplicable         // the target lacks a field that the attack needs
-	Failed                // the attack could not be carried out
+	Failed                // the attack could not be carried out, so that it proves nothing
 )
 
 // String returns the name of the outcome in lower case.
@@ -253,7 +284,8 @@ func (r *Report) Count(o Outcome) int {
 func Attacks() []Attack {
 	return slices.Concat(tokenAttacks, claimAttacks, headerAttacks, transportAttacks, accessAttacks,
 		responseAttacks, limitAttacks, sessionAttacks, cookieAttacks, factorAttacks, keyAttacks, accountAttacks,
-		loginAttacks, guessAttacks, passiveAttacks)
+		socialAttacks, idTokenAttacks, identityAttacks,
+		orgAttacks, inviteAttacks, loginAttacks, guessAttacks, passiveAttacks)
 }
 
 // Check attacks a target. The error is one of the target's description, or that
@@ -318,13 +350,34 @@ func (t *Target) problems() error {
 	if t.User.Name == "" || t.User.Password == "" {
 		add("Target.User has no name or no password; set an account that can log in")
 	}
+	for i, a := range []Account{t.Admin, t.Other} {
+		if (a.Name == "") != (a.Password == "") {
+			add("Target.%s has only a name or only a password; set both, or none", []string{"Admin", "Other"}[i])
+		}
+	}
+	for _, path := range []struct{ name, value string }{
+		{"LoginPath", t.LoginPath}, {"LogoutPath", t.LogoutPath}, {"PasswordPath", t.PasswordPath}, {"CookiePath", t.CookiePath},
+		{"KeySetPath", t.KeySetPath}, {"KeyPath", t.KeyPath}, {"ResetPath", t.ResetPath}, {"RegisterPath", t.RegisterPath},
+	} {
+		if path.value != "" && path.value[0] != '/' {
+			add("Target.%s is %q; begin it with a slash", path.name, path.value)
+		}
+	}
 	for i, r := range t.Routes {
+		if strings.Contains(r.Path, "?") {
+			add("Target.Routes[%d].Path has a query; attacks write the path in other ways, so leave it out", i)
+		}
 		if r.Method == "" || r.Path == "" || r.Path[0] != '/' || r.Access < Public || r.Access > AdminOnly {
 			add("Target.Routes[%d] is incomplete; set Method, Path and Access", i)
 		}
 	}
 	if !slices.ContainsFunc(t.Routes, isGuardedGet) {
 		add("Target.Routes has no GET route with Access LoggedIn; add one, such as the user's own data")
+	}
+	if t.Orgs != nil {
+		for _, text := range t.Orgs.problems() {
+			add("%s", text)
+		}
 	}
 	return errors.Join(all...)
 }

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -17,8 +18,18 @@ import (
 	"github.com/authkit-go/authkit/contract/internal/vulnerable"
 )
 
+var provider = sync.OnceValue(func() *contract.Provider {
+	p, err := contract.NewProvider()
+	if err != nil {
+		panic(err)
+	}
+	return p
+})
+
 // target describes a service of package vulnerable.
 func target(s *vulnerable.Service) contract.Target {
+	p := provider()
+	s.Connect(p.Issuer, p.ClientID, p.ClientSecret)
 	return contract.Target{
 		Handler: s,
 		User:    contract.Account{Name: vulnerable.UserName, Password: vulnerable.UserPassword},
@@ -40,6 +51,36 @@ func target(s *vulnerable.Service) contract.Target {
 		Enroll:  func(_ context.Context, a contract.Account) ([]string, error) { return s.Enroll(a.Name), nil }, FactorMethod: "recovery",
 		APIKey:    func(_ context.Context, a contract.Account) (string, error) { return s.AddKey(a.Name), nil },
 		ResetPath: "/reset", RegisterPath: "/register", Mails: s.Mails,
+		Provider: p, SocialPath: "/social",
+		Orgs: orgs(s),
+		NewUnverified: func(_ context.Context, password string) (contract.Account, error) {
+			return contract.Account{Name: s.AddUnverified(password), Password: password}, nil
+		},
+	}
+}
+
+// orgs describes the organizations of a service of package vulnerable.
+func orgs(s *vulnerable.Service) *contract.Orgs {
+	return &contract.Orgs{
+		New: func(_ context.Context, owner contract.Account) (org, user string, err error) {
+			return s.NewOrg(owner.Name), owner.Name, nil
+		},
+		Add: func(_ context.Context, org string, a contract.Account, role string) (string, error) {
+			s.AddMember(org, a.Name, role)
+			return a.Name, nil
+		},
+		Owner: vulnerable.Owner, Manager: vulnerable.Manager, Member: vulnerable.Member,
+		Routes: []contract.Route{
+			{Method: "GET", Path: "/orgs/{org}/board", Access: contract.LoggedIn},
+			{Method: "GET", Path: "/orgs/{org}/invitations", Access: contract.AdminOnly},
+		},
+		SetRole:    contract.Route{Method: "PUT", Path: "/orgs/{org}/members/{user}", Body: `{"role":"{role}"}`},
+		Remove:     contract.Route{Method: "DELETE", Path: "/orgs/{org}/members/{user}"},
+		Invite:     contract.Route{Method: "POST", Path: "/orgs/{org}/invitations", Body: `{"email":"{email}","role":"{role}"}`},
+		Accept:     contract.Route{Method: "POST", Path: "/orgs/accept", Body: `{"token":"{token}"}`},
+		Invitation: func(_ context.Context, email string) (string, error) { return s.Invitation(email), nil },
+		Switch:     contract.Route{Method: "POST", Path: "/orgs/{org}/switch"},
+		Active:     contract.Route{Method: "GET", Path: "/board"},
 	}
 }
 
@@ -113,12 +154,22 @@ func TestSmallTarget(t *testing.T) {
 			assert.NotEmpty(t, r.Note, r.ID)
 		}
 	}
+	var text bytes.Buffer
+	require.NoError(t, report.WriteText(&text))
+	assert.Contains(t, text.String(), " not applicable because Target.Secret is not set\n")
+	assert.Contains(t, text.String(), " not applicable because Target.Enroll is not set\n", "all that an attack lacks")
 }
 
 // A description that is incomplete is refused with all of its problems.
 func TestProblems(t *testing.T) {
 	_, err := contract.Check(t.Context(), contract.Target{BaseURL: "localhost", Routes: []contract.Route{{Path: "me"}}})
 	for _, text := range []string{"BaseURL", "Target.User", "Routes[0]", "no GET route"} {
+		assert.ErrorContains(t, err, text)
+	}
+	_, err = contract.Check(t.Context(), contract.Target{
+		LogoutPath: "logout", Admin: contract.Account{Name: "admin"}, Other: contract.Account{Password: "other"}, Routes: []contract.Route{{Path: "/me?a=b"}},
+	})
+	for _, text := range []string{"LogoutPath is \"logout\"", "Target.Admin has only", "Target.Other has only", "has a query"} {
 		assert.ErrorContains(t, err, text)
 	}
 	_, err = contract.Check(t.Context(), contract.Target{})

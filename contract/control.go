@@ -146,6 +146,41 @@ func (p *probe) took(good, a *answer, err error) error {
 	return nil
 }
 
+// reached is refused for a request that fits no route exactly. A service may
+// respond to all of these with one page.
+func (p *probe) reached(ctx context.Context, method string, a *answer, err error) error {
+	refused := p.refused(a, err)
+	if refused == nil || a == nil || !a.ok() {
+		return refused
+	}
+	pages, ok := p.fallback[method]
+	if !ok {
+		for i := range pages {
+			if pages[i], err = p.raw(ctx, method, p.base.Path+"/contract-unknown/path"); err != nil {
+				return err
+			}
+		}
+		p.fallback[method] = pages
+	}
+	if pages[0].ok() && a.header.Get("Content-Type") == pages[0].header.Get("Content-Type") && alike(a.body, pages[0].body, pages[1].body) {
+		return nil
+	}
+	return refused
+}
+
+// noTokens is refused for a request to the login path. Only a response with an
+// access token is a success: a service may respond with a page in every case.
+func (p *probe) noTokens(a *answer, err error) error {
+	refused := p.refused(a, err)
+	if a == nil || !a.ok() {
+		return refused
+	}
+	if _, err := p.parseTokens(a); err != nil {
+		return nil
+	}
+	return refused
+}
+
 // refreshWorks reports whether a refresh token is good once.
 func (p *probe) refreshWorks(ctx context.Context) error {
 	tokens, err := p.logIn(ctx, p.User)
@@ -246,26 +281,23 @@ func isViolated(err error) bool {
 	return ok
 }
 
-// noise finds the parts of a text that differ in every response, such as times
-// and the IDs of requests.
-var noise = regexp.MustCompile(`[0-9A-Fa-f-]*\d[0-9A-Fa-f-]*`)
+// noise finds the parts of a text that can differ in every response, such as
+// times, nonces and the IDs of requests.
+var noise = regexp.MustCompile(`[\w+/=-]+`)
 
 // alike reports whether a text equals two others, except where these differ.
 func alike(s, first, second string) bool {
 	if first == second {
 		return s == first
 	}
-	if s, first = noise.ReplaceAllString(s, "#"), noise.ReplaceAllString(first, "#"); s == first {
-		return true
+	if noise.ReplaceAllString(s, "#") != noise.ReplaceAllString(first, "#") {
+		return false
 	}
-	second = noise.ReplaceAllString(second, "#")
-	start := 0
-	for start < min(len(first), len(second)) && first[start] == second[start] {
-		start++
+	words, of, other := noise.FindAllString(s, -1), noise.FindAllString(first, -1), noise.FindAllString(second, -1)
+	for i, word := range words {
+		if word != of[i] && (i >= len(other) || of[i] == other[i]) {
+			return false
+		}
 	}
-	end := 0
-	for end < min(len(first), len(second))-start && first[len(first)-1-end] == second[len(second)-1-end] {
-		end++
-	}
-	return start+end > 0 && len(s) >= start+end && s[:start] == first[:start] && s[len(s)-end:] == first[len(first)-end:]
+	return true
 }

@@ -30,10 +30,24 @@ const (
 	needReset
 	needRegister
 	needMails
+	needSocial
+	needUnverified
+	needOrgs
+	needSetRole
+	needRemove
+	needManager
+	needInvite
+	needSwitch
 )
 
-// missing returns an *inapplicable that names a field that a target lacks, or nil.
+// missing returns an *inapplicable that names the fields that a target lacks, or
+// nil.
 func (n need) missing(t *Target) error {
+	var notes []string
+	orgs := Orgs{}
+	if t.Orgs != nil {
+		orgs = *t.Orgs
+	}
 	for _, c := range []struct {
 		need need
 		has  bool
@@ -51,20 +65,32 @@ func (n need) missing(t *Target) error {
 		{needHashes, t.Hashes != nil, "Target.Hashes is not set"},
 		{needNewAccount, t.NewAccount != nil, "Target.NewAccount is not set"},
 		{needDisable, t.Disable != nil, "Target.Disable is not set"},
-		{needLoopback, t.Handler != nil, "Target.Handler is not set, and other addresses of a remote client are not at hand"},
+		{needLoopback, t.Handler != nil, "Target.Handler is not set, so the attack has no second address, and none that the service can reach"},
 		{needAdminRoute, t.route(AdminOnly) != nil, "Target.Routes has no GET route with Access AdminOnly"},
 		{needFactor, t.Enroll != nil, "Target.Enroll is not set"},
 		{needKey, t.APIKey != nil, "Target.APIKey is not set"},
 		{needReset, t.ResetPath != "", "Target.ResetPath is not set"},
 		{needRegister, t.RegisterPath != "", "Target.RegisterPath is not set"},
 		{needMails, t.Mails != nil, "Target.Mails is not set"},
+		{needSocial, t.Provider != nil && t.SocialPath != "", "Target.Provider and SocialPath are not set"},
+		{needUnverified, t.NewUnverified != nil, "Target.NewUnverified is not set"},
+		{needOrgs, t.Orgs != nil, "Target.Orgs is not set"},
+		{needOrgs, t.NewAccount != nil, "Target.NewAccount is not set"},
+		{needSetRole, orgs.SetRole.Path != "", "Target.Orgs.SetRole is not set"},
+		{needRemove, orgs.Remove.Path != "", "Target.Orgs.Remove is not set"},
+		{needManager, orgs.Manager != "", "Target.Orgs.Manager is not set"},
+		{needInvite, orgs.Invite.Path != "" && orgs.Accept.Path != "" && orgs.Invitation != nil, "Target.Orgs.Invite, Accept and Invitation are not set"},
+		{needSwitch, orgs.Switch.Path != "" && orgs.Active.Path != "", "Target.Orgs.Switch and Active are not set"},
 		{needBodyRoute, t.bodyRoute() != nil, "Target.Routes has no route with a Body"},
 	} {
 		if n&c.need != 0 && !c.has {
-			return &inapplicable{c.note}
+			notes = append(notes, c.note)
 		}
 	}
-	return nil
+	if len(notes) == 0 {
+		return nil
+	}
+	return &inapplicable{strings.Join(notes, "; ")}
 }
 
 // route returns the first GET route with an access, or nil.
@@ -85,15 +111,6 @@ func (t *Target) bodyRoute() *Route {
 		}
 	}
 	return nil
-}
-
-// oneQuery joins the query of a route and that of an attack.
-func oneQuery(path string) string {
-	path, query, found := strings.Cut(path, "?")
-	if !found {
-		return path
-	}
-	return path + "?" + strings.ReplaceAll(query, "?", "&")
 }
 
 // signatures finds JSON Web Tokens, without their signatures.

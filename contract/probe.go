@@ -2,7 +2,6 @@ package contract
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -10,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -43,6 +41,8 @@ type probe struct {
 	tokens   map[string]Tokens
 	secrets  []string        // masked in evidence
 	passive  map[string]leak // by the ID of a passive attack
+
+	idTokens *bool // whether the service uses ID tokens; nil if that is not known
 }
 
 // A leak is a response that a passive attack found.
@@ -84,6 +84,9 @@ func newProbe(ctx context.Context, target Target) (*probe, error) {
 	}
 	if len(target.Secret) > 0 {
 		p.hide(spellings(target.Secret)...)
+	}
+	if target.Provider != nil {
+		p.hide(target.Provider.ClientSecret)
 	}
 	base := target.BaseURL
 	if target.Handler != nil {
@@ -208,7 +211,6 @@ func (p *probe) send(ctx context.Context, m message) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.path = oneQuery(m.path)
 	path, query, _ := strings.Cut(m.path, "?")
 	r.URL = &url.URL{Scheme: p.base.Scheme, Host: p.base.Host, Opaque: p.base.Path + path, RawQuery: query}
 	if m.header != nil {
@@ -243,7 +245,6 @@ func (p *probe) raw(ctx context.Context, method, target string, header ...string
 	if err := p.pause(ctx); err != nil {
 		return nil, err
 	}
-	target = oneQuery(target)
 	m := message{method: method, path: target, header: http.Header{}}
 	for _, line := range header {
 		name, value, _ := strings.Cut(line, ":")
@@ -315,53 +316,6 @@ func (p *probe) record(m message, a *answer, err error) {
 	}
 }
 
-func (m *message) text() string {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s %s\n", m.method, cut(m.path))
-	writeHeader(&b, m.header)
-	if m.body != "" {
-		fmt.Fprintf(&b, "\n%s", cut(m.body))
-	}
-	return b.String()
-}
-
-func (a *answer) text() string {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "%d %s\n", a.status, http.StatusText(a.status))
-	writeHeader(&b, a.header)
-	fmt.Fprintf(&b, "\n%s", cut(a.body))
-	return b.String()
-}
-
-func writeHeader(w io.Writer, h http.Header) {
-	for _, name := range slices.Sorted(maps.Keys(h)) {
-		for _, value := range h[name] {
-			if strings.EqualFold(name, "Cookie") || strings.EqualFold(name, "Set-Cookie") {
-				value = maskCookie(value)
-			}
-			fmt.Fprintf(w, "%s: %s\n", name, cut(value))
-		}
-	}
-}
-
-// cut shortens a text.
-func cut(s string) string {
-	if len(s) <= keptBody {
-		return s
-	}
-	return fmt.Sprintf("%s… (%d bytes)", s[:keptBody/4], len(s))
-}
-
-// maskCookie returns a cookie without its value.
-func maskCookie(s string) string {
-	name, rest, _ := strings.Cut(s, "=")
-	_, attributes, found := strings.Cut(rest, ";")
-	if !found {
-		return name + "=[redacted]"
-	}
-	return name + "=[redacted];" + attributes
-}
-
 // get sends a request to the guarded route with a token.
 func (p *probe) get(ctx context.Context, token string) (*answer, error) {
 	return p.send(ctx, message{method: p.guard.Method, path: p.guard.Path, header: bearer(token)})
@@ -391,41 +345,6 @@ func (p *probe) refused(a *answer, err error) error {
 		return errThrottled
 	}
 	return nil
-}
-
-// reached is refused for a request that fits no route exactly. A service may
-// respond to all of these with one page.
-func (p *probe) reached(ctx context.Context, method string, a *answer, err error) error {
-	refused := p.refused(a, err)
-	if refused == nil || a == nil || !a.ok() {
-		return refused
-	}
-	pages, ok := p.fallback[method]
-	if !ok {
-		for i := range pages {
-			if pages[i], err = p.raw(ctx, method, p.base.Path+"/contract-unknown/path"); err != nil {
-				return err
-			}
-		}
-		p.fallback[method] = pages
-	}
-	if pages[0].ok() && a.header.Get("Content-Type") == pages[0].header.Get("Content-Type") && alike(a.body, pages[0].body, pages[1].body) {
-		return nil
-	}
-	return refused
-}
-
-// noTokens is refused for a request to the login path. Only a response with an
-// access token is a success: a service may respond with a page in every case.
-func (p *probe) noTokens(a *answer, err error) error {
-	refused := p.refused(a, err)
-	if a == nil || !a.ok() {
-		return refused
-	}
-	if _, err := p.parseTokens(a); err != nil {
-		return nil
-	}
-	return refused
 }
 
 // form sends a form to the login path.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -22,8 +23,8 @@ func group(id string) string {
 	return name
 }
 
-// WriteText writes the report as a table for a terminal: the attacks that did
-// not fail quietly, and the totals.
+// WriteText writes the report as a table for a terminal: the attacks that
+// succeeded or could not be carried out, the fields that others lack, and the totals.
 func (r *Report) WriteText(w io.Writer) error {
 	var b bytes.Buffer
 	for _, result := range r.sorted() {
@@ -32,6 +33,17 @@ func (r *Report) WriteText(w io.Writer) error {
 		}
 		fmt.Fprintf(&b, "%-9s %-9s %-28s %s\n", result.Severity, result.Outcome, result.ID, result.Text)
 		fmt.Fprintf(&b, "%49s%s (%s, %s)\n", "", result.Note, result.Requirement, result.Source)
+	}
+	lacks := map[string]int{}
+	for _, result := range r.Results {
+		if result.Outcome == NotApplicable {
+			for note := range strings.SplitSeq(result.Note, "; ") {
+				lacks[note]++
+			}
+		}
+	}
+	for _, note := range slices.Sorted(maps.Keys(lacks)) {
+		fmt.Fprintf(&b, "%3d not applicable because %s\n", lacks[note], note)
 	}
 	fmt.Fprintf(&b, "%d attacks on %s: %d withstood, %d succeeded, %d not applicable, %d failed; %d requests\n",
 		len(r.Results), r.Target, r.Count(Withstood), r.Count(Succeeded), r.Count(NotApplicable), r.Count(Failed), r.Requests)

@@ -91,6 +91,16 @@ func TestFaults(t *testing.T) {
 	for _, want := range []string{"Options.HSTS: 1h0m0s; use", "Options.ContentSecurityPolicy:", "Options.MaxBodyBytes: -1; use", `Options.RequestIDHeader: "X Request"`} {
 		require.ErrorContains(t, err, want)
 	}
+	for _, policy := range []string{"default-src\x7f", "default-src \u00e4", "\x1f"} {
+		_, err = harden.New(harden.Options{ContentSecurityPolicy: policy})
+		require.ErrorContains(t, err, "ContentSecurityPolicy", policy)
+	}
+	for _, name := range []string{"X@Id", "X[Id", "X`Id", "X{Id", "X/Id", "X:Id", "X.Id"} {
+		_, err = harden.New(harden.Options{RequestIDHeader: name})
+		require.ErrorContains(t, err, "RequestIDHeader", name)
+	}
+	_, err = harden.New(harden.Options{ContentSecurityPolicy: "default-src ~", RequestIDHeader: "AZ-az_09"})
+	require.NoError(t, err)
 	_, err = harden.New(harden.Options{HSTSSubdomains: true})
 	require.ErrorContains(t, err, "set without HSTS")
 	_, err = harden.New(harden.Options{HSTS: -time.Hour})
@@ -342,4 +352,26 @@ func TestServer(t *testing.T) {
 	require.Equal(t, 60*time.Second, s.WriteTimeout)
 	require.Equal(t, 620*time.Second, s.IdleTimeout, "the balancer closes idle connections first, Google's after 600 s")
 	require.Equal(t, 32<<10, s.MaxHeaderBytes)
+}
+
+// A request without a body keeps it, since handlers compare it.
+func TestNoBody(t *testing.T) {
+	t.Parallel()
+	for _, body := range []io.ReadCloser{nil, http.NoBody} {
+		h := wrap(t, harden.Options{}, func(_ http.ResponseWriter, r *http.Request) { require.Equal(t, body, r.Body) })
+		get(h, func(r *http.Request) { r.Body = body })
+	}
+}
+
+// Without a Logger, requests are logged with slog.Default(). Not parallel: it
+// replaces the logger of the program.
+func TestDefaultLogger(t *testing.T) {
+	before := slog.Default()
+	defer slog.SetDefault(before)
+	var log bytes.Buffer
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	w, err := harden.New(harden.Options{})
+	require.NoError(t, err)
+	get(w(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
+	require.Contains(t, log.String(), "msg=request")
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Serve ends when its context does, and finishes the request in progress.
+// RE-09: Serve ends when its context does, and finishes the request in progress.
 func TestServe(t *testing.T) {
 	t.Parallel()
 	ctx, stop := context.WithCancel(t.Context())

@@ -168,9 +168,12 @@ func (o object) text(name string) (string, error) {
 func (o object) octets(names ...string) ([][]byte, error) {
 	var all [][]byte
 	for _, name := range names {
-		s, _ := o.text(name)                                   // empty after an error
-		b, _ := base64.RawURLEncoding.Strict().DecodeString(s) // shorter after an error or with line ends
-		if len(b) == 0 || len(b) > maxOctets || base64.RawURLEncoding.EncodedLen(len(b)) != len(s) {
+		s, err := o.text(name)
+		if err != nil {
+			return nil, err
+		}
+		b, err := base64.RawURLEncoding.Strict().DecodeString(s)
+		if err != nil || len(b) == 0 || len(b) > maxOctets || base64.RawURLEncoding.EncodedLen(len(b)) != len(s) { // DecodeString skips line ends
 			return nil, fmt.Errorf("%q is missing or not base64url of at most %d bytes", name, maxOctets)
 		}
 		all = append(all, b)

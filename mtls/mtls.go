@@ -120,7 +120,7 @@ func New(cfg Config) (*Authenticator, error) {
 			if n.Addr().Is6() {
 				least = 16
 			}
-			if n.Bits() < least || n.Addr().Is4In6() { // -1 bits if it is not valid
+			if !n.IsValid() || n.Bits() < least || n.Addr().Is4In6() {
 				problem("Proxy.Networks", "%v; use networks of at least /8, or /16 for IPv6: a wider one contains clients, which could write the header", n)
 			}
 		}
@@ -160,7 +160,7 @@ func (a *Authenticator) Authenticate(r *http.Request) (authkit.Credential, error
 	}
 	sum := sha256.Sum256(leaf.Raw)
 	return authkit.Credential{
-		Kind: "client_certificate", ID: hex.EncodeToString(sum[:8]), Service: s.Name, Roles: s.Roles, ExpiresAt: leaf.NotAfter,
+		Kind: "client_certificate", ID: hex.EncodeToString(sum[:8]), Service: s.Name, Machine: true, Roles: s.Roles, ExpiresAt: leaf.NotAfter,
 	}, nil
 }
 
@@ -168,7 +168,7 @@ func (a *Authenticator) Authenticate(r *http.Request) (authkit.Credential, error
 func (a *Authenticator) leafOf(r *http.Request) (*x509.Certificate, error) {
 	values := r.Header[a.header]
 	switch proxy := a.isProxy(r.RemoteAddr); {
-	case !proxy && len(values) > 0: // a client claims to be a proxy
+	case !proxy && a.header != "" && len(values) > 0: // a client claims to be a proxy
 		return nil, authkit.ErrInvalidToken
 	case !proxy && (r.TLS == nil || len(r.TLS.VerifiedChains) == 0):
 		return nil, authkit.ErrNoCredentials
@@ -191,8 +191,14 @@ func (a *Authenticator) leafOf(r *http.Request) (*x509.Certificate, error) {
 
 // isProxy reports whether a connection comes from one of the proxies.
 func (a *Authenticator) isProxy(remote string) bool {
-	host, _, _ := net.SplitHostPort(remote) // empty after an error
-	ip, _ := netip.ParseAddr(host)          // no network contains the zero address
+	host, _, err := net.SplitHostPort(remote)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return false
+	}
 	ip = ip.Unmap().WithZone("")
 	return slices.ContainsFunc(a.proxies, func(n netip.Prefix) bool { return n.Contains(ip) })
 }
@@ -214,7 +220,10 @@ func parse(value string) (*x509.Certificate, error) {
 		}
 		return x509.ParseCertificate(der)
 	}
-	text, _ := url.PathUnescape(value) // a plus sign is one of base64; empty after an error
+	text, err := url.PathUnescape(value) // a plus sign is one of base64
+	if err != nil {
+		return nil, errForm
+	}
 	block, rest := pem.Decode([]byte(text))
 	if block == nil || block.Type != "CERTIFICATE" || len(strings.TrimSpace(string(rest))) > 0 {
 		return nil, errForm

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"github.com/authkit-go/authkit"
 )
@@ -136,7 +135,7 @@ func (l *Logins) create(ctx context.Context, p *provider, who person) error {
 // linkByEmail links an identity to the account with its address. The account
 // must not have changed since u was read. If its address was never verified,
 // everything that an earlier holder could log in with is removed (OA-04). The
-// user is told by mail.
+// user is notified by mail.
 func (l *Logins) linkByEmail(ctx context.Context, p *provider, who person, u authkit.User) error {
 	id, err := l.newIdentity(p, who)
 	if err != nil {
@@ -163,7 +162,7 @@ func (l *Logins) linkByEmail(ctx context.Context, p *provider, who person, u aut
 		return nil
 	})
 	if err == nil {
-		l.tell(ctx, u.ID, "added", p.Label)
+		l.notify(ctx, u.ID, "added", p.Label)
 	}
 	return err
 }
@@ -228,7 +227,7 @@ func (l *Logins) link(ctx context.Context, p *provider, userID string, who perso
 		}
 	}
 	if err == nil {
-		l.tell(ctx, userID, "added", p.Label)
+		l.notify(ctx, userID, "added", p.Label)
 	}
 	return err
 }
@@ -266,7 +265,7 @@ func (l *Logins) Unlink(ctx context.Context, userID, identityID string) error {
 		return nil
 	})
 	if err == nil {
-		l.tell(ctx, userID, "removed", label)
+		l.notify(ctx, userID, "removed", label)
 	}
 	return err
 }
@@ -289,12 +288,4 @@ func (l *Logins) hasOtherLogin(ctx context.Context, userID string) (bool, error)
 		return u.PasswordHash != "", nil
 	}
 	return l.other(ctx, userID)
-}
-
-// storeTimeout returns the deadline of a call of the store.
-func storeTimeout(s authkit.Settings) time.Duration {
-	if s.StoreTimeout > 0 {
-		return s.StoreTimeout
-	}
-	return 5 * time.Second
 }

@@ -75,7 +75,7 @@ func checkAddress(address string, untrusted bool) error {
 	if ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsUnspecified() {
 		return errAddress
 	}
-	if untrusted && (!ip.IsGlobalUnicast() || ip.IsPrivate() || ip.IsLoopback() || isSpecial(ip)) {
+	if untrusted && (!ip.IsGlobalUnicast() || ip.IsPrivate() || isSpecial(ip)) {
 		return errAddress
 	}
 	return nil

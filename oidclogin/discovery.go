@@ -24,7 +24,7 @@ type metadata struct {
 	endpoint oauth2.Endpoint
 	verifier *oidc.IDTokenVerifier // nil without an ID token
 	sendsIss bool                  // RFC 9207
-	pkce     []string              // the methods that it supports, if it says so
+	pkce     []string              // the methods that it supports; nil if it does not list them
 	jwks     string
 	userInfo string // empty if there is none
 	fetched  time.Time

@@ -20,17 +20,16 @@
 // The login page has a link to /oidc/google. Register the redirect URI
 // https://example.com/oidc/google/callback at the provider.
 //
-// # Who a user is
+// # Identities
 //
 // An identity is the issuer and the subject of the provider. Nothing else
 // identifies a user: an e-mail address or a name can be given to another person.
 //
 // # The first login
 //
-// The first login of an identity creates an account without a password. That
-// takes an address that the provider has verified, and whose word you take; see
-// [EmailTrust]. Otherwise the user proves a mailbox with a code. That needs
-// [Config].Mailer.
+// The first login of an identity creates an account without a password, if the
+// provider reports a verified address and [Provider].Email accepts it.
+// Otherwise the user proves a mailbox with a code. That needs [Config].Mailer.
 //
 // If an account has the address already, the user logs in as before, and links
 // the identity in the settings. Linking by the address alone is off. See
@@ -42,10 +41,15 @@
 // ticket of [authkit.Kit.Tickets] that is used once. It belongs to one browser,
 // by a cookie that begins with __Host-, and to one provider. The parameter iss
 // of RFC 9207 is checked. A login goes through [authkit.Kit.LoginWith]: second
-// factors are asked for, and locked and disabled accounts are refused.
+// factors are required, and locked and disabled accounts are refused.
 //
 // A session has the method "fed" (in the claim amr). Its auth_time is that of
-// the ID token. If the provider sends none, it is the time of the login. A link
-// to /oidc/google?max_age=300 asks the provider to authenticate the user again,
-// and refuses the login if the provider does not say that it has.
+// the ID token. If the provider sends none, it is the time of the login. The
+// user may have authenticated at such a provider long before, so
+// [authkit.Policy.Fresh] then requires a recent login here and nothing more.
+// GitHub sends none.
+//
+// A link to /oidc/google?max_age=300 requests that the provider authenticates
+// the user again. The login is refused if the ID token has no auth_time, or one
+// that is too old.
 package oidclogin

@@ -23,7 +23,18 @@ func SetTimeout(l *Logins, name string, d time.Duration) {
 	p.client.Timeout = d
 }
 
+// UsesProxy reports whether calls to a provider go through a proxy of the
+// environment.
+func UsesProxy(l *Logins, name string) bool {
+	p, err := l.provider(name)
+	if err != nil {
+		panic(err)
+	}
+	return p.client.Transport.(boundedTransport).next.(*http.Transport).Proxy != nil
+}
+
 var (
-	LocalPath    = localPath
-	CheckAddress = checkAddress
+	LocalPath     = localPath
+	CheckRedirect = checkRedirect
+	CheckAddress  = checkAddress
 )

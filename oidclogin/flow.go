@@ -55,8 +55,8 @@ func browserOf(r *http.Request) browser {
 	if len(cookies) != 1 {
 		return ""
 	}
-	raw, err := base64.RawURLEncoding.DecodeString(cookies[0].Value)
-	if err != nil || len(raw) != browserSecret {
+	raw, _ := base64.RawURLEncoding.DecodeString(cookies[0].Value) // shorter after an error
+	if len(raw) != browserSecret {
 		return ""
 	}
 	return browser(cookies[0].Value)
@@ -99,7 +99,7 @@ func (b browser) derive(purpose, state string) string {
 func (b browser) nonce(state string) string    { return b.derive("nonce", state) }
 func (b browser) verifier(state string) string { return b.derive("verifier", state) }
 
-// errNoStepUp is for a provider that cannot say when it has authenticated the
+// errNoStepUp is for a provider that does not report when it authenticated the
 // user.
 var errNoStepUp = fmt.Errorf("oidclogin: the provider cannot authenticate a user again: %w", authkit.ErrInvalidTicket)
 

@@ -201,7 +201,7 @@ func TestLinkOfAnotherUser(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, shared.do("GET", callback, nil).StatusCode)
 	free()
 
-	// Another site cannot begin a link, and nobody without a login can.
+	// Another site cannot begin a link, nor can a client without a login.
 	require.Equal(t, http.StatusUnauthorized, c.do("POST", "/oidc/idp/link", url.Values{}, "Sec-Fetch-Site", "cross-site").StatusCode)
 	require.Equal(t, http.StatusUnauthorized, a.browser().do("POST", "/oidc/idp/link", url.Values{}).StatusCode)
 
@@ -223,7 +223,7 @@ func TestLinkOfAnotherUser(t *testing.T) {
 	require.Equal(t, mallory, owner.UserID)
 }
 
-// Step-up: max_age asks the provider for a new login. The session has the time
+// Step-up: max_age requests a new login at the provider. The session has the time
 // that the provider reports, so that an old login there is not a fresh one here.
 func TestStepUp(t *testing.T) {
 	t.Parallel()
@@ -254,7 +254,10 @@ func TestStepUp(t *testing.T) {
 		c := a.browser()
 		require.Equal(t, http.StatusUnauthorized, c.do("GET", c.begin("?max_age=300"), nil).StatusCode, name)
 	}
-	for _, wrong := range []string{"0", "-1", "x", "99999999999999999999"} {
+	for _, right := range []string{"1", "86400"} {
+		require.Equal(t, http.StatusSeeOther, a.browser().do("GET", "/oidc/idp?max_age="+right, nil).StatusCode, right)
+	}
+	for _, wrong := range []string{"0", "-1", "x", "86401", "99999999999999999999"} {
 		require.Equal(t, http.StatusBadRequest, a.browser().do("GET", "/oidc/idp?max_age="+wrong, nil).StatusCode, wrong)
 	}
 }
@@ -266,7 +269,8 @@ func TestReturnPath(t *testing.T) {
 	a := newApp(t, []oidclogin.Provider{generic(h)})
 	for text, want := range map[string]string{
 		"/there?x=1": "/there?x=1", "": "/", "//evil.example.com": "/", "/\\evil.example.com": "/", "https://evil.example.com": "/", "/%2f/evil": "/", "/a\n": "/",
-		"/login?return=/x": "/",
+		"/login?return=/x": "/", "/a b": "/", "/a%20b": "/a%20b", "/a%7fb": "/", "/a%0ab": "/", "/\u00e4": "/", "/a?b=\\": "/", "/%zz": "/",
+		"/" + strings.Repeat("x", 2047): "/" + strings.Repeat("x", 2047), "/" + strings.Repeat("x", 2048): "/",
 	} {
 		c := a.browser()
 		p := c.do("GET", c.begin("?return="+url.QueryEscape(text)), nil)
@@ -306,6 +310,8 @@ func TestStartFromAnotherSite(t *testing.T) {
 	require.Contains(t, p.body, `href="/oidc/idp?max_age=60&amp;return=%2Fthere"`)
 	require.NotContains(t, p.body, "refresh")
 	require.NotContains(t, p.body, h.URL)
+	p = a.browser().do("GET", "/oidc/idp?return=/there", nil, "Sec-Fetch-Site", "cross-site")
+	require.Contains(t, p.body, `href="/oidc/idp?return=%2Fthere"`)
 }
 
 // A user who cancels at the provider gets a page, and no session.
@@ -385,7 +391,7 @@ func TestMailboxProof(t *testing.T) {
 	c3 := a.browser()
 	require.Equal(t, u.ID, c3.requireUser(c3.login()).ID)
 
-	// An address that has an account gives nobody that account, even with the
+	// An address that has an account does not give access to it, even with the
 	// code.
 	h.as("bob", "taken@example.com", false)
 	c, p = start()
@@ -531,7 +537,7 @@ func TestSecondFactorMustBeSetUp(t *testing.T) {
 	require.Empty(t, c.user())
 }
 
-// FR-02: a stranger who starts logins stores a limited number of tickets.
+// FR-02: a client that starts logins stores a limited number of tickets.
 func TestStartsAreLimited(t *testing.T) {
 	t.Parallel()
 	h := newHostile(t)

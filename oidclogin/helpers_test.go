@@ -37,12 +37,17 @@ type app struct {
 	mu     sync.Mutex
 	events []authkit.Event
 	mails  []account.Message
+
+	mailErr error // of the next mails
 }
 
 // Send implements account.Mailer.
 func (a *app) Send(_ context.Context, m account.Message) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.mailErr != nil {
+		return a.mailErr
+	}
 	a.mails = append(a.mails, m)
 	return nil
 }
@@ -198,6 +203,7 @@ func (c *client) do(method, target string, form url.Values, headers ...string) p
 	for _, cookie := range response.Cookies() {
 		require.True(c.t, cookie.Secure && cookie.HttpOnly && cookie.Path == "/" && cookie.Domain == "" && cookie.SameSite == http.SameSiteLaxMode, cookie)
 		require.True(c.t, strings.HasPrefix(cookie.Name, "__Host-"), cookie)
+		require.True(c.t, cookie.Name == "__Host-oidclogin" || cookie.MaxAge <= 0, "a session ends with the browser")
 		c.cookies[cookie.Name] = cookie.Value
 	}
 	return page{response, w.Body.String()}
@@ -239,6 +245,7 @@ func (c *client) beginLink() string {
 	require.Equal(c.t, http.StatusOK, p.StatusCode, p.body)
 	found := refreshLink.FindStringSubmatch(p.body)
 	require.NotNil(c.t, found, p.body)
+	require.Contains(c.t, p.body, "refresh", "the page leads on at once")
 	return c.atProvider(html.UnescapeString(found[1]))
 }
 

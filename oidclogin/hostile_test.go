@@ -1,6 +1,7 @@
 package oidclogin_test
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"net/http"
 	"net/url"
@@ -19,14 +20,16 @@ const linkFresh = 5 * time.Minute
 
 // attacks are the ways in which a provider, or someone between, can be wrong.
 var attacks = map[string]func(h *hostile, a *app){
-	"another issuer":     claim("iss", "https://evil.example.com"),
-	"an issuer and a /":  func(h *hostile, _ *app) { h.claims = func(c jwt.MapClaims) { c["iss"] = h.URL + "/" } },
-	"another audience":   claim("aud", "another client"),
-	"no audience":        claim("aud", nil),
-	"two audiences":      claim("aud", []string{clientID, "another client"}),
-	"another azp":        claim("azp", "another client"),
-	"another azp of two": claims("aud", []string{clientID, "another client"}, "azp", "another client"),
-	"an empty azp":       claim("azp", ""),
+	"another issuer":           claim("iss", "https://evil.example.com"),
+	"an issuer and a /":        func(h *hostile, _ *app) { h.claims = func(c jwt.MapClaims) { c["iss"] = h.URL + "/" } },
+	"another audience":         claim("aud", "another client"),
+	"no audience":              claim("aud", nil),
+	"two audiences":            claim("aud", []string{clientID, "another client"}),
+	"another azp":              claim("azp", "another client"),
+	"another azp of two":       claims("aud", []string{clientID, "another client"}, "azp", "another client"),
+	"an empty azp":             claim("azp", ""),
+	"a number as azp":          claim("azp", 5),
+	"a text as email_verified": claim("email_verified", "true"), // OA-03a
 	"expired": func(h *hostile, _ *app) {
 		h.claims = func(c jwt.MapClaims) { c["exp"] = time.Now().Add(-time.Hour).Unix() }
 	},
@@ -100,6 +103,13 @@ var attacks = map[string]func(h *hostile, a *app){
 	"user info without a subject":  userInfo("sub", nil),
 	"array in the user info":       userInfo("email", []string{"ann@example.com"}),
 	"2 MB of user info":            userInfo("more", strings.Repeat("x", 2<<20)),
+	"user info of an error": func(h *hostile, _ *app) {
+		h.userInfo = true
+		h.handle["/userinfo"] = func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = w.Write([]byte(`{"sub":"ann","email":"ann@example.com","email_verified":true}`))
+		}
+	},
 	"no user info": func(h *hostile, _ *app) {
 		h.userInfo = true
 		h.handle["/userinfo"] = http.NotFound
@@ -211,14 +221,21 @@ func TestHostileProvider(t *testing.T) {
 func TestHostileProviderCanBeRight(t *testing.T) {
 	t.Parallel()
 	h := newHostile(t)
-	h.claims = func(c jwt.MapClaims) { c["aud"], c["azp"] = []string{clientID, "another client"}, clientID }
+	h.claims = func(c jwt.MapClaims) {
+		c["aud"], c["azp"], c["sub"] = []string{clientID, "another client"}, clientID, strings.Repeat("s", 255)
+		sum := sha256.Sum256([]byte("access-1"))
+		c["at_hash"] = base64.RawURLEncoding.EncodeToString(sum[:16])
+	}
+	h.token = func(r map[string]any) { r["access_token"] = "access-1" }
+	h.metadata = func(m map[string]any) { m["userinfo_endpoint"] = h.URL + "/userinfo" }
+	h.handle["/userinfo"] = func(http.ResponseWriter, *http.Request) { t.Error("the ID token has the address") }
 	a := newApp(t, []oidclogin.Provider{generic(h)})
 	c := a.browser()
 	require.Equal(t, "ann@example.com", c.requireUser(c.login()).Email)
 	require.Contains(t, a.kinds(), authkit.EventLoginSuccess)
 }
 
-// OA-12: metadata that says nothing of iss permits an answer without it.
+// OA-12: if the metadata does not mention iss, a callback without it is accepted.
 func TestIssuerParameterIsOptional(t *testing.T) {
 	t.Parallel()
 	h := newHostile(t)
@@ -268,7 +285,7 @@ func TestAnswersBelongToOneFlow(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, attacker.do("GET", own.String(), nil).StatusCode)
 	require.Empty(t, attacker.user())
 
-	// The whole answer in another browser, with a cookie of its own or without.
+	// The whole answer in another browser, with that browser's cookie or without one.
 	for _, thief := range []*client{a.browser(), attacker} {
 		victim := a.browser()
 		callback := victim.begin("")
@@ -316,4 +333,23 @@ func TestRequest(t *testing.T) {
 	}
 	require.Equal(t, "no-store", p.Header.Get("Cache-Control"))
 	require.Equal(t, "no-referrer", p.Header.Get("Referrer-Policy"))
+	require.Equal(t, "nosniff", p.Header.Get("X-Content-Type-Options")) // TR-02
+
+	// Two flows of one browser, and the two secrets of one flow, differ.
+	again, err := url.Parse(c.do("GET", "/oidc/idp", nil).Header.Get("Location"))
+	require.NoError(t, err)
+	for _, name := range []string{"state", "nonce", "code_challenge"} {
+		require.NotEqual(t, query.Get(name), again.Query().Get(name), name)
+	}
+	sum := sha256.Sum256([]byte(query.Get("nonce")))
+	require.NotEqual(t, query.Get("code_challenge"), base64.RawURLEncoding.EncodeToString(sum[:]), "the nonce is not the verifier")
+
+	// Another cookie is replaced.
+	for _, other := range []string{"x", base64.RawURLEncoding.EncodeToString(make([]byte, 31)), strings.Repeat("!", 43)} {
+		c := a.browser()
+		c.cookies["__Host-oidclogin"] = other
+		c.do("GET", "/oidc/idp", nil)
+		require.Len(t, c.cookies["__Host-oidclogin"], 43)
+		require.NotEqual(t, other, c.cookies["__Host-oidclogin"])
+	}
 }

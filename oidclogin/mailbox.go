@@ -64,7 +64,7 @@ func (l *Logins) openPending(ctx context.Context, kind, token string, b browser)
 // askMailbox shows a form for an address. It suggests the one that the provider
 // has reported.
 func (l *Logins) askMailbox(w http.ResponseWriter, r *http.Request, p *provider, b browser, f flow, who person) {
-	newBrowser(w, r) // the cookie lives on
+	newBrowser(w, r) // prolongs the cookie
 	t, token := authkit.NewTicket(ticketPerson, "", flowLife)
 	if err := l.putPending(r.Context(), t, pending{Provider: p.Name, Browser: b.hash(), Return: f.Return, Person: who}); err != nil {
 		l.fail(w, r, p, f, err)
@@ -172,17 +172,18 @@ func (l *Logins) send(ctx context.Context, m account.Message) error {
 	return fmt.Errorf("oidclogin: %w: the mail server", authkit.ErrUnavailable)
 }
 
-// tell tells a user by mail that an identity was added or removed. The change is
-// made, so an error does not undo it.
-func (l *Logins) tell(ctx context.Context, userID, verb, label string) {
+// notify notifies a user by mail that an identity was added or removed. The
+// change is made, so an error does not undo it.
+func (l *Logins) notify(ctx context.Context, userID, verb, label string) {
 	if l.mailer == nil {
 		return
 	}
-	u, err := l.kit.User(ctx, userID)
-	if err != nil || u.EmailVerifiedAt.IsZero() { // the mailbox may be that of a stranger
+	ctx = context.WithoutCancel(ctx) // also if the client has left
+	u, _ := l.kit.User(ctx, userID)
+	if u.EmailVerifiedAt.IsZero() { // also after an error; the mailbox may be that of another person
 		return
 	}
-	_ = l.send(context.WithoutCancel(ctx), account.Message{
+	_ = l.send(ctx, account.Message{
 		To: u.Email, Subject: "A login was " + verb,
 		Text: "The login with " + label + " was " + verb + " at your account at " + l.service + ".\n\nIf that was not you, reset your password at once.\n",
 	})

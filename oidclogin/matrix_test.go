@@ -29,7 +29,7 @@ func matrix(verified any, local string, trust oidclogin.EmailTrust, loggedIn boo
 	case loggedIn:
 		return linksOwn // whatever the address is
 	case verified != true, trust == oidclogin.EmailIgnored:
-		return prove // and so nobody learns who has an account
+		return prove // which does not reveal whether an account exists
 	case local == "none":
 		return creates
 	case trust == oidclogin.EmailVerified:
@@ -42,7 +42,7 @@ func matrix(verified any, local string, trust oidclogin.EmailTrust, loggedIn boo
 	return links
 }
 
-// OA-02, OA-03, OA-03a, OA-04, OA-05, OA-16: no cell gives a stranger an
+// OA-02, OA-03, OA-03a, OA-04, OA-05, OA-16: no cell gives another person an
 // account.
 func TestLinkingMatrix(t *testing.T) {
 	t.Parallel()

@@ -43,8 +43,8 @@ func (l *Logins) putName(ctx context.Context, text string) (token string, err er
 	return token, nil
 }
 
-// postedName returns the name for a token, or "". A login does not fail for want
-// of a name.
+// postedName returns the name for a token, or "". A missing name does not fail
+// the login.
 func (l *Logins) postedName(ctx context.Context, token string) string {
 	if token == "" {
 		return ""

@@ -1,12 +1,14 @@
 package oidclogin_test
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/oidclogin"
 )
 
@@ -37,8 +39,8 @@ func TestFailureOfProviderRevealsNoSecrets(t *testing.T) {
 	}
 }
 
-// OA-09: a link by the address is told to the user, as one from the settings is.
-func TestLinkByEmailIsTold(t *testing.T) {
+// OA-09: a link by the address notifies the user, as one from the settings does.
+func TestLinkByEmailNotifies(t *testing.T) {
 	t.Parallel()
 	h := newHostile(t)
 	p := generic(h)
@@ -51,4 +53,25 @@ func TestLinkByEmailIsTold(t *testing.T) {
 	defer a.mu.Unlock()
 	require.Len(t, a.mails, 1)
 	require.Equal(t, "ann@example.com", a.mails[0].To)
+}
+
+// OA-09: a user is notified also if the client leaves after the change.
+func TestUnlinkNotifiesIfTheClientLeaves(t *testing.T) {
+	t.Parallel()
+	h := newHostile(t)
+	ctx, leave := context.WithCancel(t.Context())
+	a := newApp(t, []oidclogin.Provider{generic(h)}, withMailer, func(c *authkit.Config, _ *oidclogin.Config) {
+		c.OnEvent = append(c.OnEvent, func(_ context.Context, e authkit.Event) {
+			if e.Kind == authkit.EventFactorRemoved {
+				leave()
+			}
+		})
+	})
+	u := a.add("ann@example.com", true)
+	require.NoError(t, a.store.CreateIdentity(t.Context(), oidclogin.Identity{ID: "1", UserID: u.ID, Provider: "idp", Issuer: h.URL, Subject: "1"}))
+	require.NoError(t, a.Unlink(ctx, u.ID, "1"))
+	require.Error(t, ctx.Err())
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	require.Len(t, a.mails, 1)
 }

@@ -33,7 +33,7 @@ var (
 	ErrAccountExists error = &loginError{"oidclogin: an account has this e-mail address"}
 
 	// ErrMailboxUnproved is returned for the first login of an identity without
-	// an address that counts as verified. It does not depend on whether an
+	// an address that [Provider].Email accepts. It does not depend on whether an
 	// account has the address.
 	ErrMailboxUnproved error = &loginError{"oidclogin: the provider proves no e-mail address"}
 
@@ -66,18 +66,21 @@ type Config struct {
 	// loopback address. No part of a request enters a redirect URI.
 	BaseURL string
 
-	// Store keeps the identities. Pass the same one to [UserData].
+	// Store keeps the identities. Pass the same one to [UserData]. A
+	// [MemoryStore] loses them when the program ends. Package oidcloginsql has
+	// another Store.
 	Store Store
 
 	// Providers are the providers. Each has a different name.
 	Providers []Provider
 
-	// Roles are the roles of new accounts.
+	// Roles are the roles of new accounts. They may be empty.
 	Roles []string
 
 	// Mailer sends a code to the address that a user enters after
-	// [ErrMailboxUnproved], and tells users that an identity was added or removed.
-	// If nil, such a user is told to sign up first, and nobody is told of changes.
+	// [ErrMailboxUnproved]. It also notifies users that an identity was added or
+	// removed. If nil, such a user must sign up first, and there are no
+	// notifications.
 	Mailer account.Mailer
 
 	// Service is the name of your service, for mails and pages. If empty, it is
@@ -85,14 +88,17 @@ type Config struct {
 	Service string
 
 	// HasOtherLogin reports whether a user without a password can log in without
-	// any identity, such as with a passkey. If nil, no one can.
+	// any identity, such as with a passkey. If nil, such users cannot. It must be
+	// safe for concurrent use.
 	HasOtherLogin func(ctx context.Context, userID string) (bool, error)
 
-	// Keys encrypt the tokens of providers with KeepTokens: each is 32 or more
-	// random bytes. The first one encrypts, and all of them decrypt.
+	// Keys encrypt the tokens of providers with KeepTokens, and are required for
+	// these. Each has 32 random bytes or more. The first encrypts, and all of
+	// them decrypt.
 	Keys [][]byte
 
-	// Page renders the pages. If nil, they are plain.
+	// Page writes the response for a page, with p.Status. If nil, the pages have
+	// no style. It must be safe for concurrent use.
 	Page func(w http.ResponseWriter, r *http.Request, p Page)
 }
 
@@ -156,7 +162,7 @@ func New(kit *authkit.Kit, cfg Config) (*Logins, error) {
 		return nil, err
 	}
 	l := &Logins{
-		kit: kit, store: timedStore{cfg.Store, storeTimeout(settings)}, users: settings.Users, base: base.String(), path: base.Path,
+		kit: kit, store: timedStore{cfg.Store, settings.StoreTimeout}, users: settings.Users, base: base.String(), path: base.Path,
 		loginPath: settings.Sessions.Cookies.LoginPath, service: cfg.Service, roles: slices.Clone(cfg.Roles), mailer: cfg.Mailer,
 		other: cfg.HasOtherLogin, box: box, page: cfg.Page, providers: providers,
 	}
@@ -174,7 +180,7 @@ func checkKit(kit *authkit.Kit, settings authkit.Settings, store Store) (errs []
 	if _, ok := settings.Users.(authkit.Transactor); !ok || kit.Tickets() == nil {
 		errs = append(errs, errors.New("oidclogin: the Kit has no transactions or no tickets; set authkit.Config.Users to a store that has both"))
 	}
-	if c := settings.Sessions.Cookies; settings.Sessions.Store == nil || c == nil || c.LoginPath == "" {
+	if c := settings.Sessions.Cookies; c == nil || c.LoginPath == "" {
 		errs = append(errs, errors.New("oidclogin: session cookies are off, or have no login page; set authkit.Config.Sessions.Cookies and its LoginPath"))
 	}
 	if m, ok := store.(*MemoryStore); store == nil || ok && (m == nil || m.byID == nil) {
@@ -200,7 +206,7 @@ func checkBase(text string) (*url.URL, error) {
 		return nil, fmt.Errorf("%q; use an https URL such as https://example.com/oidc, or http with a loopback address", text)
 	}
 	u.Path = strings.TrimSuffix(u.Path, "/")
-	if u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.EscapedPath() != u.Path || strings.ContainsAny(u.Path, "{} ") {
+	if u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.EscapedPath() != u.Path {
 		return nil, fmt.Errorf("%q; use a URL of a scheme, a host and a plain path", text)
 	}
 	return u, nil
@@ -229,8 +235,8 @@ func checkRoles(kit *authkit.Kit, roles []string) error {
 // now is the time as stores keep it.
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 
-// system returns the context in which a login changes accounts. A principal of
-// the request has nothing to do with that.
+// system returns the context in which a login changes accounts. It replaces the
+// principal of the request, who did not authorize the change.
 func system(ctx context.Context) context.Context { return authkit.WithSystem(ctx, "oidclogin") }
 
 // storeFailed reports an error of the identities or tickets, and returns it as

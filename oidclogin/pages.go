@@ -22,12 +22,12 @@ const (
 	PageMailbox   PageKind = "mailbox"   // the user enters an address
 	PageCode      PageKind = "code"      // the user enters the code that was sent
 	PageFactor    PageKind = "factor"    // a second factor is missing, or must be set up; see Challenge
-	PageContinue  PageKind = "continue"  // leads to the provider, by Link
+	PageContinue  PageKind = "continue"  // a step before the provider; see Link
 )
 
-// A Page is the state of a page, for [Config].Page. A function that renders
-// Title, Text, the form and the link is right for every kind. All texts may be
-// shown. Escape them, as html/template does.
+// A Page is the content of a page, for [Config].Page. A function that renders
+// Title, Text, Error, the form and the link serves every kind. All texts are for
+// users. Escape them, as html/template does.
 type Page struct {
 	Status   int // of the response
 	Kind     PageKind
@@ -40,7 +40,7 @@ type Page struct {
 	Action, Submit string
 	Hidden, Fields []PageField
 
-	// Link leads on. If Refresh is set, it does so at once.
+	// Link is the next page. If Refresh is set, the browser goes there at once.
 	Link, LinkText string
 	Refresh        bool
 

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// Google returns the provider of Google accounts.
+// Google returns the provider of Google accounts. Its Email is [EmailVerified].
 func Google(clientID, clientSecret string) Provider {
 	return Provider{
 		Name: "google", Label: "Google", Issuer: "https://accounts.google.com",
@@ -25,9 +25,9 @@ var tenantID = regexp.MustCompile(`^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$`)
 
 // Microsoft returns the provider of the accounts of one tenant of Microsoft
 // Entra, by its ID, such as "72f988bf-86f1-41af-91ab-2d7cd011db47". Tenants such
-// as "common" are refused: every customer of Microsoft could log in. Its
-// addresses never count, because an administrator of a tenant can set any
-// address.
+// as "common" are refused, because every customer of Microsoft could log in. Its
+// Email must stay [EmailIgnored], because an administrator of a tenant can set
+// any address.
 func Microsoft(tenant, clientID, clientSecret string) Provider {
 	p := Provider{
 		Name: "microsoft", Label: "Microsoft", Issuer: "https://login.microsoftonline.com/" + tenant + "/v2.0",
@@ -42,7 +42,7 @@ func Microsoft(tenant, clientID, clientSecret string) Provider {
 // Apple returns the provider of Apple accounts. Read the key from the file
 // AuthKey_KEYID.p8, with jwt.ParseECPrivateKeyFromPEM of
 // github.com/golang-jwt/jwt/v5. It signs a client secret for every login, so no
-// secret has to be renewed.
+// secret has to be renewed. Its Email is [EmailVerified].
 func Apple(clientID, teamID, keyID string, key *ecdsa.PrivateKey) Provider {
 	p := Provider{
 		Name: "apple", Label: "Apple", Issuer: "https://appleid.apple.com", ClientID: clientID, Email: EmailVerified, Scopes: []string{"name", "email"},
@@ -63,7 +63,8 @@ func Apple(clientID, teamID, keyID string, key *ecdsa.PrivateKey) Provider {
 
 // GitHub returns the provider of GitHub accounts, which has no OpenID Connect.
 // The identity is the number of the account, because a login name can be given
-// to another person. The address is the primary one, if it is verified.
+// to another person. The address is the primary one, if it is verified. Its Email
+// is [EmailVerified].
 func GitHub(clientID, clientSecret string) Provider {
 	return Provider{
 		Name: "github", Label: "GitHub", Issuer: "https://github.com/login/oauth", ClientID: clientID, ClientSecret: clientSecret,

@@ -205,6 +205,7 @@ func TestMicrosoft(t *testing.T) {
 	p := oidclogin.Microsoft(tenant, clientID, clientSecret)
 	require.Equal(t, "https://login.microsoftonline.com/"+tenant+"/v2.0", p.Issuer)
 	require.Equal(t, oidclogin.EmailIgnored, p.Email)
+	newApp(t, []oidclogin.Provider{p})
 	for _, trust := range []oidclogin.EmailTrust{oidclogin.EmailVerified, oidclogin.EmailLinks} {
 		p.Email = trust
 		require.ErrorContains(t, newError(t, p), "EmailIgnored")
@@ -215,6 +216,13 @@ func TestMicrosoft(t *testing.T) {
 }
 
 // newError returns the error of New for a provider.
+func appleKey(t *testing.T) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	return key
+}
+
 func newError(t *testing.T, p oidclogin.Provider) error {
 	t.Helper()
 	a := newApp(t, []oidclogin.Provider{oidclogin.Google("id", "secret")})
@@ -354,6 +362,7 @@ func TestAddresses(t *testing.T) {
 	found := a.Check(t.Context())
 	require.Len(t, found, 1)
 	require.Contains(t, found[0].Text, "address that is not allowed")
+	require.False(t, oidclogin.UsesProxy(a.Logins, "theirs"), "a proxy hides the address of the host")
 }
 
 // A program can render the pages itself.

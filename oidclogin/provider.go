@@ -14,14 +14,12 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// An EmailTrust is how far the address counts that a provider reports. Only a
-// verified address ever counts: email_verified is true in the ID token, as a
-// JSON boolean.
+// An EmailTrust is the use of the address that a provider reports. Only a
+// verified address is used: email_verified must be the JSON value true.
 type EmailTrust int
 
 const (
-	// EmailIgnored is for a provider whose word you do not take. A new user
-	// proves a mailbox.
+	// EmailIgnored does not use the address. A new user proves a mailbox.
 	EmailIgnored EmailTrust = iota
 
 	// EmailVerified takes the address of a new account from the provider, as
@@ -37,7 +35,8 @@ const (
 )
 
 // A Provider is a provider of OpenID Connect. [Google], [GitHub], [Apple] and
-// [Microsoft] return one. For others, set the exported fields.
+// [Microsoft] return one. For others, set the exported fields. Name, Issuer and
+// ClientID are required.
 type Provider struct {
 	// Name is in the paths of [Logins.Mount]: a to z, 0 to 9 and the hyphen. Do
 	// not change it while users are logging in.
@@ -55,12 +54,12 @@ type Provider struct {
 	// client has no secret.
 	ClientID, ClientSecret string
 
-	// Scopes are asked for beside "openid". If nil, they are "email" and
+	// Scopes are requested in addition to "openid". If nil, they are "email" and
 	// "profile".
 	Scopes []string
 
-	// Email is how far the provider's addresses count. The zero value is the
-	// safe one.
+	// Email is the use of the provider's addresses. The zero value is
+	// [EmailIgnored].
 	Email EmailTrust
 
 	// Untrusted is for an issuer that a user of your program has entered. Its
@@ -92,11 +91,11 @@ func (p Provider) Format(f fmt.State, _ rune) {
 // secret.
 func (p Provider) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(p)) }
 
-// A person is a user as a provider describes them.
+// A person is the description of a user by a provider.
 type person struct {
 	Subject  string    `json:"subject"`
 	Email    string    `json:"email,omitempty"` // normal; empty if there is none
-	Verified bool      `json:"-"`               // Email is, as the provider says
+	Verified bool      `json:"-"`               // the provider reports Email as verified
 	Name     string    `json:"name,omitempty"`
 	AuthTime time.Time `json:"auth_time,omitzero"`
 

@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/authkit-go/authkit"
@@ -36,6 +37,7 @@ const (
 // invitation. A body with other members is refused. Errors are those of
 // [authkit.ProblemFor], and 409 for [ErrLimit].
 func (o *Orgs) Mount(mux *authkit.Mux, path string) {
+	path = strings.TrimSuffix(path, "/")
 	user, member, manager := authkit.Authenticated(), o.Member(), o.Member(ManageMembers)
 	mux.Handle("GET "+path, user, answer(http.StatusOK, func(r *http.Request) (any, error) {
 		list, err := o.List(r.Context())

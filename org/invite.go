@@ -47,7 +47,8 @@ func (i Invite) MarshalJSON() ([]byte, error) { return []byte(`"` + fmt.Sprint(i
 //
 // The user of ctx needs [ManageMembers] and must hold all of the roles; an owner
 // holds all. The errors are those of [Orgs.SetRoles], a *ThrottledError if the
-// address gets too many mails, [ErrLimit], and the error of Send.
+// address gets too many mails, [ErrLimit], and ErrUnavailable, which wraps the
+// error, if Send fails.
 func (o *Orgs) Invite(ctx context.Context, orgID, email string, roles ...string) (Invitation, error) {
 	who, err := o.actor(ctx)
 	if err != nil {
@@ -72,11 +73,30 @@ func (o *Orgs) Invite(ctx context.Context, orgID, email string, roles ...string)
 	if err != nil {
 		return Invitation{}, err
 	}
-	if err := o.send(ctx, sent); err != nil {
+	if err := o.mail(ctx, sent); err != nil {
 		_ = o.revoke(context.WithoutCancel(ctx), orgID, sent.ID) // an invitation that stays expires
-		return Invitation{}, fmt.Errorf("org: Config.Send: %w", err)
+		return Invitation{}, err
 	}
 	return sent.Invitation, nil
+}
+
+// sendTimeout limits a call of Config.Send.
+const sendTimeout = 10 * time.Second
+
+// mail calls Config.Send. It reports an error, and returns it for callers.
+func (o *Orgs) mail(ctx context.Context, i Invite) error {
+	timed, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	err := o.send(timed, i)
+	if err == nil {
+		return nil
+	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return ctx.Err()
+	}
+	err = fmt.Errorf("org: Config.Send: %w: %w", authkit.ErrUnavailable, err)
+	o.kit.Emit(ctx, authkit.Event{Kind: authkit.EventMailFailure, Reason: authkit.ReasonInternal, Err: err})
+	return err
 }
 
 // invite stores an invitation.

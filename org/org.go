@@ -1,5 +1,5 @@
 // Package org adds organizations: groups of users inside one tenant, with
-// memberships, roles of their own and invitations.
+// memberships, separate roles and invitations.
 //
 //	store := orgsql.New(db)
 //	kit, err := authkit.New(authkit.Config{
@@ -15,7 +15,7 @@
 // A tenant is a partition of accounts; see sqlstore.Options. An organization is
 // rows inside it. A user can be a member of many.
 //
-// # Who acts
+// # Actors
 //
 // Each method acts for the principal of its context. It must be a login of a
 // user: API keys, limited credentials and impersonators are refused. Your program
@@ -24,15 +24,18 @@
 //
 // # Roles
 //
-// Roles of an organization are those of [Config].Roles. They have nothing to do
-// with the roles of accounts. The role [Owner] has every permission. Users grant
-// and take away roles that they hold themselves, and owners all roles. An
-// organization always has an owner.
+// Roles of an organization are those of [Config].Roles. They are separate from
+// the roles of accounts. The role [Owner] has every permission. Users grant and
+// remove roles that they hold themselves, and owners all roles.
 //
-// # When changes act
+// An organization always has an owner. The account of that owner can be
+// disabled: your program can then make another member an owner, with
+// [authkit.WithSystem].
 //
-// Memberships are read from the store at each request, so a removal acts at the
-// next request on every instance. No token carries them.
+// # When changes take effect
+//
+// Memberships are read from the store at each request, so a removal takes effect
+// at the next request on every instance. No token carries them.
 package org
 
 import (
@@ -84,16 +87,17 @@ type Config struct {
 	Store Store
 
 	// Roles are the roles of members, each with its permissions. The role
-	// [Owner] exists anyway. If nil, they are "admin", with [ManageMembers], and
+	// [Owner] always exists; leave it out. If nil, they are "admin", with [ManageMembers], and
 	// "member".
 	Roles map[string][]string
 
-	// Send sends an invitation to its address. It is required. [Orgs.Invite]
-	// calls it after the invitation was stored. If it returns an error, the
-	// invitation is revoked. It must be safe for concurrent use.
+	// Send mails an invitation to its address. It is required. [Orgs.Invite]
+	// calls it after the invitation was stored, with a deadline of 10 seconds. If
+	// it returns an error, the invitation is revoked. It must be safe for
+	// concurrent use.
 	Send func(ctx context.Context, i Invite) error
 
-	// InviteLife is how long an invitation is good for. If zero, it is 7 days,
+	// InviteLife is how long an invitation is valid. If zero, it is 7 days,
 	// which is also the maximum.
 	InviteLife time.Duration
 }
@@ -150,7 +154,7 @@ func New(kit *authkit.Kit, cfg Config) (*Orgs, error) {
 			}
 		}
 		if roles[role] = slices.Clone(permissions); role == Owner {
-			problem("Roles", "the role %q is there anyway, with every permission; leave it out", Owner)
+			problem("Roles", "the role %q always exists, with every permission; leave it out", Owner)
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -314,7 +318,8 @@ func (o *Orgs) Create(ctx context.Context, name string) (Membership, error) {
 }
 
 // List returns the memberships of the user of ctx, in the order of the IDs of
-// the organizations.
+// the organizations. The errors are ErrForbidden, ErrUnavailable, or the error of
+// ctx.
 func (o *Orgs) List(ctx context.Context) ([]Membership, error) {
 	userID, err := o.user(ctx)
 	if err != nil {

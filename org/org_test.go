@@ -25,7 +25,7 @@ func TestConfig(t *testing.T) {
 	})
 	for _, part := range []string{
 		"Config.Store: an empty MemoryStore", "no org.UserData with this store", "Config.Send: is nil", "Config.InviteLife: 168h0m0.000000001s",
-		`Config.Roles: "a b"`, `the role "owner" is there anyway`, `"no permission"`, `"é"`, `""`, strings.Repeat("x", 65),
+		`Config.Roles: "a b"`, `the role "owner" always exists`, `"no permission"`, `"é"`, `""`, strings.Repeat("x", 65),
 	} {
 		require.ErrorContains(t, err, part)
 	}
@@ -291,7 +291,7 @@ func (s *restless) Apply(ctx context.Context, id string, version int64, c org.Ch
 	return s.Store.Apply(ctx, id, version, c)
 }
 
-// A change is decided again after a conflict, but not for ever.
+// A change is decided again after a conflict, at most 64 times.
 func TestConflicts(t *testing.T) {
 	t.Parallel()
 	s := &restless{Store: org.NewMemoryStore()}

@@ -31,13 +31,13 @@ func MembershipFrom(ctx context.Context) (Membership, bool) {
 // the store has them at the request. Handlers get the membership from
 // [MembershipFrom].
 //
-// Others than members get 404, as for an organization that does not exist.
+// Users who are not members get 404, as for an organization that does not exist.
 // Members without a permission get 403. To admit API keys of members too, add
-// OrMachines. A credential that is limited to permissions passes as far as its
-// limits contain those of the policy.
+// OrMachines. A credential that is limited to permissions passes if its limits
+// contain all permissions of the policy.
 //
-// Member panics if no role of [Config].Roles grants a permission. A route without
-// {org} admits no one.
+// Member panics if no role of [Config].Roles grants a permission. On a route
+// without {org} it refuses all requests.
 func (o *Orgs) Member(permissions ...string) authkit.Policy {
 	return o.policy("member of {org}", permissions, func(r *http.Request, _ authkit.Principal) (context.Context, string, error) {
 		return r.Context(), r.PathValue("org"), nil
@@ -138,7 +138,7 @@ func (o *Orgs) Switch(ctx context.Context, orgID string) (Membership, error) {
 // If the user is the last owner of an organization with other members,
 // [authkit.Kit.DeleteUser] returns ErrLastOwner: make another member an owner
 // first, or delete the organization. If accounts and sessions are in different
-// stores, the account is disabled by then.
+// stores, DeleteUser has disabled the account before.
 func UserData(s Store) authkit.UserData { return userData{s} }
 
 type userData struct{ store Store }

@@ -237,3 +237,13 @@ func TestRoutes(t *testing.T) {
 	require.Equal(t, 204, a.call(t, "DELETE", path, ann.token, "").Code)
 	require.Equal(t, 404, a.call(t, "DELETE", path, ann.token, "").Code)
 }
+
+// A slash at the end of the path does not change the routes.
+func TestMountWithSlash(t *testing.T) {
+	t.Parallel()
+	a := newApp(t)
+	ann := a.person(t, "ann")
+	a.mux = a.kit.NewMux()
+	a.Mount(a.mux, "/orgs/")
+	require.Equal(t, 201, a.call(t, "POST", "/orgs", ann.token, `{"name": "Acme"}`).Code)
+}

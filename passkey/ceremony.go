@@ -13,7 +13,7 @@ import (
 	"github.com/authkit-go/authkit"
 )
 
-// The kinds of tickets, one for each ceremony: a challenge is good for the
+// The kinds of tickets, one for each ceremony: a challenge is valid for the
 // ceremony that it was made for.
 const (
 	ticketRegister = "passkey_register"

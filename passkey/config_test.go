@@ -16,8 +16,8 @@ import (
 func TestNewFactor(t *testing.T) {
 	t.Parallel()
 	for _, good := range []passkey.Config{
-		{RPID: "example.com", Origins: []string{"https://example.com", "https://a.b.example.com", "https://example.com:8443"}},
-		{RPID: "localhost", Origins: []string{"http://localhost:8080", "http://localhost", "https://localhost"}},
+		{RPID: "example.com", Origins: []string{"https://example.com", "https://a.b.example.com", "https://example.com:8443", "https://example.com:80"}},
+		{RPID: "localhost", Origins: []string{"http://localhost:8080", "http://localhost", "https://localhost", "http://localhost:443"}},
 		{RPID: "localhost", RPName: "Büro", Origins: []string{"http://app.localhost:8080"}},
 		{RPID: "xn--bcher-kva.example", Origins: []string{"https://xn--bcher-kva.example"}},
 	} {
@@ -29,6 +29,7 @@ func TestNewFactor(t *testing.T) {
 		"https://user@example.com": "without a path", "https://example.com?x": "without a path", "https://Example.com": "lower case",
 		"https://example.com:443": "leave out the port", "https://example.org": "is not within", "https://notexample.com": "is not within",
 		"https://example.com.evil.example": "is not within", "https://192.0.2.1": "use a domain", "http://127.0.0.1:8080": "use an https origin",
+		"ftp://localhost": "use an https origin", "http://localhost:80": "leave out the port",
 		"example.com": "use an https origin", "": "use an https origin", "https://": "a scheme", "%zz": "is not a URL", "null": "use an https origin",
 	} {
 		_, err := passkey.NewFactor(passkey.Config{RPID: "example.com", Origins: []string{origin}})
@@ -43,6 +44,33 @@ func TestNewFactor(t *testing.T) {
 	require.ErrorContains(t, err, "Config.RPID")
 	require.ErrorContains(t, err, "Config.Origins")
 	require.ErrorContains(t, err, "Config.RPName", "all problems at once")
+	_, err = passkey.NewFactor(passkey.Config{})
+	require.NotContains(t, err.Error(), "RPName")
+	_, err = passkey.NewFactor(passkey.Config{RPID: "example.com", Origins: origins, Store: (*passkey.MemoryStore)(nil)})
+	require.ErrorContains(t, err, "Config.Store")
+}
+
+// A Factor keeps its own copy of the origins. Its calls have a deadline before
+// New, too.
+func TestFactorAlone(t *testing.T) {
+	t.Parallel()
+	list := []string{"https://login.example.com"}
+	factor, err := passkey.NewFactor(passkey.Config{RPID: "example.com", Origins: list, Store: struct{ passkey.Store }{passkey.NewMemoryStore()}})
+	require.NoError(t, err)
+	n, err := factor.Count(t.Context(), "ann")
+	require.NoError(t, err)
+	require.Zero(t, n)
+	require.NoError(t, factor.Unenroll(authkit.WithSystem(t.Context(), "test"), ""))
+	require.NoError(t, factor.Unenroll(t.Context(), ""))
+
+	a := newApp(t, options{keys: func(c *passkey.Config) { c.Origins, c.RPName = list, "" }})
+	list[0] = "https://evil.example"
+	u := a.add("ann@example.com")
+	o, err := a.BeginRegistration(a.first(u.Email), u.ID)
+	require.NoError(t, err)
+	require.Equal(t, "example.com", creationOf(t, o).RP.Name)
+	_, err = a.FinishRegistration(t.Context(), u.ID, newAuthenticator(t).Create(o))
+	require.NoError(t, err)
 }
 
 func TestNew(t *testing.T) {

@@ -169,7 +169,7 @@ func refuse(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, authkit.ErrInvalidCredentials):
 		problem.Detail = "The passkey was not accepted"
 	}
-	if !isUnknown || unavailable {
+	if !isUnknown {
 		problem.ServeHTTP(w, r)
 		return
 	}

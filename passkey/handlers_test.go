@@ -1,6 +1,7 @@
 package passkey_test
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -23,6 +24,8 @@ func decode[T any](t *testing.T, w *httptest.ResponseRecorder, status int) (v T)
 	require.Equal(t, "nosniff", w.Header().Get("X-Content-Type-Options"))
 	if status != http.StatusNoContent {
 		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &v), w.Body.String())
+	} else {
+		require.Empty(t, w.Body.String())
 	}
 	return v
 }
@@ -60,6 +63,7 @@ func TestHandlers(t *testing.T) {
 	w := call(h, "POST", "/passkeys/login/cookie", string(key.Get(o)), "User-Agent", agent)
 	decode[any](t, w, 204)
 	require.Equal(t, "__Host-session", w.Result().Cookies()[0].Name)
+	require.Zero(t, w.Result().Cookies()[0].MaxAge, "the session ends with the browser")
 	require.Equal(t, 200, call(h, "GET", "/passkeys", "", "Cookie", "__Host-session="+w.Result().Cookies()[0].Value).Code)
 
 	decode[any](t, call(h, "PATCH", "/passkeys/"+r.Passkey.ID, `{"name":"Laptop"}`, me...), 204)
@@ -171,6 +175,10 @@ func TestHandlersRefuse(t *testing.T) {
 		} {
 			w := call(h, c.method, c.path, c.body, c.headers...)
 			require.Equal(t, c.want, w.Code, "%s: %s", name, w.Body)
+			require.NotContains(t, w.Body.String(), "unknown_credential", name)
+			if name == "an empty credential" {
+				require.Contains(t, w.Body.String(), "could not be registered")
+			}
 		}
 		taken := key.Create(options("/passkeys/register/options"))
 		require.Equal(t, 409, call(h, "POST", "/passkeys/register", string(taken), me...).Code)
@@ -195,4 +203,25 @@ func TestCookieRoute(t *testing.T) {
 	t.Parallel()
 	a := newApp(t, options{kit: func(c *authkit.Config) { c.Sessions.Cookies = nil }})
 	require.Equal(t, 404, call(a.server(), "POST", "/passkeys/login/cookie", "{}").Code, "session cookies are off")
+}
+
+// A noting throttle notes the address of the client.
+type notingThrottle struct{ address string }
+
+func (n *notingThrottle) Begin(_ context.Context, a authkit.Attempt) error {
+	n.address = a.Client.Address
+	return nil
+}
+func (*notingThrottle) End(context.Context, authkit.Attempt, authkit.AttemptOutcome) error {
+	return nil
+}
+func (*notingThrottle) Clear(context.Context, authkit.Attempt) error { return nil }
+
+// The throttle counts the address of the connection.
+func TestClientOfARequest(t *testing.T) {
+	t.Parallel()
+	n := new(notingThrottle)
+	a := newApp(t, options{kit: func(c *authkit.Config) { c.Throttle = n }})
+	require.Equal(t, 200, call(a.server(), "POST", "/passkeys/login/options", "").Code)
+	require.Equal(t, "192.0.2.1", n.address)
 }

@@ -201,5 +201,5 @@ func lostBackup(k *Passkey, eligible bool) bool { return k.BackupEligible && !el
 
 // fellBack reports whether a counter has not risen (WebAuthn section 6.1.1).
 func fellBack(k *Passkey, count uint32) bool {
-	return (count != 0 || k.SignCount != 0) && count <= k.SignCount
+	return k.SignCount != 0 && count <= k.SignCount
 }

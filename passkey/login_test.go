@@ -129,7 +129,7 @@ func TestLoginUnverified(t *testing.T) {
 	require.NoError(t, a.answer(u.Email, key))
 }
 
-// MF-09: a challenge is good for five minutes.
+// MF-09: a challenge is valid for five minutes.
 func TestLoginExpires(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -446,4 +446,70 @@ func (s *conflicting) UsePasskey(ctx context.Context, id string, version int64, 
 		s.used(id)
 	}
 	return err
+}
+
+// MF-09: a passkey without a user handle, as of a wrong import, logs no one in.
+func TestPasskeyWithoutAHandle(t *testing.T) {
+	t.Parallel()
+	s := &handleless{Store: passkey.NewMemoryStore()}
+	a, _, key := enrolled(t, options{keys: func(c *passkey.Config) { c.Store = s }})
+	s.on, key.UserHandle = true, nil
+	_, err := a.login(key)
+	require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
+}
+
+type handleless struct {
+	passkey.Store
+	on  bool
+	err error
+}
+
+func (s *handleless) PasskeyByID(ctx context.Context, id string) (passkey.Passkey, error) {
+	k, err := s.Store.PasskeyByID(ctx, id)
+	if s.on {
+		k.UserHandle = nil
+	}
+	if s.err != nil {
+		err = s.err
+	}
+	return k, err
+}
+
+// The error of a second factor is the same for a passkey that is not registered.
+func TestSecondFactorIsUnknown(t *testing.T) {
+	t.Parallel()
+	a, u, _ := enrolled(t)
+	o, err := a.BeginFactor(a.ctx())
+	require.NoError(t, err)
+	stranger := newAuthenticator(t)
+	stranger.UserHandle = make([]byte, 64)
+	require.Equal(t, authkit.ErrInvalidCode, a.factor.Verify(a.ctx(), u.ID, string(stranger.Get(o))))
+}
+
+// MW-07: a store that fails is an event. A client that has left is none.
+func TestStoreOfPasskeysFails(t *testing.T) {
+	t.Parallel()
+	s := &handleless{Store: passkey.NewMemoryStore()}
+	a, _, key := enrolled(t, options{keys: func(c *passkey.Config) { c.Store = s }})
+	s.err = errors.New("no disk")
+	_, err := a.login(key)
+	require.ErrorIs(t, err, authkit.ErrUnavailable)
+	require.Contains(t, a.kinds(), authkit.EventStoreFailure)
+	o, err := a.BeginFactor(a.ctx())
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(a.ctx())
+	s.Store = cancelling{s.Store, cancel}
+	require.ErrorIs(t, a.factor.Verify(ctx, "", string(key.Get(o))), context.Canceled)
+	require.NotContains(t, a.kinds(), authkit.EventStoreFailure)
+}
+
+// A cancelling store is called by a client that leaves.
+type cancelling struct {
+	passkey.Store
+	cancel func()
+}
+
+func (s cancelling) PasskeyByID(context.Context, string) (passkey.Passkey, error) {
+	s.cancel()
+	return passkey.Passkey{}, nil
 }

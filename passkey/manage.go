@@ -2,6 +2,7 @@ package passkey
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -75,9 +76,9 @@ func (p *Passkeys) Delete(ctx context.Context, userID, id string) (AcceptedCrede
 // keepsWayIn returns ErrLastFactor if users who have no password are about to
 // delete their last passkey (MF-11).
 func (f *Factor) keepsWayIn(ctx context.Context, userID string, left int) error {
-	who, ok := authkit.PrincipalFrom(ctx)
+	who, _ := authkit.PrincipalFrom(ctx)
 	kit := f.kit.Load()
-	if left > 0 || !ok || who.UserID != userID || kit == nil {
+	if left > 0 || who.UserID != userID || kit == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(f.timeout.Load()))
@@ -138,15 +139,23 @@ func (*Factor) Name() string { return "passkeys" }
 // Wipe implements [authkit.UserData]. It removes the passkeys and the user
 // handle.
 func (f *Factor) Wipe(ctx context.Context, userID string, _ authkit.Wipe) error {
-	return f.store.DeletePasskeys(ctx, userID)
+	return unavailable(f.store.DeletePasskeys(ctx, userID))
 }
 
 // Export implements [authkit.UserData]. It returns the passkeys as a list of
 // [Passkey].
 func (f *Factor) Export(ctx context.Context, userID string) (any, error) {
 	list, err := f.store.PasskeysByUser(ctx, userID)
-	if err != nil || len(list) == 0 {
-		return nil, err
+	if len(list) == 0 {
+		return nil, unavailable(err)
 	}
-	return list, nil
+	return list, unavailable(err)
+}
+
+// unavailable returns the error of a store for a Kit, which reports it.
+func unavailable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("passkey: %w: %w", authkit.ErrUnavailable, err)
 }

@@ -28,7 +28,7 @@
 //	credential = await navigator.credentials.get({publicKey: options})
 //
 // The second takes credential.toJSON(). The challenge of the options holds 256
-// random bits. It names a ticket of the Kit, is good for five minutes, and is
+// random bits. It names a ticket of the Kit, is valid for five minutes, and is
 // used up by the first response, right or wrong. For conditional user interfaces,
 // which show passkeys while the user fills in a form, the page adds
 // mediation: "conditional".
@@ -192,10 +192,10 @@ func NewFactor(cfg Config) (*Factor, error) {
 // checkRPID returns why a text is no RP ID, or nil.
 func checkRPID(id string) error {
 	err := protocol.ValidateRPID(id)
-	if err == nil && id != strings.ToLower(id) {
+	if id != strings.ToLower(id) {
 		err = errors.New("has upper-case letters")
 	}
-	if err == nil && !strings.Contains(id, ".") && id != "localhost" {
+	if !strings.Contains(id, ".") && id != "localhost" {
 		err = errors.New("has no dot")
 	}
 	if err != nil {

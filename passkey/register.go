@@ -78,7 +78,7 @@ func (f *Factor) BeginEnrollment(ctx context.Context, u authkit.User) (any, erro
 
 // ConfirmEnrollment implements [authkit.Enroller]. The response is that of
 // [Passkeys.FinishRegistration]. It returns the [Passkey]. If the response is
-// refused, the challenge stays good, since the transaction of the caller is
+// refused, the challenge stays valid, since the transaction of the caller is
 // rolled back.
 func (f *Factor) ConfirmEnrollment(ctx context.Context, u authkit.User, response string) (any, error) {
 	k, err := f.registered(ctx, u.ID, []byte(response))

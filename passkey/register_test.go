@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,7 +28,10 @@ type creation struct {
 
 	PubKeyCredParams       []struct{ Alg int }
 	ExcludeCredentials     []struct{ ID string }
-	AuthenticatorSelection struct{ ResidentKey, UserVerification string }
+	AuthenticatorSelection struct {
+		ResidentKey, UserVerification string
+		RequireResidentKey            bool
+	}
 }
 
 func creationOf(t *testing.T, o passkey.Options) (c creation) {
@@ -54,6 +59,7 @@ func TestRegistration(t *testing.T) {
 	require.Equal(t, 300_000, c.Timeout)
 	require.Equal(t, "required", c.AuthenticatorSelection.ResidentKey)
 	require.Equal(t, "required", c.AuthenticatorSelection.UserVerification)
+	require.True(t, c.AuthenticatorSelection.RequireResidentKey)
 	require.Len(t, c.PubKeyCredParams, 3)
 	require.Empty(t, c.ExcludeCredentials)
 
@@ -192,7 +198,67 @@ func TestRegistrationRefused(t *testing.T) {
 	require.ErrorIs(t, err, passkey.ErrExists, "a credential has one user")
 }
 
-// MF-09: a challenge is good for five minutes.
+// A response has at most 64 KiB.
+func TestResponseLength(t *testing.T) {
+	t.Parallel()
+	a := newApp(t)
+	u := a.add("ann@example.com")
+	key := newAuthenticator(t)
+	padded := func(response []byte, size int) []byte {
+		return append(response, strings.Repeat(" ", size-len(response))...)
+	}
+	for _, c := range []struct {
+		size int
+		want error
+	}{{64<<10 + 1, authkit.ErrInvalidCode}, {64 << 10, nil}} {
+		o, err := a.BeginRegistration(t.Context(), u.ID)
+		require.NoError(t, err)
+		_, err = a.FinishRegistration(t.Context(), u.ID, padded(key.Create(o), c.size))
+		require.ErrorIs(t, err, c.want)
+	}
+	for _, c := range []struct {
+		size int
+		want error
+	}{{64<<10 + 1, authkit.ErrInvalidCredentials}, {64 << 10, nil}} {
+		o, err := a.BeginLogin(a.ctx())
+		require.NoError(t, err)
+		_, err = a.Login(a.ctx(), padded(key.Get(o), c.size))
+		require.ErrorIs(t, err, c.want)
+	}
+}
+
+// Transports are short words of a to z, 0 to 9 and hyphens, at most eight.
+func TestTransports(t *testing.T) {
+	t.Parallel()
+	a := newApp(t)
+	u := a.add("ann@example.com")
+	key := newAuthenticator(t)
+	long := strings.Repeat("x", 32)
+	key.Transports = []string{"az-09", long, long + "x", "", "a_b", "a/b", "a:b", "a`b", "a{b", "A", "_a", "1", "2", "3", "4", "5", "6", "7"}
+	o, err := a.BeginRegistration(t.Context(), u.ID)
+	require.NoError(t, err)
+	r, err := a.FinishRegistration(t.Context(), u.ID, key.Create(o))
+	require.NoError(t, err)
+	require.Equal(t, []string{"az-09", long, "1", "2", "3", "4", "5", "6"}, r.Passkey.Transports)
+}
+
+// The name is that of the device of the context, as behind a proxy.
+func TestNameOfTheClient(t *testing.T) {
+	t.Parallel()
+	a := newApp(t)
+	u := a.add("ann@example.com")
+	token, err := a.kit.Login(t.Context(), u.Email, password)
+	require.NoError(t, err)
+	mux := a.server()
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mux.ServeHTTP(w, r.WithContext(authkit.WithClient(r.Context(), authkit.ClientInfo{Address: "192.0.2.1", Device: "Mozilla/5.0 (iPhone)"})))
+	})
+	o := decode[passkey.Options](t, call(h, "POST", "/passkeys/register/options", "", a.bearer(token)...), 200)
+	r := decode[passkey.Registered](t, call(h, "POST", "/passkeys/register", string(newAuthenticator(t).Create(o)), a.bearer(token)...), 201)
+	require.Equal(t, "iPhone", r.Passkey.Name)
+}
+
+// MF-09: a challenge is valid for five minutes.
 func TestRegistrationExpires(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -220,8 +286,11 @@ func TestRegistrationForbidden(t *testing.T) {
 		require.ErrorIs(t, err, authkit.ErrForbidden)
 		o, err := a.BeginRegistration(t.Context(), bob.ID)
 		require.NoError(t, err)
-		_, err = a.FinishRegistration(ann, bob.ID, newAuthenticator(t).Create(o))
+		response := newAuthenticator(t).Create(o)
+		_, err = a.FinishRegistration(ann, bob.ID, response)
 		require.ErrorIs(t, err, authkit.ErrForbidden)
+		_, err = a.FinishRegistration(t.Context(), bob.ID, response)
+		require.NoError(t, err, "the challenge of bob is unused")
 
 		// Not even an administrator, who can remove passkeys of others.
 		admin := a.first(a.add("root@example.com", "admin").Email)

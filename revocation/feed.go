@@ -200,8 +200,8 @@ func (f *feed) tag() string {
 // instance.
 func (s *state) response(cursor string) (string, error) {
 	after := uint64(0)
-	if instance, number, _ := strings.Cut(cursor, "."); instance == s.feed.instance {
-		if n, _ := strconv.ParseUint(number, 10, 64); n <= s.last { // 0 or the maximum after an error
+	if instance, number, ok := strings.Cut(cursor, "."); ok && instance == s.feed.instance {
+		if n, err := strconv.ParseUint(number, 10, 64); err == nil && n <= s.last {
 			after = n
 		}
 	}

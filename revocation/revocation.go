@@ -104,8 +104,8 @@ func (e entries) encode() string {
 
 // decode calls add with each record of a text.
 func decode(text string, add func(digest, int64)) error {
-	all, _ := base64.RawURLEncoding.DecodeString(text) // shorter after an error
-	if len(all)%recordLen != 0 || base64.RawURLEncoding.EncodedLen(len(all)) != len(text) {
+	all, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil || len(all)%recordLen != 0 || base64.RawURLEncoding.EncodedLen(len(all)) != len(text) {
 		return errors.New("broken entries")
 	}
 	for r := range slices.Chunk(all, recordLen) {
@@ -120,8 +120,8 @@ func parse(payload []byte) (list, error) {
 	if err := json.Unmarshal(payload, &l); err != nil {
 		return list{}, fmt.Errorf("the list is not JSON: %w", err)
 	}
-	if l.Life <= 0 || l.Life > maxLife || l.Next == "" || len(l.Next) > 256 {
-		return list{}, errors.New("the list has no life or no cursor")
+	if l.Until <= 0 || l.Life <= 0 || l.Life > maxLife || l.Next == "" || len(l.Next) > 256 {
+		return list{}, errors.New("the list has no time, life or cursor")
 	}
 	for _, text := range []string{l.Sessions, l.Users} {
 		if err := decode(text, func(digest, int64) {}); err != nil {

@@ -16,7 +16,7 @@ const (
 )
 
 // String returns the name of the database, which is also the name of its folder
-// in [Migrations].Files.
+// below the folder migrations of [Migrations].Files.
 func (d Dialect) String() string {
 	switch d {
 	case SQLite:

@@ -29,17 +29,15 @@ type Migrations struct {
 	// another. It consists of a to z, 0 to 9 and the underscore.
 	Package string
 
-	Files fs.FS // with the folders sqlite, postgres and mysql
+	// Files has the folders migrations/sqlite, migrations/postgres and
+	// migrations/mysql, such as an embed.FS of the folder migrations.
+	Files fs.FS
 }
 
 // Schema returns the migrations of this package, for another migration tool.
 // [DB.Migrate] always includes them, so do not pass them to it.
 func Schema() Migrations {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		files = embed.FS{} // the path is a constant
-	}
-	return Migrations{Files: files}
+	return Migrations{Files: migrations}
 }
 
 // For returns the files of a dialect, or none if there is no such folder.
@@ -47,7 +45,7 @@ func (m Migrations) For(d Dialect) fs.FS {
 	if d != SQLite && d != Postgres && d != MySQL || m.Files == nil {
 		return embed.FS{}
 	}
-	files, err := fs.Sub(m.Files, d.String())
+	files, err := fs.Sub(m.Files, path.Join("migrations", d.String()))
 	if err != nil {
 		return embed.FS{}
 	}

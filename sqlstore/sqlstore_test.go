@@ -31,6 +31,10 @@ func TestOpenProblems(t *testing.T) {
 	for _, d := range []sqlstore.Dialect{sqlstore.SQLite, sqlstore.Postgres, sqlstore.MySQL} {
 		_, err := sqlstore.Open(db, d, nil)
 		require.NoError(t, err)
+		for _, prefix := range []string{"az09_", strings.Repeat("a", 32)} {
+			_, err := sqlstore.Open(db, d, &sqlstore.Options{TablePrefix: prefix})
+			require.NoError(t, err)
+		}
 		got, err := sqlstore.Open(db, d, &sqlstore.Options{TablePrefix: "my_2_", Tenant: strings.Repeat("ä", 32)})
 		require.NoError(t, err)
 		require.Equal(t, d, got.Dialect())
@@ -50,6 +54,10 @@ func TestOpenProblems(t *testing.T) {
 		"a schema in SQLite":  {db, sqlstore.SQLite, sqlstore.Options{Schema: "auth"}, []string{"Options.Schema: sqlite has none"}},
 		"a schema in MySQL":   {db, sqlstore.MySQL, sqlstore.Options{Schema: "auth"}, []string{"Options.Schema: mysql has none"}},
 		"a long prefix":       {db, sqlstore.MySQL, sqlstore.Options{TablePrefix: strings.Repeat("a", 33)}, []string{"Options.TablePrefix"}},
+		"another letter":      {db, sqlstore.MySQL, sqlstore.Options{TablePrefix: "a{b"}, []string{"Options.TablePrefix"}},
+		"a sign":              {db, sqlstore.MySQL, sqlstore.Options{TablePrefix: "a:b"}, []string{"Options.TablePrefix"}},
+		"a letter not ASCII":  {db, sqlstore.MySQL, sqlstore.Options{TablePrefix: "\u00e4"}, []string{"Options.TablePrefix"}},
+		"a NUL first":         {db, sqlstore.MySQL, sqlstore.Options{Tenant: "\x00a"}, []string{"Options.Tenant"}},
 		"an upper-case one":   {db, sqlstore.MySQL, sqlstore.Options{TablePrefix: "Auth_"}, []string{"Options.TablePrefix"}},
 		"a long tenant":       {db, sqlstore.MySQL, sqlstore.Options{Tenant: strings.Repeat("a", 65)}, []string{"Options.Tenant"}},
 		"a tenant, not UTF-8": {db, sqlstore.MySQL, sqlstore.Options{Tenant: "\xff"}, []string{"Options.Tenant"}},
@@ -88,7 +96,7 @@ func TestMigrations(t *testing.T) {
 			}
 		}
 	}
-	other := sqlstore.Migrations{Package: "other", Files: fstest.MapFS{"sqlite/0001_a.sql": {}, "sqlite/0002_b.sql": {}, "mysql/0001_a.sql": {}}}
+	other := sqlstore.Migrations{Package: "other", Files: fstest.MapFS{"migrations/sqlite/0001_a.sql": {}, "migrations/sqlite/0002_b.sql": {}, "migrations/mysql/0001_a.sql": {}}}
 	for d, want := range map[sqlstore.Dialect]int{sqlstore.SQLite: 2, sqlstore.MySQL: 1, sqlstore.Postgres: 0, 0: 0} {
 		got, err := fs.Glob(other.For(d), "*.sql")
 		require.NoError(t, err)
@@ -109,13 +117,13 @@ func TestMigrationsOfOthers(t *testing.T) {
 	t.Cleanup(func() { require.NoError(t, pool.Close()) })
 	db, err := sqlstore.Open(pool, sqlstore.MySQL, nil)
 	require.NoError(t, err)
-	file := fstest.MapFS{"mysql/0001_a.sql": {}}
+	file := fstest.MapFS{"migrations/mysql/0001_a.sql": {}}
 	for name, more := range map[string][]sqlstore.Migrations{
 		"no name":             {{Files: file}},
 		"a name with a slash": {{Package: "a/b", Files: file}},
 		"twice":               {{Package: "a", Files: file}, {Package: "a", Files: file}},
 		"no files":            {{Package: "a"}},
-		"another database's":  {{Package: "a", Files: fstest.MapFS{"sqlite/0001_a.sql": {}}}},
+		"another database's":  {{Package: "a", Files: fstest.MapFS{"migrations/sqlite/0001_a.sql": {}}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

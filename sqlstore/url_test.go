@@ -24,6 +24,7 @@ func TestParseURL(t *testing.T) {
 		"postgresql:///db?host=/run":              {"pgx", "postgresql:///db?host=/run", sqlstore.Postgres},
 		"mysql://user:pass@127.0.0.1:3307/db?x=1": {"mysql", "user:pass@tcp(127.0.0.1:3307)/db?" + added + "&x=1", sqlstore.MySQL},
 		"mariadb://127.0.0.1/db":                  {"mysql", "tcp(127.0.0.1:3306)/db?" + added, sqlstore.MySQL},
+		"mysql://h/d":                             {"mysql", "tcp(h:3306)/d?" + added, sqlstore.MySQL},
 		"mysql://root@[::1]/db":                   {"mysql", "root:@tcp([::1]:3306)/db?" + added, sqlstore.MySQL},
 		"mysql://u:p%40%3A%2F%23@h/a%2Fb":         {"mysql", "u:p@:/#@tcp(h:3306)/a%2Fb?" + added, sqlstore.MySQL},
 		"mysql://h/db?charset=utf8&interpolateParams=false": {
@@ -44,7 +45,7 @@ func TestParseURL(t *testing.T) {
 func TestParseURLErrors(t *testing.T) {
 	t.Parallel()
 	for _, address := range []string{
-		"", "secret", "secret.db", "oracle://user:secret@h/db", "sqlite:", "sqlite://secret.db", "mysql://", "mysql:secret",
+		"", "secret", "secret.db", "oracle://user:secret@h/db", "sqlite:", "sqlite://secret.db", "mysql://", "mysql:secret", "mysql:///secret", "mysql://:3306/secret",
 		"mysql://secret", "mysql://user:secret@h:1/", "mysql://user:secret@%zz/db", "mysql://user:secret@h:port/db", "mysql://a%3Asecret@h/db",
 		"postgres:secret", "postgres://user:secret@%zz/db", "postgres://user:secret@h:port/db",
 	} {

@@ -550,6 +550,10 @@ func TestNewFaults(t *testing.T) {
 		require.ErrorContains(t, err, want)
 	}
 	require.NotContains(t, err.Error(), "fine")
+	_, empty := throttle.New(throttle.Config{Store: (*throttle.Memory)(nil)})
+	require.ErrorContains(t, empty, "Store")
+	_, most := throttle.New(throttle.Config{Limits: map[string]throttle.Limit{"a": {Burst: 1, Every: 24 * time.Hour}}})
+	require.NoError(t, most)
 	require.NotContains(t, err.Error(), "short")
 	require.NotContains(t, fmt.Sprintf("%v %+v %#v", throttle.Config{Secret: []byte(testSecret)}, throttle.Config{Secret: []byte(testSecret)}, throttle.Config{Secret: []byte(testSecret)}), "48")
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/authkit-go/authkit"
@@ -37,6 +38,7 @@ type Status struct {
 // last five minutes, with the factor if the user has one. Errors are those of
 // [authkit.ProblemFor]. Mount panics as [authkit.Mux.Handle] does.
 func (c *RecoveryCodes) Mount(mux *authkit.Mux, kit *authkit.Kit, path string) {
+	path = strings.TrimSuffix(path, "/")
 	user := authkit.Authenticated()
 	change := user.Fresh(fresh)
 	mux.Handle("GET "+path, user, answer(func(r *http.Request, userID string) (any, error) {

@@ -27,7 +27,7 @@ const (
 //
 // A recovery code answers the challenge of a login, like every second factor. It
 // never replaces the password, so a list of codes alone opens no account.
-// authkit.EventRecoveryUsed is the event of each use: tell the user.
+// authkit.EventRecoveryUsed is the event of each use. Notify the user.
 type RecoveryCodes struct {
 	factor *Factor
 	others []authkit.SecondFactor
@@ -41,7 +41,7 @@ var (
 // RecoveryCodes turns recovery codes on, and returns them as a second factor for
 // authkit.Config.SecondFactors. The others are further factors whose users can
 // have recovery codes, such as passkeys. Codes of users without any of the
-// factors are not asked for. Call it once, before you make the Kit.
+// factors are not requested. Call it once, before you make the Kit.
 func (f *Factor) RecoveryCodes(others ...authkit.SecondFactor) *RecoveryCodes {
 	f.recovery = &RecoveryCodes{f, others}
 	return f.recovery
@@ -66,7 +66,7 @@ func (*RecoveryCodes) Method() string { return authkit.MethodRecovery }
 // code left and one of the factors.
 func (c *RecoveryCodes) Enrolled(ctx context.Context, userID string) (bool, error) {
 	r, err := c.factor.store.Record(ctx, userID)
-	if err != nil || r.CodesLeft == 0 {
+	if r.CodesLeft == 0 { // also after an error
 		return false, err
 	}
 	return c.anyEnrolled(ctx, r)
@@ -191,8 +191,8 @@ func grouped(code string) string {
 // cannot be a code.
 func parseRecoveryCode(response string) (code string, ok bool) {
 	code = strings.ToUpper(strings.ReplaceAll(withoutSpaces(response), "-", ""))
-	secret, err := base32.StdEncoding.DecodeString(code)
-	return code, err == nil && len(secret) == recoveryBytes
+	secret, _ := base32.StdEncoding.DecodeString(code)
+	return code, len(secret) == recoveryBytes // no hash is that of a text with other letters
 }
 
 // recoveryHash returns the hash of a code for the store. A hash that is copied to
@@ -207,14 +207,14 @@ func (*RecoveryCodes) Name() string { return "recovery_codes" }
 
 // Wipe implements [authkit.UserData].
 func (c *RecoveryCodes) Wipe(ctx context.Context, userID string, _ authkit.Wipe) error {
-	return c.factor.store.SetCodes(ctx, userID, nil, now())
+	return failed(c.factor.store.SetCodes(ctx, userID, nil, now()))
 }
 
 // Export implements [authkit.UserData]. It returns how many codes are left.
 func (c *RecoveryCodes) Export(ctx context.Context, userID string) (any, error) {
 	left, err := c.Left(ctx, userID)
-	if err != nil || left == 0 {
-		return nil, err
+	if left == 0 { // also after an error
+		return nil, failed(err)
 	}
 	return map[string]any{"left": left}, nil
 }

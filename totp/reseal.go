@@ -64,7 +64,7 @@ func isBroken(err error) bool {
 func (f *Factor) resealBatch(ctx context.Context, records []Record) error {
 	var broken error
 	const tries = 10
-	for try := 1; len(records) > 0; try++ {
+	for try := 1; ; try++ {
 		var changes []Resealing
 		for _, r := range records {
 			c, needed, err := f.resealed(r)
@@ -95,7 +95,6 @@ func (f *Factor) resealBatch(ctx context.Context, records []Record) error {
 			records = append(records, r)
 		}
 	}
-	return broken
 }
 
 // resealed returns the replacement of the secrets of a record, if it is needed.

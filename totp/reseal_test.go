@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -105,4 +106,28 @@ func TestResealBroken(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.ErrorIs(t, newFactor(t, store, testKey).Reseal(ctx, nil), context.Canceled)
+}
+
+// A secret that no key opens is an error, and the other ones are resealed all the
+// same.
+func TestResealAroundABrokenRecord(t *testing.T) {
+	t.Parallel()
+	store := totp.NewMemoryStore()
+	before, during, after := newFactor(t, store, otherKey), newFactor(t, store, testKey, otherKey), newFactor(t, store, testKey)
+	at := time.Now().UTC().Truncate(time.Microsecond)
+	breakSecret := func(userID string) {
+		require.NoError(t, store.SetPending(t.Context(), userID, []byte("no key opens this secret"), at))
+		ok, err := store.Confirm(t.Context(), userID, at, []byte("no key opens this secret"), 1, at)
+		require.NoError(t, err)
+		require.True(t, ok)
+	}
+	breakSecret("user-0000")
+	_, err := before.BeginEnrollment(t.Context(), authkit.User{ID: "user-0000"}) // which can be resealed
+	require.NoError(t, err)
+	for i := range 501 {
+		_, err := before.BeginEnrollment(t.Context(), authkit.User{ID: fmt.Sprintf("user-%04d", i+1)})
+		require.NoError(t, err)
+	}
+	require.ErrorContains(t, during.Reseal(t.Context(), nil), "the user user-0000")
+	require.ErrorContains(t, after.Reseal(t.Context(), nil), "the user user-0000", "the only one that is left")
 }

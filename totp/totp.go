@@ -25,14 +25,14 @@
 //
 // # Guesses
 //
-// A wrong code counts against the user, whatever the login that it answers. Each
-// is counted before it is compared, so concurrent guesses are never compared
-// beyond the limit. After 100 wrong codes without a right one, or 300 since the
-// app was set up, the factor is disabled. Three of a million codes are right at
-// a time, so guesses succeed with a probability of less than one in a thousand.
-// The user then logs in with a recovery code and sets the app up again, or asks
-// an administrator; see [authkit.Kit.ResetFactors]. Set authkit.Config.Throttle
-// too: it slows guesses down, so that an attacker does not reach the limit soon.
+// The wrong codes of all logins of a user count together. Each is counted before
+// it is compared, so concurrent guesses are never compared beyond the limit.
+// After 100 wrong codes without a right one, or 300 since the app was set up, the
+// factor is disabled. Three of a million codes are right at a time, so guesses
+// succeed with a probability of less than one in a thousand. The user then logs
+// in with a recovery code and sets the app up again, or asks an administrator;
+// see [authkit.Kit.ResetFactors]. Set authkit.Config.Throttle too: it slows
+// guesses down, so that an attacker does not reach the limit soon.
 //
 // # Secrets
 //
@@ -274,16 +274,16 @@ func (f *Factor) ConfirmEnrollment(ctx context.Context, u authkit.User, response
 // removes the recovery codes too.
 func (f *Factor) Unenroll(ctx context.Context, userID string) error {
 	if err := f.store.DeleteFactor(ctx, userID); err != nil {
-		return err
+		return failed(err)
 	}
 	if f.recovery == nil {
 		return nil
 	}
 	others, err := f.recovery.othersEnrolled(ctx, userID)
 	if err != nil || others {
-		return err
+		return failed(err)
 	}
-	return f.store.SetCodes(ctx, userID, nil, now())
+	return failed(f.store.SetCodes(ctx, userID, nil, now()))
 }
 
 // Name implements [authkit.UserData]. It returns "totp".
@@ -292,14 +292,14 @@ func (*Factor) Name() string { return "totp" }
 // Wipe implements [authkit.UserData]. It removes the factor and the recovery
 // codes.
 func (f *Factor) Wipe(ctx context.Context, userID string, _ authkit.Wipe) error {
-	return errors.Join(f.store.DeleteFactor(ctx, userID), f.store.SetCodes(ctx, userID, nil, now()))
+	return failed(errors.Join(f.store.DeleteFactor(ctx, userID), f.store.SetCodes(ctx, userID, nil, now())))
 }
 
 // Export implements [authkit.UserData]. It returns when the factor was set up.
 func (f *Factor) Export(ctx context.Context, userID string) (any, error) {
 	r, err := f.store.Record(ctx, userID)
-	if err != nil || !r.enrolled() {
-		return nil, err
+	if !r.enrolled() { // also after an error
+		return nil, failed(err)
 	}
 	return map[string]any{"enrolled_at": r.EnrolledAt}, nil
 }

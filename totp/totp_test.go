@@ -31,6 +31,12 @@ func TestConfig(t *testing.T) {
 totp: Config.Keys: the key 1 has 31 bytes; use 32 random ones or more
 totp: Config.Store: an empty MemoryStore; make it with NewMemoryStore
 totp: Config.StoreTimeout: -1ns; use a positive one, or 0 for 5s`)
+	_, err = totp.New(totp.Config{Issuer: strings.Repeat("\u00e9", 64), Keys: [][]byte{testKey}})
+	require.NoError(t, err)
+	_, err = totp.New(totp.Config{Issuer: "a", Keys: [][]byte{testKey}, Store: (*totp.MemoryStore)(nil)})
+	require.ErrorContains(t, err, "Config.Store")
+	_, err = newFactor(t, totp.NewMemoryStore()).ConfirmEnrollment(t.Context(), authkit.User{ID: "ann"}, "123456")
+	require.ErrorIs(t, err, authkit.ErrInvalidCode, "nothing waits")
 	for _, issuer := range []string{"a:b", "a\nb", " a", "a\x00", "\xff", strings.Repeat("a", 65)} {
 		_, err := totp.New(totp.Config{Issuer: issuer, Keys: [][]byte{testKey}})
 		require.ErrorContains(t, err, "Config.Issuer", "%q", issuer)
@@ -44,7 +50,7 @@ totp: Config.StoreTimeout: -1ns; use a positive one, or 0 for 5s`)
 	}
 }
 
-// MF-01: a FIPS 140-only program is told when it starts.
+// MF-01: a FIPS 140-only program gets an error when it starts.
 func TestFIPS(t *testing.T) {
 	t.Parallel()
 	const child = "AUTHKIT_TEST_FIPS_CHILD"

@@ -46,8 +46,8 @@ func (d StoredDevice) Format(f fmt.State, _ rune) {
 // the context is done, a call returns its error and changes nothing.
 type Store interface {
 	// PutDevice stores a new device. If its user then has more than limit
-	// devices, the oldest are removed, but never d itself; those of concurrent calls may stay until
-	// the next one. An ID that exists, for any user, is an error that changes
+	// devices, it removes the oldest, but never d. Devices of concurrent calls may
+	// stay until the next call. An ID that exists, for any user, is an error that changes
 	// nothing.
 	PutDevice(ctx context.Context, d StoredDevice, limit int) error
 

@@ -13,7 +13,7 @@
 //
 // A trusted device has a cookie with 256 random bits. The store has a hash of
 // them, together with the user and the password hash of the account. The cookie
-// alone logs nobody in: it replaces the second factor, not the first.
+// replaces the second factor, not the first: it is no login.
 //
 // A device is not trusted any more after 30 days, a change of the password or of
 // a second factor, a logout everywhere, or when the user revokes it. It is also
@@ -139,7 +139,7 @@ func (d *Devices) Trusted(ctx context.Context, u authkit.StoredUser) (bool, erro
 }
 
 // hashOf returns the hash for the store. It holds the user and the password
-// hash, so that the token is good for no other account and no other password.
+// hash, so that the token is refused for another account or password.
 func hashOf(u authkit.StoredUser, id, secret string) [32]byte {
 	password := sha256.Sum256([]byte(u.PasswordHash))
 	h := sha256.New()
@@ -226,8 +226,9 @@ func setCookie(w http.ResponseWriter, value string, life time.Duration) {
 	})
 }
 
-// List returns the devices that a user trusts, the newest first. The error is
-// ErrUnavailable if the store failed, or that of ctx.
+// List returns the devices that a user trusts, the newest first. The caller must
+// authorize the call. The error is ErrUnavailable if the store failed, or that of
+// ctx.
 func (d *Devices) List(ctx context.Context, userID string) ([]Device, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
@@ -245,7 +246,8 @@ func (d *Devices) List(ctx context.Context, userID string) ([]Device, error) {
 	return live, nil
 }
 
-// Revoke makes a device of a user not trusted any more. Its sessions go on; see
+// Revoke makes a device of a user not trusted any more. The caller must
+// authorize the call. The sessions of the device continue; see
 // [authkit.Kit.LogoutOthers]. The errors are ErrNotFound if the user has no such
 // device, ErrUnavailable if the store failed, or that of ctx.
 func (d *Devices) Revoke(ctx context.Context, userID, id string) error {
@@ -268,7 +270,10 @@ func (*Devices) Name() string { return "trusted_devices" }
 func (d *Devices) Wipe(ctx context.Context, userID string, _ authkit.Wipe) error {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	return d.store.DeleteDevices(ctx, userID)
+	if err := d.store.DeleteDevices(ctx, userID); err != nil {
+		return unavailable(ctx, err)
+	}
+	return nil
 }
 
 // Export implements [authkit.UserData].

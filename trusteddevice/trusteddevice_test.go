@@ -273,7 +273,7 @@ func devices(t testing.TB, s *site) []trusteddevice.Device {
 	return list
 }
 
-// A cookie is good for its user and as it was issued.
+// A cookie is accepted for its user only, and only unchanged.
 func TestForgedCookies(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, trusteddevice.Config{})

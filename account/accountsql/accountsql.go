@@ -14,7 +14,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -28,11 +27,7 @@ var migrations embed.FS
 
 // Migrations returns the tables of the outbox, for [sqlstore.DB.Migrate].
 func Migrations() sqlstore.Migrations {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		files = embed.FS{} // the path is a constant
-	}
-	return sqlstore.Migrations{Package: "account", Files: files}
+	return sqlstore.Migrations{Package: "account", Files: migrations}
 }
 
 // A Store is an [account.Store] in a database. If the accounts are in the same

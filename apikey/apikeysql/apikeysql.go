@@ -14,7 +14,6 @@ import (
 	"embed"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -28,16 +27,12 @@ var migrations embed.FS
 
 // Migrations returns the tables of API keys, for [sqlstore.DB.Migrate].
 func Migrations() sqlstore.Migrations {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		files = embed.FS{} // the path is a constant
-	}
-	return sqlstore.Migrations{Package: "apikey", Files: files}
+	return sqlstore.Migrations{Package: "apikey", Files: migrations}
 }
 
 // A Store is an [apikey.Store] in a database. If the accounts are in the same
-// database, its calls are part of their transactions. Each tenant of the
-// database has keys of its own.
+// database, its calls are part of their transactions. The keys of
+// each tenant of the database are separate.
 type Store struct{ db *sqlstore.DB }
 
 var _ apikey.Store = (*Store)(nil)

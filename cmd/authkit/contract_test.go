@@ -31,7 +31,9 @@ func contractService(t *testing.T, open bool) string {
 	mux := kit.NewMux()
 	mux.Handle("POST /token", authkit.Public(), kit.TokenHandler())
 	mux.HandleFunc("GET /me", policy, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("hello")) })
-	server := httptest.NewServer(mux)
+	server := httptest.NewUnstartedServer(mux)
+	server.Config.MaxHeaderBytes = 32 << 10
+	server.Start()
 	t.Cleanup(server.Close)
 	return server.URL
 }

@@ -27,7 +27,8 @@ import (
 type options struct {
 	addr, db, redis string
 	once            bool
-	cost            string // of bcrypt; lower in tests
+	cost            string   // of bcrypt; lower in tests
+	env             []string // of the instances, for tests
 }
 
 func main() {
@@ -48,27 +49,16 @@ func main() {
 
 // run starts the instances, shows the steps, and stops the instances.
 func run(ctx context.Context, out io.Writer, o options) error {
-	fmt.Fprintln(out, "building the demo ...")
-	binary, remove, err := build(ctx)
-	if err != nil {
-		return err
-	}
-	defer remove()
-	// The secret is shared, so each instance accepts the tokens of the others.
-	env := []string{"SECRET_KEY=" + rand.Text() + rand.Text(), "DATABASE_URL=" + o.db, "REDIS_URL=" + o.redis, "BCRYPT_COST=" + o.cost}
-	instances := make([]*instance, 3)
-	for i := range instances {
-		if instances[i], err = start(ctx, binary, env); err != nil {
-			return fmt.Errorf("instance %c: %w", 'A'+i, err)
-		}
-		defer instances[i].stop()
-		fmt.Fprintf(out, "instance %c  %s  pid %d\n", 'A'+i, instances[i].url, instances[i].pid())
-	}
-	proxy, stop, err := serveProxy(o.addr, instances)
+	instances, stop, err := startAll(ctx, out, o)
 	if err != nil {
 		return err
 	}
 	defer stop()
+	proxy, stopProxy, err := serveProxy(o.addr, instances)
+	if err != nil {
+		return err
+	}
+	defer stopProxy()
 	fmt.Fprintf(out, "proxy       %s  hands requests out in turn\n\n", proxy)
 
 	w := walker{out: out, instances: instances, proxy: proxy, oneLimit: o.redis != ""}
@@ -78,4 +68,34 @@ func run(ctx context.Context, out io.Writer, o options) error {
 	fmt.Fprintf(out, "\nA and C go on serving until you press ctrl-c: %s/docs\n", proxy)
 	<-ctx.Done()
 	return nil
+}
+
+// startAll starts three instances. It returns them and a function that stops
+// them.
+func startAll(ctx context.Context, out io.Writer, o options) (instances []*instance, stop func(), err error) {
+	fmt.Fprintln(out, "building the demo ...")
+	binary, remove, err := build(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	stop = func() {
+		for _, i := range instances {
+			i.stop()
+		}
+		remove()
+	}
+	// The secret is shared, so each instance accepts the tokens of the others.
+	// The proxy tells the instances the addresses of the clients.
+	env := append([]string{"SECRET_KEY=" + rand.Text() + rand.Text(), "TRUSTED_PROXIES=127.0.0.1/32",
+		"DATABASE_URL=" + o.db, "REDIS_URL=" + o.redis, "BCRYPT_COST=" + o.cost}, o.env...)
+	for name := 'A'; name <= 'C'; name++ {
+		i, err := start(ctx, binary, env)
+		if err != nil {
+			stop()
+			return nil, nil, fmt.Errorf("instance %c: %w", name, err)
+		}
+		instances = append(instances, i)
+		fmt.Fprintf(out, "instance %c  %s  pid %d\n", name, i.url, i.pid())
+	}
+	return instances, stop, nil
 }

@@ -51,31 +51,46 @@ func (b *balancer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, err
 }
 
-// serveProxy serves the proxy. It returns the URL and a function that stops it.
-func serveProxy(addr string, instances []*instance) (string, func(), error) {
-	b := &balancer{via: http.DefaultTransport.(*http.Transport).Clone()}
+// newProxy returns a proxy that sends requests with b.
+func newProxy(b *balancer, instances []*instance) (http.Handler, error) {
 	for _, i := range instances {
 		target, err := url.Parse(i.url)
 		if err != nil {
-			return "", nil, err
+			return nil, err
 		}
 		b.targets = append(b.targets, target)
 	}
-	quiet := log.New(io.Discard, "", 0)
-	proxy := &httputil.ReverseProxy{
+	return http.MaxBytesHandler(&httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host = "http", "cluster" // the balancer chooses
 			r.SetXForwarded()
 		},
-		Transport: b,
-		ErrorLog:  quiet, // the walk-through counts the failures
+		Transport:    b,
+		ErrorHandler: refuse,
+	}, 1<<20), nil
+}
+
+// refuse responds to a request that reached no instance.
+func refuse(w http.ResponseWriter, _ *http.Request, err error) {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
+		return
+	}
+	w.WriteHeader(http.StatusBadGateway)
+}
+
+// serveProxy serves the proxy. It returns the URL and a function that stops it.
+func serveProxy(addr string, instances []*instance) (string, func(), error) {
+	proxy, err := newProxy(&balancer{via: http.DefaultTransport.(*http.Transport).Clone()}, instances)
+	if err != nil {
+		return "", nil, err
 	}
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		return "", nil, err
 	}
-	server := harden.Server("", http.MaxBytesHandler(proxy, 1<<20))
-	server.ErrorLog = quiet
-	go func() { _ = server.Serve(listener) }() // until it is closed
+	server := harden.Server("", proxy)
+	server.ErrorLog = log.New(io.Discard, "", 0) // the walk-through counts the failures
+	go func() { _ = server.Serve(listener) }()   // until it is closed
 	return "http://" + listener.Addr().String(), func() { _ = server.Close() }, nil
 }

@@ -24,7 +24,7 @@ func teams() sqlstore.Migrations {
 	file := &fstest.MapFile{Data: []byte("-- +goose Up\nCREATE TABLE authkit_teams (\n\ttenant varchar(64) NOT NULL,\n\tname varchar(64) NOT NULL,\n" +
 		"\tmembers integer NOT NULL,\n\tPRIMARY KEY (tenant, name)\n);\n")}
 	return sqlstore.Migrations{Package: "teams", Files: fstest.MapFS{
-		"sqlite/0001_users.sql": file, "postgres/0001_users.sql": file, "mysql/0001_users.sql": file,
+		"migrations/sqlite/0001_users.sql": file, "migrations/postgres/0001_users.sql": file, "migrations/mysql/0001_users.sql": file,
 	}}
 }
 

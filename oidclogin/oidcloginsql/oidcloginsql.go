@@ -12,7 +12,6 @@ import (
 	"context"
 	"embed"
 	"errors"
-	"io/fs"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -26,11 +25,7 @@ var migrations embed.FS
 
 // Migrations returns the table of the identities, for [sqlstore.DB.Migrate].
 func Migrations() sqlstore.Migrations {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		files = embed.FS{} // the path is a constant
-	}
-	return sqlstore.Migrations{Package: "oidclogin", Files: files}
+	return sqlstore.Migrations{Package: "oidclogin", Files: migrations}
 }
 
 // A Store is an [oidclogin.Store] in a database. If the accounts are in the same

@@ -14,7 +14,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -30,16 +29,12 @@ var migrations embed.FS
 
 // Migrations returns the tables of organizations, for [sqlstore.DB.Migrate].
 func Migrations() sqlstore.Migrations {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		files = embed.FS{} // the path is a constant
-	}
-	return sqlstore.Migrations{Package: "org", Files: files}
+	return sqlstore.Migrations{Package: "org", Files: migrations}
 }
 
 // A Store is an [org.Store] in a database. If the accounts are in the same
-// database, its calls are part of their transactions. Each tenant of the database
-// has organizations of its own.
+// database, its calls are part of their transactions. The
+// organizations of each tenant of the database are separate.
 type Store struct{ db *sqlstore.DB }
 
 var _ org.Store = (*Store)(nil)

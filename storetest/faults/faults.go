@@ -16,8 +16,14 @@
 //	}
 //
 // [Injector.Store], [Injector.Users], [Injector.Sessions] and [Injector.Tickets] wrap the
-// stores of package authkit. Wrap others with [Call]. Transactions keep working: the calls
-// within count, and so do the beginning and the commit.
+// stores of package authkit. Transactions keep working: the calls within count, and so do
+// the beginning and the commit. Wrap other stores, mailers and providers with [Call]:
+//
+//	func (s *faultyOrders) Order(ctx context.Context, id string) (Order, error) {
+//		return faults.Call(ctx, s.in, "Order", func(ctx context.Context) (Order, error) {
+//			return s.Orders.Order(ctx, id)
+//		})
+//	}
 package faults
 
 import (

@@ -13,7 +13,6 @@ import (
 	"database/sql"
 	"embed"
 	"errors"
-	"io/fs"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -27,11 +26,7 @@ var migrations embed.FS
 
 // Migrations returns the tables of the factors, for [sqlstore.DB.Migrate].
 func Migrations() sqlstore.Migrations {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		files = embed.FS{} // the path is a constant
-	}
-	return sqlstore.Migrations{Package: "totp", Files: files}
+	return sqlstore.Migrations{Package: "totp", Files: migrations}
 }
 
 // A Store is a [totp.Store] in a database. If the accounts are in the same

@@ -12,7 +12,6 @@ import (
 	"context"
 	"embed"
 	"errors"
-	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -27,11 +26,7 @@ var migrations embed.FS
 
 // Migrations returns the table of the devices, for [sqlstore.DB.Migrate].
 func Migrations() sqlstore.Migrations {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		files = embed.FS{} // the path is a constant
-	}
-	return sqlstore.Migrations{Package: "trusteddevice", Files: files}
+	return sqlstore.Migrations{Package: "trusteddevice", Files: migrations}
 }
 
 // A Store is a [trusteddevice.Store] in a database. If the accounts are in the

@@ -93,6 +93,9 @@ func (s *Service) Mails() []string {
 	return append([]string(nil), s.mails...)
 }
 
+// maxMails is the number of mails to one address.
+const maxMails = 3
+
 // reset sends a link to an address that has an account.
 func (s *Service) reset(w http.ResponseWriter, r *http.Request) {
 	form := r.URL.Query()
@@ -113,6 +116,9 @@ func (s *Service) reset(w http.ResponseWriter, r *http.Request) {
 	if u == nil && s.is("revealed by a reset") {
 		fail(w, http.StatusNotFound, "no such account")
 		return
+	}
+	if s.mailed[typed]++; s.mailed[typed] > maxMails && !s.is("mail flood") {
+		u = nil
 	}
 	if u != nil {
 		host, to := "service.example", u.name

@@ -142,7 +142,7 @@ func (s *Service) guarded(w http.ResponseWriter, r *http.Request, admin bool, ne
 	if of == nil {
 		return
 	}
-	isAdmin := of.user.admin || of.key && s.is("key of an administrator") || s.is("open admin") || s.is("role header") && r.Header.Get("X-Role") == "admin"
+	isAdmin := of.user.admin || of.key && s.is("key of an administrator") || s.is("open admin") || s.is("role of an organization") && s.ownsAny(of.user) || s.is("role header") && r.Header.Get("X-Role") == "admin"
 	if s.is("refused admin") {
 		isAdmin = false
 	}

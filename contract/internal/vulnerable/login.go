@@ -30,6 +30,9 @@ func (s *Service) authenticate(w http.ResponseWriter, r *http.Request, form url.
 		fail(w, http.StatusInternalServerError, "hash failed")
 		return nil
 	}
+	if s.is("look-alike name") {
+		name = strings.ReplaceAll(name, "\u017f", "s")
+	}
 	u := s.users[name]
 	key, blocked := s.limit(r, form.Get("username"), name, u)
 	if blocked && !(s.is("right password of a blocked name") && u != nil && password == u.password) {

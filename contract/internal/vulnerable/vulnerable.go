@@ -23,20 +23,25 @@ import (
 type Service struct {
 	Secret []byte
 
-	defect  string
-	signer  *ecdsa.PrivateKey // of the key set; it signs nothing
-	mu      sync.Mutex
-	users   map[string]*user
-	guesses map[string]int // failed logins of a name since its last success
-	refresh map[string]*refresh
-	cookies map[string]*session
-	devices map[string]string // cookies of browsers that logged in, and their names
-	ended   map[string]bool   // IDs of sessions
-	pending map[string]*user  // logins that lack the second factor
-	keys    map[string]*user  // API keys
-	mails   []string
-	hashes  int
-	bad     int // requests with a bad token
+	defect      string
+	signer      *ecdsa.PrivateKey // of the key set; it signs nothing
+	mu          sync.Mutex
+	users       map[string]*user
+	guesses     map[string]int // failed logins of a name since its last success
+	refresh     map[string]*refresh
+	cookies     map[string]*session
+	devices     map[string]string // cookies of browsers that logged in, and their names
+	ended       map[string]bool   // IDs of sessions
+	pending     map[string]*user  // logins that lack the second factor
+	keys        map[string]*user  // API keys
+	client      *client           // of a provider of OpenID Connect, or nil
+	orgs        map[string]*organization
+	invitations map[string]*invitation // by token
+	active      map[string]string      // organizations, by session
+	mails       []string
+	mailed      map[string]int // mails to an address
+	hashes      int
+	bad         int // requests with a bad token
 }
 
 // A user is an account.
@@ -44,6 +49,7 @@ type user struct {
 	name, password string
 	admin          bool
 	disabled       bool
+	unproved       bool            // the address is not verified
 	since          int             // sessions with a smaller number have ended
 	responses      map[string]bool // to the second factor
 	wrong          int             // responses since the last success
@@ -85,7 +91,8 @@ func New(defect string) *Service {
 			OtherName: {name: OtherName, password: OtherPassword},
 			AdminName: {name: AdminName, password: AdminPassword, admin: true},
 		},
-		guesses: map[string]int{}, refresh: map[string]*refresh{}, cookies: map[string]*session{}, devices: map[string]string{}, ended: map[string]bool{}, pending: map[string]*user{}, keys: map[string]*user{},
+		guesses: map[string]int{}, refresh: map[string]*refresh{}, cookies: map[string]*session{}, devices: map[string]string{}, ended: map[string]bool{}, pending: map[string]*user{}, keys: map[string]*user{}, mailed: map[string]int{},
+		orgs: map[string]*organization{}, invitations: map[string]*invitation{}, active: map[string]string{},
 	}
 	if s.is("common secret") {
 		s.Secret = []byte("your-256-bit-secret")
@@ -129,8 +136,12 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.headers(w, r)
-	if s.is("long header") && tooLong(r) {
-		fail(w, http.StatusInternalServerError, "too long")
+	if tooLong(r) {
+		status := http.StatusRequestHeaderFieldsTooLarge
+		if s.is("long header") {
+			status = http.StatusInternalServerError
+		}
+		fail(w, status, "too long")
 		return
 	}
 	if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
@@ -171,14 +182,22 @@ func (s *Service) route(w http.ResponseWriter, r *http.Request, target string) {
 	if method == http.MethodHead {
 		method = http.MethodGet
 	}
+	if s.social(w, r, method, target) || s.organizations(w, r, method, target) {
+		return
+	}
 	switch method + " " + target {
 	case "GET /":
 		s.index(w, r)
 	case "GET /keys":
 		point, _ := s.signer.PublicKey.Bytes()
-		reply(w, http.StatusOK, map[string]any{"keys": []any{map[string]string{
+		key := map[string]string{
 			"kty": "EC", "crv": "P-256", "kid": "1", "x": base64.RawURLEncoding.EncodeToString(point[1:33]), "y": base64.RawURLEncoding.EncodeToString(point[33:]),
-		}}})
+		}
+		if s.is("private key set") {
+			private, _ := s.signer.Bytes()
+			key["d"] = base64.RawURLEncoding.EncodeToString(private)
+		}
+		reply(w, http.StatusOK, map[string]any{"keys": []any{key}})
 	case "POST /token":
 		s.token(w, r)
 	case "GET /token":

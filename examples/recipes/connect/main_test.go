@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"net/http"
 	"net/http/httptest"
 	"testing"
 
@@ -16,19 +17,29 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-const (
-	greeter, admin = "/greet.v1.Greeter/Hello", "/admin.v1.Admin/Hello"
+const greeter, admin = "/greet.v1.Greeter/Hello", "/admin.v1.Admin/Hello"
 
-	// query is an empty message in a GET request of the Connect protocol.
-	query = "?connect=v1&encoding=json&message=%7B%7D"
-)
+// target adds an empty message to GET requests. The Connect protocol has it in
+// the query, and the routes of a target are paths.
+func target(t *testing.T, paths ...contract.Route) contract.Target {
+	t.Helper()
+	all := recipestest.Target(t, routes, paths...)
+	service := all.Handler
+	all.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			r.URL.RawQuery += "&connect=v1&encoding=json&message=%7B%7D"
+		}
+		service.ServeHTTP(w, r)
+	})
+	return all
+}
 
 func TestContract(t *testing.T) {
 	t.Parallel()
-	contract.Run(t, recipestest.Target(t, routes,
-		contract.Route{Method: "GET", Path: greeter + query, Access: contract.LoggedIn},
+	contract.Run(t, target(t,
+		contract.Route{Method: "GET", Path: greeter, Access: contract.LoggedIn},
 		contract.Route{Method: "POST", Path: greeter, Access: contract.LoggedIn},
-		contract.Route{Method: "GET", Path: admin + query, Access: contract.AdminOnly},
+		contract.Route{Method: "GET", Path: admin, Access: contract.AdminOnly},
 		contract.Route{Method: "POST", Path: admin, Access: contract.AdminOnly}))
 }
 
@@ -37,8 +48,8 @@ func TestContract(t *testing.T) {
 // type.
 func TestMessages(t *testing.T) {
 	t.Parallel()
-	report, err := contract.Check(t.Context(), recipestest.Target(t, routes,
-		contract.Route{Method: "GET", Path: greeter + query, Access: contract.LoggedIn},
+	report, err := contract.Check(t.Context(), target(t,
+		contract.Route{Method: "GET", Path: greeter, Access: contract.LoggedIn},
 		contract.Route{Method: "POST", Path: admin, Access: contract.AdminOnly, Body: "{}"}))
 	require.NoError(t, err)
 	for _, result := range report.Results {
