@@ -39,8 +39,8 @@ func (k *Kit) ChangePasswordHandler() http.Handler {
 			return
 		}
 		err := k.ChangePassword(r.Context(), p.UserID, form.Get("current_password"), form.Get("new_password"))
-		if err == nil && k.sessions != nil && k.sessions.cookies != nil {
-			// Another holder of an old cookie must not stay logged in. If the
+		if err == nil && p.Credential == cookieKind && k.sessions != nil && k.sessions.cookies != nil {
+			// Another holder of the old cookie must not stay logged in. If the
 			// cookie was already replaced, there is nothing to do.
 			err = ignore(k.RenewSessionCookie(w, r), ErrInvalidRefreshToken)
 		}

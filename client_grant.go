@@ -63,7 +63,7 @@ const (
 // isService reports whether a token was issued to a service: its subject is the
 // client (RFC 9068 section 2.2).
 func (t *verified) isService() bool {
-	return t.ClientID == t.Subject && t.UserID == ""
+	return t.ClientID != "" && t.ClientID == t.Subject && t.UserID == ""
 }
 
 // credential returns the credential of a token of a service, without roles.

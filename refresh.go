@@ -145,7 +145,7 @@ func refreshable(ctx context.Context, s *StoredSession, err error) error {
 		return errRefreshRevoked
 	case err != nil:
 		return storeError(ctx, err)
-	case !at.Before(s.ExpiresAt): // which is never after AbsoluteExpiresAt
+	case !at.Before(s.ExpiresAt) || !at.Before(s.AbsoluteExpiresAt):
 		return errRefreshExpired
 	}
 	return nil

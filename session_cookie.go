@@ -308,7 +308,7 @@ func (a cookieAuthenticator) Authenticate(r *http.Request) (Credential, error) {
 	switch {
 	case !current:
 		return Credential{}, errTokenRevoked
-	case !at.Before(s.ExpiresAt): // which is never after AbsoluteExpiresAt
+	case !at.Before(s.ExpiresAt) || !at.Before(s.AbsoluteExpiresAt):
 		return Credential{}, ErrTokenExpired
 	case k.lacksFactor(&u.User, s.Methods):
 		return Credential{}, errTokenFactor

@@ -139,15 +139,31 @@ func escape(s string) string { return strings.Trim(quote(s), `"`) }
 // allowed sends a request that must have success, or an attack shows nothing.
 func (p *probe) allowed(ctx context.Context, r Route, t team, who person, values []string) error {
 	a, err := p.send(ctx, p.of(r, t, who, values))
-	if err == nil && !a.ok() {
-		err = fmt.Errorf("%s %s without an attack responds with %d", r.Method, r.Path, a.status)
+	switch {
+	case err != nil:
+		return err
+	case a.throttled():
+		return errThrottled
+	case p.reached(ctx, r.Method, a, nil) == nil:
+		return fmt.Errorf("%s %s without an attack responds with %d", r.Method, r.Path, a.status)
 	}
-	return err
+	return nil
+}
+
+// belongs reports whether a person can use the organization.
+func (p *probe) belongs(ctx context.Context, t team, who person) (bool, error) {
+	r := p.Orgs.route()
+	a, err := p.send(ctx, p.of(r, t, who, nil))
+	if err != nil {
+		return false, err
+	}
+	return p.reached(ctx, r.Method, a, nil) != nil, nil
 }
 
 // denied sends a request that the service must refuse.
 func (p *probe) denied(ctx context.Context, r Route, t team, who person, values ...string) error {
-	return p.refuse(ctx, p.of(r, t, who, values))
+	a, err := p.send(ctx, p.of(r, t, who, values))
+	return p.reached(ctx, r.Method, a, err)
 }
 
 // deniedAll sends a request to all GET routes of an organization with an access,

@@ -21,8 +21,9 @@ import (
 )
 
 // A Provider is a provider of OpenID Connect that attacks its clients. It serves
-// on a loopback address. Make one with [NewProvider], connect the service to it,
-// and set [Target].Provider.
+// on a loopback address, without TLS. Make one with [NewProvider] before the
+// service, connect the service to it, and set [Target].Provider. Only one run of
+// the attacks can use it at a time.
 type Provider struct {
 	// Issuer, ClientID and ClientSecret are those to connect the service with.
 	// The service finds the endpoints by discovery below Issuer. Any redirect URI

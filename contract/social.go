@@ -136,6 +136,9 @@ func callbackPath(request, values url.Values) string {
 func (p *probe) follow(ctx context.Context, b browser, request url.Values, m message) (all []*answer, err error) {
 	for range maxHops {
 		a, err := p.visit(ctx, b, m)
+		if err != nil && isHangUp(err) {
+			err = succeeded("the service closed the connection without a response")
+		}
 		if err != nil {
 			return all, err
 		}
@@ -294,10 +297,10 @@ func (p *probe) flowCookies(ctx context.Context) (cookies []*http.Cookie, reques
 		}
 		delete(b, name)
 		a, err := p.finish(ctx, b, request, p.visitor())
-		if err != nil {
+		if err != nil && !isViolated(err) { // a service may close the connection
 			return nil, nil, err
 		}
-		if !a.ok() {
+		if err != nil || !a.ok() {
 			cookies = append(cookies, c)
 		}
 	}

@@ -252,7 +252,7 @@ func (s *Service) invite(w http.ResponseWriter, r *http.Request, of *session, o 
 		return
 	}
 	s.invitations[random()] = &invitation{org: o, email: body["email"], role: body["role"], by: of.user.name}
-	reply(w, http.StatusCreated, map[string]string{"email": body["email"]})
+	reply(w, http.StatusAccepted, map[string]string{"email": body["email"]})
 }
 
 // acceptInvitation makes a user a member by an invitation.
