@@ -251,6 +251,37 @@ func TestServiceTokenAtAKit(t *testing.T) {
 	}
 }
 
+// Introspection describes the token of a service as a guard admits it. Such a
+// token belongs to no session that could be revoked.
+func TestServiceTokenAtTheOtherEndpoints(t *testing.T) {
+	t.Parallel()
+	kit, clients := newServiceKit(t)
+	var token authkit.Token
+	require.NoError(t, json.Unmarshal(grant(kit, goodClient).Body.Bytes(), &token))
+	ask := func(kit *authkit.Kit, h http.Handler) *httptest.ResponseRecorder {
+		r := httptest.NewRequest("POST", "/", strings.NewReader(form("token", token.AccessToken)))
+		r.Header.Set("Content-Type", formType)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r.WithContext(as(t, kit, begin(t, kit))))
+		return w
+	}
+	w := ask(kit, kit.IntrospectionHandler())
+	require.Contains(t, w.Body.String(), `"active":true`)
+	require.Contains(t, w.Body.String(), `"roles":["editor"]`)
+	w = ask(kit, kit.RevocationHandler())
+	require.Equal(t, 400, w.Code)
+	require.Contains(t, w.Body.String(), "unsupported_token_type")
+	clients.err = authkit.ErrInvalidToken
+	require.JSONEq(t, `{"active":false}`, ask(kit, kit.IntrospectionHandler()).Body.String())
+
+	// A Kit without clients takes the token for that of an unknown user.
+	plain, _, _ := newSessionKit(t)
+	require.JSONEq(t, `{"active":false}`, ask(plain, plain.IntrospectionHandler()).Body.String())
+	w = ask(plain, plain.RevocationHandler())
+	require.Equal(t, 200, w.Code)
+	require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
+}
+
 // RevokeServiceTokens is a revocation for services that follow those of the Kit.
 func TestRevokeServiceTokens(t *testing.T) {
 	t.Parallel()

@@ -649,6 +649,19 @@ func TestRowsOfAnotherKey(t *testing.T) {
 	}
 }
 
+// The same holds for session cookies, if accounts are in another store.
+func TestRowsOfAnotherKeyByCookie(t *testing.T) {
+	t.Parallel()
+	store := &rowStore{MemoryStore: authkit.NewMemoryStore()}
+	_, h, _ := newSite(t, func(c *authkit.Config) { c.Users = store })
+	s := surf(t, h)
+	require.Equal(t, 200, s.status("/me"))
+	store.user = func(u *authkit.StoredUser) error { u.ID = "another"; return nil }
+	require.Equal(t, 401, s.status("/me"))
+	store.user = func(*authkit.StoredUser) error { return errDown } // MW-07
+	require.Equal(t, 503, s.status("/me"))
+}
+
 // A rowStore changes the rows that it has read.
 type rowStore struct {
 	*authkit.MemoryStore

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -146,7 +147,9 @@ func TestStepUpOfABrowser(t *testing.T) {
 		kit, h, _ := newSite(t, func(c *authkit.Config) { c.Sessions.Cookies.LoginPath = path })
 		s := surf(t, h)
 		s.h = kit.Require(authkit.Authenticated().Using("otp"))(whoami)
-		require.Equal(t, status, s.do("GET", "/me", "").Code)
+		w := s.do("GET", "/me", "")
+		require.Equal(t, status, w.Code)
+		require.Equal(t, status == 401, strings.Contains(w.Body.String(), `"status"`), "one response")
 	}
 }
 

@@ -96,11 +96,7 @@ func (k *Kit) SessionsHandler() http.Handler {
 func (k *Kit) EndSessionHandler() http.Handler {
 	k.needSessions("EndSessionHandler")
 	return k.ending(func(r *http.Request, p Principal) error {
-		id := sessionIDOf(r)
-		if id == "" {
-			return ErrSessionNotFound
-		}
-		return k.Logout(r.Context(), p.UserID, id)
+		return k.Logout(r.Context(), p.UserID, sessionIDOf(r)) // no session has an empty ID
 	})
 }
 

@@ -729,3 +729,33 @@ func TestTokenConfigFaultsWithoutPrivate(t *testing.T) {
 	require.ErrorContains(t, err, "TokenConfig.Lifetime")
 	require.ErrorContains(t, err, "TokenConfig.Keys[0]")
 }
+
+// Claims at the limits of verifiers are issued, and beyond them refused.
+func TestIssueAtTheLimits(t *testing.T) {
+	t.Parallel()
+	cfg := authkit.TokenConfig{Keys: []authkit.Key{tokKeyOf(testSecret)}, Tenant: "a"}
+	issuer, err := authkit.NewTokenIssuer(cfg)
+	require.NoError(t, err)
+	verifier, err := authkit.NewTokenVerifier(cfg)
+	require.NoError(t, err)
+	for _, c := range []struct {
+		claims authkit.Claims
+		ok     bool
+	}{
+		{authkit.Claims{Subject: "u", Tenant: "a"}, true},
+		{authkit.Claims{Subject: "u", Tenant: "b"}, false},
+		{authkit.Claims{Subject: "u", UserID: "7"}, true},
+		{authkit.Claims{Subject: "u", UserID: "7\n"}, false},
+		{authkit.Claims{Subject: "u", ID: strings.Repeat("i", 128)}, true},
+		{authkit.Claims{Subject: "u", ID: strings.Repeat("i", 129)}, false},
+		{authkit.Claims{Subject: "u", SessionID: strings.Repeat("i", 128)}, true},
+		{authkit.Claims{Subject: "u", SessionID: strings.Repeat("i", 129)}, false},
+	} {
+		token, err := issuer.Issue(c.claims)
+		require.Equal(t, c.ok, err == nil, "%+v: %v", c.claims, err)
+		if c.ok {
+			_, err = verifier.Verify(token)
+			require.NoError(t, err)
+		}
+	}
+}
