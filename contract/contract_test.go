@@ -102,21 +102,13 @@ func TestEachAttackCanSucceed(t *testing.T) {
 		t.Run(a.ID, func(t *testing.T) {
 			defect, ok := trips[a.ID]
 			require.True(t, ok, "no defect is named for the attack")
-			service := vulnerable.New(defect)
-			if strings.HasPrefix(a.ID, "leak.") {
-				report, err := contract.Check(t.Context(), target(service))
-				require.NoError(t, err)
-				for _, r := range report.Results {
-					if r.ID == a.ID {
-						assert.Equal(t, contract.Succeeded, r.Outcome, r.Note)
-					}
-				}
-				return
-			}
-			r, err := contract.CheckOne(t.Context(), target(service), a.ID)
+			r, err := contract.CheckOne(t.Context(), target(vulnerable.New(defect)), a.ID)
 			require.NoError(t, err)
 			assert.Equal(t, contract.Succeeded, r.Outcome, r.Note)
 			assert.NotEmpty(t, r.Note)
+			if strings.HasPrefix(a.ID, "leak.") { // TestSafeService has the service without the defect
+				return
+			}
 			r, err = contract.CheckOne(t.Context(), target(vulnerable.New("")), a.ID)
 			require.NoError(t, err)
 			assert.Equal(t, contract.Withstood, r.Outcome, "without the defect: %s", r.Note)
