@@ -53,7 +53,10 @@ func (a *Accounts) LoginWithCode(ctx context.Context, handle, code string) (auth
 		if err != nil {
 			return authkit.Proof{}, err
 		}
-		u, err := a.owner(ctx, t, g) // there is none for an address without an account
+		if g.UserID == "" { // of an address without an account: no one received the code
+			return authkit.Proof{}, authkit.ErrInvalidTicket
+		}
+		u, err := a.owner(ctx, t, g)
 		if err != nil {
 			return authkit.Proof{}, err
 		}

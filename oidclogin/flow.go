@@ -55,8 +55,8 @@ func browserOf(r *http.Request) browser {
 	if len(cookies) != 1 {
 		return ""
 	}
-	raw, _ := base64.RawURLEncoding.DecodeString(cookies[0].Value) // shorter after an error
-	if len(raw) != browserSecret {
+	raw, err := base64.RawURLEncoding.DecodeString(cookies[0].Value)
+	if err != nil || len(raw) != browserSecret {
 		return ""
 	}
 	return browser(cookies[0].Value)

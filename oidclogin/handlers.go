@@ -126,8 +126,8 @@ func (l *Logins) start(w http.ResponseWriter, r *http.Request, p *provider) {
 	query := r.URL.Query()
 	f := flow{Return: l.returnPath(query.Get("return"))}
 	if text := query.Get("max_age"); text != "" {
-		seconds, _ := strconv.ParseInt(text, 10, 64) // 0 or a limit after an error
-		if seconds < 1 || seconds > int64(maxMaxAge/time.Second) {
+		seconds, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || seconds < 1 || seconds > int64(maxMaxAge/time.Second) {
 			l.fail(w, r, p, f, authkit.ErrInvalidTicket)
 			return
 		}
@@ -222,7 +222,7 @@ func (l *Logins) finishLink(r *http.Request, p *provider, m *metadata, b browser
 	if err != nil {
 		return err
 	}
-	if who.SessionID != f.SessionID {
+	if who.UserID != f.UserID || who.SessionID != f.SessionID {
 		return authkit.ErrForbidden
 	}
 	found, err := l.identify(ctx, p, m, b, a, f)

@@ -292,7 +292,7 @@ func (t *Throttle) take(ctx context.Context, a authkit.Attempt) (take Reservatio
 // Begin implements [authkit.Throttle].
 func (t *Throttle) Begin(ctx context.Context, a authkit.Attempt) error {
 	v, err := t.try(ctx, a)
-	if v.Open {
+	if err == nil && v.Open {
 		select {
 		case t.waiting <- struct{}{}:
 			v, err = t.wait(ctx, a, v)
@@ -300,7 +300,7 @@ func (t *Throttle) Begin(ctx context.Context, a authkit.Attempt) error {
 		default: // too many callers wait, so refuse this one
 		}
 	}
-	if v == (Decision{}) { // also after an error
+	if err != nil || v == (Decision{}) {
 		return err
 	}
 	refused := &authkit.ThrottledError{RetryAfter: max(v.Bucket, v.Counter), Account: v.Counter > v.Bucket}
@@ -329,7 +329,7 @@ func (t *Throttle) try(ctx context.Context, a authkit.Attempt) (v Decision, err 
 func (t *Throttle) wait(ctx context.Context, a authkit.Attempt, v Decision) (Decision, error) {
 	var err error
 	pause := firstPause
-	for waited := time.Duration(0); v.Open && v.Bucket == 0 && waited < openWait; pause = min(2*pause, lastPause) {
+	for waited := time.Duration(0); err == nil && v.Open && v.Bucket == 0 && waited < openWait; pause = min(2*pause, lastPause) {
 		waited += pause
 		select {
 		case <-time.After(pause):
@@ -364,7 +364,7 @@ func (t *Throttle) End(ctx context.Context, a authkit.Attempt, outcome authkit.A
 func (t *Throttle) Clear(ctx context.Context, a authkit.Attempt) error {
 	ctx = context.WithValue(ctx, deviceKey{}, nil) // the counter of the account, not that of a browser
 	take, _, err := t.take(ctx, a)
-	if take.Counter == (Key{}) { // also after an error
+	if err != nil || take.Counter == (Key{}) {
 		return err
 	}
 	return t.call(ctx, take, func(ctx context.Context, s Store) error { return s.Clear(ctx, take) })

@@ -66,7 +66,7 @@ func (*RecoveryCodes) Method() string { return authkit.MethodRecovery }
 // code left and one of the factors.
 func (c *RecoveryCodes) Enrolled(ctx context.Context, userID string) (bool, error) {
 	r, err := c.factor.store.Record(ctx, userID)
-	if r.CodesLeft == 0 { // also after an error
+	if err != nil || r.CodesLeft == 0 {
 		return false, err
 	}
 	return c.anyEnrolled(ctx, r)
@@ -191,8 +191,8 @@ func grouped(code string) string {
 // cannot be a code.
 func parseRecoveryCode(response string) (code string, ok bool) {
 	code = strings.ToUpper(strings.ReplaceAll(withoutSpaces(response), "-", ""))
-	secret, _ := base32.StdEncoding.DecodeString(code)
-	return code, len(secret) == recoveryBytes // no hash is that of a text with other letters
+	secret, err := base32.StdEncoding.DecodeString(code)
+	return code, err == nil && len(secret) == recoveryBytes
 }
 
 // recoveryHash returns the hash of a code for the store. A hash that is copied to
@@ -213,7 +213,7 @@ func (c *RecoveryCodes) Wipe(ctx context.Context, userID string, _ authkit.Wipe)
 // Export implements [authkit.UserData]. It returns how many codes are left.
 func (c *RecoveryCodes) Export(ctx context.Context, userID string) (any, error) {
 	left, err := c.Left(ctx, userID)
-	if left == 0 { // also after an error
+	if err != nil || left == 0 {
 		return nil, failed(err)
 	}
 	return map[string]any{"left": left}, nil

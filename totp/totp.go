@@ -298,7 +298,7 @@ func (f *Factor) Wipe(ctx context.Context, userID string, _ authkit.Wipe) error 
 // Export implements [authkit.UserData]. It returns when the factor was set up.
 func (f *Factor) Export(ctx context.Context, userID string) (any, error) {
 	r, err := f.store.Record(ctx, userID)
-	if !r.enrolled() { // also after an error
+	if err != nil || !r.enrolled() {
 		return nil, failed(err)
 	}
 	return map[string]any{"enrolled_at": r.EnrolledAt}, nil
