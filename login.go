@@ -282,6 +282,9 @@ func (k *Kit) recheck(ctx context.Context, l *login) error {
 	case err != nil:
 		return storeError(ctx, err)
 	case u.Version != l.proof.Version:
+		if err := k.mayLogIn(&u); err != nil {
+			return err
+		}
 		return errAccountChanged
 	}
 	missing, err := k.missingFactors(ctx, &u.User, &l.proof)

@@ -56,14 +56,31 @@ func TestLoginWhileTheAccountChanges(t *testing.T) {
 		require.Equal(t, tc.reason, events.last().Reason)
 	}
 	var events recorder
-	kit, store, _, _ := between(t, &events)
+	kit, store, user, _ := between(t, &events)
+	proof := authkit.Proof{UserID: user.ID, Version: user.Version, Methods: []string{authkit.MethodPassword}}
+	reads := 0
+	store.before = func(name string, _ int) error { // the second read comes before the session
+		if name != "UserByID" {
+			return nil
+		}
+		if reads++; reads < 2 {
+			return nil
+		}
+		store.before = nil
+		_, err := store.MemoryStore.UpdateUser(t.Context(), user.ID, authkit.UserUpdate{Disabled: new(true)}, time.Now())
+		return err
+	}
+	_, err := kit.LoginWith(t.Context(), authkit.Attempt{Action: authkit.ActionLogin}, func(context.Context) (authkit.Proof, error) { return proof, nil })
+	require.ErrorIs(t, err, authkit.ErrUserDisabled, "a login that is not tried again has the same reason")
+	_, err = kit.EnableUser(t.Context(), user.ID)
+	require.NoError(t, err)
 	store.before = func(name string, _ int) error {
 		if name == "UserByID" {
 			return errCrash
 		}
 		return nil
 	}
-	_, err := kit.Login(t.Context(), email, password)
+	_, err = kit.Login(t.Context(), email, password)
 	require.ErrorIs(t, err, authkit.ErrUnavailable)
 }
 
