@@ -76,6 +76,31 @@ func TestRun(t *testing.T) {
 	require.Regexp(t, `(?m)^all +25 +18 +0 +5 +2 +0$`, out.String())
 }
 
+// A sample has the same mutants each time, and none that is listed.
+func TestSample(t *testing.T) {
+	t.Parallel()
+	c := sample(t)
+	c.sample, c.reach, c.out = 24, true, io.Discard
+	listed := mutant{File: "door.go", Func: "Door.Fresh", Code: "return now.Sub(d.Since) < forget && !d.Locked", Change: "drop: && !d.Locked"}
+	require.NoError(t, os.WriteFile(c.equivalent, []byte(listed.File+": "+listed.Func+"\n"+listed.Code+"\n"+listed.Change+"\nA reason.\n"), 0o600))
+	keys := func() (keys []string) {
+		results, err := run(context.Background(), c)
+		require.NoError(t, err)
+		for _, r := range results {
+			keys = append(keys, r.key())
+		}
+		return keys
+	}
+	all := keys()
+	require.Len(t, all, 24)
+	require.NotContains(t, all, listed.key())
+	c.sample = 5
+	some := keys()
+	require.Len(t, some, 5)
+	require.Equal(t, some, keys())
+	require.Subset(t, all, some)
+}
+
 // A second run tries only what was not killed. A reviewed mutant is not tried.
 func TestResume(t *testing.T) {
 	t.Parallel()
