@@ -77,7 +77,7 @@ func TestParseCode(t *testing.T) {
 }
 
 func FuzzParseCode(f *testing.F) {
-	for _, seed := range []string{"012345", "012 345", "\u0661\u0662\u0663\u0664\u0665\u0666", "123456\x00", "", "ABCD-EFGH-IJKL-MNOP-QRST-UVWX"} {
+	for _, seed := range []string{"012345", "012 345", "\u0661\u0662\u0663\u0664\u0665\u0666", "123456\x00", "", "ABCD-EFGH-IJKL-MNOP-QRST-UVWX", "ABCD-E-wwwwwwVWMNOP-wwwwwwVWX"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, response string) {
