@@ -281,6 +281,10 @@ var loginAttacks = []Attack{
 				}
 			}
 			if _, err := p.logIn(ctx, p.User); err != nil {
+				other, otherErr := p.form(ctx, credentials(Account{"nobody@example.com", "wrong password 4"}), nil)
+				if otherErr == nil && other.throttled() { // the address is blocked, and not the name
+					return errThrottled
+				}
 				return succeeded("afterwards the user cannot log in: %v", err)
 			}
 			return nil

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"crypto/rand"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -197,6 +199,29 @@ func TestThrottledService(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A service that limits the logins of an address does not block the name that
+// they are for.
+func TestLimitOfAnAddress(t *testing.T) {
+	s := vulnerable.New("")
+	full := target(s)
+	var limited atomic.Bool
+	full.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			limited.Store(true) // the client has hung up
+		}
+		if limited.Load() && r.Method == http.MethodPost {
+			w.WriteHeader(http.StatusTooManyRequests)
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		s.ServeHTTP(w, r)
+	})
+	r, err := contract.CheckOne(t.Context(), full, "login.hang-up")
+	require.NoError(t, err)
+	assert.Equal(t, contract.Failed, r.Outcome, r.Note)
 }
 
 // Attacks whose request without the attack does not work are not carried out.
