@@ -107,9 +107,12 @@ func parseBcrypt(h string) (cost int, err error) {
 			return 0, ErrMalformedHash
 		}
 	}
-	tens, ones := h[4]-'0', h[5]-'0' // more than 9 for what is no digit; such tens exceed every cost
-	cost = 10*int(tens) + int(ones)
-	if ones > 9 || cost < bcrypt.MinCost || cost > maxBcryptCost {
+	tens, ones := h[4], h[5]
+	if tens < '0' || tens > '9' || ones < '0' || ones > '9' {
+		return 0, ErrMalformedHash
+	}
+	cost = int(tens-'0')*10 + int(ones-'0')
+	if cost < bcrypt.MinCost || cost > maxBcryptCost {
 		return 0, ErrMalformedHash
 	}
 	return cost, nil
