@@ -133,7 +133,7 @@ var cookieAttacks = []Attack{
 			if err != nil {
 				return err
 			}
-			if _, err := p.cookie(ctx, p.User, nil); err != nil { // the login of its own site
+			if _, err := p.cookie(ctx, p.User, nil); err != nil { // a login from the same site
 				return err
 			}
 			for _, c := range (&http.Response{Header: a.header}).Cookies() {

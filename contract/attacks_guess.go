@@ -38,22 +38,16 @@ var guessAttacks = []Attack{
 		}},
 	{ID: "guess.account", Text: "A hundred passwords of one account are guessed.", Requirement: "LO-05", Source: "ASVS 6.3.1", Severity: High, needs: needForm | needOther,
 		run: func(ctx context.Context, p *probe) error {
-			victim, err := p.fresh(ctx, firstPassword)
+			victim, err := p.guessable(ctx)
 			if err != nil {
-				return err
-			}
-			if err := p.notBlocked(ctx, victim); err != nil {
 				return err
 			}
 			return p.guesses(ctx, victim, nil)
 		}},
 	{ID: "guess.forwarded", Text: "A hundred passwords are guessed, each with another address in X-Forwarded-For.", Requirement: "LO-09", Source: "ASVS 15.3.4", Severity: High, needs: needForm | needOther,
 		run: func(ctx context.Context, p *probe) error {
-			victim, err := p.fresh(ctx, firstPassword)
+			victim, err := p.guessable(ctx)
 			if err != nil {
-				return err
-			}
-			if err := p.notBlocked(ctx, victim); err != nil {
 				return err
 			}
 			return p.guesses(ctx, victim, func(i int) http.Header {
@@ -63,11 +57,8 @@ var guessAttacks = []Attack{
 		}},
 	{ID: "guess.spelling", Text: "A hundred passwords are guessed, with the name of the account spelled in turn in other ways.", Requirement: "LO-06", Source: "ASVS 6.3.1", Severity: High, needs: needForm | needNewAccount,
 		run: func(ctx context.Context, p *probe) error {
-			victim, err := p.fresh(ctx, firstPassword)
+			victim, err := p.guessable(ctx)
 			if err != nil {
-				return err
-			}
-			if err := p.notBlocked(ctx, victim); err != nil {
 				return err
 			}
 			refused := 0
@@ -91,11 +82,8 @@ var guessAttacks = []Attack{
 		}},
 	{ID: "guess.status", Text: "The response to the limit tells whether an account exists.", Requirement: "LO-06", Source: "ASVS 6.3.8", Severity: Medium, needs: needForm | needNewAccount,
 		run: func(ctx context.Context, p *probe) error {
-			known, err := p.fresh(ctx, firstPassword)
+			known, err := p.guessable(ctx)
 			if err != nil {
-				return err
-			}
-			if err := p.notBlocked(ctx, known); err != nil {
 				return err
 			}
 			var last [2]*answer
@@ -118,11 +106,8 @@ var guessAttacks = []Attack{
 		}},
 	{ID: "guess.right-password", Text: "The right password is sent while its account is blocked.", Requirement: "LO-05", Source: "NIST SP 800-63B section 3.2.2", Severity: Medium, needs: needForm | needNewAccount,
 		run: func(ctx context.Context, p *probe) error {
-			victim, err := p.fresh(ctx, firstPassword)
+			victim, err := p.guessable(ctx)
 			if err != nil {
-				return err
-			}
-			if err := p.notBlocked(ctx, victim); err != nil {
 				return err
 			}
 			for i := range 100 {
@@ -157,6 +142,15 @@ func spelling(name string, i int) string {
 	return string(letters)
 }
 
+// guessable returns a new account that can log in.
+func (p *probe) guessable(ctx context.Context) (Account, error) {
+	a, err := p.fresh(ctx, firstPassword)
+	if err != nil {
+		return Account{}, err
+	}
+	return a, p.notBlocked(ctx, a)
+}
+
 // notBlocked reports whether an account can log in before its passwords are
 // guessed. If it cannot, a limit proves nothing.
 func (p *probe) notBlocked(ctx context.Context, victim Account) error {
@@ -187,7 +181,7 @@ func (p *probe) guesses(ctx context.Context, victim Account, header func(i int) 
 	if isViolated(p.noTokens(a, err)) {
 		return succeeded("the service compared a hundred passwords")
 	}
-	return err // blocked without a status of its own
+	return err // blocked, with the status of a wrong password
 }
 
 // browser logs in with the cookies of a browser, and returns its cookies.
