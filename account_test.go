@@ -381,7 +381,7 @@ func TestCreateUserHasherFails(t *testing.T) {
 	require.ErrorIs(t, err, cause)
 	require.Equal(t, 500, authkit.ProblemFor(err).Status)
 
-	// A scheme may refuse passwords by rules of its own.
+	// A scheme may have further rules for passwords.
 	hasher.hash = authkit.ErrPasswordInvalid
 	_, err = kit.CreateUser(t.Context(), authkit.User{Email: "ada@example.com"}, loginPassword)
 	invalid, ok := errors.AsType[*authkit.ValidationError](err)

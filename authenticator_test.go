@@ -232,7 +232,7 @@ func TestAuthenticatorRefuses(t *testing.T) {
 // ownToken is a token of an ownBearer. It is as long as an access token can be.
 var ownToken = strings.Repeat("o", 8192)
 
-// An ownBearer is an authenticator with bearer tokens of its own.
+// An ownBearer is an authenticator whose bearer tokens the Kit did not issue.
 type ownBearer struct{ userID string }
 
 func (*ownBearer) Challenge() string { return "" }

@@ -299,7 +299,7 @@ func TestEnrollOnTheLoginForm(t *testing.T) {
 	require.Equal(t, 401, code)
 	require.Empty(t, page.MFAToken)
 
-	// If the cookie cannot be set, nobody is logged in.
+	// If the cookie cannot be set, the user is not logged in.
 	store := &faultyStore{MemoryStore: authkit.NewMemoryStore()}
 	s = newFormSite(t, withFactors(newSetupFactor("otp", "1")), requiring, store.listen)
 	s.do("POST", "/login", form("username", email, "password", password))

@@ -609,7 +609,7 @@ func TestRehashHoldsNoPlace(t *testing.T) {
 	})
 }
 
-// A store that answers with another row than the one asked for gives nobody the
+// A store that answers with another row than the one asked for gives no caller the
 // account of that row. A table with a case-insensitive collation does so.
 func TestRowsOfAnotherKey(t *testing.T) {
 	t.Parallel()

@@ -317,7 +317,7 @@ func TestProblems(t *testing.T) {
 	}
 }
 
-// AK-05: each limit of a new key is accepted, and what exceeds it is refused.
+// AK-05: a new key at each limit is accepted, and one beyond it is refused.
 func TestOptionsAtTheirLimits(t *testing.T) {
 	t.Parallel()
 	var many []string

@@ -47,7 +47,7 @@ var sameSiteStrict = []string{"cookie.cross-site", "cookie.cross-site-origin", "
 var ownNames = []string{"header.empty-token", "header.scheme", "header.more-text", "header.two-headers", "login.basic", "limit.form-parts"}
 
 // onlyLogout is an attack on the logout with the session cookie. go-pkgz/auth
-// checks a header of its own for requests that change something, but not at the
+// checks an additional header for requests that change something, but not at the
 // logout, which only deletes the cookies of a browser.
 const onlyLogout = "cookie.same-site-request"
 

@@ -338,7 +338,7 @@ func (a *app) as(u authkit.User) string {
 	return a.login(u).member("access_token")
 }
 
-// An enrolled is what a user with an authenticator app has.
+// An enrolled is a user with an authenticator app.
 type enrolled struct {
 	uri   string
 	codes []string
@@ -395,7 +395,7 @@ func (a *app) register(u authkit.User) *passkeytest.Authenticator {
 	return key
 }
 
-// mail delivers what waits, and returns the latest mail to an address.
+// mail delivers the pending mails, and returns the latest one to an address.
 func (a *app) mail(address string) string {
 	a.t.Helper()
 	a.deliver()
@@ -414,7 +414,7 @@ func (a *app) link(address string) string {
 	return found[1]
 }
 
-// deliver delivers what waits.
+// deliver delivers the pending mails.
 func (a *app) deliver() {
 	a.t.Helper()
 	require.NoError(a.t, a.accounts.Deliver(a.t.Context()))
@@ -432,7 +432,7 @@ func (a *app) organization(roles ...string) string {
 	return id
 }
 
-// everything gives ann what every feature keeps, and a session with a second
+// everything gives ann a record in every feature, and a session with a second
 // factor.
 func (a *app) everything() {
 	a.t.Helper()

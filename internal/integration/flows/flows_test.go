@@ -24,12 +24,12 @@ import (
 	"github.com/authkit-go/authkit/trusteddevice"
 )
 
-// A step is what a client or the program does. It can be done again.
+// A step is an action of a client or of the program. It can be repeated.
 type step func(ctx context.Context) error
 
 // A flow is a step of which each call of a store and of a mailer fails in turn.
 type flow struct {
-	// prepare does what comes before, in a new app, and returns the step.
+	// prepare brings a new app into the state before the step, and returns the step.
 	prepare func(a *app) step
 
 	// ahead are the parts of the state that a step that failed may have changed
@@ -47,7 +47,7 @@ type flow struct {
 	// second key.
 	more bool
 
-	// wait is the time until the program tries again what was lost.
+	// wait is the time until the program repeats an action that was lost.
 	wait time.Duration
 
 	// ends is set if a session that was begun may have ended again, because the
@@ -71,8 +71,8 @@ func TestFlowsInMemory(t *testing.T) { testFlows(t, memory, false) }
 //   - All of the change is made or nothing of it, except for the parts that the
 //     flow names.
 //   - No failure counts against the user.
-//   - What was changed has its events, unless the failure of the store has one.
-//     What was not changed has none.
+//   - A change has its events, unless the failure of the store has one.
+//     There is no event without a change.
 //   - The same step succeeds afterwards.
 func testFlows(t *testing.T, open func(t *testing.T) stores, atomic bool) {
 	for _, name := range slices.Sorted(maps.Keys(flows)) {
@@ -178,7 +178,7 @@ func (f flow) checkState(a *app, free []string, err error, before, after, done s
 	return changed || err == nil
 }
 
-// take returns the kinds of the events of what was done since the last call, and
+// take returns the kinds of the events since the last call, and
 // whether there is one of a failure.
 func (a *app) take() (kinds []authkit.EventKind, told bool) {
 	a.mu.Lock()

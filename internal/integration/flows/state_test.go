@@ -69,7 +69,7 @@ func (a *app) state() state {
 	return s
 }
 
-// userState adds what features keep about a user.
+// userState adds the records of the features for a user.
 func (a *app) userState(u authkit.User, put func(part, name string, v any)) {
 	a.t.Helper()
 	ctx, name := a.t.Context(), u.FullName
