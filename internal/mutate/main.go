@@ -73,6 +73,7 @@ type config struct {
 	tests      []string // packages for survivors, "none", or nil for the importers
 	run        string   // limits the tests to these names
 	timeout    time.Duration
+	most       time.Duration // of the tests of a mutant together
 	resume     string
 	equivalent string
 	list       bool
@@ -88,6 +89,7 @@ func main() {
 	flag.StringVar(&tests, "tests", "", "`packages` whose tests what survives gets, with commas, or none (default: the importers)")
 	flag.StringVar(&c.run, "run", "", "use only the tests that match this `regexp`")
 	flag.DurationVar(&c.timeout, "timeout", 20*time.Second, "how long tests may take beyond ten times their usual time")
+	flag.DurationVar(&c.most, "most", time.Hour, "give a mutant only the tests that come first and usually take this `long` together")
 	flag.StringVar(&c.resume, "resume", "", "append results to this `file`, and skip what it has as killed")
 	flag.BoolVar(&c.list, "list", false, "print the mutants and run nothing")
 	flag.BoolVar(&c.reach, "reach", false, "report the mutants that no test reaches, and try none")

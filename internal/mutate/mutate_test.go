@@ -19,7 +19,7 @@ func sample(t *testing.T) config {
 	require.NoError(t, os.CopyFS(dir, os.DirFS("testdata/sample")))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module example.com/sample\n\ngo 1.26.0\n"), 0o600))
 	return config{
-		dir: dir, files: []string{"door.go"}, timeout: time.Minute, out: io.Discard,
+		dir: dir, files: []string{"door.go"}, most: time.Hour, timeout: time.Minute, out: io.Discard,
 		resume: filepath.Join(dir, "results.jsonl"), equivalent: filepath.Join(dir, "equivalent.txt"),
 	}
 }

@@ -448,6 +448,13 @@ func (p *program) one(ctx context.Context, b *binary, m mutant, killers map[stri
 	slices.SortFunc(tests, func(x, y string) int {
 		return cmp.Or(cmp.Compare(rank(x), rank(y)), cmp.Compare(b.Usual[x], b.Usual[y]))
 	})
+	var all time.Duration
+	for i, test := range tests {
+		if all += b.Usual[test]; all > p.most && i > 0 {
+			tests = tests[:i]
+			break
+		}
+	}
 	for _, most := range []time.Duration{500 * time.Millisecond, 3 * time.Second, 15 * time.Second, time.Hour} {
 		var batch []string
 		var sum time.Duration
