@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -61,8 +62,22 @@ func (h *hostile) RoundTrip(r *http.Request) (*http.Response, error) {
 	return w.Result(), nil
 }
 
-// newFaultyApp returns an app whose stores can fail, and its provider.
-func newFaultyApp(t *testing.T, in *faults.Injector, trust oidclogin.EmailTrust) (*app, *hostile) {
+// A faultyTransport carries requests to a provider, each of which can fail, hang
+// or lose its response.
+type faultyTransport struct {
+	http.RoundTripper
+	in *faults.Injector
+}
+
+func (t faultyTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	return faults.Call(r.Context(), t.in, "provider "+r.URL.Path, func(context.Context) (*http.Response, error) {
+		return t.RoundTripper.RoundTrip(r)
+	})
+}
+
+// newFaultyApp returns an app whose stores, and whose calls to its provider, can
+// fail.
+func newFaultyApp(t *testing.T, in *faults.Injector, trust oidclogin.EmailTrust) *app {
 	h := &hostile{t: t, codes: map[string]url.Values{}, handle: map[string]http.HandlerFunc{}}
 	h.Server = &httptest.Server{URL: "https://idp.example.com"} // which is not started
 	h.as("ann", "ann@example.com", true)
@@ -76,8 +91,8 @@ func newFaultyApp(t *testing.T, in *faults.Injector, trust oidclogin.EmailTrust)
 		kc.Users, kc.Sessions.Store, kc.UserData = store, store, []authkit.UserData{oidclogin.UserData(oc.Store)}
 	})
 	a.transport = h
-	oidclogin.SetTransport(a.Logins, "idp", h)
-	return a, h
+	oidclogin.SetTransport(a.Logins, "idp", faultyTransport{h, in})
+	return a
 }
 
 // identified returns the owner of the identity, or "".
@@ -110,7 +125,7 @@ func TestLoginFaults(t *testing.T) {
 	t.Parallel()
 	faults.Each(t, func(t *testing.T, in *faults.Injector) {
 		synctest.Test(t, func(t *testing.T) {
-			a, _ := newFaultyApp(t, in, oidclogin.EmailVerified)
+			a := newFaultyApp(t, in, oidclogin.EmailVerified)
 			c := a.browser()
 			callback := c.begin("")
 			attempt(t, in, c, func() page { return c.do("GET", callback, nil) })
@@ -129,7 +144,7 @@ func TestLinkByEmailFaults(t *testing.T) {
 	t.Parallel()
 	faults.Each(t, func(t *testing.T, in *faults.Injector) {
 		synctest.Test(t, func(t *testing.T) {
-			a, _ := newFaultyApp(t, in, oidclogin.EmailLinks)
+			a := newFaultyApp(t, in, oidclogin.EmailLinks)
 			u := a.add("ann@example.com", false)
 			squatter := a.browser()
 			squatter.password(u.Email)
@@ -155,7 +170,7 @@ func TestLinkFaults(t *testing.T) {
 	for _, unlink := range []bool{false, true} {
 		faults.Each(t, func(t *testing.T, in *faults.Injector) {
 			synctest.Test(t, func(t *testing.T) {
-				a, _ := newFaultyApp(t, in, oidclogin.EmailVerified)
+				a := newFaultyApp(t, in, oidclogin.EmailVerified)
 				u := a.add("me@example.com", true)
 				c := a.browser()
 				c.password(u.Email)
@@ -176,4 +191,23 @@ func TestLinkFaults(t *testing.T) {
 			})
 		})
 	}
+}
+
+// OA-15: whatever fails at the start of a login, the next login succeeds, at the
+// latest after the pause that spares a failing provider.
+func TestStartFaults(t *testing.T) {
+	t.Parallel()
+	faults.Each(t, func(t *testing.T, in *faults.Injector) {
+		synctest.Test(t, func(t *testing.T) {
+			a := newFaultyApp(t, in, oidclogin.EmailVerified)
+			c := a.browser()
+			attempt(t, in, c, func() page { return c.do("GET", "/oidc/idp", nil) })
+			require.Zero(t, a.accounts())
+			time.Sleep(time.Minute)
+			c = a.browser()
+			require.Equal(t, a.identified(), "")
+			u := c.requireUser(c.login())
+			require.Equal(t, a.identified(), u.ID)
+		})
+	})
 }
