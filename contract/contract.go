@@ -127,6 +127,11 @@ type Target struct {
 	Provider   *Provider
 	SocialPath string
 
+	// LinkPath takes a POST request of a browser that has just logged in with the
+	// provider, and links another user of the provider with the account. It
+	// redirects to the provider, or responds with a page that has the address.
+	LinkPath string
+
 	// NewUnverified creates an account whose name is an e-mail address, which is
 	// not verified. The names of the accounts of NewAccount are then addresses
 	// that are verified.
@@ -284,7 +289,7 @@ func (r *Report) Count(o Outcome) int {
 func Attacks() []Attack {
 	return slices.Concat(tokenAttacks, claimAttacks, headerAttacks, transportAttacks, accessAttacks,
 		responseAttacks, limitAttacks, sessionAttacks, cookieAttacks, factorAttacks, keyAttacks, accountAttacks,
-		socialAttacks, idTokenAttacks, identityAttacks,
+		socialAttacks, idTokenAttacks, identityAttacks, linkAttacks,
 		orgAttacks, inviteAttacks, loginAttacks, guessAttacks, passiveAttacks)
 }
 

@@ -51,7 +51,7 @@ func target(s *vulnerable.Service) contract.Target {
 		Enroll:  func(_ context.Context, a contract.Account) ([]string, error) { return s.Enroll(a.Name), nil }, FactorMethod: "recovery",
 		APIKey:    func(_ context.Context, a contract.Account) (string, error) { return s.AddKey(a.Name), nil },
 		ResetPath: "/reset", RegisterPath: "/register", Mails: s.Mails,
-		Provider: p, SocialPath: "/social",
+		Provider: p, SocialPath: "/social", LinkPath: "/social/link",
 		Orgs: orgs(s),
 		NewUnverified: func(_ context.Context, password string) (contract.Account, error) {
 			return contract.Account{Name: s.AddUnverified(password), Password: password}, nil

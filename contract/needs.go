@@ -31,6 +31,7 @@ const (
 	needRegister
 	needMails
 	needSocial
+	needLink
 	needUnverified
 	needOrgs
 	needSetRole
@@ -73,6 +74,7 @@ func (n need) missing(t *Target) error {
 		{needRegister, t.RegisterPath != "", "Target.RegisterPath is not set"},
 		{needMails, t.Mails != nil, "Target.Mails is not set"},
 		{needSocial, t.Provider != nil && t.SocialPath != "", "Target.Provider and SocialPath are not set"},
+		{needLink, t.LinkPath != "", "Target.LinkPath is not set"},
 		{needUnverified, t.NewUnverified != nil, "Target.NewUnverified is not set"},
 		{needOrgs, t.Orgs != nil, "Target.Orgs is not set"},
 		{needOrgs, t.NewAccount != nil, "Target.NewAccount is not set"},

@@ -78,7 +78,7 @@ func TestBrokenCapabilities(t *testing.T) {
 	full.Orgs.Routes[0].Path = "/orgs/{org}/unknown"
 	for _, a := range contract.Attacks() {
 		switch group, _, _ := strings.Cut(a.ID, "."); group {
-		case "social", "idtoken", "identity", "org", "invite":
+		case "social", "idtoken", "identity", "link", "org", "invite":
 			r, err := contract.CheckOne(t.Context(), full, a.ID)
 			require.NoError(t, err)
 			assert.Equal(t, contract.Failed, r.Outcome, "%s: %s", a.ID, r.Note)

@@ -16,7 +16,7 @@ import (
 
 // Logins withstand the attacks of package contract, whether or not an address
 // links accounts: OA-01, OA-02, OA-03, OA-04, OA-05, OA-06, OA-07, OA-08, OA-12,
-// OA-15.
+// OA-14, OA-15.
 func TestContract(t *testing.T) {
 	for name, trust := range map[string]oidclogin.EmailTrust{"Verified": oidclogin.EmailVerified, "Links": oidclogin.EmailLinks} {
 		t.Run(name, func(t *testing.T) {
@@ -48,7 +48,7 @@ func TestContract(t *testing.T) {
 				Handler:  mux,
 				User:     contract.Account{Name: "user@example.com", Password: localPassword},
 				Routes:   []contract.Route{{Method: "GET", Path: "/me", Access: contract.LoggedIn}},
-				Provider: provider, SocialPath: "/oidc/idp",
+				Provider: provider, SocialPath: "/oidc/idp", LinkPath: "/oidc/idp/link",
 				NewUnverified: func(ctx context.Context, password string) (contract.Account, error) {
 					u, err := create(ctx, password)
 					return contract.Account{Name: u.Email, Password: password}, err

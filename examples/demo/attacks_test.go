@@ -71,7 +71,7 @@ func TestAttacks(t *testing.T) {
 			}
 			return attacks.Account{Name: u.Email, Password: password}, err
 		},
-		Provider: provider, SocialPath: socialPath + "/idp", CookiePath: "/login",
+		Provider: provider, SocialPath: socialPath + "/idp", LinkPath: socialPath + "/idp/link", CookiePath: "/login",
 		NewUnverified: func(ctx context.Context, password string) (attacks.Account, error) {
 			u, err := create(password)
 			return attacks.Account{Name: u.Email, Password: password}, err

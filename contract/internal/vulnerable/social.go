@@ -32,6 +32,7 @@ type flow struct {
 	state, nonce, verifier string
 	cookie                 string // of the browser
 	redirect, next         string
+	user                   *user // who links another user of the provider, or nil
 }
 
 const (
@@ -62,10 +63,12 @@ func (s *Service) social(w http.ResponseWriter, r *http.Request, method, target 
 	case s.client == nil:
 		return false
 	case method == http.MethodGet && target == "/social":
-		s.startSocial(w, r)
+		s.startSocial(w, r, nil)
 	case method == http.MethodGet && target == "/social/callback":
 		s.callback(w, r)
-	case target == "/social", target == "/social/callback":
+	case method == http.MethodPost && target == "/social/link":
+		s.startLink(w, r)
+	case target == "/social", target == "/social/callback", target == "/social/link":
 		fail(w, http.StatusMethodNotAllowed, "method not allowed")
 	default:
 		return false
@@ -73,9 +76,32 @@ func (s *Service) social(w http.ResponseWriter, r *http.Request, method, target 
 	return true
 }
 
-// startSocial redirects to the provider.
-func (s *Service) startSocial(w http.ResponseWriter, r *http.Request) {
-	f := &flow{state: random(), nonce: random(), verifier: random(), cookie: random(), redirect: "http://service.example/social/callback", next: "/"}
+// startLink begins to link another user of the provider with the account.
+func (s *Service) startLink(w http.ResponseWriter, r *http.Request) {
+	session := s.sessionCookie(r)
+	if session == nil || !s.sameOrigin(r) && !s.is("link of another site") {
+		fail(w, http.StatusForbidden, "log in first")
+		return
+	}
+	s.startSocial(w, r, session.user)
+}
+
+// link links a user of the provider with the account of the session.
+func (s *Service) link(w http.ResponseWriter, r *http.Request, f *flow, claims members) {
+	key := string(claims["sub"])
+	session := s.sessionCookie(r)
+	if session == nil || session.user != f.user && !s.is("link of another user") || s.client.identities[key] != nil && !s.is("link of a linked user") {
+		fail(w, http.StatusUnauthorized, "the link was refused")
+		return
+	}
+	s.client.identities[key] = session.user
+	w.Header().Set("Location", f.next)
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+// startSocial redirects to the provider. The user is one who begins a link.
+func (s *Service) startSocial(w http.ResponseWriter, r *http.Request, u *user) {
+	f := &flow{user: u, state: random(), nonce: random(), verifier: random(), cookie: random(), redirect: "http://service.example/social/callback", next: "/"}
 	if next := r.URL.Query().Get("next"); s.is("return") && next != "" {
 		f.next = next
 	}
@@ -178,6 +204,10 @@ func (s *Service) callback(w http.ResponseWriter, r *http.Request) {
 	}
 	if s.is("type of an address") && claims["email"] != nil && textOf(claims["email"]) == "" {
 		fail(w, http.StatusInternalServerError, "no text")
+		return
+	}
+	if f.user != nil {
+		s.link(w, r, f, claims)
 		return
 	}
 	u := s.owner(claims)
