@@ -225,16 +225,16 @@ var socialAttacks = []Attack{
 			}
 			return nil
 		}},
-	{ID: "social.long", Text: "The token endpoint responds with 32 MB.", Requirement: "OA-08", Source: "CWE-400", Severity: Medium, needs: needSocial,
+	{ID: "social.long", Text: "The token endpoint responds with 16 MB.", Requirement: "OA-08", Source: "CWE-400", Severity: Medium, needs: needSocial,
 		run: func(ctx context.Context, p *probe) error {
 			all := false
 			g := p.visitor()
 			g.respond = func(w http.ResponseWriter, _ *http.Request) {
-				_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(maxWait / 2))
+				_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(maxWait))
 				w.Header().Set("Content-Type", "application/json")
 				_, err := io.WriteString(w, `{"access_token":"`)
 				chunk := strings.Repeat("x", 1<<20)
-				for i := 0; i < 32 && err == nil; i++ {
+				for i := 0; i < 16 && err == nil; i++ {
 					_, err = io.WriteString(w, chunk)
 				}
 				p.Provider.mu.Lock()

@@ -227,7 +227,7 @@ func (s *Service) callback(w http.ResponseWriter, r *http.Request) {
 
 // fetch reads a response of the provider.
 func (s *Service) fetch(r *http.Request) ([]byte, error) {
-	c := &http.Client{Timeout: 10 * time.Second}
+	c := &http.Client{Timeout: 30 * time.Second}
 	if !s.is("redirect of the provider") {
 		c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	}
