@@ -75,6 +75,7 @@ func TestParseRefuses(t *testing.T) {
 	t.Parallel()
 	payloads := []string{
 		``, ` `, `{`, `}`, `[]`, `null`, `0`, `""`, `"{}"`, `{}{}`, `{}x`, `{},`, "{}\x00", "\ufeff{}", `{"sub"}`, `{"sub":}`, `{"sub":"s",}`, `{,"sub":"s"}`,
+		`"sub":"s"}`, `{:1}`, `{:"x"}`, `{"sub":"s""uid":"u"}`, `{"roles":}`, `{"roles":,"sub":"s"}`, `{"roles":"x"]}`, `{"roles":["x""y"]}`, `{"aud":"x"]}`,
 		`{"sub":"s" "uid":"u"}`, `{"sub":"s";"uid":"u"}`, `{"sub" "s"}`, `{sub:"s"}`, `{'sub':'s'}`, `{"sub":"s"/**/}`, `{"sub":"s"`, `{"sub":"s`, `{"sub":`, `{"sub`,
 		`{"x":tru}`, `{"x":truex}`, `{"x":nul}`, `{"x":True}`, `{"x":falsey}`, `{"x":01}`, `{"x":1x}`, `{"x":}`, `{"x":+1}`, `{"x":`,
 		"{\"sub\":\"\xff\"}", "{\"\xff\":1}", "{\"sub\":\"a\x00\"}", "{\"sub\":\"a\n\"}", `{"sub":"\q"}`, `{"sub":"\u12"}`,

@@ -65,7 +65,7 @@ func TestScanTakesOurOwn(t *testing.T) {
 		Subject: "user@example.com", UserID: "0198", ID: "j", Issuer: "https://id.example.com", Audience: []string{"a", "b"},
 		Roles: []string{"admin", "user"}, IssuedAt: 1767225600, ExpiresAt: 1767227400, NotBefore: 1767225600,
 		Tenant: "t", AuthTime: 1767225600, Methods: `["pwd","otp"]`,
-	}, []byte(`{"org":"acme","level":3,"trial":true,"none":null}`))
+	}, []byte(`{"org":"acme","level":39,"most":999999999999999,"trial":true,"paid":false,"none":null}`))
 	if err != nil {
 		t.Fatal(err)
 	}
