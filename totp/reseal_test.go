@@ -2,6 +2,7 @@ package totp_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -91,6 +92,22 @@ func TestResealRace(t *testing.T) {
 	store.change = func() { enrollOn(t, before, "ann") }
 	enrollOn(t, before, "ann")
 	require.ErrorContains(t, during.Reseal(t.Context(), nil), "call Reseal again")
+}
+
+// A losingRecords is a store whose records change and cannot be read again.
+type losingRecords struct{ *totp.MemoryStore }
+
+func (losingRecords) Reseal(context.Context, []totp.Resealing) (int, error) { return 0, nil }
+func (losingRecords) Record(context.Context, string) (totp.Record, error) {
+	return totp.Record{}, errors.New("boom")
+}
+
+// A record that cannot be read again is not done.
+func TestResealRecordFails(t *testing.T) {
+	t.Parallel()
+	store := totp.NewMemoryStore()
+	enrollOn(t, newFactor(t, store, otherKey), "ann")
+	require.ErrorContains(t, newFactor(t, losingRecords{store}, testKey, otherKey).Reseal(t.Context(), nil), "boom")
 }
 
 // A secret that no key opens does not keep the others from being sealed.

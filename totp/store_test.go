@@ -94,13 +94,14 @@ func TestStoreFails(t *testing.T) {
 					_, err := f.ConfirmEnrollment(t.Context(), authkit.User{ID: "ann"}, "123456")
 					return err
 				},
-				"Unenroll":          func() error { return f.Unenroll(t.Context(), "ann") },
-				"Wipe":              func() error { return f.Wipe(t.Context(), "ann", authkit.WipeAll) },
-				"Reseal":            func() error { return f.Reseal(t.Context(), nil) },
-				"Export":            func() error { _, err := f.Export(t.Context(), "ann"); return err },
-				"recovery":          func() error { return recovery.Verify(t.Context(), "ann", strings.Repeat("A", 24)) },
-				"recovery Enrolled": func() error { _, err := recovery.Enrolled(t.Context(), "ann"); return err },
-				"recovery Left":     func() error { _, err := recovery.Left(t.Context(), "ann"); return err },
+				"Unenroll":           func() error { return f.Unenroll(t.Context(), "ann") },
+				"Unenroll, no codes": func() error { return newFactor(t, broken).Unenroll(t.Context(), "ann") },
+				"Wipe":               func() error { return f.Wipe(t.Context(), "ann", authkit.WipeAll) },
+				"Reseal":             func() error { return f.Reseal(t.Context(), nil) },
+				"Export":             func() error { _, err := f.Export(t.Context(), "ann"); return err },
+				"recovery":           func() error { return recovery.Verify(t.Context(), "ann", strings.Repeat("A", 24)) },
+				"recovery Enrolled":  func() error { _, err := recovery.Enrolled(t.Context(), "ann"); return err },
+				"recovery Left":      func() error { _, err := recovery.Left(t.Context(), "ann"); return err },
 			} {
 				begun := time.Now()
 				err := call()
@@ -131,4 +132,32 @@ func TestAcceptFails(t *testing.T) {
 	err := newFactor(t, losing{store}).Verify(t.Context(), "ann", totp.CodeAt(secret, totp.StepOf(startOfNext())))
 	require.ErrorContains(t, err, "boom")
 	require.NotErrorIs(t, err, authkit.ErrInvalidCode)
+}
+
+// A forgetting is a store that fails to keep recovery codes.
+type forgetting struct{ totp.Store }
+
+func (forgetting) SetCodes(context.Context, string, [][32]byte, time.Time) error {
+	return errors.New("boom")
+}
+
+// Nobody sees recovery codes that were not stored.
+func TestCodesFail(t *testing.T) {
+	t.Parallel()
+	f := newFactor(t, forgetting{totp.NewMemoryStore()})
+	f.RecoveryCodes()
+	u := authkit.User{ID: "ann", Email: "ann@example.com"}
+	begun, err := f.BeginEnrollment(t.Context(), u)
+	require.NoError(t, err)
+	shown, err := f.ConfirmEnrollment(t.Context(), u, code(secretOf(t, begun.(totp.Enrollment).URI)))
+	require.ErrorContains(t, err, "boom")
+	require.Nil(t, shown)
+}
+
+// A client that has left is no failure of the store.
+func TestCancelled(t *testing.T) {
+	t.Parallel()
+	err := newFactor(t, &failing{err: context.Canceled}).Unenroll(t.Context(), "ann")
+	require.ErrorIs(t, err, context.Canceled)
+	require.NotErrorIs(t, err, authkit.ErrUnavailable)
 }
