@@ -141,10 +141,13 @@ func TestResealAroundABrokenRecord(t *testing.T) {
 	breakSecret("user-0000")
 	_, err := before.BeginEnrollment(t.Context(), authkit.User{ID: "user-0000"}) // which can be resealed
 	require.NoError(t, err)
+	var last any
 	for i := range 501 {
-		_, err := before.BeginEnrollment(t.Context(), authkit.User{ID: fmt.Sprintf("user-%04d", i+1)})
+		last, err = before.BeginEnrollment(t.Context(), authkit.User{ID: fmt.Sprintf("user-%04d", i+1)})
 		require.NoError(t, err)
 	}
 	require.ErrorContains(t, during.Reseal(t.Context(), nil), "the user user-0000")
 	require.ErrorContains(t, after.Reseal(t.Context(), nil), "the user user-0000", "the only one that is left")
+	_, err = after.ConfirmEnrollment(t.Context(), authkit.User{ID: "user-0501"}, code(secretOf(t, last.(totp.Enrollment).URI)))
+	require.NoError(t, err, "one of the next batch")
 }

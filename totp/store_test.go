@@ -161,3 +161,28 @@ func TestCancelled(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	require.NotErrorIs(t, err, authkit.ErrUnavailable)
 }
+
+// A call whose client has left reports no success. Recovery codes that are
+// removed leave an app that waits to be confirmed.
+func TestMemoryStoreAnswers(t *testing.T) {
+	t.Parallel()
+	store := totp.NewMemoryStore()
+	at := time.Now()
+	require.NoError(t, store.SetPending(t.Context(), "ann", []byte("x"), at))
+	require.NoError(t, store.SetCodes(t.Context(), "ann", nil, at))
+	r, err := store.Record(t.Context(), "ann")
+	require.NoError(t, err)
+	require.NotEmpty(t, r.Pending)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, call := range map[string]func() (bool, error){
+		"Confirm":    func() (bool, error) { return store.Confirm(ctx, "ann", at, []byte("y"), 1, at) },
+		"AcceptStep": func() (bool, error) { return store.AcceptStep(ctx, "ann", at, 2) },
+		"UseCode":    func() (bool, error) { return store.UseCode(ctx, "ann", [32]byte{1}) },
+	} {
+		ok, err := call()
+		require.ErrorIs(t, err, context.Canceled, name)
+		require.False(t, ok, name)
+	}
+}

@@ -434,11 +434,21 @@ func TestManyDevices(t *testing.T) {
 	s := newSite(t, trusteddevice.Config{})
 	c := &client{s: s}
 	require.False(t, c.logIn(t))
+	var ids []string
 	for range 21 {
 		c.cookie = ""
 		require.Equal(t, http.StatusNoContent, c.do("POST", "/devices", nil).Code)
+		id, _, _ := strings.Cut(c.cookie, ".")
+		ids = append(ids, id)
 	}
 	require.Len(t, devices(t, s), 20)
+	gone := 0
+	for _, id := range ids {
+		if c.do("DELETE", "/devices/"+id, nil).Code == http.StatusNotFound {
+			gone++
+		}
+	}
+	require.Equal(t, 1, gone, "the device that was replaced")
 }
 
 // An asked is a store that notes the IDs that it is asked for, or never answers.
@@ -517,6 +527,12 @@ func TestReplacingFails(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
+	store := trusteddevice.NewMemoryStore()
+	for _, within := range []context.Context{ctx, t.Context()} {
+		deleted, err := store.DeleteDevice(within, "", "a")
+		require.ErrorIs(t, err, within.Err())
+		require.False(t, deleted)
+	}
 	_, err := s.List(ctx, s.user.ID)
 	require.ErrorIs(t, err, context.Canceled)
 	require.NotErrorIs(t, err, authkit.ErrUnavailable, "the client has left")
