@@ -19,7 +19,10 @@ const drainTime = 20 * time.Second
 //	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 //	defer stop()
 //	err := harden.Serve(ctx, harden.Server("127.0.0.1:8000", handler))
-func Serve(ctx context.Context, server *http.Server) error {
+func Serve(ctx context.Context, server *http.Server) error { return serve(ctx, server, drainTime) }
+
+// serve is Serve with the time for the requests in progress.
+func serve(ctx context.Context, server *http.Server, finish time.Duration) error {
 	failed := make(chan error, 1)
 	go func() {
 		if server.TLSConfig != nil {
@@ -33,7 +36,7 @@ func Serve(ctx context.Context, server *http.Server) error {
 		return err
 	case <-ctx.Done():
 	}
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), finish)
 	defer cancel()
 	if err := server.Shutdown(drain); err != nil {
 		return errors.Join(fmt.Errorf("harden: requests were cut off: %w", err), server.Close())

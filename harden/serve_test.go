@@ -2,9 +2,12 @@ package harden_test
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"strconv"
 	"testing"
 
 	"github.com/authkit-go/authkit/harden"
@@ -56,6 +59,74 @@ func TestServe(t *testing.T) {
 	require.NoError(t, <-ended)
 	_, err := http.Get(at)
 	require.Error(t, err)
+}
+
+// RE-09: a request that does not end is cut off, and Serve reports it.
+func TestServeCutsOff(t *testing.T) {
+	t.Parallel()
+	ctx, stop := context.WithCancel(t.Context())
+	began, left := make(chan struct{}), make(chan struct{})
+	server := harden.Server("127.0.0.1:0", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(began)
+		<-r.Context().Done()
+		close(left)
+	}))
+	address := make(chan string, 1)
+	server.BaseContext = func(l net.Listener) context.Context {
+		address <- l.Addr().String()
+		return context.Background()
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- harden.ServeFor(ctx, server, 0) }()
+	answered := make(chan error, 1)
+	at := "http://" + <-address
+	go func() {
+		response, err := http.Get(at)
+		if err == nil {
+			response.Body.Close()
+		}
+		answered <- err
+	}()
+	<-began
+	stop()
+	err := <-ended
+	require.ErrorContains(t, err, "requests were cut off")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	<-left
+	require.Error(t, <-answered)
+}
+
+// A server with a TLSConfig serves by TLS.
+func TestServeTLS(t *testing.T) {
+	t.Parallel()
+	pair := httptest.NewTLSServer(http.NotFoundHandler()) // for its certificate
+	defer pair.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	server := harden.Server("127.0.0.1:0", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, strconv.FormatBool(r.TLS != nil))
+	}))
+	server.TLSConfig = &tls.Config{Certificates: pair.TLS.Certificates}
+	address := make(chan string, 1)
+	server.BaseContext = func(l net.Listener) context.Context {
+		address <- l.Addr().String()
+		return context.Background()
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- harden.Serve(ctx, server) }()
+	select {
+	case at := <-address:
+		response, err := pair.Client().Get("https://" + at)
+		require.NoError(t, err)
+		text, err := io.ReadAll(response.Body)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		require.Equal(t, "true", string(text))
+		stop()
+		require.NoError(t, <-ended)
+	case err := <-ended:
+		t.Fatal(err)
+	}
+	stop()
 }
 
 // Serve returns the error of an address that it cannot use.

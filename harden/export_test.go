@@ -1,0 +1,4 @@
+package harden
+
+// ServeFor is Serve with another time for the requests in progress.
+var ServeFor = serve
