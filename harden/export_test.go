@@ -1,4 +1,4 @@
 package harden
 
-// ServeFor is Serve with another time for the requests in progress.
-var ServeFor = serve
+// ServeWith is Serve with the function that serves.
+var ServeWith = serve

@@ -19,24 +19,25 @@ const drainTime = 20 * time.Second
 //	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 //	defer stop()
 //	err := harden.Serve(ctx, harden.Server("127.0.0.1:8000", handler))
-func Serve(ctx context.Context, server *http.Server) error { return serve(ctx, server, drainTime) }
-
-// serve is Serve with the time for the requests in progress.
-func serve(ctx context.Context, server *http.Server, finish time.Duration) error {
-	failed := make(chan error, 1)
-	go func() {
+func Serve(ctx context.Context, server *http.Server) error {
+	return serve(ctx, server, func() error {
 		if server.TLSConfig != nil {
-			failed <- server.ListenAndServeTLS("", "")
-			return
+			return server.ListenAndServeTLS("", "")
 		}
-		failed <- server.ListenAndServe()
-	}()
+		return server.ListenAndServe()
+	})
+}
+
+// serve is Serve with the function that serves.
+func serve(ctx context.Context, server *http.Server, listen func() error) error {
+	failed := make(chan error, 1)
+	go func() { failed <- listen() }()
 	select {
 	case err := <-failed:
 		return err
 	case <-ctx.Done():
 	}
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), finish)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
 	if err := server.Shutdown(drain); err != nil {
 		return errors.Join(fmt.Errorf("harden: requests were cut off: %w", err), server.Close())

@@ -9,6 +9,8 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/authkit-go/authkit/harden"
 	"github.com/stretchr/testify/require"
@@ -61,39 +63,53 @@ func TestServe(t *testing.T) {
 	require.Error(t, err)
 }
 
-// RE-09: a request that does not end is cut off, and Serve reports it.
+// A pipe is a listener with one connection in memory.
+type pipe struct {
+	conns  chan net.Conn
+	closed chan struct{}
+}
+
+func (p *pipe) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipe) Close() error { close(p.closed); return nil }
+
+func (*pipe) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
+
+// RE-09: a request that does not end is cut off after 20 seconds, and Serve
+// reports it.
 func TestServeCutsOff(t *testing.T) {
 	t.Parallel()
-	ctx, stop := context.WithCancel(t.Context())
-	began, left := make(chan struct{}), make(chan struct{})
-	server := harden.Server("127.0.0.1:0", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		close(began)
-		<-r.Context().Done()
-		close(left)
-	}))
-	address := make(chan string, 1)
-	server.BaseContext = func(l net.Listener) context.Context {
-		address <- l.Addr().String()
-		return context.Background()
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- harden.ServeFor(ctx, server, 0) }()
-	answered := make(chan error, 1)
-	at := "http://" + <-address
-	go func() {
-		response, err := http.Get(at)
-		if err == nil {
-			response.Body.Close()
-		}
-		answered <- err
-	}()
-	<-began
-	stop()
-	err := <-ended
-	require.ErrorContains(t, err, "requests were cut off")
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	<-left
-	require.Error(t, <-answered)
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		client, conn := net.Pipe()
+		listener := &pipe{make(chan net.Conn, 1), make(chan struct{})}
+		listener.conns <- conn
+		var began time.Time
+		server := &http.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			began = time.Now()
+			stop()
+			<-r.Context().Done()
+		})}
+		ended := make(chan error, 1)
+		go func() { ended <- harden.ServeWith(ctx, server, func() error { return server.Serve(listener) }) }()
+		_, err := io.WriteString(client, "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n")
+		require.NoError(t, err)
+		answer, err := io.ReadAll(client)
+		require.NoError(t, err)
+		require.Empty(t, answer)
+		err = <-ended
+		require.ErrorContains(t, err, "requests were cut off")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, 20*time.Second, time.Since(began))
+	})
 }
 
 // A server with a TLSConfig serves by TLS.
