@@ -62,6 +62,9 @@ func TestErrorsOfDrivers(t *testing.T) {
 				require.ErrorIs(t, err, tc.err)
 				require.Equal(t, 1, strings.Count(err.Error(), "sqlstore: "), err)
 				require.Equal(t, tc.unstorable, errors.Is(err, authkit.ErrUnstorable))
+				if !tc.unstorable {
+					require.Equal(t, tc.err, errors.Unwrap(err))
+				}
 				tries := count(s.statements(), "UPDATE")
 				if tc.tries == locked {
 					require.Greater(t, tries, deadlock)

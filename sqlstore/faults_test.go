@@ -113,7 +113,7 @@ func TestEveryStatementFails(t *testing.T) {
 					}
 					result, err := call(t.Context(), db)
 					require.ErrorIs(t, err, errOwn, log[fails])
-					require.ErrorContains(t, err, "sqlstore: ")
+					require.Equal(t, 1, strings.Count(err.Error(), "sqlstore: "), err)
 					require.NotErrorIs(t, err, authkit.ErrEmailTaken)
 					require.Zero(t, result, log[fails])
 					after := s.statements()
@@ -400,5 +400,319 @@ func TestTurns(t *testing.T) {
 			require.Equal(t, locks, count(log, "BEGIN READ COMMITTED"))
 			require.Equal(t, locks, count(log, "COMMIT"))
 		}
+	}
+}
+
+// ST-05: no database is asked for a key that it cannot have.
+func TestUnstorableKeys(t *testing.T) {
+	t.Parallel()
+	keyed := map[string]struct {
+		do   func(ctx context.Context, db *sqlstore.DB, key string) (any, error)
+		want error
+	}{
+		"UserByID":    {func(ctx context.Context, db *sqlstore.DB, key string) (any, error) { return db.UserByID(ctx, key) }, authkit.ErrUserNotFound},
+		"UserByEmail": {func(ctx context.Context, db *sqlstore.DB, key string) (any, error) { return db.UserByEmail(ctx, key) }, authkit.ErrUserNotFound},
+		"UpdateUser": {func(ctx context.Context, db *sqlstore.DB, key string) (any, error) {
+			return db.UpdateUser(ctx, key, authkit.UserUpdate{}, now)
+		}, authkit.ErrUserNotFound},
+		"DeleteUser": {func(ctx context.Context, db *sqlstore.DB, key string) (any, error) {
+			return nil, db.DeleteUser(ctx, key, "")
+		}, authkit.ErrUserNotFound},
+		"SessionByID": {func(ctx context.Context, db *sqlstore.DB, key string) (any, error) { return db.SessionByID(ctx, key) }, authkit.ErrSessionNotFound},
+		"SessionUser": {func(ctx context.Context, db *sqlstore.DB, key string) (any, error) {
+			x, _, err := db.SessionUser(ctx, key)
+			return x, err
+		}, authkit.ErrSessionNotFound},
+		"RotateSession": {func(ctx context.Context, db *sqlstore.DB, key string) (any, error) {
+			_, rotated, err := db.RotateSession(ctx, key, authkit.Rotation{})
+			return rotated, err
+		}, authkit.ErrSessionNotFound},
+		"AttemptTicket": {func(ctx context.Context, db *sqlstore.DB, key string) (any, error) {
+			return db.AttemptTicket(ctx, "k", key, now)
+		}, authkit.ErrTicketNotFound},
+		"AttemptTicket of a kind": {func(ctx context.Context, db *sqlstore.DB, key string) (any, error) {
+			return db.AttemptTicket(ctx, key, "t", now)
+		}, authkit.ErrTicketNotFound},
+		"ConsumeTicket": {func(ctx context.Context, db *sqlstore.DB, key string) (any, error) {
+			return nil, db.ConsumeTicket(ctx, "k", key, now)
+		}, authkit.ErrTicketNotFound},
+		"ListUsers after": {func(ctx context.Context, db *sqlstore.DB, key string) (any, error) {
+			return db.ListUsers(ctx, authkit.UserQuery{After: key, Limit: 1})
+		}, nil},
+		"ListUsers by prefix": {func(ctx context.Context, db *sqlstore.DB, key string) (any, error) {
+			return db.ListUsers(ctx, authkit.UserQuery{EmailPrefix: key, Limit: 1})
+		}, nil},
+		"ListUsers of none": {func(ctx context.Context, db *sqlstore.DB, key string) (any, error) {
+			return db.ListUsers(ctx, authkit.UserQuery{})
+		}, nil},
+		"CountUsers": {func(ctx context.Context, db *sqlstore.DB, key string) (any, error) {
+			return db.CountUsers(ctx, authkit.UserQuery{Role: key})
+		}, nil},
+		"SessionsByUser": {func(ctx context.Context, db *sqlstore.DB, key string) (any, error) {
+			return db.SessionsByUser(ctx, key)
+		}, nil},
+		"RevokeSession": {func(ctx context.Context, db *sqlstore.DB, key string) (any, error) {
+			return db.RevokeSession(ctx, key, "s", now)
+		}, nil},
+		"RevokeSession of another": {func(ctx context.Context, db *sqlstore.DB, key string) (any, error) {
+			return db.RevokeSession(ctx, "id-ann", key, now)
+		}, nil},
+		"DeleteTickets": {func(ctx context.Context, db *sqlstore.DB, key string) (any, error) {
+			return nil, db.DeleteTickets(ctx, key)
+		}, nil},
+		"DeleteExpired of none": {func(ctx context.Context, db *sqlstore.DB, key string) (any, error) {
+			return db.DeleteExpired(ctx, now, now, 0)
+		}, nil},
+		"DeleteExpiredTickets of none": {func(ctx context.Context, db *sqlstore.DB, key string) (any, error) {
+			return db.DeleteExpiredTickets(ctx, now, 0)
+		}, nil},
+		"CreateUsers of none": {func(ctx context.Context, db *sqlstore.DB, key string) (any, error) {
+			return nil, db.CreateUsers(ctx, nil)
+		}, nil},
+	}
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, tc := range keyed {
+		for _, d := range dialects {
+			for _, key := range []string{"a\x00b", "a\xffb"} {
+				s := &script{}
+				db := s.open(t, d, nil)
+				result, err := tc.do(t.Context(), db, key)
+				require.Equal(t, tc.want, err, name)
+				require.Zero(t, result, name)
+				result, err = tc.do(cancelled, db, key)
+				require.Equal(t, context.Canceled, err, name)
+				require.Zero(t, result, name)
+				require.Empty(t, s.statements(), name)
+			}
+		}
+	}
+}
+
+// TestUnstorableValues asserts that no database is asked to hold what one of them
+// cannot hold.
+func TestUnstorableValues(t *testing.T) {
+	t.Parallel()
+	for _, bad := range []string{"a\x00b", "a\xffb", ""} {
+		text := bad
+		if bad == "" { // an ID must not be empty; other texts may
+			text = "text"
+		}
+		user := func(change func(u *authkit.StoredUser)) func(context.Context, *sqlstore.DB) error {
+			return func(ctx context.Context, db *sqlstore.DB) error {
+				u := named("ann")
+				change(&u)
+				err := db.CreateUser(ctx, u)
+				require.Equal(t, err, db.CreateUsers(ctx, []authkit.StoredUser{named("bob"), u}))
+				return err
+			}
+		}
+		session := func(change func(x *authkit.StoredSession)) func(context.Context, *sqlstore.DB) error {
+			return func(ctx context.Context, db *sqlstore.DB) error {
+				x := storedSession()
+				change(&x)
+				return db.CreateSession(ctx, x, 1)
+			}
+		}
+		ticket := func(change func(x *authkit.Ticket)) func(context.Context, *sqlstore.DB) error {
+			return func(ctx context.Context, db *sqlstore.DB) error {
+				x := authkit.Ticket{Kind: "k", ID: "t"}
+				change(&x)
+				return db.PutTicket(ctx, x)
+			}
+		}
+		hash := authkit.PasswordHash(text)
+		cases := map[string]func(context.Context, *sqlstore.DB) error{
+			"the ID of an account": user(func(u *authkit.StoredUser) { u.ID = bad }),
+			"the ID of a session":  session(func(x *authkit.StoredSession) { x.ID = bad }),
+			"the ID of a ticket":   ticket(func(x *authkit.Ticket) { x.ID = bad }),
+		}
+		if bad != "" {
+			for name, more := range map[string]func(context.Context, *sqlstore.DB) error{
+				"an e-mail":    user(func(u *authkit.StoredUser) { u.Email = bad }),
+				"a name":       user(func(u *authkit.StoredUser) { u.FullName = bad }),
+				"a hash":       user(func(u *authkit.StoredUser) { u.PasswordHash = hash }),
+				"a role":       user(func(u *authkit.StoredUser) { u.Roles = []string{"a", bad} }),
+				"a new e-mail": updates(authkit.UserUpdate{Email: &text}),
+				"a new name":   updates(authkit.UserUpdate{FullName: &text}),
+				"a new hash":   updates(authkit.UserUpdate{PasswordHash: &hash}),
+				"a new role":   updates(authkit.UserUpdate{Roles: &[]string{"a", bad}}),
+				"an owner":     session(func(x *authkit.StoredSession) { x.UserID = bad }),
+				"a device":     session(func(x *authkit.StoredSession) { x.Device = bad }),
+				"an address":   session(func(x *authkit.StoredSession) { x.Address = bad }),
+				"a method":     session(func(x *authkit.StoredSession) { x.Methods = []string{bad} }),
+				"a kind":       ticket(func(x *authkit.Ticket) { x.Kind = bad }),
+				"a subject":    ticket(func(x *authkit.Ticket) { x.Subject = bad }),
+				"a new address": func(ctx context.Context, db *sqlstore.DB) error {
+					_, _, err := db.RotateSession(ctx, "s", authkit.Rotation{Address: bad})
+					return err
+				},
+				"all sessions": func(ctx context.Context, db *sqlstore.DB) error { return db.RevokeSessions(ctx, bad, "", now) },
+			} {
+				cases[name] = more
+			}
+		}
+		for name, do := range cases {
+			for _, d := range dialects {
+				s := &script{answer: answers}
+				err := do(t.Context(), s.open(t, d, nil))
+				require.ErrorContains(t, err, "sqlstore: ", name)
+				require.Empty(t, s.statements(), name)
+			}
+		}
+	}
+	for _, d := range dialects {
+		s := &script{answer: answers}
+		require.NoError(t, s.open(t, d, nil).RevokeSessions(t.Context(), "id-ann", "a\x00b", now), "it keeps none")
+	}
+}
+
+// TestBatchOfTheSame asserts that a batch with one ID or address twice is
+// refused before the database is asked.
+func TestBatchOfTheSame(t *testing.T) {
+	t.Parallel()
+	s := &script{}
+	db := s.open(t, sqlstore.Postgres, nil)
+	other := named("bob")
+	other.Email = "ann@example.com"
+	require.Equal(t, authkit.ErrEmailTaken, db.CreateUsers(t.Context(), []authkit.StoredUser{named("ann"), other}))
+	other = named("bob")
+	other.ID = "id-ann"
+	require.ErrorContains(t, db.CreateUsers(t.Context(), []authkit.StoredUser{named("ann"), other}), "sqlstore: two accounts have the same ID")
+	require.Empty(t, s.statements())
+
+	// After a failure the addresses tell why: 500 with one statement.
+	var users []authkit.StoredUser
+	for i := range 501 {
+		users = append(users, named(fmt.Sprint(i)))
+	}
+	for holder, want := range map[string]error{"": sqlState("23505"), "id-0": sqlState("23505"), "id-500": authkit.ErrEmailTaken} {
+		s := &script{answer: func(_ context.Context, query string, args []any) reply {
+			if strings.HasPrefix(query, "INSERT") {
+				return reply{err: sqlState("23505")}
+			}
+			if strings.HasPrefix(query, "SELECT") && holder != "" && args[1] == "0@example.com" {
+				return reply{rows: [][]any{{holder, "0@example.com"}, {"id-1", "1@example.com"}}}
+			}
+			return reply{}
+		}}
+		err := s.open(t, sqlstore.Postgres, nil).CreateUsers(t.Context(), users)
+		require.ErrorIs(t, err, want)
+		require.Equal(t, 2, count(s.statements(), "SELECT"))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	s = &script{answer: func(_ context.Context, query string, _ []any) reply {
+		if strings.HasPrefix(query, "INSERT") {
+			cancel()
+			return reply{err: sqlState("57014")}
+		}
+		return reply{}
+	}}
+	require.ErrorIs(t, s.open(t, sqlstore.Postgres, nil).CreateUsers(ctx, users), context.Canceled)
+	require.Zero(t, count(s.statements(), "SELECT"), "the caller has gone")
+}
+
+// TestPartsOfATransaction asserts that a call of several statements that fails in
+// a transaction keeps it from being committed, unless it has changed nothing.
+func TestPartsOfATransaction(t *testing.T) {
+	t.Parallel()
+	inEach(t, func(t *testing.T, d sqlstore.Dialect) {
+		for name, tc := range map[string]struct {
+			answer func(ctx context.Context, query string, args []any) reply
+			call   string
+			ok     bool
+		}{
+			"all is well": {answers, "RevokeSessions", true},
+			"half of it": {func(ctx context.Context, query string, args []any) reply {
+				if strings.HasPrefix(query, "DELETE") || strings.HasPrefix(query, "WITH") {
+					return reply{err: errOwn}
+				}
+				return answers(ctx, query, args)
+			}, "DeleteExpired", false},
+			"no account": {func(ctx context.Context, query string, args []any) reply {
+				if strings.Contains(query, "INSERT") {
+					return reply{changed: 1}
+				}
+				return reply{}
+			}, "UpdateUser that keeps a role", true},
+			"an ID that exists": {func(ctx context.Context, query string, args []any) reply {
+				if strings.Contains(query, "FROM made") {
+					return reply{rows: [][]any{{int64(1), int64(0)}}}
+				}
+				if strings.HasPrefix(query, "INSERT INTO authkit_sessions") {
+					return reply{}
+				}
+				return answers(ctx, query, args)
+			}, "CreateSession", true},
+		} {
+			for _, twice := range []bool{false, true} {
+				s := &script{answer: tc.answer}
+				db := s.open(t, d, nil)
+				err := db.InTx(t.Context(), func(ctx context.Context) error {
+					_, err := calls[tc.call](ctx, db)
+					require.Equal(t, name == "all is well", err == nil, "%s: %v", name, err)
+					if twice {
+						_ = db.InTx(ctx, func(context.Context) error { return authkit.ErrConflict })
+						_, _ = calls[tc.call](ctx, db)
+					}
+					return nil
+				})
+				log := s.statements()
+				require.Equal(t, 1, count(log, begins[d]), "it is a part of the transaction: %v", log)
+				require.Zero(t, count(log, "SAVEPOINT authkit"))
+				switch {
+				case tc.ok && !twice:
+					require.NoError(t, err, name)
+					require.Equal(t, 1, count(log, "COMMIT"))
+				case tc.ok:
+					require.ErrorIs(t, err, authkit.ErrConflict)
+				default:
+					require.ErrorIs(t, err, errOwn, "it is the first reason")
+					require.Zero(t, count(log, "COMMIT"))
+				}
+			}
+			// In a transaction of the program it is a savepoint.
+			log := hosted(t, &script{answer: tc.answer}, d, func(ctx context.Context, db *sqlstore.DB) {
+				_, err := calls[tc.call](ctx, db)
+				require.Equal(t, name == "all is well", err == nil)
+			})
+			if d != sqlstore.Postgres {
+				require.Equal(t, 1, count(log, "SAVEPOINT authkit"), "%s: %v", name, log)
+			}
+		}
+	})
+}
+
+// TestStatementsOfDialects asserts where the databases differ.
+func TestStatementsOfDialects(t *testing.T) {
+	t.Parallel()
+	for _, d := range dialects {
+		text := func(do func(ctx context.Context, db *sqlstore.DB) (any, error)) string {
+			s := &script{answer: answers}
+			_, err := do(t.Context(), s.open(t, d, nil))
+			require.NoError(t, err)
+			return strings.Join(s.statements(), "; ")
+		}
+		lite, my := d == sqlstore.SQLite, d == sqlstore.MySQL
+		require.Equal(t, lite, strings.Contains(text(calls["UpdateUser"]), " MAX("))
+		require.Equal(t, !lite, strings.Contains(text(calls["UpdateUser"]), " GREATEST("))
+		require.Equal(t, !my, strings.Contains(text(calls["CreateUser"]), " ON CONFLICT DO NOTHING"))
+		require.Equal(t, !my, strings.Contains(text(calls["CreateSession"]), " ON CONFLICT DO NOTHING"))
+		require.Equal(t, !lite, strings.Contains(text(calls["UpdateUser that keeps a role"]), " FOR UPDATE"))
+		require.Equal(t, !my, strings.Contains(text(calls["PutTicket"]), " WHERE authkit_tickets.id <> excluded.id"))
+		require.Equal(t, my, strings.Contains(text(calls["PutTicket"]), " ON DUPLICATE KEY UPDATE"))
+		require.Equal(t, !lite, strings.Contains(text(calls["UpdateUser that keeps a role"]), "INSERT INTO authkit_session_owners"), "SQLite has one writer at a time")
+		require.Equal(t, my, strings.Contains(text(calls["RevokeSessions"]), "FORCE INDEX (PRIMARY)"))
+		require.Equal(t, d == sqlstore.Postgres, strings.Contains(text(calls["DeleteExpired"]), " = ANY (ARRAY(SELECT seq"))
+		require.Equal(t, lite, strings.Contains(text(calls["DeleteExpired"]), " IN (SELECT seq"))
+
+		// In a transaction of the program a read may be of an old state, and others write.
+		log := strings.Join(hosted(t, &script{answer: answers}, d, func(ctx context.Context, db *sqlstore.DB) {
+			_, err := calls["UpdateUser that keeps a role"](ctx, db)
+			require.NoError(t, err)
+		}), "; ")
+		require.Equal(t, my, strings.Contains(log, "ORDER BY id LIMIT 100 FOR UPDATE"))
+		require.Contains(t, log, "INSERT INTO authkit_session_owners")
+		require.NotContains(t, text(calls["UpdateUser that keeps a role"]), "ORDER BY id LIMIT 100 FOR UPDATE")
 	}
 }

@@ -343,7 +343,7 @@ func TestGuardedStatements(t *testing.T) {
 	const begin, release, undo = "SAVEPOINT authkit_guard", "RELEASE SAVEPOINT authkit_guard", "ROLLBACK TO SAVEPOINT authkit_guard"
 	ticket := authkit.Ticket{Kind: "k", ID: "t", CreatedAt: now, ExpiresAt: now}
 	plain, foreign := named("ann"), named("bob")
-	foreign.FullName = "Åse"
+	foreign.FullName = "\u0080" // the first one that is not ASCII
 	for name, tc := range map[string]struct {
 		do      func(ctx context.Context, db *sqlstore.DB) error
 		guarded bool
