@@ -413,6 +413,10 @@ func TestGuardedStatements(t *testing.T) {
 		require.ErrorIs(t, db.PutTicket(ctx, ticket), sqlState("40001"))
 		require.ErrorIs(t, run(ctx, db), sqlState("40001"), "the transaction is over")
 	})
+	hosted(t, &script{answer: failing("INSERT", sqlState("40001"))}, sqlstore.Postgres, func(ctx context.Context, db *sqlstore.DB) {
+		require.ErrorIs(t, db.PutTicket(ctx, ticket), sqlState("40001"))
+		require.ErrorIs(t, run(ctx, db), sqlState("40001"), "it is over, although the statement was undone")
+	})
 }
 
 func updates(change authkit.UserUpdate) func(context.Context, *sqlstore.DB) error {
