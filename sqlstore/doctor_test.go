@@ -25,6 +25,7 @@ type patient struct {
 	backends [2]int64
 	charset  string
 	mode     string
+	late     bool   // the clock fails after its answer
 	fails    string // a part of the statement that fails
 	err      error
 }
@@ -51,7 +52,11 @@ func (p patient) script() *script {
 			}
 			return r
 		case strings.Contains(query, "clock_timestamp"), strings.Contains(query, "UNIX_TIMESTAMP"):
-			return one(time.Now().Add(p.skew).UnixMicro())
+			r := one(time.Now().Add(p.skew).UnixMicro())
+			if p.late {
+				r.late = errOwn
+			}
+			return r
 		case query == "PRAGMA busy_timeout":
 			return one(p.timeout)
 		case strings.Contains(query, "pragma_database_list"):
@@ -153,6 +158,53 @@ func TestDoctorFails(t *testing.T) {
 				require.Contains(t, found[0].Text, tc.err.Error())
 			}
 		}
+	}
+}
+
+// TestDoctorLosesConnections asserts that Doctor reports each connection that
+// it does not get, and a clock that does not read like one.
+func TestDoctorLosesConnections(t *testing.T) {
+	t.Parallel()
+	for _, d := range dialects {
+		lost := 0
+		for first := range 12 {
+			p, connected := healthy.script(), 0
+			healthy := p.answer
+			p.answer = func(ctx context.Context, query string, args []any) reply {
+				if query == "CONNECT" {
+					if connected++; connected > first {
+						return reply{err: errOwn}
+					}
+				}
+				return healthy(ctx, query, args)
+			}
+			db, pool := p.openPool(t, d, nil)
+			pool.SetMaxIdleConns(-1)
+			for _, finding := range db.Doctor(t.Context()) {
+				require.Equal(t, "unavailable", finding.Code)
+				lost++
+			}
+		}
+		require.Greater(t, lost, 3)
+	}
+	for _, d := range []sqlstore.Dialect{sqlstore.Postgres, sqlstore.MySQL} {
+		p := healthy
+		p.late, p.skew = true, time.Hour
+		found := p.script().open(t, d, nil).Doctor(t.Context())
+		require.Len(t, found, 1)
+		require.Equal(t, "unavailable", found[0].Code)
+
+		s := healthy.script()
+		well := s.answer
+		s.answer = func(ctx context.Context, query string, args []any) reply {
+			if strings.Contains(query, "TIMESTAMP") || strings.Contains(query, "clock_timestamp") {
+				return reply{rows: [][]any{{"noon"}}}
+			}
+			return well(ctx, query, args)
+		}
+		found = s.open(t, d, nil).Doctor(t.Context())
+		require.Len(t, found, 1)
+		require.Equal(t, "unavailable", found[0].Code)
 	}
 }
 

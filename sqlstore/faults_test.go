@@ -162,7 +162,11 @@ func TestRowsFail(t *testing.T) {
 						}
 						result, err := call(t.Context(), db)
 						if rows {
-							require.Error(t, err)
+							if late {
+								require.ErrorIs(t, err, errOwn)
+							} else {
+								require.ErrorContains(t, err, "sql: ") // as Scan says
+							}
 							require.Zero(t, result)
 						}
 					}
@@ -600,6 +604,16 @@ func TestBatchOfTheSame(t *testing.T) {
 		require.ErrorIs(t, err, want)
 		require.Equal(t, 2, count(s.statements(), "SELECT"))
 	}
+	s = &script{answer: func(_ context.Context, query string, _ []any) reply {
+		if strings.HasPrefix(query, "INSERT") {
+			return reply{err: sqlState("23505")}
+		}
+		return reply{rows: [][]any{{"id-500", "0@example.com"}}, late: errOwn}
+	}}
+	err := s.open(t, sqlstore.Postgres, nil).CreateUsers(t.Context(), users)
+	require.ErrorIs(t, err, sqlState("23505"), "half of an answer tells nothing")
+	require.NotErrorIs(t, err, authkit.ErrEmailTaken)
+
 	ctx, cancel := context.WithCancel(t.Context())
 	s = &script{answer: func(_ context.Context, query string, _ []any) reply {
 		if strings.HasPrefix(query, "INSERT") {

@@ -106,6 +106,10 @@ func TestPending(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, tc.want, pending)
 		}
+		s := &script{answer: migrated(false)}
+		_, err := s.open(t, d, nil).Pending(t.Context())
+		require.NoError(t, err)
+		require.NotContains(t, strings.Join(s.statements(), "; "), "SELECT name FROM authkit_migrations", "there is no such table")
 		for _, fails := range []string{"sqlite_master", "information_schema", "SELECT name FROM authkit_migrations"} {
 			s := &script{answer: func(ctx context.Context, query string, args []any) reply {
 				if strings.Contains(query, fails) {

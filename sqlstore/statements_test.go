@@ -82,6 +82,7 @@ func TestStatements(t *testing.T) {
 			_, rotated, err := db.RotateSession(ctx, "s", authkit.Rotation{Old: [32]byte{1}, New: [32]byte{2}, Successor: []byte("next"), At: at(1), ExpiresAt: at(2), Address: "192.0.2.1"})
 			return rotated, err
 		},
+		"Doctor": func(ctx context.Context, db *sqlstore.DB) (any, error) { return db.Doctor(ctx), nil },
 		"RevokeSessions but none": func(ctx context.Context, db *sqlstore.DB) (any, error) {
 			return nil, db.RevokeSessions(ctx, "id-ann", "\x00", now)
 		},
@@ -110,6 +111,9 @@ func TestStatements(t *testing.T) {
 					got.WriteString("\n")
 				}
 				r := answers(ctx, query, args)
+				if done := migrated(true, own...)(ctx, query, args); len(done.rows) > 0 {
+					r = done
+				}
 				if strings.HasPrefix(query, "SELECT id FROM authkit_sessions") {
 					r.rows = [][]any{{"s2"}, {"s1"}}
 				}
@@ -128,8 +132,8 @@ func TestStatements(t *testing.T) {
 	want, err := os.ReadFile(file)
 	require.NoError(t, err)
 	require.Equal(t, string(want), got.String(), "if the change is meant, run: go test ./sqlstore -run TestStatements -update")
-	for _, line := range strings.Split(got.String(), "\n") {
-		if strings.HasPrefix(line, "\t\t") {
+	for line := range strings.SplitSeq(got.String(), "\n") {
+		if strings.HasPrefix(line, "\t\t") && !strings.Contains(line, "authkit_migrations") {
 			require.Contains(t, line, `"acme"`)
 		}
 	}
