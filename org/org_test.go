@@ -310,9 +310,18 @@ func TestConflicts(t *testing.T) {
 	s.conflicts = 65
 	require.Error(t, a.kit.DeleteUser(t.Context(), ann.ID))
 	require.Equal(t, 1, s.conflicts)
+	// A conflict does not end a transaction of the program.
+	again := a.create(t, ann)
+	remove := func(ctx context.Context) error { return a.Delete(ctx, again) }
+	s.conflicts = 64
+	require.Equal(t, authkit.ErrConflict, a.kit.InTx(ann, remove))
+	s.conflicts = 63
+	require.NoError(t, a.kit.InTx(ann, remove))
+	_, _, err := s.Org(t.Context(), again)
+	require.ErrorIs(t, err, authkit.ErrNotFound)
 	s.conflicts = 63
 	require.NoError(t, a.kit.DeleteUser(t.Context(), ann.ID))
-	_, _, err := s.Org(t.Context(), id)
+	_, _, err = s.Org(t.Context(), id)
 	require.ErrorIs(t, err, authkit.ErrNotFound)
 }
 
