@@ -244,6 +244,43 @@ func TestInviteEnds(t *testing.T) {
 	})
 }
 
+// A mail has ten seconds. One that fails is an event, unless the client is gone.
+func TestSendFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		send := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+		a := newApp(t, func(c *org.Config, _ *authkit.Config) {
+			c.Send = func(ctx context.Context, _ org.Invite) error { return send(ctx) }
+		})
+		id := a.create(t, a.person(t, "ann"))
+		failures := func() (n int) {
+			for _, e := range a.events {
+				if e.Kind == authkit.EventMailFailure {
+					n++
+					require.ErrorIs(t, e.Err, context.DeadlineExceeded)
+				}
+			}
+			return n
+		}
+		invite := func() error {
+			_, err := a.Invite(authkit.WithSystem(ctx, "job"), id, "new@example.com", "member")
+			return err
+		}
+		began := time.Now()
+		require.ErrorIs(t, invite(), authkit.ErrUnavailable)
+		require.Equal(t, 10*time.Second, time.Since(began))
+		require.Equal(t, 1, failures())
+		send = func(ctx context.Context) error { cancel(); return ctx.Err() }
+		require.Equal(t, context.Canceled, invite())
+		require.Equal(t, 1, failures())
+		stored, err := a.store.Invitations(t.Context(), id)
+		require.NoError(t, err)
+		require.Empty(t, stored)
+	})
+}
+
 // A countingThrottle refuses attempts after the second.
 type countingThrottle struct{ attempts []authkit.Attempt }
 

@@ -262,7 +262,7 @@ func (o *Orgs) manager(ctx context.Context, orgID string, who actor) ([]string, 
 // organization has changed since. Otherwise change calls it again.
 func (o *Orgs) change(ctx context.Context, orgID string, decide func(ctx context.Context) (Change, authkit.Event, error)) error {
 	for try := 1; ; try++ {
-		conflict := false
+		var conflict bool
 		err := o.kit.InTx(ctx, func(ctx context.Context) error {
 			_, version, err := o.store.Org(ctx, orgID)
 			if err != nil {
