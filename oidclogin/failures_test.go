@@ -335,6 +335,46 @@ func TestDeadProvider(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, c.do("GET", callback, nil).StatusCode)
 }
 
+// A link whose answer is refused links nothing.
+func TestLinkIsRefused(t *testing.T) {
+	t.Parallel()
+	a, h := quiet(t, oidclogin.EmailVerified)
+	u := a.add("me@example.com", true)
+	c := a.browser()
+	c.password(u.Email)
+	h.handle["/token"] = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadRequest) }
+	require.Equal(t, http.StatusUnauthorized, c.link().StatusCode)
+	list, err := a.Identities(t.Context(), u.ID)
+	require.NoError(t, err)
+	require.Empty(t, list)
+}
+
+// A proof of a mailbox ends with the provider that it is for. The cookie lives as
+// long as the step that needs it.
+func TestMailboxOfAProviderThatHasLeft(t *testing.T) {
+	t.Parallel()
+	a, h := quiet(t, oidclogin.EmailVerified, withMailer)
+	h.as("ann", nil, nil)
+	c := a.browser()
+	asked := c.login()
+	sent := c.enter(asked, "email", "ann@example.com")
+	for _, p := range []page{asked, sent} {
+		require.Len(t, p.Cookies(), 1)
+		require.Equal(t, 600, p.Cookies()[0].MaxAge)
+	}
+	p := generic(h)
+	p.Name = "other"
+	other, err := oidclogin.New(a.kit, oidclogin.Config{BaseURL: site + "/oidc", Store: a.store, Providers: []oidclogin.Provider{p}, Mailer: a})
+	require.NoError(t, err)
+	mux := a.kit.NewMux()
+	other.Mount(mux)
+	a.handler = mux
+	require.Equal(t, http.StatusBadRequest, c.enter(asked, "email", "ann@example.com").StatusCode)
+	require.Equal(t, http.StatusBadRequest, c.enter(sent, "code", codeText.FindString(a.mails[0].Text)).StatusCode)
+	require.Len(t, a.mails, 1)
+	require.Zero(t, a.accounts())
+}
+
 // A client secret of Apple that cannot be made is a failure of the provider.
 func TestAppleKeyOfAnotherCurve(t *testing.T) {
 	t.Parallel()
@@ -367,7 +407,7 @@ func TestAppleNameFails(t *testing.T) {
 		return a.browser().do("POST", "/oidc/apple/callback", url.Values{"code": {"c"}, "state": {"s"}, "user": {user}}, "Sec-Fetch-Site", "cross-site")
 	}
 	require.Equal(t, http.StatusServiceUnavailable, post(`{"name":{"firstName":"Ada","lastName":"Lovelace"}}`).StatusCode)
-	for _, none := range []string{`{"name":{}}`, `{"name":{"firstName":" ","lastName":""}}`, `{`} {
+	for _, none := range []string{`{"name":{}}`, `{"name":{"firstName":"Ada","lastName":5}}`, `{"name":{"firstName":" ","lastName":""}}`, `{`} {
 		p := post(none)
 		require.Equal(t, http.StatusSeeOther, p.StatusCode)
 		require.NotContains(t, p.Header.Get("Location"), "user=", none)
