@@ -223,6 +223,47 @@ func TestUserDataOfOthers(t *testing.T) {
 	require.ErrorContains(t, err, "UserData lacks", "stores that cannot be compared are not equal")
 }
 
+// OA-03: what a provider asserts in another form is refused, and not left out. An
+// event has the cause.
+func TestRefusalsHaveACause(t *testing.T) {
+	t.Parallel()
+	for name, cause := range map[string]string{
+		"another nonce": "another nonce", "another azp": "another client", "address as array": "cannot unmarshal array", "a number as azp": "cannot unmarshal number",
+		"user info of another subject": "another subject", "array in the user info": "cannot unmarshal array", "user info of an error": "status 403",
+		"no ID token": "no ID token", "issued long ago": "not issued just now", "a long subject": "the subject is empty, too long or malformed",
+	} {
+		a, h := quiet(t, oidclogin.EmailVerified)
+		attacks[name](h, a)
+		require.Equal(t, http.StatusUnauthorized, a.browser().login().StatusCode, name)
+		a.mu.Lock()
+		require.Equal(t, oidclogin.EventProviderFailure, a.events[0].Kind, name)
+		require.ErrorContains(t, a.events[0].Err, cause, name)
+		a.mu.Unlock()
+	}
+}
+
+// A client that leaves while the provider is discovered is no failure of the
+// provider.
+func TestClientLeavesDuringDiscovery(t *testing.T) {
+	t.Parallel()
+	a, h := quiet(t, oidclogin.EmailVerified)
+	arrived, proceed := make(chan struct{}), make(chan struct{})
+	h.handle["/.well-known/openid-configuration"] = func(http.ResponseWriter, *http.Request) {
+		close(arrived)
+		<-proceed
+	}
+	c := a.browser()
+	ctx, leave := context.WithCancel(t.Context())
+	c.ctx = ctx
+	go func() {
+		<-arrived
+		leave()
+	}()
+	c.do("GET", "/oidc/idp", nil)
+	require.NotContains(t, a.kinds(), oidclogin.EventProviderFailure)
+	close(proceed)
+}
+
 // A second factor of another kind.
 type pin struct{ factor }
 
