@@ -328,6 +328,15 @@ func TestPages(t *testing.T) {
 	require.Equal(t, http.StatusOK, c.do("GET", c.atProvider(last.Link), nil).StatusCode)
 	require.Equal(t, oidclogin.PageCancelled, last.Kind)
 	require.Equal(t, "/settings", last.Link, "back to where the link began")
+
+	h.answer = nil
+	h.as("ann", "ann@example.com", true)
+	require.Equal(t, http.StatusOK, c.do("POST", "/oidc/idp/link", url.Values{"return": {"/settings"}}).StatusCode)
+	require.Equal(t, http.StatusConflict, c.do("GET", c.atProvider(last.Link), nil).StatusCode)
+	require.Equal(t, []string{"The identity belongs to another account.", "/settings", "Back"}, []string{last.Text, last.Link, last.LinkText})
+	h.handle["/token"] = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadRequest) }
+	require.Equal(t, http.StatusUnauthorized, a.browser().login().StatusCode)
+	require.Equal(t, []string{"The login is not valid, or it took too long. Try again.", "/login", "Log in"}, []string{last.Text, last.Link, last.LinkText})
 }
 
 // The page for the code of a mail names the provider.
