@@ -456,3 +456,242 @@ func TestEachCallFails(t *testing.T) {
 		}
 	})
 }
+
+// What comes between two steps of a flow voids its link, and changes nothing.
+func TestChangesBetweenSteps(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, f := newFlakyApp(t)
+		for n, c := range []struct {
+			before string // a call of a store
+			do     func(ctx context.Context, u authkit.User) error
+		}{
+			{"ConsumeTicket", func(context.Context, authkit.User) error { return authkit.ErrTicketNotFound }}, // another request was first
+			{"ConsumeTicket", func(ctx context.Context, u authkit.User) error {
+				_, err := a.users.UpdateUser(ctx, u.ID, authkit.UserUpdate{FullName: new("Ann")}, time.Now())
+				return err
+			}},
+			{"SetTimes", func(context.Context, authkit.User) error { return account.ErrConflict }}, // of a change of the address
+			{"Times", func(context.Context, authkit.User) error { f.times = []time.Time{time.Now()}; return nil }},
+		} {
+			u := a.add(t, fmt.Sprintf("user%d@example.com", n))
+			as := a.as(t, u.Email, password)
+			require.NoError(t, a.ChangeEmail(as, u.ID, password, "new-"+u.Email))
+			link := token(t, a.mail(t))
+			reset := a.resetToken(t, u.Email)
+			hook := func(ctx context.Context, call string) error {
+				if call == c.before {
+					return c.do(ctx, u)
+				}
+				return nil
+			}
+			f.hook = hook
+			require.ErrorIs(t, a.ConfirmEmail(as, u.ID, link), authkit.ErrInvalidTicket, n)
+			if c.before == "ConsumeTicket" {
+				require.ErrorIs(t, a.ResetPassword(t.Context(), reset, newPassword), authkit.ErrInvalidTicket, n)
+			}
+			f.hook, f.times = nil, nil
+			got, err := a.kit.User(t.Context(), u.ID)
+			require.NoError(t, err)
+			require.Equal(t, u, got, n)
+			a.none(t)
+			require.NoError(t, a.ConfirmEmail(as, u.ID, link), "the link is as good as before")
+			a.mail(t)
+		}
+
+		u := a.add(t, "ann@example.com")
+		as := a.as(t, u.Email, password)
+		require.NoError(t, a.ChangeEmail(as, u.ID, password, "new@example.com"))
+		link := token(t, a.mail(t))
+		p, _ := authkit.PrincipalFrom(as)
+		require.NoError(t, a.kit.Logout(t.Context(), u.ID, p.SessionID))
+		require.ErrorIs(t, a.ConfirmEmail(as, u.ID, link), authkit.ErrInvalidTicket, "the session has ended")
+	})
+}
+
+// A job ends for the worker that has lost it. A mail that was sent is sent again
+// only if the store still fails at a second call, and after the lease.
+func TestJobsOfOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		jobs := account.NewMemoryStore()
+		var f *failer
+		a, f := newFlakyApp(t, options{accounts: []func(*account.Config){func(c *account.Config) {
+			c.Store = flakyJobs{jobs, c.Store.(flakyJobs).f}
+		}}})
+		require.NoError(t, a.Register(t.Context(), "ann@example.com"))
+		f.hook = func(ctx context.Context, call string) error {
+			if call == "DeleteJob" {
+				f.hook = nil
+				_, err := jobs.ClaimJob(ctx, time.Now().Add(3*time.Minute), time.Now().Add(5*time.Minute))
+				return err
+			}
+			return nil
+		}
+		a.none(t)
+		require.Zero(t, f.count("PostponeJob"))
+		require.Empty(t, f.subjects, "no ticket")
+		require.Zero(t, a.failures(t, "lost"))
+		time.Sleep(5 * time.Minute)
+		a.mail(t)
+
+		for _, failing := range []int{1, 2} {
+			u := a.add(t, fmt.Sprintf("user%d@example.com", failing))
+			require.NoError(t, a.RequestReset(t.Context(), u.Email))
+			left := failing
+			f.calls = nil
+			f.hook = func(_ context.Context, call string) error {
+				a.mails.mu.Lock()
+				defer a.mails.mu.Unlock()
+				if call == "DeleteJob" && len(a.mails.mails) > 0 && left > 0 {
+					left--
+					return errNoConnection
+				}
+				return nil
+			}
+			a.mail(t)
+			f.hook = nil
+			require.Zero(t, left)
+			require.Zero(t, f.count("PostponeJob"))
+			require.Equal(t, failing, a.failures(t, "sent"))
+			time.Sleep(119 * time.Second)
+			a.none(t)
+			time.Sleep(time.Second)
+			if failing == 2 {
+				a.mail(t)
+			}
+			a.none(t)
+		}
+	})
+}
+
+// The budget of an address is counted again after a conflict, at most five
+// times. Then the job waits.
+func TestBudgetConflicts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, f := newFlakyApp(t)
+		for _, conflicts := range []int{4, 5} {
+			require.NoError(t, a.Register(t.Context(), fmt.Sprintf("user%d@example.com", conflicts)))
+			left := conflicts
+			f.calls = nil
+			f.hook = func(_ context.Context, call string) error {
+				if call == "SetTimes" && left > 0 {
+					left--
+					return account.ErrConflict
+				}
+				return nil
+			}
+			if conflicts == 5 {
+				a.none(t)
+				require.Zero(t, left)
+				require.Equal(t, 1, f.count("PostponeJob"))
+				time.Sleep(10 * time.Second)
+			}
+			a.mail(t)
+		}
+	})
+}
+
+// What cannot be answered is dropped: a reset of an account that was deleted,
+// and a link to a new address that got three mails within the hour.
+func TestDroppedJobs(t *testing.T) {
+	t.Parallel()
+	a, f := newFlakyApp(t)
+	u := a.add(t, "ann@example.com")
+	require.NoError(t, a.StartReset(t.Context(), u.ID))
+	require.NoError(t, a.kit.DeleteUser(t.Context(), u.ID))
+	a.none(t)
+	u = a.add(t, "bob@example.com")
+	for range 3 {
+		require.NoError(t, a.Register(t.Context(), "new@example.com"))
+		a.mail(t)
+	}
+	require.NoError(t, a.ChangeEmail(t.Context(), u.ID, password, "new@example.com"))
+	a.none(t)
+	require.Zero(t, f.count("PostponeJob"))
+	require.Zero(t, a.failures(t, "dropped"))
+
+	// The ticket of a code that no one can use belongs to the address, so that a
+	// newer one voids it.
+	f.subjects = nil
+	_, err := a.RequestCode(t.Context(), "nobody@example.com")
+	require.NoError(t, err)
+	a.none(t)
+	require.Equal(t, []string{"nobody@example.com"}, f.subjects)
+}
+
+// A purge goes on until nothing is left, and ends at an error.
+func TestPurge(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, f := newFlakyApp(t)
+		require.NoError(t, a.Register(t.Context(), "ann@example.com"))
+		time.Sleep(25 * time.Hour)
+		a.none(t)
+		require.Equal(t, 2, f.count("DeleteExpiredJobs"))
+		f.fails("DeleteExpiredJobs", errNoConnection)
+		a.none(t)
+		require.Equal(t, 1, f.count("DeleteExpiredJobs"))
+		require.Equal(t, 1, a.failures(t, "purge"))
+	})
+}
+
+// A notice that cannot be stored is an event. Of several instances, one warns.
+func TestWarningFails(t *testing.T) {
+	t.Parallel()
+	a, f := newFlakyApp(t)
+	u := a.add(t, "ann@example.com")
+	guessed := authkit.Event{Kind: authkit.EventLoginThrottled, UserID: u.ID}
+	for _, c := range []struct {
+		call   string
+		err    error
+		e      authkit.Event
+		events int
+	}{
+		{"Times", errNoConnection, guessed, 1},
+		{"SetTimes", errNoConnection, guessed, 1},
+		{"SetTimes", account.ErrConflict, guessed, 0},
+		{"UserByID", errNoConnection, guessed, 1},
+		{"UserByID", errNoConnection, authkit.Event{Kind: authkit.EventFactorAdded, UserID: u.ID}, 1},
+	} {
+		a.kinds()
+		f.fails(c.call, c.err)
+		a.OnEvent(t.Context(), c.e)
+		require.Zero(t, f.count("PutJob"), c.call)
+		require.Len(t, a.kinds(), c.events, c.call)
+	}
+	f.hook = nil
+	a.none(t)
+	a.OnEvent(t.Context(), guessed)
+	a.mail(t)
+}
+
+// A call whose client is gone is no failure of a store.
+func TestClientGone(t *testing.T) {
+	t.Parallel()
+	a, f := newFlakyApp(t)
+	u := a.add(t, "ann@example.com")
+	a.kinds()
+	ctx, cancel := context.WithCancel(t.Context())
+	f.hook = func(_ context.Context, call string) error {
+		if call == "PutJob" {
+			cancel()
+			return errNoConnection
+		}
+		return nil
+	}
+	require.Equal(t, context.Canceled, a.StartReset(ctx, u.ID))
+	require.Empty(t, a.kinds())
+}
+
+// A ticket that this package has not written is an error, and not void.
+func TestUnreadableTicket(t *testing.T) {
+	t.Parallel()
+	a := newApp(t)
+	u := a.add(t, "ann@example.com")
+	ticket, secret := authkit.NewTicket("account_reset", u.ID, time.Hour)
+	ticket.Body = []byte("{")
+	require.NoError(t, a.users.PutTicket(t.Context(), ticket))
+	require.ErrorContains(t, a.ResetPassword(t.Context(), secret, newPassword), "decoding a ticket")
+}
