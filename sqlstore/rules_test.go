@@ -260,7 +260,7 @@ func TestBrokenMigrations(t *testing.T) {
 	t.Parallel()
 	for name, files := range map[string]fs.FS{
 		"no folder":    brokenFS{sub: errOwn},
-		"no list":      brokenFS{glob: errOwn},
+		"no list":      brokenFS{MapFS: fstest.MapFS{"0001_a.sql": {}}, glob: errOwn},
 		"no file":      brokenFS{},
 		"only folders": fstest.MapFS{"migrations/mysql/0001_a.sql": {Mode: fs.ModeDir}},
 	} {

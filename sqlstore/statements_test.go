@@ -45,7 +45,7 @@ func TestStatements(t *testing.T) {
 	bare := authkit.Ticket{Kind: "k", ID: "t", Attempts: -1, MaxAttempts: 1 << 40}
 	change := authkit.UserUpdate{
 		Email: new("new@example.com"), FullName: new("New"), Roles: &[]string{"c"}, Disabled: new(true), EmailVerifiedAt: new(at(1)), LockedUntil: new(at(2)),
-		PasswordHash: new(authkit.PasswordHash("new")), TokensValidAfter: new(at(3)), IfVersion: 3, KeepRole: "c",
+		PasswordHash: new(authkit.PasswordHash("new")), TokensValidAfter: new(at(3)), IfVersion: 3, KeepRole: "other",
 	}
 	query := authkit.UserQuery{EmailPrefix: "an", Role: `a"b`, Disabled: new(true), After: "id-a", Limit: 5}
 	maps.Copy(all, map[string]func(ctx context.Context, db *sqlstore.DB) (any, error){
@@ -82,6 +82,12 @@ func TestStatements(t *testing.T) {
 			_, rotated, err := db.RotateSession(ctx, "s", authkit.Rotation{Old: [32]byte{1}, New: [32]byte{2}, Successor: []byte("next"), At: at(1), ExpiresAt: at(2), Address: "192.0.2.1"})
 			return rotated, err
 		},
+		"CreateUser that fails":  calls["CreateUser"],
+		"CreateUsers that fails": calls["CreateUsers"],
+		"UpdateUser that fails":  calls["UpdateUser with the e-mail"],
+		"UpdateUser of another version": func(ctx context.Context, db *sqlstore.DB) (any, error) {
+			return db.UpdateUser(ctx, "id-ann", authkit.UserUpdate{IfVersion: 4}, now)
+		},
 		"Doctor": func(ctx context.Context, db *sqlstore.DB) (any, error) { return db.Doctor(ctx), nil },
 		"RevokeSessions but none": func(ctx context.Context, db *sqlstore.DB) (any, error) {
 			return nil, db.RevokeSessions(ctx, "id-ann", "\x00", now)
@@ -113,6 +119,13 @@ func TestStatements(t *testing.T) {
 				r := answers(ctx, query, args)
 				if done := migrated(true, own...)(ctx, query, args); len(done.rows) > 0 {
 					r = done
+				}
+				change := strings.HasPrefix(query, "INSERT INTO authkit_users") || strings.HasPrefix(query, "UPDATE authkit_users")
+				if change && strings.HasSuffix(name, "fails") {
+					return reply{err: errOwn}
+				}
+				if change && strings.HasSuffix(name, "version") && name != "UpdateUser of a version" {
+					return reply{}
 				}
 				if strings.HasPrefix(query, "SELECT id FROM authkit_sessions") {
 					r.rows = [][]any{{"s2"}, {"s1"}}
@@ -215,7 +228,7 @@ func TestListsOfTexts(t *testing.T) {
 	for text, want := range map[string][]string{
 		`["a"]`: {"a"}, `["a","b c"]`: {"a", "b c"}, `["~"]`: {"~"}, `["a", "b"]`: {"a", "b"}, ` ["a"]`: {"a"}, `[]`: {}, `[""]`: {""},
 		`["a\"b"]`: {`a"b`}, `["\u0041"]`: {"A"}, `["\\"]`: {`\`}, `["ä"]`: {"ä"}, "[\"\x7f\"]": {"\x7f"}, "[\"\xff\"]": {"\ufffd"},
-		"": nil, "x": nil, `{}`: nil, `["a"`: nil, `["a`: nil, `a"]`: nil, `"a"`: nil, `["a",1,"b"]`: nil, `["a"b"]`: nil, "[\"a\tb\"]": nil, `null`: nil,
+		"": nil, "x": nil, `{}`: nil, `["a"`: nil, `["a`: nil, `a"]`: nil, `"a"`: nil, `["a",1,"b"]`: nil, `["a"b"]`: nil, "[\"a\tb\"]": nil, "[\"\t\"]": nil, `null`: nil,
 	} {
 		s := &script{answer: func(ctx context.Context, query string, args []any) reply {
 			r := answers(ctx, query, args)
