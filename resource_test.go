@@ -146,7 +146,7 @@ func TestResourceFaults(t *testing.T) {
 	keys := authkit.TokenConfig{Keys: []authkit.Key{{Algorithm: authkit.HS256, Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352")}}}
 	for _, bad := range []string{
 		"", "api", "http://api.example.com", "http://127.evil.example.com", "https://", "https://a@api.example.com", "https://api.example.com/?x", "https://api.example.com/#x", "https://api.example.com/mcp#",
-		"https://api.example.com/mcp/", "https://api.example.com/{x}", "https://api.example.com/%2f", `https://api.example.com/"`, "ftp://api.example.com",
+		"https://[::1", "https://api.example.com/%zz", "https://api.example.com/mcp/", "https://api.example.com/{x}", "https://api.example.com/%2f", `https://api.example.com/"`, "ftp://api.example.com",
 	} {
 		_, err := authkit.NewGuard(authkit.GuardConfig{Tokens: keys, Resource: &authkit.ResourceConfig{URL: bad, AuthorizationServers: []string{"https://auth.example.com"}}})
 		require.ErrorContains(t, err, "GuardConfig.Resource.URL", bad)
