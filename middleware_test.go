@@ -411,6 +411,7 @@ func TestContext(t *testing.T) {
 	type key struct{}
 	h := kit.Authenticate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		require.Equal(t, "kept", r.Context().Value(key{}), "the values of the request's context stay")
+		require.Nil(t, r.Context().Value("another key"))
 		got, ok := authkit.UserFrom(r.Context())
 		require.True(t, ok)
 		require.Equal(t, u, got)
