@@ -53,6 +53,7 @@ func TestTokenHandler(t *testing.T) {
 		"unknown parameters": {formType, plain + "&colour=red&colour=blue"},
 		"case of the name":   {formType, "username=User%40Example.COM&password=correct+horse"},
 		"multipart":          {form.FormDataContentType(), multi.String()},
+		"16 KiB":             {formType, plain + "&x=" + strings.Repeat("x", 16<<10-len(plain+"&x="))},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -127,7 +128,7 @@ func TestTokenHandlerRefuses(t *testing.T) {
 		{"multipart without boundary", "/", "multipart/form-data", plain, 400, "invalid_request", ""},
 		{"multipart cut short", "/", "multipart/form-data; boundary=b", "--b\r\nContent-Disposition: form-data; name=username\r\n\r\nx", 400, "invalid_request", ""},
 		{"a file", "/", form.FormDataContentType(), file.String(), 400, "invalid_request", ""},
-		{"too large", "/", formType, plain + "&x=" + strings.Repeat("x", 16<<10), 413, "invalid_request", ""},
+		{"too large", "/", formType, plain + "&x=" + strings.Repeat("x", 16<<10-len(plain+"&x=")+1), 413, "invalid_request", ""},
 		{"too large, multipart", "/", "multipart/form-data; boundary=b", "--b\r\nContent-Disposition: form-data; name=x\r\n\r\n" + strings.Repeat("x", 16<<10), 413, "invalid_request", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -129,6 +129,15 @@ func TestResourceMetadata(t *testing.T) {
 	w := askResource(root, "GET", "/.well-known/oauth-protected-resource", "")
 	require.JSONEq(t, `{"resource":"https://api.example.com","authorization_servers":["https://issuer.example.com"],"bearer_methods_supported":["header"],"resource_name":"Tools"}`, w.Body.String())
 
+	// The servers are not those of the configuration beside, and each permission is named once.
+	both, _ := resourceGuard(t, func(c *authkit.GuardConfig) {
+		c.Tokens.Issuer = "https://issuer.example.com"
+		c.Roles["writer"], c.Roles["reader"] = []string{"tools:write", "tools:list"}, []string{"tools:list", "tools:call"}
+	})
+	require.JSONEq(t, `{"resource":"https://api.example.com/mcp","authorization_servers":["https://auth.example.com"],
+		"scopes_supported":["tools:call","tools:list","tools:write"],"bearer_methods_supported":["header"],"resource_name":"Tools"}`,
+		askResource(both, "GET", metadataPath, "").Body.String())
+
 	// A Kit has the same, for the tokens that it issues.
 	kit, err := authkit.New(authkit.Config{
 		Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), Resource: &authkit.ResourceConfig{URL: "http://127.0.0.1:8000", AuthorizationServers: []string{"http://127.0.0.1:8000"}},

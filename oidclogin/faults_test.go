@@ -113,7 +113,11 @@ func TestLoginFaults(t *testing.T) {
 			a, _ := newFaultyApp(t, in, oidclogin.EmailVerified)
 			c := a.browser()
 			callback := c.begin("")
-			attempt(t, in, c, func() page { return c.do("GET", callback, nil) })
+			attempt(t, in, c, func() page {
+				p := c.do("GET", callback, nil)
+				require.NotContains(t, []int{400, 401, 409}, p.StatusCode, "a store that fails is no wrong login: %s", p.body)
+				return p
+			})
 			require.Equal(t, a.identified() != "", a.accounts() == 1)
 			c = a.browser()
 			u := c.requireUser(c.login())
