@@ -173,7 +173,11 @@ func TestLinkFaults(t *testing.T) {
 				require.Equal(t, http.StatusSeeOther, c.link().StatusCode)
 				list, err := a.Identities(t.Context(), u.ID)
 				require.NoError(t, err)
-				ok := attempt(t, in, c, func() page { return c.do("POST", "/oidc/identities/"+list[0].ID+"/unlink", url.Values{}) })
+				ok := attempt(t, in, c, func() page {
+					p := c.do("POST", "/oidc/identities/"+list[0].ID+"/unlink", url.Values{})
+					require.NotEqual(t, http.StatusConflict, p.StatusCode, "an account that cannot be read may have a password")
+					return p
+				})
 				require.True(t, !ok || a.identified() == "")
 				require.Contains(t, []string{"", u.ID}, a.identified())
 				require.Equal(t, 1, a.accounts())
