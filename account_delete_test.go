@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -148,6 +149,57 @@ func TestExportUser(t *testing.T) {
 	data.err = errors.New("no notes")
 	_, err = kit.ExportUser(t.Context(), u.ID)
 	require.ErrorIs(t, err, data.err)
+	_, err = kit.ExportUser(t.Context(), "nobody")
+	require.ErrorIs(t, err, authkit.ErrUserNotFound)
+}
+
+// A feature whose store fails is an event, and one whose client has left is none.
+func TestFeatureOfAFailingStore(t *testing.T) {
+	t.Parallel()
+	var events recorder
+	data := &notes{wiped: map[string]authkit.Wipe{}}
+	kit := newKit(t, together, events.listen, func(c *authkit.Config) { c.UserData = []authkit.UserData{leavingData{data}} })
+	u := addUser(t, kit, email, password)
+	for name, call := range map[string]func(context.Context, string) error{
+		"DeleteUser": kit.DeleteUser,
+		"ResetUser":  kit.ResetUser,
+		"ExportUser": func(ctx context.Context, id string) error { _, err := kit.ExportUser(ctx, id); return err },
+	} {
+		events.reset()
+		data.err = fmt.Errorf("%w: no notes", authkit.ErrUnavailable)
+		err := call(t.Context(), u.ID)
+		require.ErrorIs(t, err, authkit.ErrUnavailable, name)
+		require.Equal(t, []authkit.EventKind{authkit.EventStoreFailure}, events.kinds(), name)
+		require.ErrorContains(t, events.last().Err, "UserData notes", name)
+
+		events.reset()
+		data.err = errors.New("no notes")
+		ctx, leave := context.WithCancel(t.Context())
+		err = call(context.WithValue(ctx, leavingData{}, leave), u.ID)
+		require.ErrorIs(t, err, context.Canceled, name)
+		require.NotErrorIs(t, err, authkit.ErrUnavailable, name)
+		require.Empty(t, events.all(), name)
+	}
+}
+
+// A leavingData fails after the client has left, if the context has a function
+// for that.
+type leavingData struct{ *notes }
+
+func (d leavingData) leave(ctx context.Context) {
+	if leave, ok := ctx.Value(leavingData{}).(context.CancelFunc); ok {
+		leave()
+	}
+}
+
+func (d leavingData) Wipe(ctx context.Context, userID string, what authkit.Wipe) error {
+	d.leave(ctx)
+	return d.notes.Wipe(ctx, userID, what)
+}
+
+func (d leavingData) Export(ctx context.Context, userID string) (any, error) {
+	d.leave(ctx)
+	return d.notes.Export(ctx, userID)
 }
 
 // RG-15: an account that is reset keeps nothing that lets anyone act as its user.

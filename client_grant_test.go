@@ -112,6 +112,7 @@ func TestClientGrantAuthentication(t *testing.T) {
 		require.Contains(t, w.Body.String(), `"error":"`+c.code+`"`, name)
 		require.NotContains(t, w.Body.String(), "access_token", name)
 	}
+	asToken(t, post(kit.TokenHandler(), "/", formType, form("username", email, "password", password))) // users log in as before
 	grant(kit, form("client_id", "job 1", "client_secret", "x"))
 	require.Equal(t, authkit.Event{Kind: authkit.EventClientFailure, Reason: authkit.ReasonWrongProof}, events.last())
 }
@@ -226,7 +227,7 @@ func TestServiceTokenAtAKit(t *testing.T) {
 		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &token))
 		return "Bearer " + token.AccessToken
 	}
-	whole, part := issued(""), issued(form("scope", "read write"))
+	whole, part, read := issued(""), issued(form("scope", "read write")), issued(form("scope", "read"))
 	now := clients.now
 	for name, c := range map[string]struct {
 		change      func(*authkit.Credential)
@@ -248,6 +249,32 @@ func TestServiceTokenAtAKit(t *testing.T) {
 		h := kit.Require(authkit.Permissions("write").OrMachines())(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 		require.Equal(t, c.whole, do(h, "GET", "/", "Authorization", whole).Code, name)
 		require.Equal(t, c.part, do(h, "GET", "/", "Authorization", part).Code, name)
+		require.NotEqual(t, 200, do(h, "GET", "/", "Authorization", read).Code, name)
+		persons := kit.Require(authkit.Permissions("write"))(whoami)
+		require.NotEqual(t, 200, do(persons, "GET", "/", "Authorization", whole).Code, "a service is a machine")
+	}
+}
+
+// A token that names a user is that of the user, also if its client has the same name.
+func TestTokenOfAUserIsNoServiceToken(t *testing.T) {
+	t.Parallel()
+	kit, clients := newServiceKit(t)
+	issuer, err := authkit.NewTokenIssuer(authkit.TokenConfig{Keys: []authkit.Key{{Algorithm: authkit.HS256, Secret: []byte(testSecret)}}})
+	require.NoError(t, err)
+	h := kit.Require(authkit.Authenticated().OrMachines())(whoami)
+	for name, c := range map[string]struct {
+		claims authkit.Claims
+		status int
+	}{
+		"a service":         {authkit.Claims{Subject: "job 1", ClientID: "job 1", SessionID: "c1"}, 200},
+		"a user":            {authkit.Claims{Subject: "job 1", ClientID: "job 1", SessionID: "c1", UserID: "job 1"}, 401},
+		"of another client": {authkit.Claims{Subject: "job 1", ClientID: "job 2", SessionID: "c1"}, 401},
+		"without a client":  {authkit.Claims{Subject: "job 1", SessionID: "c1"}, 401},
+	} {
+		token, err := issuer.Issue(c.claims)
+		require.NoError(t, err)
+		clients.now.Service = c.claims.Subject
+		require.Equal(t, c.status, do(h, "GET", "/", "Authorization", "Bearer "+token).Code, name)
 	}
 }
 

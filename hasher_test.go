@@ -223,6 +223,91 @@ func TestArgon2idForms(t *testing.T) {
 	}
 }
 
+// HA-03, HA-08: every byte of a bcrypt hash, in every place where a few are allowed.
+// Nothing is computed.
+func TestBcryptForms(t *testing.T) {
+	t.Parallel()
+	check := func(hash string, want error) {
+		t.Helper()
+		due, err := authkit.Bcrypt{Cost: 10}.NeedsRehash(authkit.PasswordHash(hash))
+		require.ErrorIs(t, err, want, "%q", hash)
+		if err != nil {
+			require.False(t, due, "%q", hash)
+		}
+	}
+	const letters = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+	rest := bcryptOfAdmin[7:]
+	for b := range 256 {
+		c := string([]byte{byte(b)})
+		want := authkit.ErrMalformedHash
+		if strings.Contains(letters, c) {
+			want = nil
+		}
+		for _, at := range []int{0, 20, 52} {
+			check("$2b$04$"+rest[:at]+c+rest[at+1:], want)
+		}
+		want = authkit.ErrUnknownScheme
+		if strings.Contains("aby", c) {
+			want = nil
+		}
+		check("$2"+c+"$04$"+rest, want)
+		for _, ones := range []byte("\x00/0123456789:a\xff") {
+			if want = authkit.ErrMalformedHash; b == '0' && ones >= '4' && ones <= '9' || b == '1' && ones >= '0' && ones <= '5' {
+				want = nil
+			}
+			check("$2b$"+c+string([]byte{ones})+"$"+rest, want)
+		}
+	}
+	check("$2b", authkit.ErrUnknownScheme)
+	check("$2b$", authkit.ErrMalformedHash)
+	for cost, want := range map[string]bool{"04": true, "09": true, "10": false, "11": false} {
+		due, err := authkit.Bcrypt{Cost: 10}.NeedsRehash(authkit.PasswordHash("$2b$" + cost + "$" + rest))
+		require.NoError(t, err)
+		require.Equal(t, want, due, cost)
+	}
+}
+
+// HA-03: the limits of the parameters of a stored Argon2id hash, and when it is due for
+// a new one. Nothing is computed.
+func TestArgon2idParameters(t *testing.T) {
+	t.Parallel()
+	for parameters, c := range map[string]struct {
+		due  bool
+		want error
+	}{
+		"m=19456,t=2,p=1":     {false, nil},
+		"m=19455,t=2,p=1":     {true, nil},
+		"m=19457,t=1,p=1":     {true, nil},
+		"m=19457,t=3,p=2":     {false, nil},
+		"m=262144,t=4,p=1":    {false, nil},
+		"m=262144,t=5,p=1":    {false, authkit.ErrMalformedHash},
+		"m=262145,t=1,p=1":    {false, authkit.ErrMalformedHash},
+		"m=65536,t=16,p=16":   {false, nil},
+		"m=65537,t=16,p=16":   {false, authkit.ErrMalformedHash},
+		"m=1024,t=17,p=1":     {false, authkit.ErrMalformedHash},
+		"m=1024,t=1,p=17":     {false, authkit.ErrMalformedHash},
+		"m=128,t=1,p=16":      {true, nil},
+		"m=127,t=1,p=16":      {false, authkit.ErrMalformedHash},
+		"m=64,t=0,p=1":        {false, authkit.ErrMalformedHash},
+		"m=64,t=1,p=0":        {false, authkit.ErrMalformedHash},
+		"m=0,t=1,p=1":         {false, authkit.ErrMalformedHash},
+		"m=64,t=1":            {false, authkit.ErrMalformedHash},
+		"m=64,p=1":            {false, authkit.ErrMalformedHash},
+		"t=1,p=1":             {false, authkit.ErrMalformedHash},
+		"m=64,t=1,p=1,p=1":    {false, authkit.ErrMalformedHash},
+		"m=64,m=128,t=1,p=1":  {false, authkit.ErrMalformedHash},
+		"m=64,t=1,p=1,data=x": {false, authkit.ErrMalformedHash},
+		"m=64,t=1,p=1,":       {false, authkit.ErrMalformedHash},
+		"m=64,t=01,p=1":       {false, authkit.ErrMalformedHash},
+		"m=64,t=x,p=1":        {false, authkit.ErrMalformedHash},
+	} {
+		hash := authkit.PasswordHash("$argon2id$v=19$" + parameters + "$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4")
+		due, err := authkit.Argon2id{}.NeedsRehash(hash)
+		require.ErrorIs(t, err, c.want, parameters)
+		require.Equal(t, c.due, due, parameters)
+	}
+}
+
 func TestDjangoForm(t *testing.T) {
 	t.Parallel()
 	scheme := authkit.PBKDF2SHA256{}
@@ -731,6 +816,10 @@ func TestCostsAreBounded(t *testing.T) {
 		{"argon2id, 256 MiB and a KiB", authkit.Argon2id{MemoryKiB: 256*1024 + 1}, false, "262145 KiB"},
 		{"argon2id, 4 GiB", authkit.Argon2id{MemoryKiB: 4 << 20}, false, "4194304 KiB"},
 		{"argon2id, five passes of 256 MiB", authkit.Argon2id{Time: 5, MemoryKiB: 256 * 1024}, false, "5 passes, 262144 KiB"},
+		{"argon2id, 7 MiB and five passes", authkit.Argon2id{Time: 5, MemoryKiB: 7168}, true, ""},
+		{"argon2id, 7,167 KiB and six passes", authkit.Argon2id{Time: 6, MemoryKiB: 7167}, false, "6 passes, 7167 KiB"},
+		{"argon2id, 7,168 KiB and four passes", authkit.Argon2id{Time: 4, MemoryKiB: 7168}, false, "4 passes, 7168 KiB"},
+		{"argon2id, one pass and 35 MiB", authkit.Argon2id{Time: 1, MemoryKiB: 35 * 1024}, true, ""},
 		{"argon2id, four passes", authkit.Argon2id{Time: 4, MemoryKiB: 9728}, true, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

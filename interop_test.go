@@ -212,6 +212,19 @@ func TestPublicSecrets(t *testing.T) {
 			require.NoError(t, err, "%q", good)
 		}
 	}
+	word, err := base64.StdEncoding.DecodeString("changeme")
+	require.NoError(t, err)
+	for name, good := range map[string]string{
+		"a word in the base64 of it": string(word) + string(random),
+		"a secret JWK":               `{"kty":"oct","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ"}`,
+		"a private JWK":              `{"kty":"OKP","crv":"Ed25519","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"}`,
+		"another object":             `{"secret":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ"}`,
+		"a list":                     `["AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ"]`,
+		"words that are no PEM":      "my PUBLIC KEY is not in here, of course",
+	} {
+		_, err := authkit.NewKeyRing(tokKeyOf(good))
+		require.NoError(t, err, name)
+	}
 }
 
 // FR-06: a token that lives longer than revocations are kept is refused, and not issued.

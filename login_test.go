@@ -1143,3 +1143,34 @@ func TestLoginBeforeTheCutOff(t *testing.T) {
 	require.ErrorContains(t, err, "are the clocks right?")
 	require.Zero(t, token)
 }
+
+// RF-09: a login waits for the end of the second of a cut-off, no longer, and at
+// most five seconds.
+func TestLoginWaitsForTheCutOff(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		ahead, wait time.Duration
+		err         error
+	}{
+		{-time.Second, 0, nil},
+		{0, 0, nil},
+		{time.Microsecond, time.Second, nil},
+		{time.Second, time.Second, nil},
+		{1500 * time.Millisecond, 2 * time.Second, nil},
+		{5 * time.Second, 5 * time.Second, nil},
+		{5*time.Second + time.Microsecond, 0, authkit.ErrUnavailable},
+	} {
+		t.Run(c.ahead.String(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { // the clock starts with a whole second
+				kit, store, user := newSessionKit(t)
+				_, err := store.UpdateUser(t.Context(), user.ID, authkit.UserUpdate{TokensValidAfter: new(time.Now().Add(c.ahead))}, time.Now())
+				require.NoError(t, err)
+				began := time.Now()
+				_, err = kit.Login(t.Context(), email, password)
+				require.ErrorIs(t, err, c.err)
+				require.Equal(t, c.wait, time.Since(began))
+			})
+		})
+	}
+}

@@ -20,14 +20,18 @@ const drainTime = 20 * time.Second
 //	defer stop()
 //	err := harden.Serve(ctx, harden.Server("127.0.0.1:8000", handler))
 func Serve(ctx context.Context, server *http.Server) error {
-	failed := make(chan error, 1)
-	go func() {
+	return serve(ctx, server, func() error {
 		if server.TLSConfig != nil {
-			failed <- server.ListenAndServeTLS("", "")
-			return
+			return server.ListenAndServeTLS("", "")
 		}
-		failed <- server.ListenAndServe()
-	}()
+		return server.ListenAndServe()
+	})
+}
+
+// serve is Serve with the function that serves.
+func serve(ctx context.Context, server *http.Server, listen func() error) error {
+	failed := make(chan error, 1)
+	go func() { failed <- listen() }()
 	select {
 	case err := <-failed:
 		return err

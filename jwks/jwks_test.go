@@ -220,6 +220,7 @@ func TestPEM(t *testing.T) {
 		{"a certificate", block("CERTIFICATE", []byte("x")), "a certificate"},
 		{"something else", block("OPENSSH PRIVATE KEY", []byte("x")), "no key"},
 		{"as long as can be", append(bytes.Repeat([]byte("\n"), 64<<10-len(one)), one...), ""},
+		{"a byte too long", append(bytes.Repeat([]byte("\n"), 64<<10+1-len(one)), one...), "more than 65536 bytes"},
 		{"broken", block("PRIVATE KEY", []byte("x")), "a broken PRIVATE KEY"},
 		{"P-384", block("PRIVATE KEY", pkcs8), "P-256"},
 		{"RSA of 1024 bits", block("RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(&rsa.PublicKey{N: new(big.Int).Add(new(big.Int).Lsh(big.NewInt(1), 1023), big.NewInt(1)), E: 65537})), "1024 bits"},
@@ -350,6 +351,8 @@ func TestParseKey(t *testing.T) {
 	long := `{"kty":"oct","alg":"HS256","k":"` + oct + `"}`
 	_, err := jwks.ParseKey([]byte(long + strings.Repeat(" ", 64<<10-len(long))))
 	require.NoError(t, err)
+	_, err = jwks.ParseKey([]byte(long + strings.Repeat(" ", 64<<10+1-len(long))))
+	require.ErrorContains(t, err, "a key of 65537 bytes")
 	_, err = jwks.ParseKey([]byte(strings.Replace(privateJWK(t, generated()[authkit.RS256]), `{`, `{"oth":[],`, 1)))
 	require.ErrorContains(t, err, "more than two primes")
 	es := generated()[authkit.ES256]
@@ -508,6 +511,8 @@ func TestParseSet(t *testing.T) {
 	keys, _, err := jwks.ParseSet([]byte(whole + strings.Repeat(" ", 64<<10-len(whole))))
 	require.NoError(t, err)
 	require.Len(t, keys, 1)
+	_, _, err = jwks.ParseSet([]byte(whole + strings.Repeat(" ", 64<<10+1-len(whole))))
+	require.ErrorContains(t, err, "a set of 65537 bytes")
 	keys, _, err = jwks.ParseSet([]byte(` {"x":{"keys":1}, "keys" : [ ` + ed + ` ] } `))
 	require.NoError(t, err)
 	require.Len(t, keys, 1)

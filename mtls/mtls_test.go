@@ -218,7 +218,7 @@ func TestProxy(t *testing.T) {
 	require.Equal(t, 200, ask(h, proxy, nginx(good)))
 	require.Equal(t, 200, ask(h, "[::ffff:10.1.2.3]:4", nginx(good)))
 	require.Equal(t, 200, ask(h, proxy, nginx(good)+strings.Repeat(" ", 16<<10-len(nginx(good)))))
-	for _, peer := range []string{client, "", "@", "[::1]:4"} {
+	for _, peer := range []string{client, "", "@", "[::1]:4", "proxy:4"} {
 		require.Equal(t, 401, ask(h, peer, rfc9440(good)), "the header of a client")
 	}
 	require.Equal(t, 401, ask(without, proxy, rfc9440(good)), "without a ProxyConfig no header counts")
@@ -266,6 +266,10 @@ func TestProxy(t *testing.T) {
 	w = httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	require.Equal(t, 200, w.Code)
+	r.Header["Client-Cert"] = []string{rfc9440(good)}
+	w = httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	require.Equal(t, 401, w.Code, "a client that claims to be a proxy is refused, whatever its certificate")
 }
 
 // A certificate ends during an open connection.

@@ -23,6 +23,15 @@ func SetTimeout(l *Logins, name string, d time.Duration) {
 	p.client.Timeout = d
 }
 
+// Timeout returns the time limit of calls to a provider.
+func Timeout(l *Logins, name string) time.Duration {
+	p, err := l.provider(name)
+	if err != nil {
+		panic(err)
+	}
+	return p.client.Timeout
+}
+
 // UsesProxy reports whether calls to a provider go through a proxy of the
 // environment.
 func UsesProxy(l *Logins, name string) bool {

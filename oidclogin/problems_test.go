@@ -95,10 +95,16 @@ func TestKitProblems(t *testing.T) {
 		authkit.UserStore
 		authkit.TicketStore
 	}{users, users}
+	noTickets := good
+	noTickets.Users = struct {
+		authkit.UserStore
+		authkit.Transactor
+	}{users, users}
 	for want, c := range map[string]struct {
 		kit   *authkit.Kit
 		store oidclogin.Store
 	}{
+		"or no tickets; set":        {kit(noTickets, store), store},
 		"session cookies are off":   {kit(authkit.Config{Users: users}, store), store},
 		"session cookies are off, ": {kit(noCookies, store), store},
 		"or have no login page":     {kit(noPage, store), store},
@@ -166,6 +172,13 @@ func TestCheckFinds(t *testing.T) {
 		}
 		require.Len(t, a.Check(t.Context()), 1, text)
 	}
+	for size, findings := range map[int]int{1 << 20: 0, 1<<20 + 1: 1} {
+		h.handle["/keys"] = func(w http.ResponseWriter, _ *http.Request) {
+			const keys = `{"keys":[{}]}`
+			_, _ = w.Write([]byte(keys + strings.Repeat(" ", size-len(keys))))
+		}
+		require.Len(t, a.Check(t.Context()), findings, size)
+	}
 	github := newApp(t, []oidclogin.Provider{oidclogin.GitHub("id", "secret")})
 	require.Empty(t, github.Check(t.Context()), "GitHub has no metadata")
 }
@@ -196,6 +209,33 @@ func TestDiscoveryAfterADay(t *testing.T) {
 		time.Sleep(25 * time.Hour)
 		h.handle["/.well-known/openid-configuration"] = http.NotFound
 		require.Equal(t, "/new", start())
+	})
+}
+
+// OA-08: logins that come while the metadata is requested wait for that request.
+func TestDiscoveryIsShared(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, h := quiet(t, oidclogin.EmailVerified)
+		require.Equal(t, 10*time.Second, oidclogin.Timeout(a.Logins, "idp"))
+		calls, proceed := 0, make(chan struct{})
+		h.handle["/.well-known/openid-configuration"] = func(w http.ResponseWriter, r *http.Request) {
+			calls++
+			<-proceed
+			h.mu.Lock()
+			delete(h.handle, r.URL.Path)
+			h.mu.Unlock()
+			h.serve(w, r)
+		}
+		statuses := make(chan int, 2)
+		for range 2 {
+			go func() { statuses <- a.browser().do("GET", "/oidc/idp", nil).StatusCode }()
+			synctest.Wait()
+		}
+		close(proceed)
+		require.Equal(t, http.StatusSeeOther, <-statuses)
+		require.Equal(t, http.StatusSeeOther, <-statuses)
+		require.Equal(t, 1, calls)
 	})
 }
 
@@ -279,6 +319,11 @@ func TestPersonFromClaims(t *testing.T) {
 		h.user["name"] = name
 		c := a.browser()
 		require.Equal(t, want, c.requireUser(c.login()).FullName)
+	}
+	for size, status := range map[int]int{255: http.StatusSeeOther, 256: http.StatusUnauthorized} {
+		a, h := quiet(t, oidclogin.EmailVerified)
+		h.as(strings.Repeat("s", size), "ann@example.com", true)
+		require.Equal(t, status, a.browser().login().StatusCode, size)
 	}
 	a, h := quiet(t, oidclogin.EmailVerified)
 	h.as("ann", "no address", true)

@@ -90,6 +90,10 @@ func TestLostRaces(t *testing.T) {
 			p := b.login()
 			require.Equal(t, c.status, p.StatusCode, "%v %+v %s", trust, c, p.body)
 			require.Equal(t, c.creates, s.creates)
+			kinds := a.kinds()
+			if errors.Is(c.create(1), oidclogin.ErrIdentityTaken) {
+				require.NotContains(t, kinds, authkit.EventStoreFailure, "a lost race is no failure")
+			}
 			if c.status != http.StatusSeeOther {
 				require.Empty(t, a.identified())
 				require.Equal(t, before, a.accounts())
@@ -98,7 +102,7 @@ func TestLostRaces(t *testing.T) {
 			}
 			require.Equal(t, b.user(), a.identified())
 			if trust == oidclogin.EmailLinks {
-				require.Contains(t, a.kinds(), authkit.EventFactorAdded)
+				require.Contains(t, kinds, authkit.EventFactorAdded)
 			}
 		}
 	}
@@ -172,6 +176,19 @@ func TestLinksAtOnce(t *testing.T) {
 		require.Equal(t, owner.ID, a.identified())
 		require.Empty(t, a.mails, "nothing was added")
 	}
+	a, s := newRacing(t, oidclogin.EmailVerified)
+	me := a.add("me@example.com", true)
+	require.NoError(t, s.Store.CreateIdentity(t.Context(), oidclogin.Identity{ID: "1", UserID: me.ID, Provider: "idp", Issuer: a.first, Subject: "ann"}))
+	calls := 0
+	s.found = func(id oidclogin.Identity, _ error) (oidclogin.Identity, error) {
+		if calls++; calls == 1 {
+			return oidclogin.Identity{}, oidclogin.ErrNoIdentity
+		}
+		return id, errDisk
+	}
+	c := a.browser()
+	c.password(me.Email)
+	require.Equal(t, http.StatusServiceUnavailable, c.link().StatusCode, "whose it is cannot be told")
 }
 
 // OA-09: without HasOtherLogin, a user without a password keeps the last

@@ -217,7 +217,8 @@ func (s *invitationTickets) AttemptTicket(ctx context.Context, _, id string, _ t
 //     invitation is for another address, or if the inviter may not grant its
 //     roles any more.
 //   - ErrEmailUnverified if the address of the account is not verified.
-//   - ErrForbidden if ctx has no user who has logged in.
+//   - ErrForbidden if ctx has no user who has logged in, or if the account is
+//     deleted or disabled at the same time.
 //   - ErrConflict, ErrUnavailable, or the error of ctx.
 func (o *Orgs) Accept(ctx context.Context, token string) (Membership, error) {
 	userID, err := o.user(ctx)

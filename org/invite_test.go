@@ -244,6 +244,43 @@ func TestInviteEnds(t *testing.T) {
 	})
 }
 
+// A mail has ten seconds. One that fails is an event, unless the client is gone.
+func TestSendFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		send := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+		a := newApp(t, func(c *org.Config, _ *authkit.Config) {
+			c.Send = func(ctx context.Context, _ org.Invite) error { return send(ctx) }
+		})
+		id := a.create(t, a.person(t, "ann"))
+		failures := func() (n int) {
+			for _, e := range a.events {
+				if e.Kind == authkit.EventMailFailure {
+					n++
+					require.ErrorIs(t, e.Err, context.DeadlineExceeded)
+				}
+			}
+			return n
+		}
+		invite := func() error {
+			_, err := a.Invite(authkit.WithSystem(ctx, "job"), id, "new@example.com", "member")
+			return err
+		}
+		began := time.Now()
+		require.ErrorIs(t, invite(), authkit.ErrUnavailable)
+		require.Equal(t, 10*time.Second, time.Since(began))
+		require.Equal(t, 1, failures())
+		send = func(ctx context.Context) error { cancel(); return ctx.Err() }
+		require.Equal(t, context.Canceled, invite())
+		require.Equal(t, 1, failures())
+		stored, err := a.store.Invitations(t.Context(), id)
+		require.NoError(t, err)
+		require.Empty(t, stored)
+	})
+}
+
 // A countingThrottle refuses attempts after the second.
 type countingThrottle struct{ attempts []authkit.Attempt }
 
@@ -318,4 +355,77 @@ func TestExpiredInvitationsDoNotCount(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, list, 1)
 	})
+}
+
+// A plainUsers has no transactions.
+type plainUsers struct{ authkit.UserStore }
+
+// An interrupted store calls functions before and after an organization or a change
+// is stored, once.
+type interrupted struct {
+	org.Store
+	before, after func()
+}
+
+func (s *interrupted) call(f *func()) {
+	if do := *f; do != nil {
+		*f = nil
+		do()
+	}
+}
+
+func (s *interrupted) CreateOrg(ctx context.Context, o org.Org, first org.Member) error {
+	s.call(&s.before)
+	defer s.call(&s.after)
+	return s.Store.CreateOrg(ctx, o, first)
+}
+
+func (s *interrupted) Apply(ctx context.Context, id string, version int64, c org.Change) error {
+	s.call(&s.before)
+	defer s.call(&s.after)
+	return s.Store.Apply(ctx, id, version, c)
+}
+
+// An account that is deleted or disabled while it joins or creates an organization
+// leaves no membership behind, also if the accounts have no transactions. The test
+// in internal/integration is for databases.
+func TestJoinWhileDeleted(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(a *app, userID string) error{
+		"deleted":  func(a *app, userID string) error { return a.kit.DeleteUser(t.Context(), userID) },
+		"disabled": func(a *app, userID string) error { return a.kit.DisableUser(t.Context(), userID) },
+	} {
+		for _, early := range []bool{true, false} {
+			s := &interrupted{Store: org.NewMemoryStore()}
+			a := newApp(t, func(o *org.Config, c *authkit.Config) {
+				o.Store, c.UserData, c.Users = s, []authkit.UserData{org.UserData(s)}, plainUsers{c.Users}
+			})
+			ann, bob, carl := a.person(t, "ann"), a.person(t, "bob"), a.person(t, "carl")
+			id := a.create(t, ann)
+			during := func(p person) {
+				f := func() { require.NoError(t, end(a, p.ID)) }
+				if early {
+					s.before = f
+				} else {
+					s.after = f
+				}
+			}
+			token := a.invite(t, ann, id, bob.Email, "member")
+			a.take()
+			during(bob)
+			_, err := a.Accept(bob, token)
+			require.ErrorIs(t, err, authkit.ErrForbidden, name)
+			_, err = s.Member(t.Context(), id, bob.ID)
+			require.ErrorIs(t, err, authkit.ErrNotFound, name)
+			require.Empty(t, a.take(), "no event of a change that was not made")
+
+			during(carl)
+			_, err = a.Create(carl, "Mine")
+			require.ErrorIs(t, err, authkit.ErrForbidden, name)
+			list, err := s.Memberships(t.Context(), carl.ID)
+			require.NoError(t, err)
+			require.Empty(t, list, name)
+			require.Empty(t, a.take())
+		}
+	}
 }

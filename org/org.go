@@ -106,7 +106,8 @@ type Config struct {
 // concurrent use.
 type Orgs struct {
 	kit   *authkit.Kit
-	store Store
+	users authkit.UserStore
+	store checked
 	roles map[string][]string // without Owner
 	send  func(context.Context, Invite) error
 	life  time.Duration
@@ -160,9 +161,8 @@ func New(kit *authkit.Kit, cfg Config) (*Orgs, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	o := &Orgs{kit: kit, roles: roles, send: cfg.Send, life: life}
-	o.store = checked{cfg.Store, settings.StoreTimeout, kit}
-	return o, nil
+	store := checked{cfg.Store, settings.StoreTimeout, kit}
+	return &Orgs{kit: kit, users: settings.Users, store: store, roles: roles, send: cfg.Send, life: life}, nil
 }
 
 // roleForm is the form of the name of a role or a permission.
@@ -262,6 +262,7 @@ func (o *Orgs) manager(ctx context.Context, orgID string, who actor) ([]string, 
 // organization has changed since. Otherwise change calls it again.
 func (o *Orgs) change(ctx context.Context, orgID string, decide func(ctx context.Context) (Change, authkit.Event, error)) error {
 	for try := 1; ; try++ {
+		var conflict bool
 		err := o.kit.InTx(ctx, func(ctx context.Context) error {
 			_, version, err := o.store.Org(ctx, orgID)
 			if err != nil {
@@ -271,14 +272,23 @@ func (o *Orgs) change(ctx context.Context, orgID string, decide func(ctx context
 			if err != nil {
 				return err
 			}
-			if err := o.store.Apply(ctx, orgID, version, c); err != nil {
+			err = o.store.Apply(ctx, orgID, version, c)
+			if conflict = errors.Is(err, ErrConflict); conflict {
+				return nil // nothing has changed; an error would end a transaction of the caller
+			}
+			if err != nil {
 				return err
+			}
+			if event.Kind == authkit.EventMemberAdded {
+				if err := o.confirm(ctx, orgID, event.UserID); err != nil {
+					return err
+				}
 			}
 			event.OrgID = orgID
 			o.kit.Emit(ctx, event)
 			return nil
 		})
-		if !errors.Is(err, ErrConflict) {
+		if err != nil || !conflict {
 			return err
 		}
 		if try == tries {
@@ -287,9 +297,29 @@ func (o *Orgs) change(ctx context.Context, orgID string, decide func(ctx context
 	}
 }
 
+// confirm ends a membership that was just stored, with ErrForbidden, if the
+// account is deleted or disabled by now. To find out it changes the version of the
+// account. In a database, [authkit.Kit.DeleteUser] waits for the end of a
+// transaction with that change, starts again and finds the membership.
+func (o *Orgs) confirm(ctx context.Context, orgID, userID string) error {
+	_, err := call(o.store, ctx, func(ctx context.Context) (authkit.User, error) {
+		u, err := o.users.UpdateUser(ctx, userID, authkit.UserUpdate{}, now())
+		if errors.Is(err, authkit.ErrUserNotFound) || err == nil && u.Disabled {
+			err = authkit.ErrNotFound
+		}
+		return u, err
+	})
+	if errors.Is(err, authkit.ErrNotFound) {
+		// Without transactions, the membership would stay.
+		_ = leave(context.WithoutCancel(ctx), o.store, Membership{Org: Org{ID: orgID}}, userID)
+		err = authkit.ErrForbidden
+	}
+	return err
+}
+
 // Create creates an organization, with the user of ctx as its owner. The errors
-// are a *ValidationError for the name, ErrForbidden, [ErrLimit], ErrUnavailable,
-// or the error of ctx.
+// are a *ValidationError for the name, ErrForbidden, also if the account is deleted
+// at the same time, [ErrLimit], ErrUnavailable, or the error of ctx.
 func (o *Orgs) Create(ctx context.Context, name string) (Membership, error) {
 	userID, err := o.user(ctx)
 	if err != nil {
@@ -309,6 +339,9 @@ func (o *Orgs) Create(ctx context.Context, name string) (Membership, error) {
 	owner := Member{OrgID: created.ID, UserID: userID, Roles: []string{Owner}, JoinedAt: created.CreatedAt}
 	err = o.kit.InTx(ctx, func(ctx context.Context) error {
 		if err := o.store.CreateOrg(ctx, created, owner); err != nil {
+			return err
+		}
+		if err := o.confirm(ctx, created.ID, userID); err != nil {
 			return err
 		}
 		o.kit.Emit(ctx, authkit.Event{Kind: authkit.EventOrgCreated, UserID: userID, OrgID: created.ID})

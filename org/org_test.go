@@ -310,10 +310,47 @@ func TestConflicts(t *testing.T) {
 	s.conflicts = 65
 	require.Error(t, a.kit.DeleteUser(t.Context(), ann.ID))
 	require.Equal(t, 1, s.conflicts)
+	// A conflict does not end a transaction of the program.
+	again := a.create(t, ann)
+	remove := func(ctx context.Context) error { return a.Delete(ctx, again) }
+	s.conflicts = 64
+	require.Equal(t, authkit.ErrConflict, a.kit.InTx(ann, remove))
+	s.conflicts = 63
+	require.NoError(t, a.kit.InTx(ann, remove))
+	_, _, err := s.Org(t.Context(), again)
+	require.ErrorIs(t, err, authkit.ErrNotFound)
 	s.conflicts = 63
 	require.NoError(t, a.kit.DeleteUser(t.Context(), ann.ID))
-	_, _, err := s.Org(t.Context(), id)
+	_, _, err = s.Org(t.Context(), id)
 	require.ErrorIs(t, err, authkit.ErrNotFound)
+}
+
+// An uncommitted store rolls transactions back at their end.
+type uncommitted struct {
+	*authkit.MemoryStore
+	begun int
+	err   error
+}
+
+func (s *uncommitted) InTx(ctx context.Context, f func(ctx context.Context) error) error {
+	s.begun++
+	return s.MemoryStore.InTx(ctx, func(ctx context.Context) error { return errors.Join(f(ctx), s.err) })
+}
+
+// A change whose transaction fails is not tried again, also after a conflict.
+func TestCommitFails(t *testing.T) {
+	t.Parallel()
+	users, s := &uncommitted{MemoryStore: authkit.NewMemoryStore()}, &restless{Store: org.NewMemoryStore()}
+	a := newApp(t, func(o *org.Config, c *authkit.Config) {
+		o.Store, c.Users, c.Sessions.Store, c.UserData = s, users, users, []authkit.UserData{org.UserData(s)}
+	})
+	ann := a.person(t, "ann")
+	id := a.create(t, ann)
+	for conflicts := range 2 {
+		users.begun, users.err, s.conflicts = 0, errors.New("no connection"), conflicts
+		require.ErrorIs(t, a.Delete(ann, id), authkit.ErrUnavailable)
+		require.Equal(t, 1, users.begun)
+	}
 }
 
 // A failing store is an event and ErrUnavailable.

@@ -2,6 +2,7 @@ package passkey_test
 
 import (
 	"context"
+	"errors"
 	"reflect"
 	"testing"
 	"testing/synctest"
@@ -121,31 +122,38 @@ func (j joined) Value(key any) any {
 func TestRegistrationFaults(t *testing.T) {
 	t.Parallel()
 	eachFault(t, func(t *testing.T, in *faults.Injector) {
-		a := newApp(t, faulty(in))
-		u := a.add("ann@example.com")
-		ann := a.first(u.Email)
-		key := newAuthenticator(t)
+		a, u, first := enrolled(t, faulty(in))
+		strong := func() context.Context {
+			token, err := a.login(first)
+			require.NoError(t, err)
+			return a.as(token)
+		}
+		ann, key := strong(), newAuthenticator(t)
 		before := a.version(u.ID)
+		var r passkey.Registered
 		err := in.Do(t.Context(), func(ctx context.Context) error {
 			ctx = within(ctx, ann)
 			o, err := a.BeginRegistration(ctx, u.ID)
 			if err != nil {
 				return err
 			}
-			_, err = a.FinishRegistration(ctx, u.ID, key.Create(o))
+			r, err = a.FinishRegistration(ctx, u.ID, key.Create(o))
 			return err
 		})
-		n := a.count(u.ID)
-		require.EqualValues(t, n, a.version(u.ID)-before, "%v", err)
+		added := a.count(u.ID) - 1
+		require.EqualValues(t, added, a.version(u.ID)-before, "%v", err)
 		if err == nil {
-			require.Equal(t, 1, n)
+			require.Equal(t, 1, added)
+			require.Len(t, r.Accepted.CredentialIDs, 2, "the authenticator of the other passkey does not forget it")
 		}
-		if n == 1 {
+		require.NotErrorIs(t, err, authkit.ErrInvalidCode, "a store that fails is no wrong response")
+		require.NotErrorIs(t, err, passkey.ErrNotFound)
+		if added == 1 {
 			_, err = a.login(key)
 			require.NoError(t, err)
 			return
 		}
-		a.register(a.first(u.Email), key)
+		a.register(strong(), key)
 	})
 }
 
@@ -172,6 +180,7 @@ func TestLoginFaults(t *testing.T) {
 			require.Equal(t, before+1, sessions())
 		} else {
 			require.NotErrorIs(t, err, authkit.ErrInvalidCredentials, "a store that fails is no wrong response")
+			require.True(t, errors.Is(err, authkit.ErrUnavailable) || errors.Is(err, context.Canceled), "%v", err)
 		}
 		_, err = a.login(key)
 		require.NoError(t, err)
@@ -211,7 +220,48 @@ func TestDeleteFaults(t *testing.T) {
 		if err == nil {
 			require.Zero(t, n)
 		}
+		require.NotErrorIs(t, err, passkey.ErrNotFound, "a store that fails has the passkey")
+		require.NotErrorIs(t, err, authkit.ErrLastFactor, "an account that cannot be read may have a password")
 	})
+}
+
+// A partlyStore fails in the calls with a name.
+type partlyStore struct {
+	passkey.Store
+	failing string
+}
+
+func (s *partlyStore) UserHandle(ctx context.Context, userID string, proposed []byte) ([]byte, error) {
+	if s.failing == "UserHandle" {
+		return nil, errors.New("no connection")
+	}
+	return s.Store.UserHandle(ctx, userID, proposed)
+}
+
+func (s *partlyStore) PasskeysByUser(ctx context.Context, userID string) ([]passkey.Passkey, error) {
+	if s.failing == "PasskeysByUser" {
+		return nil, errors.New("no connection")
+	}
+	return s.Store.PasskeysByUser(ctx, userID)
+}
+
+// A list that cannot be read is not an empty one: a page would make the authenticators of the user
+// forget the passkeys.
+func TestListFaults(t *testing.T) {
+	t.Parallel()
+	store := &partlyStore{Store: passkey.NewMemoryStore()}
+	a, u, key := enrolled(t, options{keys: func(c *passkey.Config) { c.Store = store }})
+	token, err := a.login(key)
+	require.NoError(t, err)
+	for _, store.failing = range []string{"UserHandle", "PasskeysByUser"} {
+		_, err := a.Accepted(t.Context(), u.ID)
+		require.ErrorIs(t, err, authkit.ErrUnavailable, store.failing)
+		require.Equal(t, 503, call(a.server(), "GET", "/passkeys", "", a.bearer(token)...).Code, store.failing)
+		_, err = a.BeginRegistration(t.Context(), u.ID)
+		require.ErrorIs(t, err, authkit.ErrUnavailable, "%s: the options would not exclude the authenticators", store.failing)
+	}
+	store.failing = ""
+	require.Equal(t, 200, call(a.server(), "GET", "/passkeys", "", a.bearer(token)...).Code)
 }
 
 // FR-11: every call of a store has the store timeout of the Kit.

@@ -160,18 +160,21 @@ func TestHandlersRefuse(t *testing.T) {
 			headers            []string
 			want               int
 		}{
-			"no JSON":             {"POST", "/passkeys/login", "x", []string{"Content-Type", "text/plain"}, 415},
-			"a form":              {"POST", "/passkeys/login", "a=b", []string{"Content-Type", "application/x-www-form-urlencoded"}, 415},
-			"no object":           {"POST", "/passkeys/login", "[]", nil, 400},
-			"an empty body":       {"POST", "/passkeys/login", " ", nil, 400},
-			"an empty object":     {"POST", "/passkeys/login", "{}", nil, 401},
-			"too much":            {"POST", "/passkeys/login", "{" + strings.Repeat(" ", 1<<17), nil, 413},
-			"an empty credential": {"POST", "/passkeys/register", "{}", me, 400},
-			"another method":      {"PUT", "/passkeys/login", "{}", nil, 405},
-			"no name":             {"PATCH", "/passkeys/x", `{}`, me, 422},
-			"another member":      {"PATCH", "/passkeys/x", `{"id":"y"}`, me, 400},
-			"a second object":     {"PATCH", "/passkeys/x", `{"name":"y"}{}`, me, 400},
-			"another origin":      {"POST", "/passkeys/login/cookie", "{}", []string{"Sec-Fetch-Site", "cross-site"}, 403},
+			"no JSON":              {"POST", "/passkeys/login", "x", []string{"Content-Type", "text/plain"}, 415},
+			"a form":               {"POST", "/passkeys/login", "a=b", []string{"Content-Type", "application/x-www-form-urlencoded"}, 415},
+			"no JSON, a cookie":    {"POST", "/passkeys/login/cookie", "x", []string{"Content-Type", "text/plain"}, 415},
+			"no JSON, registering": {"POST", "/passkeys/register", "x", append([]string{"Content-Type", "text/plain"}, me...), 415},
+			"no JSON, a name":      {"PATCH", "/passkeys/x", "x", append([]string{"Content-Type", "text/plain"}, me...), 415},
+			"no object":            {"POST", "/passkeys/login", "[]", nil, 400},
+			"an empty body":        {"POST", "/passkeys/login", " ", nil, 400},
+			"an empty object":      {"POST", "/passkeys/login", "{}", nil, 401},
+			"too much":             {"POST", "/passkeys/login", "{" + strings.Repeat(" ", 1<<17), nil, 413},
+			"an empty credential":  {"POST", "/passkeys/register", "{}", me, 400},
+			"another method":       {"PUT", "/passkeys/login", "{}", nil, 405},
+			"no name":              {"PATCH", "/passkeys/x", `{}`, me, 422},
+			"another member":       {"PATCH", "/passkeys/x", `{"id":"y"}`, me, 400},
+			"a second object":      {"PATCH", "/passkeys/x", `{"name":"y"}{}`, me, 400},
+			"another origin":       {"POST", "/passkeys/login/cookie", "{}", []string{"Sec-Fetch-Site", "cross-site"}, 403},
 		} {
 			w := call(h, c.method, c.path, c.body, c.headers...)
 			require.Equal(t, c.want, w.Code, "%s: %s", name, w.Body)

@@ -72,7 +72,10 @@ func (db *DB) AttemptTicket(ctx context.Context, kind, id string, at time.Time) 
 			return c.queryRow(ctx, authkit.ErrTicketNotFound, scanTicket(&t),
 				`UPDATE {tickets} SET attempts = attempts + 1`+where+` AND attempts < max_attempts RETURNING `+ticketColumns, args...)
 		})
-		return t, err
+		if err != nil {
+			return authkit.Ticket{}, err
+		}
+		return t, nil
 	}
 	var attempts int64
 	err := db.run(ctx, func(c conn) error {

@@ -1,6 +1,7 @@
 package totp_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/authkittest"
+	"github.com/authkit-go/authkit/totp"
 )
 
 const path = "/users/me/factors"
@@ -238,4 +240,25 @@ func TestSettingsStoreFails(t *testing.T) {
 		require.Equal(t, 503, status)
 		require.NotContains(t, body["detail"], "boom")
 	}
+	store := &unreadable{Store: totp.NewMemoryStore()}
+	kit = authkittest.NewKit(t, func(c *authkit.Config) { c.SecondFactors = []authkit.SecondFactor{newFactor(t, store)} })
+	mux = kit.NewMux()
+	a.recovery.Mount(mux, kit, path) // whose store works
+	token = authkittest.Login(t, kit).AccessToken
+	store.broken = true
+	status, body := request(t, mux, token, "GET", path, "")
+	require.Equal(t, 503, status, body)
+}
+
+// An unreadable is a store whose records cannot be read once it is broken.
+type unreadable struct {
+	totp.Store
+	broken bool
+}
+
+func (s *unreadable) Record(ctx context.Context, userID string) (totp.Record, error) {
+	if s.broken {
+		return totp.Record{}, errors.New("boom")
+	}
+	return s.Store.Record(ctx, userID)
 }

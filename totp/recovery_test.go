@@ -186,6 +186,14 @@ func TestRecoveryCodesOfOtherFactors(t *testing.T) {
 		require.NoError(t, a.store.SetCodes(t.Context(), "broken", [][32]byte{{1}}, time.Now()))
 		_, err = recovery.Enrolled(t.Context(), "broken")
 		require.Error(t, err)
+		broken := authkit.User{ID: "broken", Email: "broken@example.com"}
+		begun, err := otp.BeginEnrollment(t.Context(), broken)
+		require.NoError(t, err)
+		_, err = otp.ConfirmEnrollment(t.Context(), broken, code(secretOf(t, begun.(totp.Enrollment).URI)))
+		require.ErrorContains(t, err, "boom")
+		left, err = recovery.Left(t.Context(), "broken")
+		require.NoError(t, err)
+		require.Equal(t, 1, left, "the codes stay")
 	})
 }
 

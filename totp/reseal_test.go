@@ -2,6 +2,7 @@ package totp_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -93,6 +94,22 @@ func TestResealRace(t *testing.T) {
 	require.ErrorContains(t, during.Reseal(t.Context(), nil), "call Reseal again")
 }
 
+// A losingRecords is a store whose records change and cannot be read again.
+type losingRecords struct{ *totp.MemoryStore }
+
+func (losingRecords) Reseal(context.Context, []totp.Resealing) (int, error) { return 0, nil }
+func (losingRecords) Record(context.Context, string) (totp.Record, error) {
+	return totp.Record{}, errors.New("boom")
+}
+
+// A record that cannot be read again is not done.
+func TestResealRecordFails(t *testing.T) {
+	t.Parallel()
+	store := totp.NewMemoryStore()
+	enrollOn(t, newFactor(t, store, otherKey), "ann")
+	require.ErrorContains(t, newFactor(t, losingRecords{store}, testKey, otherKey).Reseal(t.Context(), nil), "boom")
+}
+
 // A secret that no key opens does not keep the others from being sealed.
 func TestResealBroken(t *testing.T) {
 	t.Parallel()
@@ -124,10 +141,13 @@ func TestResealAroundABrokenRecord(t *testing.T) {
 	breakSecret("user-0000")
 	_, err := before.BeginEnrollment(t.Context(), authkit.User{ID: "user-0000"}) // which can be resealed
 	require.NoError(t, err)
+	var last any
 	for i := range 501 {
-		_, err := before.BeginEnrollment(t.Context(), authkit.User{ID: fmt.Sprintf("user-%04d", i+1)})
+		last, err = before.BeginEnrollment(t.Context(), authkit.User{ID: fmt.Sprintf("user-%04d", i+1)})
 		require.NoError(t, err)
 	}
 	require.ErrorContains(t, during.Reseal(t.Context(), nil), "the user user-0000")
 	require.ErrorContains(t, after.Reseal(t.Context(), nil), "the user user-0000", "the only one that is left")
+	_, err = after.ConfirmEnrollment(t.Context(), authkit.User{ID: "user-0501"}, code(secretOf(t, last.(totp.Enrollment).URI)))
+	require.NoError(t, err, "one of the next batch")
 }

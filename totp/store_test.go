@@ -94,13 +94,14 @@ func TestStoreFails(t *testing.T) {
 					_, err := f.ConfirmEnrollment(t.Context(), authkit.User{ID: "ann"}, "123456")
 					return err
 				},
-				"Unenroll":          func() error { return f.Unenroll(t.Context(), "ann") },
-				"Wipe":              func() error { return f.Wipe(t.Context(), "ann", authkit.WipeAll) },
-				"Reseal":            func() error { return f.Reseal(t.Context(), nil) },
-				"Export":            func() error { _, err := f.Export(t.Context(), "ann"); return err },
-				"recovery":          func() error { return recovery.Verify(t.Context(), "ann", strings.Repeat("A", 24)) },
-				"recovery Enrolled": func() error { _, err := recovery.Enrolled(t.Context(), "ann"); return err },
-				"recovery Left":     func() error { _, err := recovery.Left(t.Context(), "ann"); return err },
+				"Unenroll":           func() error { return f.Unenroll(t.Context(), "ann") },
+				"Unenroll, no codes": func() error { return newFactor(t, broken).Unenroll(t.Context(), "ann") },
+				"Wipe":               func() error { return f.Wipe(t.Context(), "ann", authkit.WipeAll) },
+				"Reseal":             func() error { return f.Reseal(t.Context(), nil) },
+				"Export":             func() error { _, err := f.Export(t.Context(), "ann"); return err },
+				"recovery":           func() error { return recovery.Verify(t.Context(), "ann", strings.Repeat("A", 24)) },
+				"recovery Enrolled":  func() error { _, err := recovery.Enrolled(t.Context(), "ann"); return err },
+				"recovery Left":      func() error { _, err := recovery.Left(t.Context(), "ann"); return err },
 			} {
 				begun := time.Now()
 				err := call()
@@ -131,4 +132,57 @@ func TestAcceptFails(t *testing.T) {
 	err := newFactor(t, losing{store}).Verify(t.Context(), "ann", totp.CodeAt(secret, totp.StepOf(startOfNext())))
 	require.ErrorContains(t, err, "boom")
 	require.NotErrorIs(t, err, authkit.ErrInvalidCode)
+}
+
+// A forgetting is a store that fails to keep recovery codes.
+type forgetting struct{ totp.Store }
+
+func (forgetting) SetCodes(context.Context, string, [][32]byte, time.Time) error {
+	return errors.New("boom")
+}
+
+// Nobody sees recovery codes that were not stored.
+func TestCodesFail(t *testing.T) {
+	t.Parallel()
+	f := newFactor(t, forgetting{totp.NewMemoryStore()})
+	f.RecoveryCodes()
+	u := authkit.User{ID: "ann", Email: "ann@example.com"}
+	begun, err := f.BeginEnrollment(t.Context(), u)
+	require.NoError(t, err)
+	shown, err := f.ConfirmEnrollment(t.Context(), u, code(secretOf(t, begun.(totp.Enrollment).URI)))
+	require.ErrorContains(t, err, "boom")
+	require.Nil(t, shown)
+}
+
+// A client that has left is no failure of the store.
+func TestCancelled(t *testing.T) {
+	t.Parallel()
+	err := newFactor(t, &failing{err: context.Canceled}).Unenroll(t.Context(), "ann")
+	require.ErrorIs(t, err, context.Canceled)
+	require.NotErrorIs(t, err, authkit.ErrUnavailable)
+}
+
+// A call whose client has left reports no success. Recovery codes that are
+// removed leave an app that waits to be confirmed.
+func TestMemoryStoreAnswers(t *testing.T) {
+	t.Parallel()
+	store := totp.NewMemoryStore()
+	at := time.Now()
+	require.NoError(t, store.SetPending(t.Context(), "ann", []byte("x"), at))
+	require.NoError(t, store.SetCodes(t.Context(), "ann", nil, at))
+	r, err := store.Record(t.Context(), "ann")
+	require.NoError(t, err)
+	require.NotEmpty(t, r.Pending)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, call := range map[string]func() (bool, error){
+		"Confirm":    func() (bool, error) { return store.Confirm(ctx, "ann", at, []byte("y"), 1, at) },
+		"AcceptStep": func() (bool, error) { return store.AcceptStep(ctx, "ann", at, 2) },
+		"UseCode":    func() (bool, error) { return store.UseCode(ctx, "ann", [32]byte{1}) },
+	} {
+		ok, err := call()
+		require.ErrorIs(t, err, context.Canceled, name)
+		require.False(t, ok, name)
+	}
 }

@@ -48,6 +48,10 @@ totp: Config.StoreTimeout: -1ns; use a positive one, or 0 for 5s`)
 	for _, secret := range []any{cfg, &cfg, f, totp.Enrollment{URI: "x3b1f"}, totp.Codes{RecoveryCodes: []string{"x3b1f"}}, totp.Record{Secret: []byte("x3b1f")}} {
 		require.NotContains(t, fmt.Sprintf("%v %+v %#v %s", secret, secret, secret, secret), "3b1f")
 	}
+	r := totp.Record{UserID: "ann", Secret: []byte("x"), Failures: 1, TotalFailures: 2, CodesLeft: 3}
+	require.Equal(t, "{ann enrolled:true pending:false failures:1/2 codes:3}", fmt.Sprint(r))
+	r.Secret, r.Pending = nil, []byte("x")
+	require.Equal(t, "{ann enrolled:false pending:true failures:1/2 codes:3}", fmt.Sprint(r))
 }
 
 // MF-01: a FIPS 140-only program gets an error when it starts.

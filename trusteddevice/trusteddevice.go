@@ -170,7 +170,10 @@ func (d *Devices) Trust(w http.ResponseWriter, r *http.Request, kit *authkit.Kit
 	defer cancel()
 	users := kit.Settings().Users
 	u, err := users.UserByID(ctx, p.UserID)
-	if err != nil {
+	switch {
+	case errors.Is(err, authkit.ErrUserNotFound):
+		return err
+	case err != nil:
 		return unavailable(ctx, err)
 	}
 	var secret [secretSize]byte

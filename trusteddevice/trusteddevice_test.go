@@ -317,6 +317,8 @@ func TestListAndRevoke(t *testing.T) {
 		w := second.do("GET", "/devices", nil)
 		require.Equal(t, http.StatusOK, w.Code)
 		require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
+		require.Equal(t, "nosniff", w.Header().Get("X-Content-Type-Options"))
+		require.Equal(t, "application/json", w.Header().Get("Content-Type"))
 		var list []struct {
 			trusteddevice.Device
 			Current bool `json:"current"`
@@ -348,6 +350,9 @@ func TestListAndRevoke(t *testing.T) {
 		export, err := s.kit.ExportUser(t.Context(), s.user.ID)
 		require.NoError(t, err)
 		require.Len(t, export["trusted_devices"], 2)
+		none, err := s.Export(t.Context(), other.ID)
+		require.NoError(t, err)
+		require.True(t, none == nil, "not an empty list")
 
 		time.Sleep(time.Hour)
 		require.Empty(t, devices(t, s))
@@ -379,6 +384,158 @@ func TestWhoMayTrust(t *testing.T) {
 		require.ErrorAs(t, s.Trust(httptest.NewRecorder(), r.WithContext(ctx), s.kit), &stepUp)
 		require.Empty(t, devices(t, s))
 	})
+}
+
+// within returns a context of a login on the device.
+func (c *client) within(t testing.TB) (ctx context.Context) {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), "POST", "/", nil)
+	r.AddCookie(&http.Cookie{Name: cookieName, Value: c.cookie})
+	c.s.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { ctx = r.Context() })).ServeHTTP(httptest.NewRecorder(), r)
+	return ctx
+}
+
+// stored returns the account of the user as the store has it.
+func (s *site) stored(t testing.TB) authkit.StoredUser {
+	t.Helper()
+	u, err := s.kit.Settings().Users.UserByID(t.Context(), s.user.ID)
+	require.NoError(t, err)
+	return u
+}
+
+// MF-16: a change of the configured life only shortens that of a device.
+func TestLifeChanges(t *testing.T) {
+	t.Parallel()
+	for name, life := range map[string]struct{ before, after time.Duration }{"longer": {time.Hour, 2 * time.Hour}, "shorter": {2 * time.Hour, time.Hour}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t, trusteddevice.Config{Life: life.before})
+				ctx := s.trusted(t).within(t)
+				after, err := trusteddevice.New(trusteddevice.Config{Life: life.after, Store: s.store})
+				require.NoError(t, err)
+				for _, want := range []bool{true, false} {
+					trusted, err := after.Trusted(ctx, s.stored(t))
+					require.NoError(t, err)
+					require.Equal(t, want, trusted)
+					list, err := after.List(t.Context(), s.user.ID)
+					require.NoError(t, err)
+					require.Equal(t, want, len(list) == 1)
+					time.Sleep(time.Hour)
+				}
+			})
+		})
+	}
+}
+
+// A user has 20 devices. A further one replaces the oldest.
+func TestManyDevices(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, trusteddevice.Config{})
+	c := &client{s: s}
+	require.False(t, c.logIn(t))
+	var ids []string
+	for range 21 {
+		c.cookie = ""
+		require.Equal(t, http.StatusNoContent, c.do("POST", "/devices", nil).Code)
+		id, _, _ := strings.Cut(c.cookie, ".")
+		ids = append(ids, id)
+	}
+	require.Len(t, devices(t, s), 20)
+	gone := 0
+	for _, id := range ids {
+		if c.do("DELETE", "/devices/"+id, nil).Code == http.StatusNotFound {
+			gone++
+		}
+	}
+	require.Equal(t, 1, gone, "the device that was replaced")
+}
+
+// An asked is a store that notes the IDs that it is asked for, or never answers.
+type asked struct {
+	*trusteddevice.MemoryStore
+	ids   []string
+	hangs bool
+}
+
+func (s *asked) Device(ctx context.Context, userID, id string) (trusteddevice.StoredDevice, error) {
+	s.ids = append(s.ids, id)
+	if s.hangs {
+		<-ctx.Done()
+	}
+	return s.MemoryStore.Device(ctx, userID, id)
+}
+
+// The store is asked only for what can be a device, and has five seconds.
+func TestStoreIsAsked(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &asked{MemoryStore: trusteddevice.NewMemoryStore()}
+		s := newSite(t, trusteddevice.Config{Store: store})
+		c := &client{s: s}
+		for _, token := range []string{"", "no-dot", "a." + strings.Repeat("x", 127), "b." + strings.Repeat("x", 126), "c.x"} {
+			c.cookie = token
+			trusted, err := s.Trusted(c.within(t), s.stored(t))
+			require.NoError(t, err)
+			require.False(t, trusted)
+		}
+		require.Equal(t, []string{"b", "c"}, store.ids)
+		store.hangs = true
+		began := time.Now()
+		trusted, err := s.Trusted(c.within(t), s.stored(t))
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.False(t, trusted)
+		require.Equal(t, 5*time.Second, time.Since(began))
+	})
+}
+
+// A device that was deleted with its account is not trusted by a request that
+// was authenticated before.
+func TestTrustOfADeletedUser(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, trusteddevice.Config{})
+	c := &client{s: s}
+	require.False(t, c.logIn(t))
+	ctx, _, err := s.kit.IdentifyToken(t.Context(), c.token.AccessToken)
+	require.NoError(t, err)
+	require.NoError(t, s.kit.DeleteUser(t.Context(), s.user.ID))
+	w := httptest.NewRecorder()
+	err = s.Trust(w, httptest.NewRequest("POST", "/", nil).WithContext(ctx), s.kit)
+	require.ErrorIs(t, err, authkit.ErrUserNotFound)
+	require.NotErrorIs(t, err, authkit.ErrUnavailable, "no store has failed")
+	require.Empty(t, w.Result().Cookies())
+}
+
+// A keepsDevice fails to remove one device.
+type keepsDevice struct{ *trusteddevice.MemoryStore }
+
+func (keepsDevice) DeleteDevice(context.Context, string, string) (bool, error) {
+	return false, errors.New("no connection")
+}
+
+// The client gets no new token while the old one may be trusted still.
+func TestReplacingFails(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, trusteddevice.Config{Store: keepsDevice{trusteddevice.NewMemoryStore()}})
+	first := s.trusted(t)
+	c := &client{s: s}
+	require.False(t, c.logIn(t))
+	c.cookie = first.cookie
+	w := c.do("POST", "/devices", nil)
+	require.Equal(t, http.StatusServiceUnavailable, w.Code)
+	require.Empty(t, w.Result().Cookies())
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	store := trusteddevice.NewMemoryStore()
+	for _, within := range []context.Context{ctx, t.Context()} {
+		deleted, err := store.DeleteDevice(within, "", "a")
+		require.ErrorIs(t, err, within.Err())
+		require.False(t, deleted)
+	}
+	_, err := s.List(ctx, s.user.ID)
+	require.ErrorIs(t, err, context.Canceled)
+	require.NotErrorIs(t, err, authkit.ErrUnavailable, "the client has left")
 }
 
 // A failing store is no factor that was skipped: the login fails.
@@ -437,8 +594,13 @@ func TestConfig(t *testing.T) {
 		_, err := trusteddevice.New(cfg)
 		require.ErrorContains(t, err, "trusteddevice: Config.")
 	}
+	_, err := trusteddevice.New(trusteddevice.Config{Life: 30 * 24 * time.Hour})
+	require.NoError(t, err)
 	d, err := trusteddevice.New(trusteddevice.Config{})
 	require.NoError(t, err)
+	list, err := d.List(t.Context(), "ann")
+	require.NoError(t, err)
+	require.Empty(t, list)
 	_, err = authkit.New(authkit.Config{Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), TrustedDevices: d})
 	require.ErrorContains(t, err, "TrustedDevices")
 	hash := trusteddevice.StoredDevice{Device: trusteddevice.Device{ID: "a"}, Hash: [32]byte{'s', 'e', 'c'}}

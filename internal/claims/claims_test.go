@@ -38,6 +38,17 @@ func TestParse(t *testing.T) {
 		{"empty lists", `{"aud":[],"roles":[]}`, claims.Set{Audience: []string{}, Roles: []string{}}},
 		{"lists of nothing", `{"aud":["",""],"roles":[""]}`, claims.Set{Audience: []string{"", ""}, Roles: []string{""}}},
 		{"more roles than are usual", `{"roles":["1","2","3","4","5","6","7","8","9","10"]}`, claims.Set{Roles: []string{"1", "2", "3", "4", "5", "6", "7", "8", "9", "10"}}},
+		{"a date that begins with zero", `{"exp":0.2e1}`, claims.Set{ExpiresAt: 2}},
+		{
+			"a login", `{"sub":"s","tenant":"t","auth_time":4,"amr":["pwd","otp"],"scope":"a b"}`,
+			claims.Set{Subject: "s", Tenant: "t", AuthTime: 4, Methods: `["pwd","otp"]`},
+		},
+		{
+			"a login, spread out", `{ "amr" : ["pwd"] , "auth_time" : 4.5 , "t\u0065nant" : "t" , "sub" : "s" }`,
+			claims.Set{Subject: "s", Tenant: "t", AuthTime: 4, Methods: `["pwd"]`},
+		},
+		{"amr and auth_time of another form", `{"sub":"s","amr":"pwd","auth_time":"4"}`, claims.Set{Subject: "s"}},
+		{"amr with a number, and auth_time of zero", `{"sub":"s","amr":["pwd",1],"auth_time":0}`, claims.Set{Subject: "s"}},
 		{"the greatest date", `{"exp":99999999999}`, claims.Set{ExpiresAt: claims.MaxDate - 1}},
 		{"the greatest date, with a fraction", `{"exp":99999999999.9}`, claims.Set{ExpiresAt: claims.MaxDate - 1}},
 		{"names of another case", `{"SUB":"x","Exp":0,"ROLES":1,"ſub":"x"}`, claims.Set{}},
@@ -51,6 +62,10 @@ func TestParse(t *testing.T) {
 			if err != nil || !reflect.DeepEqual(got, tc.want) {
 				t.Errorf("%+v, %v", got, err)
 			}
+			tc.want.Roles = nil
+			if got, err := claims.Parse(tc.payload, false); err != nil || !reflect.DeepEqual(got, tc.want) {
+				t.Errorf("without roles: %+v, %v", got, err)
+			}
 		})
 	}
 }
@@ -60,6 +75,7 @@ func TestParseRefuses(t *testing.T) {
 	t.Parallel()
 	payloads := []string{
 		``, ` `, `{`, `}`, `[]`, `null`, `0`, `""`, `"{}"`, `{}{}`, `{}x`, `{},`, "{}\x00", "\ufeff{}", `{"sub"}`, `{"sub":}`, `{"sub":"s",}`, `{,"sub":"s"}`,
+		`"sub":"s"}`, `{:1}`, `{:"x"}`, `{"sub":"s""uid":"u"}`, `{"roles":}`, `{"roles":,"sub":"s"}`, `{"roles":"x"]}`, `{"roles":["x""y"]}`, `{"aud":"x"]}`,
 		`{"sub":"s" "uid":"u"}`, `{"sub":"s";"uid":"u"}`, `{"sub" "s"}`, `{sub:"s"}`, `{'sub':'s'}`, `{"sub":"s"/**/}`, `{"sub":"s"`, `{"sub":"s`, `{"sub":`, `{"sub`,
 		`{"x":tru}`, `{"x":truex}`, `{"x":nul}`, `{"x":True}`, `{"x":falsey}`, `{"x":01}`, `{"x":1x}`, `{"x":}`, `{"x":+1}`, `{"x":`,
 		"{\"sub\":\"\xff\"}", "{\"\xff\":1}", "{\"sub\":\"a\x00\"}", "{\"sub\":\"a\n\"}", `{"sub":"\q"}`, `{"sub":"\u12"}`,
@@ -93,6 +109,37 @@ func TestParseRefuses(t *testing.T) {
 		if !errors.Is(err, claims.ErrInvalid) || !reflect.DeepEqual(got, claims.Set{}) {
 			t.Errorf("%q: %+v, %v", payload, got, err)
 		}
+	}
+}
+
+// A scope that is no text grants nothing, and an absent one does not limit a token.
+func TestScopeOf(t *testing.T) {
+	t.Parallel()
+	for payload, want := range map[string]struct {
+		scope   string
+		present bool
+	}{
+		`{"sub":"s","scope":"a b","x":"c"}`: {"a b", true}, `{"x":"c","scope":"\u0061"}`: {"a", true}, `{"scope":""}`: {"", true},
+		`{"scope":["a"]}`: {"", true}, `{"scope":null}`: {"", true}, `{"scope":1}`: {"", true}, `{"sub":"s","Scope":"a"}`: {"", false}, `{}`: {"", false},
+	} {
+		if scope, present := claims.ScopeOf(payload); scope != want.scope || present != want.present {
+			t.Errorf("%s: %q, %v", payload, scope, present)
+		}
+	}
+}
+
+func TestMethods(t *testing.T) {
+	t.Parallel()
+	for text, methods := range map[string][]string{"": nil, `["pwd"]`: {"pwd"}, `["pwd","a\"b"]`: {"pwd", `a"b`}} {
+		if got := claims.MethodsText(methods); got != text {
+			t.Errorf("%q: %s", methods, got)
+		}
+		if got := claims.MethodsOf(text); !slices.Equal(got, methods) {
+			t.Errorf("%s: %q", text, got)
+		}
+	}
+	if got := claims.MethodsText([]string{}); got != "" {
+		t.Errorf("an empty list: %s", got)
 	}
 }
 
@@ -146,6 +193,7 @@ func TestAppend(t *testing.T) {
 	all := claims.Set{
 		Subject: "s", UserID: "u", SessionID: "n", ClientID: "c", ID: "j", Issuer: "i", Audience: []string{"a", "b"}, Roles: []string{"x", "y"}, IssuedAt: 1, ExpiresAt: 2, NotBefore: 3,
 	}
+	scope, none := "a b", ""
 	for _, tc := range []struct {
 		name  string
 		set   claims.Set
@@ -155,6 +203,13 @@ func TestAppend(t *testing.T) {
 	}{
 		{"nothing", claims.Set{}, "", `{}`, nil},
 		{"all", all, "", `{"sub":"s","iat":1,"exp":2,"nbf":3,"jti":"j","iss":"i","aud":["a","b"],"uid":"u","sid":"n","client_id":"c","roles":["x","y"]}`, nil},
+		{
+			"a login", claims.Set{Tenant: "t", AuthTime: 4, Methods: `["pwd"]`, Scope: &scope}, "",
+			`{"tenant":"t","auth_time":4,"amr":["pwd"],"scope":"a b"}`, nil,
+		},
+		{"an empty scope", claims.Set{Scope: &none}, "", `{"scope":""}`, nil},
+		{"a text that is not UTF-8", claims.Set{Subject: "a\xff"}, "", "", claims.ErrNotUTF8},
+		{"a role that is not UTF-8", claims.Set{Roles: []string{"a", "\xff"}}, `{"a":1}`, "", claims.ErrNotUTF8},
 		{"one audience", claims.Set{Audience: []string{"a"}}, "", `{"aud":"a"}`, nil},
 		{"empty roles", claims.Set{Roles: []string{}}, "", `{"roles":[]}`, nil},
 		{"quotes", claims.Set{Subject: `"\` + "\n"}, "", `{"sub":"\"\\\n"}`, nil},
@@ -187,7 +242,7 @@ func TestAppend(t *testing.T) {
 				return
 			}
 			text, ok := strings.CutPrefix(string(got), "before")
-			if !ok || tc.name != "HTML" && text != tc.want {
+			if !ok || text != tc.want {
 				t.Errorf("%s", got)
 			}
 			var a, b any

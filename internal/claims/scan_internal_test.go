@@ -64,7 +64,8 @@ func TestScanTakesOurOwn(t *testing.T) {
 	payload, err := Append(nil, &Set{
 		Subject: "user@example.com", UserID: "0198", ID: "j", Issuer: "https://id.example.com", Audience: []string{"a", "b"},
 		Roles: []string{"admin", "user"}, IssuedAt: 1767225600, ExpiresAt: 1767227400, NotBefore: 1767225600,
-	}, []byte(`{"org":"acme","level":3,"trial":true,"none":null}`))
+		Tenant: "t", AuthTime: 1767225600, Methods: `["pwd","otp"]`,
+	}, []byte(`{"org":"acme","level":39,"most":999999999999999,"trial":true,"paid":false,"none":null}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +76,7 @@ func TestScanTakesOurOwn(t *testing.T) {
 
 // The scan does not allocate but for lists, which are the caller's to keep.
 func TestScanAllocations(t *testing.T) {
-	plain := `{"sub":"user@example.com","iat":1767225600,"exp":4102444800,"jti":"abc","x":1,"y":"z"}`
+	plain := `{"sub":"user@example.com","iat":1767225600,"exp":4102444800,"jti":"abc","amr":["pwd","otp"],"x":1,"y":"z"}`
 	if n := testing.AllocsPerRun(100, func() { _, _ = scan(plain, true) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
+	"math"
+	mathrand "math/rand/v2"
 	"strings"
 	"testing"
 
@@ -60,6 +62,56 @@ func TestBitsOfRandomSecrets(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A text of all letters of an alphabet, each once, has the bits of that alphabet.
+func TestBitsOfAlphabets(t *testing.T) {
+	t.Parallel()
+	span := func(from, to byte) (s string) {
+		for c := from; c <= to; c++ {
+			s += string(rune(c))
+		}
+		return s
+	}
+	digits, upper, lower := span('0', '9'), span('A', 'Z'), span('a', 'z')
+	bits := func(letters string) float64 {
+		shuffled := []byte(letters)
+		r := mathrand.New(mathrand.NewPCG(1, 2))
+		r.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
+		return entropy.Bits(shuffled)
+	}
+	for _, letters := range []string{
+		digits, digits + "abcdef", digits + "ABCDEF", lower, upper, upper + "234567", digits + lower, digits + upper,
+		digits + lower + upper, digits + lower + upper + "+/-_=", span(' ', '~'),
+	} {
+		n := float64(len(letters))
+		if got, want := bits(letters), n*math.Log2(n); math.Abs(got-want) > 1e-9 {
+			t.Errorf("%q: %v bits, want %v", letters, got, want)
+		}
+	}
+	for _, letters := range []string{span(' ', '~') + "\x1f", span(' ', '~') + "\x7f"} {
+		if n := float64(len(letters)); bits(letters) <= n*math.Log2(n) {
+			t.Errorf("%q: %v bits", letters, bits(letters))
+		}
+	}
+}
+
+// Eight pairs of letters as in words are evidence enough, with one pair that is not.
+// Only pairs of letters of one case count.
+func TestBitsOfWords(t *testing.T) {
+	t.Parallel()
+	pairs := []string{"th", "he", "in", "er", "an", "re", "nd", "on"}
+	for text, want := range map[string]bool{
+		strings.Join(pairs, "1"): true, strings.Join(pairs, "{"): true, strings.Join(pairs, "`"): true, strings.Join(pairs, "@"): true,
+		strings.Join(pairs, "["): true, strings.ToUpper(strings.Join(pairs, "1")): true, strings.Join(pairs[:7], "1"): false,
+		"an1at1ar1al1as1es1se1st": true, "ha1ea1ra1ta1ma1pa1co1me": true, "Th1He1In1Er1An1Re1Nd1On": false,
+		strings.Join(pairs, "1") + "1zb": true, strings.Join(pairs, "1") + "1zb1zb": false, strings.Join(pairs, "1") + "1bz1bz": false,
+	} {
+		got := entropy.Bits([]byte(text))
+		if words := got <= 1.5*float64(len(text)); words != want {
+			t.Errorf("%q: %v bits", text, got)
+		}
 	}
 }
 

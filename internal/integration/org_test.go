@@ -190,6 +190,98 @@ func TestOrgAcceptedAtOnce(t *testing.T) {
 	})
 }
 
+// An interruptedOrgs calls functions before and after a change, once.
+type interruptedOrgs struct {
+	org.Store
+	before, after func()
+}
+
+func (s *interruptedOrgs) Apply(ctx context.Context, id string, version int64, c org.Change) error {
+	before, after := s.before, s.after
+	s.before, s.after = nil, nil
+	if before != nil {
+		before()
+	}
+	if after != nil {
+		defer after()
+	}
+	return s.Store.Apply(ctx, id, version, c)
+}
+
+// An account that is deleted while it accepts an invitation leaves no membership
+// behind, whichever is first.
+func TestOrgAcceptedWhileDeleted(t *testing.T) {
+	t.Parallel()
+	run := func(t *testing.T, users storetest.TransactorStore, store org.Store, waits bool) {
+		s := &interruptedOrgs{Store: store}
+		a := newOrgApp(t, users, s)
+		ann := a.person(t, "ann")
+		id := a.create(t, "Acme", ann)
+		for _, name := range []string{"before", "after"} {
+			bob := a.person(t, name)
+			token := a.invite(t, ann, id, bob.Email, "member")
+			deleted := make(chan error, 1)
+			remove := func() { go func() { deleted <- a.kit.DeleteUser(t.Context(), bob.ID) }() }
+			if name == "after" {
+				s.after = remove
+			} else {
+				s.before = func() {
+					if remove(); !waits { // nothing of the acceptance is written yet
+						deleted <- <-deleted
+					}
+				}
+			}
+			_, err := a.Accept(bob, token)
+			if err != nil {
+				require.ErrorIs(t, err, authkit.ErrForbidden, name)
+			}
+			require.NoError(t, <-deleted, name)
+			_, members := a.owners(t, id)
+			require.Equal(t, 1, members, name)
+		}
+	}
+	t.Run("Memory", func(t *testing.T) {
+		t.Parallel()
+		run(t, authkit.NewMemoryStore(), org.NewMemoryStore(), true)
+	})
+	onEach(t, func(t *testing.T, d database) {
+		s := newStore(t, d)
+		run(t, s, orgsql.New(s), d.dialect == sqlstore.SQLite) // where writers wait for each other
+	})
+}
+
+// A staleOrgs makes a change with an old version first.
+type staleOrgs struct {
+	org.Store
+	stale bool
+}
+
+func (s *staleOrgs) Apply(ctx context.Context, id string, version int64, c org.Change) error {
+	if s.stale {
+		s.stale = false
+		version--
+	}
+	return s.Store.Apply(ctx, id, version, c)
+}
+
+// An organization is deleted in a transaction of the program also if it has
+// changed meanwhile.
+func TestOrgConflictWithinTransaction(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, d database) {
+		db := newStore(t, d)
+		s := &staleOrgs{Store: orgsql.New(db)}
+		a := newOrgApp(t, db, s)
+		ann := a.person(t, "ann")
+		id := a.create(t, "Acme", ann)
+		s.stale = true
+		require.NoError(t, a.kit.InTx(ann, func(ctx context.Context) error { return a.Delete(ctx, id) }))
+		require.False(t, s.stale)
+		_, _, err := s.Org(t.Context(), id)
+		require.ErrorIs(t, err, authkit.ErrNotFound)
+	})
+}
+
 // OR-04: a member of another organization reads and changes nothing, on any
 // route.
 func TestOrgOthersChangeNothing(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"hash"
 	"math/big"
 	"math/rand/v2"
@@ -203,5 +204,193 @@ func TestKnownHeaders(t *testing.T) {
 		if own := b.header("JWT") + "."; own != b.headers[Plain] {
 			t.Errorf("%q: the header of a typ is written in another way", id)
 		}
+	}
+}
+
+// What is not a token is malformed, whether or not it is signed. What another key may have signed is
+// told apart, since a key ring then fetches the keys again.
+func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
+	secret := []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352")
+	set := setOf(t, Key{Algorithm: HS256, Secret: secret})
+	sign := func(input string) string {
+		mac := hmac.New(sha256.New, secret)
+		mac.Write([]byte(input))
+		return input + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+	}
+	encode := func(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
+	known, foreign, payload, zeros := encode(`{"alg":"HS256"}`), encode(`{"alg":"HS256" }`), encode("{}"), strings.Repeat("A", 43)
+	long := strings.Repeat("x", 9001) // more than a buffer
+
+	for name, input := range map[string]string{
+		"a header that is known": known + "." + payload, "another header": foreign + "." + payload,
+		"every kind of letter": foreign + ".AZaz09-_", "a long one": known + "." + encode(long),
+	} {
+		want, _ := base64.RawURLEncoding.DecodeString(input[strings.IndexByte(input, '.')+1:])
+		if got, err := set.Open(Plain, sign(input)); err != nil || got != string(want) {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+	for name, tc := range map[string]struct {
+		token string
+		want  error
+	}{
+		"nothing":                     {"", ErrMalformed},
+		"one segment":                 {known, ErrMalformed},
+		"two segments":                {sign(known), ErrMalformed},
+		"two segments, foreign":       {sign(foreign), ErrMalformed},
+		"an empty header":             {"." + payload + "." + zeros, ErrMalformed},
+		"another signature":           {known + "." + payload + "." + zeros, ErrSignature},
+		"another signature, foreign":  {foreign + "." + payload + "." + zeros, ErrUnknownKey},
+		"a short signature, foreign":  {foreign + "." + payload + ".A", ErrUnknownKey},
+		"a payload with a line break": {sign(known + ".e3\n0"), ErrMalformed},
+		"a payload with idle bits":    {sign(known + ".e31"), ErrMalformed},
+		"a payload with padding":      {sign(known + ".e30="), ErrMalformed},
+		"a long one, a line break":    {sign(known + "." + encode(long)[:100] + "\n" + encode(long)[100:]), ErrMalformed},
+		"a long one, idle bits":       {sign(known + "." + encode(long)[:12001] + "B"), ErrMalformed},
+	} {
+		if got, err := set.Open(Plain, tc.token); err != tc.want || got != "" {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+	for _, header := range []string{
+		"x", encode("x"), encode("[]"), encode("{}"), encode(`{"alg":"HS384"}`), encode(`{"alg":1}`), encode(`{"alg":null}`), encode(`{"alg":"Ed25519"}`),
+		encode(`{"alg":"HS256","typ":1}`), encode(`{"alg":"HS256","typ":"at+jwt"}`), encode(`{"alg":"HS256","kid":1}`), encode(`{"alg":"HS256","kid":""}`),
+		encode(`{"alg":"HS256","kid":"a"}`), encode(`{"alg":"HS256","crit":[]}`), encode(`{"alg":"HS256","b64":true}`), encode(`{"alg":"HS256","alg":"HS256"}`),
+		foreign[:4] + "\n" + foreign[4:], foreign + "=", encode(`{"alg":"HS256"} `)[:21] + "B", // idle bits behind the object
+	} {
+		if got, err := set.Open(Plain, sign(header+"."+payload)); err != ErrMalformed || got != "" {
+			t.Errorf("the header %q: %q, %v", header, got, err)
+		}
+	}
+	for _, c := range "\x00\n\r +,/:=@[^`{\x7f" { // next to the letters of base64
+		if _, err := set.Open(Plain, foreign+"."+string(c)+payload+"."+zeros); err != ErrMalformed {
+			t.Errorf("a token with %q: %v", c, err)
+		}
+	}
+}
+
+// A token with an unusual header is tried against all keys of a set of sixteen. In a
+// larger one, the ID must be in the text of the header.
+func TestOpenTries(t *testing.T) {
+	t.Parallel()
+	for n, found := range map[int]bool{16: true, 17: false} {
+		var keys []Key
+		for i := range n {
+			keys = append(keys, Key{ID: string(rune('a' + i)), Algorithm: HS256, Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f35" + string(rune('a'+i)))})
+		}
+		set := setOf(t, keys...)
+		for header, want := range map[string]bool{`{ "alg":"HS256","kid":"c"}`: true, `{ "alg":"HS256","kid":"\u0063"}`: found} {
+			mac := hmac.New(sha256.New, keys[2].Secret)
+			input := base64.RawURLEncoding.EncodeToString([]byte(header)) + ".e30"
+			mac.Write([]byte(input))
+			_, err := set.Open(Plain, input+"."+base64.RawURLEncoding.EncodeToString(mac.Sum(nil)))
+			if (err == nil) != want {
+				t.Errorf("%d keys, %s: %v", n, header, err)
+			}
+		}
+	}
+}
+
+func TestSignAs(t *testing.T) {
+	t.Parallel()
+	secrets := [][]byte{[]byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), []byte("1d7fa9c4e1b2835f96a0c7d4e8b1f352"), []byte("2d7fa9c4e1b2835f96a0c7d4e8b1f352")}
+	key := func(i int) Key { return Key{ID: string(rune('a' + i)), Algorithm: HS256, Secret: secrets[i]} }
+	first, both := setOf(t, key(0)), setOf(t, key(1), key(0))
+	for _, payload := range []string{"", "x", strings.Repeat("x", 9001)} {
+		token, err := first.SignAs("x+jwt", []byte(payload))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, set := range []*Set{first, both} {
+			if got, err := set.OpenAs("x+jwt", token); err != nil || string(got) != payload {
+				t.Errorf("%q, %v", got, err)
+			}
+		}
+	}
+	sign := func(input string) string {
+		mac := hmac.New(sha256.New, secrets[0])
+		mac.Write([]byte(input))
+		return input + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+	}
+	token, err := first.SignAs("x+jwt", []byte("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	header, _, _ := strings.Cut(token, ".")
+	for name, tc := range map[string]struct {
+		set        *Set
+		typ, token string
+		want       error
+	}{
+		"another type":                {first, "y+jwt", token, ErrUnknownKey},
+		"another key":                 {setOf(t, key(2)), "x+jwt", token, ErrUnknownKey},
+		"no keys":                     {NewSet(nil), "x+jwt", token, ErrUnknownKey},
+		"another signature":           {first, "x+jwt", header + ".e30." + strings.Repeat("A", 43), ErrSignature},
+		"nothing":                     {first, "x+jwt", "", ErrMalformed},
+		"one segment":                 {first, "x+jwt", header, ErrMalformed},
+		"two segments":                {first, "x+jwt", sign(header), ErrMalformed},
+		"a payload with a line break": {first, "x+jwt", sign(header + ".e3\n0"), ErrMalformed},
+		"a payload with idle bits":    {first, "x+jwt", sign(header + ".e31"), ErrMalformed},
+	} {
+		if got, err := tc.set.OpenAs(tc.typ, tc.token); err != tc.want || got != nil {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+}
+
+// A set signs with its first key, if that can.
+func TestSetSigns(t *testing.T) {
+	t.Parallel()
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hmacKey := Key{Algorithm: HS256, Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352")}
+	edKey, edPublic := Key{ID: "e", Algorithm: EdDSA, Private: private}, Key{ID: "e", Algorithm: EdDSA, Public: public}
+	for name, tc := range map[string]struct {
+		set             *Set
+		signs, isSecret bool
+	}{
+		"no keys":              {NewSet(nil), false, false},
+		"a secret":             {setOf(t, hmacKey), true, true},
+		"a private key":        {setOf(t, edKey), true, false},
+		"a public key":         {setOf(t, edPublic), false, false},
+		"a public key first":   {setOf(t, edPublic, hmacKey), false, true},
+		"a private key, first": {setOf(t, edKey, hmacKey), true, true},
+	} {
+		var want error
+		if !tc.signs {
+			want = ErrNoSigningKey
+		}
+		empty := func(b []byte) ([]byte, error) { return b, nil }
+		if _, err := tc.set.Sign(Plain, empty); err != want {
+			t.Errorf("%s: Sign: %v", name, err)
+		}
+		if _, err := tc.set.SignAs("JWT", nil); err != want {
+			t.Errorf("%s: SignAs: %v", name, err)
+		}
+		if tc.set.CanSign() != tc.signs || (tc.set.Symmetric() != nil) != tc.isSecret {
+			t.Errorf("%s: CanSign %v, Symmetric %v", name, tc.set.CanSign(), tc.set.Symmetric())
+		}
+		for _, k := range tc.set.Keys {
+			if (k.Bits > 0) != k.Symmetric() || (k.Public() == nil) != k.Symmetric() {
+				t.Errorf("%s: %v bits, public key %v", name, k.Bits, k.Public())
+			}
+		}
+	}
+	failed := errors.New("failed")
+	if _, err := setOf(t, hmacKey).Sign(Plain, func([]byte) ([]byte, error) { return nil, failed }); err != failed {
+		t.Errorf("Sign: %v", err)
+	}
+	other := hmacKey
+	other.ID = "a"
+	for _, unequal := range []*Set{NewSet(nil), setOf(t, other), setOf(t, edKey), setOf(t, hmacKey, edKey)} {
+		if unequal.Equal(setOf(t, hmacKey)) || !unequal.Equal(unequal) {
+			t.Error("Equal")
+		}
+	}
+	if setOf(t, edKey).Equal(setOf(t, edPublic)) {
+		t.Error("a key that signs is equal to one that does not")
 	}
 }

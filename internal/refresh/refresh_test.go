@@ -65,6 +65,18 @@ func TestParseTakesOneSpelling(t *testing.T) {
 		_, ok := refresh.Parse(refresh.Prefix + base64.RawURLEncoding.EncodeToString(damaged))
 		require.False(t, ok, "bit %d", bit)
 	}
+	// The last byte of this token is zero, so it could be left out.
+	for len(raw) == 0 || raw[len(raw)-1] != 0 {
+		text = refresh.New().Text()
+		raw, err = base64.RawURLEncoding.DecodeString(strings.TrimPrefix(text, refresh.Prefix))
+		require.NoError(t, err)
+	}
+	_, ok := refresh.Parse(text)
+	require.True(t, ok)
+	for name, other := range map[string]string{"line ends for the last letters": text[:refresh.Len-2] + "\r\n", "idle bits": text[:refresh.Len-1] + "B"} {
+		_, ok := refresh.Parse(other)
+		require.False(t, ok, name)
+	}
 }
 
 func TestSeal(t *testing.T) {
@@ -130,6 +142,9 @@ func TestCookieTexts(t *testing.T) {
 		require.NotEqual(t, token.Hash(), token.CookieHash(kept))
 		_, ok = refresh.Parse(text)
 		require.False(t, ok)
+		back, isKept, ok = refresh.ParseCookie(text[4:])
+		require.Equal(t, refresh.Token{}, back)
+		require.False(t, isKept || ok)
 		for _, other := range []string{"", text[4:], "akr_" + text[4:], text[:len(text)-1], text + "A", text + "==", "AKS_" + text[4:], text[:20] + "\n" + text[21:], "aks_", "akp_", `"` + text + `"`} {
 			_, _, ok := refresh.ParseCookie(other)
 			require.False(t, ok, other)

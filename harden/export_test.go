@@ -1,0 +1,4 @@
+package harden
+
+// ServeWith is Serve with the function that serves.
+var ServeWith = serve
