@@ -112,6 +112,7 @@ func TestClientGrantAuthentication(t *testing.T) {
 		require.Contains(t, w.Body.String(), `"error":"`+c.code+`"`, name)
 		require.NotContains(t, w.Body.String(), "access_token", name)
 	}
+	asToken(t, post(kit.TokenHandler(), "/", formType, form("username", email, "password", password))) // users log in as before
 	grant(kit, form("client_id", "job 1", "client_secret", "x"))
 	require.Equal(t, authkit.Event{Kind: authkit.EventClientFailure, Reason: authkit.ReasonWrongProof}, events.last())
 }

@@ -286,3 +286,179 @@ func TestMemoryFullOfLocksAndSources(t *testing.T) {
 		require.Zero(t, v)
 	}
 }
+
+// bucket is an attempt that one bucket counts, which admits one at a time.
+func bucket(n int, every time.Duration, at time.Time) throttle.Reservation {
+	return throttle.Reservation{At: at, Buckets: []throttle.Bucket{{Key: key('x', n), Limit: throttle.Limit{Burst: 1, Every: every}}}}
+}
+
+// TestMemoryGivesUpTheFirst asserts that a full set gives up the record that
+// expires first, wherever it is.
+func TestMemoryGivesUpTheFirst(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for first := range 32 {
+		m := throttle.NewMemory(32) // one set
+		every := func(n int) time.Duration {
+			if n == first {
+				return time.Second
+			}
+			return time.Minute + time.Duration(n)
+		}
+		wait := func(n int) time.Duration {
+			v, err := m.Reserve(t.Context(), bucket(n, every(n), at))
+			require.NoError(t, err)
+			return v.Bucket
+		}
+		for n := range 32 {
+			require.Zero(t, wait(n))
+		}
+		require.Zero(t, wait(99))
+		for n := range 32 {
+			if n != first {
+				require.Positive(t, wait(n), "%d, where %d expires first", n, first)
+			}
+		}
+		require.Zero(t, wait(first))
+	}
+}
+
+// TestMemoryUsesPlacesAgain asserts that a record that has expired makes room,
+// from the moment on at which it expires, and that a set grows by eights.
+func TestMemoryUsesPlacesAgain(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	m := throttle.NewMemory(32)
+	size := func(records, room int) {
+		t.Helper()
+		bytes, n := m.Size()
+		require.Equal(t, records, n)
+		require.Equal(t, room*48, bytes)
+	}
+	reserve := func(a throttle.Reservation) throttle.Decision {
+		t.Helper()
+		v, err := m.Reserve(t.Context(), a)
+		require.NoError(t, err)
+		return v
+	}
+	require.NoError(t, m.Finish(t.Context(), bucket(0, time.Second, at), authkit.AttemptUndecided))
+	size(0, 0) // an attempt that is not known leaves nothing
+	require.Zero(t, reserve(bucket(0, time.Second, at)))
+	size(1, 8)
+	require.Zero(t, reserve(bucket(1, time.Second, at.Add(time.Second-time.Microsecond))))
+	size(2, 8)
+	require.Zero(t, reserve(bucket(2, time.Second, at.Add(time.Second))))
+	size(2, 8)
+	for n := range 15 {
+		require.Zero(t, reserve(bucket(3+n, time.Second, at.Add(time.Second))))
+	}
+	size(17, 24)
+
+	// A counter that refuses keeps its place until it has expired.
+	m = throttle.NewMemory(32)
+	counter := func(n int, at time.Time) throttle.Reservation {
+		a := guess(n, at)
+		a.Buckets = nil
+		return a
+	}
+	lock(t, m, counter(0, at))
+	for n := range 31 {
+		lock(t, m, counter(1+n, at.Add(time.Second)))
+	}
+	days := 5 * 24 * time.Hour
+	require.Equal(t, throttle.Decision{Counter: time.Minute}, reserve(counter(99, at.Add(days-time.Microsecond))))
+	require.Zero(t, reserve(counter(99, at.Add(days))))
+
+	// One that does not refuse yet gives up its place.
+	m = throttle.NewMemory(32)
+	for n := range 32 {
+		for range curve.FreeFailures {
+			require.Zero(t, reserve(counter(n, at)))
+		}
+	}
+	require.Zero(t, reserve(counter(99, at)))
+}
+
+// TestMemoryForgetsAtOnce asserts that the failures of a known source are
+// forgotten as soon as they have decayed.
+func TestMemoryForgetsAtOnce(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for _, early := range []time.Duration{0, time.Microsecond} {
+		m := throttle.NewMemory(32)
+		home := func(at time.Time) throttle.Reservation {
+			a := guess(0, at)
+			a.Buckets, a.Source, a.Backoff.FreeFailures, a.Backoff.Open = nil, key('s', 0), 1, time.Minute
+			return a
+		}
+		fail := func(at time.Time) time.Duration {
+			v, err := m.Reserve(t.Context(), home(at))
+			require.NoError(t, err)
+			if v.Counter == 0 {
+				require.NoError(t, m.Finish(t.Context(), home(at), authkit.AttemptFailed))
+			}
+			return v.Counter
+		}
+		_, err := m.Reserve(t.Context(), home(at))
+		require.NoError(t, err)
+		require.NoError(t, m.Finish(t.Context(), home(at), authkit.AttemptSucceeded))
+		require.Zero(t, fail(at))
+		later := at.Add(24*time.Hour - early)
+		require.Zero(t, fail(later))
+		if early > 0 {
+			require.Equal(t, 30*time.Second, fail(later), "the second failure")
+		} else {
+			require.Zero(t, fail(later), "the first failure has been forgotten")
+			require.Equal(t, 30*time.Second, fail(later))
+		}
+	}
+}
+
+// TestMemoryKeepsClearings asserts that a flood pushes out no clearing: the
+// failures of a known source that it has cleared would come back.
+func TestMemoryKeepsClearings(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	m := throttle.NewMemory(32)
+	home := guess(0, at)
+	home.Buckets, home.Source = nil, key('s', 0)
+	_, err := m.Reserve(t.Context(), home)
+	require.NoError(t, err)
+	require.NoError(t, m.Finish(t.Context(), home, authkit.AttemptSucceeded))
+	lock(t, m, home)
+	require.NoError(t, m.Clear(t.Context(), home))
+	for n := range 100 {
+		_, err := m.Reserve(t.Context(), bucket(n, 10_000*24*time.Hour, at)) // which expires later than the clearing
+		require.NoError(t, err)
+	}
+	v, err := m.Reserve(t.Context(), home)
+	require.NoError(t, err)
+	require.Zero(t, v)
+}
+
+// TestMemoryCountsOpenAttempts asserts that an attempt that ends late, when it
+// has counted as failed already, is not taken for one of the open attempts.
+func TestMemoryCountsOpenAttempts(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	m := throttle.NewMemory(32)
+	attempt := func(at time.Time) throttle.Reservation {
+		a := guess(0, at)
+		a.Buckets, a.Backoff.Open = nil, time.Minute
+		return a
+	}
+	reserve := func(at time.Time) throttle.Decision {
+		v, err := m.Reserve(t.Context(), attempt(at))
+		require.NoError(t, err)
+		return v
+	}
+	require.Zero(t, reserve(at))
+	late := at.Add(time.Minute)
+	require.NoError(t, m.Finish(t.Context(), attempt(late), authkit.AttemptFailed))
+	for range 3 {
+		require.Zero(t, reserve(late))
+		require.NoError(t, m.Finish(t.Context(), attempt(late), authkit.AttemptFailed))
+	}
+	require.Zero(t, reserve(late))
+	require.Equal(t, throttle.Decision{Counter: 30 * time.Second, Open: true}, reserve(late), "only an open attempt is in the way")
+}

@@ -2,6 +2,9 @@ package throttle_test
 
 import (
 	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -92,6 +95,100 @@ func TestCallsOfTheStore(t *testing.T) {
 	require.ErrorContains(t, limits.Clear(t.Context(), authkit.Attempt{Action: "unheard"}), "Config.Limits")
 	require.NoError(t, limits.Begin(t.Context(), authkit.Attempt{Action: authkit.ActionHash}), "no address")
 	require.Len(t, s.seen, 1)
+
+	// LO-05, LO-12: the curve of every counter, and how long a place is known.
+	require.NoError(t, limits.Begin(t.Context(), authkit.Attempt{Action: authkit.ActionLogin, Account: "ann"}))
+	require.Equal(t, throttle.Backoff{
+		FreeFailures: 4, InitialDelay: 30 * time.Second, MaxDelay: time.Hour, LockAfter: 100,
+		DecayPerFailure: 24 * time.Hour, TrustFor: 90 * 24 * time.Hour, Open: time.Minute,
+	}, s.seen[1].Backoff)
+	require.NoError(t, limits.Begin(t.Context(), authkit.Attempt{Action: authkit.ActionReset, Account: "ann", Client: authkit.ClientInfo{Address: "192.0.2.1"}}))
+	var rates []throttle.Limit
+	for _, b := range s.seen[2].Buckets {
+		rates = append(rates, b.Limit)
+	}
+	require.Equal(t, []throttle.Limit{{Burst: 5, Every: 2 * time.Minute}, {Burst: 3, Every: time.Hour}, {Burst: 8, Every: 8 * time.Hour}}, rates)
+}
+
+// A decidingStore has one decision for all attempts, or an error.
+type decidingStore struct {
+	throttle.Store
+	decision throttle.Decision
+	err      error
+	takes    time.Duration
+	calls    atomic.Int64
+}
+
+func (s *decidingStore) Reserve(context.Context, throttle.Reservation) (throttle.Decision, error) {
+	s.calls.Add(1)
+	time.Sleep(s.takes)
+	return s.decision, s.err
+}
+
+// TestRefusals asserts what a refusal says, and which ones are waited for: those
+// that only open attempts cause.
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	const ms = time.Millisecond
+	for _, c := range []struct {
+		decision throttle.Decision
+		want     authkit.ThrottledError
+		waits    bool
+	}{
+		{throttle.Decision{Bucket: 3 * time.Second}, authkit.ThrottledError{RetryAfter: 3 * time.Second}, false},
+		{throttle.Decision{Counter: 3 * time.Second}, authkit.ThrottledError{RetryAfter: 3 * time.Second, Account: true}, false},
+		{throttle.Decision{Bucket: 3 * time.Second, Counter: 3 * time.Second}, authkit.ThrottledError{RetryAfter: 3 * time.Second}, false},
+		{throttle.Decision{Bucket: 4 * time.Second, Counter: 3 * time.Second, Open: true}, authkit.ThrottledError{RetryAfter: 4 * time.Second}, false},
+		{throttle.Decision{Bucket: 500 * ms, Counter: 300 * ms, Open: true}, authkit.ThrottledError{RetryAfter: 500 * ms}, false},
+		{throttle.Decision{Bucket: 500 * ms, Counter: 500 * ms, Open: true}, authkit.ThrottledError{RetryAfter: 500 * ms}, false},
+		{throttle.Decision{Bucket: 2 * time.Second, Counter: time.Minute, Open: true}, authkit.ThrottledError{RetryAfter: 2 * time.Second, Account: true}, false},
+		{throttle.Decision{Counter: time.Minute, Open: true}, authkit.ThrottledError{RetryAfter: time.Second, Account: true}, true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &decidingStore{decision: c.decision}
+			limits, err := throttle.New(throttle.Config{Store: s})
+			require.NoError(t, err)
+			start := time.Now()
+			err = limits.Begin(t.Context(), authkit.Attempt{Action: authkit.ActionLogin, Account: "ann"})
+			require.Equal(t, &c.want, err)
+			if c.waits {
+				require.GreaterOrEqual(t, time.Since(start), 5*time.Second)
+				require.Less(t, time.Since(start), 5300*time.Millisecond)
+			} else {
+				require.Zero(t, time.Since(start))
+				require.EqualValues(t, 1, s.calls.Load())
+			}
+		})
+	}
+}
+
+// TestStoreIsAskedAgain asserts that a failed store is called again after a
+// second, and that calls that fail at the same time are one event.
+func TestStoreIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &decidingStore{err: errors.New("the store fails"), takes: time.Second / 2}
+		var events atomic.Int64
+		limits, err := throttle.New(throttle.Config{Store: s, OnEvent: func(context.Context, authkit.Event) { events.Add(1) }})
+		require.NoError(t, err)
+		begin := func() {
+			require.NoError(t, limits.Begin(t.Context(), authkit.Attempt{Action: authkit.ActionLogin, Account: "ann"}))
+		}
+		var both sync.WaitGroup
+		for range 2 {
+			both.Go(begin)
+		}
+		both.Wait()
+		require.EqualValues(t, 2, s.calls.Load())
+		require.EqualValues(t, 1, events.Load())
+		time.Sleep(time.Second - 1)
+		begin()
+		require.EqualValues(t, 2, s.calls.Load())
+		time.Sleep(1)
+		begin()
+		require.EqualValues(t, 3, s.calls.Load())
+		require.EqualValues(t, 2, events.Load())
+	})
 }
 
 // The keys of records and the digests of passwords depend on the secret.

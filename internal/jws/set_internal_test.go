@@ -270,6 +270,28 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
+// A token with an unusual header is tried against all keys of a set of sixteen. In a
+// larger one, the ID must be in the text of the header.
+func TestOpenTries(t *testing.T) {
+	t.Parallel()
+	for n, found := range map[int]bool{16: true, 17: false} {
+		var keys []Key
+		for i := range n {
+			keys = append(keys, Key{ID: string(rune('a' + i)), Algorithm: HS256, Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f35" + string(rune('a'+i)))})
+		}
+		set := setOf(t, keys...)
+		for header, want := range map[string]bool{`{ "alg":"HS256","kid":"c"}`: true, `{ "alg":"HS256","kid":"\u0063"}`: found} {
+			mac := hmac.New(sha256.New, keys[2].Secret)
+			input := base64.RawURLEncoding.EncodeToString([]byte(header)) + ".e30"
+			mac.Write([]byte(input))
+			_, err := set.Open(Plain, input+"."+base64.RawURLEncoding.EncodeToString(mac.Sum(nil)))
+			if (err == nil) != want {
+				t.Errorf("%d keys, %s: %v", n, header, err)
+			}
+		}
+	}
+}
+
 func TestSignAs(t *testing.T) {
 	t.Parallel()
 	secrets := [][]byte{[]byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), []byte("1d7fa9c4e1b2835f96a0c7d4e8b1f352"), []byte("2d7fa9c4e1b2835f96a0c7d4e8b1f352")}
