@@ -592,6 +592,7 @@ func TestBudgetConflicts(t *testing.T) {
 				time.Sleep(10 * time.Second)
 			}
 			a.mail(t)
+			require.NotContains(t, a.kinds(), authkit.EventStoreFailure, "another worker was first")
 		}
 	})
 }
