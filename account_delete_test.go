@@ -160,19 +160,20 @@ func TestFeatureOfAFailingStore(t *testing.T) {
 	data := &notes{wiped: map[string]authkit.Wipe{}}
 	kit := newKit(t, together, events.listen, func(c *authkit.Config) { c.UserData = []authkit.UserData{leavingData{data}} })
 	u := addUser(t, kit, email, password)
-	data.err = fmt.Errorf("%w: no notes", authkit.ErrUnavailable)
 	for name, call := range map[string]func(context.Context, string) error{
 		"DeleteUser": kit.DeleteUser,
 		"ResetUser":  kit.ResetUser,
 		"ExportUser": func(ctx context.Context, id string) error { _, err := kit.ExportUser(ctx, id); return err },
 	} {
 		events.reset()
+		data.err = fmt.Errorf("%w: no notes", authkit.ErrUnavailable)
 		err := call(t.Context(), u.ID)
 		require.ErrorIs(t, err, authkit.ErrUnavailable, name)
 		require.Equal(t, []authkit.EventKind{authkit.EventStoreFailure}, events.kinds(), name)
 		require.ErrorContains(t, events.last().Err, "UserData notes", name)
 
 		events.reset()
+		data.err = errors.New("no notes")
 		ctx, leave := context.WithCancel(t.Context())
 		err = call(context.WithValue(ctx, leavingData{}, leave), u.ID)
 		require.ErrorIs(t, err, context.Canceled, name)

@@ -112,6 +112,7 @@ func TestClientGrantAuthentication(t *testing.T) {
 		require.Contains(t, w.Body.String(), `"error":"`+c.code+`"`, name)
 		require.NotContains(t, w.Body.String(), "access_token", name)
 	}
+	asToken(t, post(kit.TokenHandler(), "/", formType, form("username", email, "password", password))) // users log in as before
 	grant(kit, form("client_id", "job 1", "client_secret", "x"))
 	require.Equal(t, authkit.Event{Kind: authkit.EventClientFailure, Reason: authkit.ReasonWrongProof}, events.last())
 }
@@ -299,6 +300,14 @@ func TestServiceTokenAtTheOtherEndpoints(t *testing.T) {
 	require.Contains(t, w.Body.String(), "unsupported_token_type")
 	clients.err = authkit.ErrInvalidToken
 	require.JSONEq(t, `{"active":false}`, ask(kit, kit.IntrospectionHandler()).Body.String())
+
+	// The tokens of users are theirs, beside clients too.
+	service := token
+	token = begin(t, kit)
+	require.Contains(t, ask(kit, kit.IntrospectionHandler()).Body.String(), `"username":"`+email+`"`)
+	require.Equal(t, 200, ask(kit, kit.RevocationHandler()).Code)
+	require.Equal(t, 401, access(t, kit, token))
+	token = service
 
 	// A Kit without clients takes the token for that of an unknown user.
 	plain, _, _ := newSessionKit(t)

@@ -92,6 +92,7 @@ func TestLogEvents(t *testing.T) {
 		{authkit.Event{Kind: authkit.EventAccessDenied, Reason: authkit.ReasonCrossOrigin, Route: "POST /x"}, "level=DEBUG msg=authz_fail reason=cross_origin route=\"POST /x\"\n"},
 		{authkit.Event{Kind: authkit.EventTokenRefused, Reason: authkit.ReasonExpired}, "level=DEBUG msg=authn_token_refused reason=expired\n"},
 		{authkit.Event{Kind: authkit.EventLoginFailure, Reason: authkit.ReasonOverloaded}, "level=DEBUG msg=authn_login_fail reason=overloaded\n"},
+		{authkit.Event{Kind: authkit.EventStoreFailure, Err: errors.New("x")}, "level=ERROR msg=sys_store_fail error=x\n"},
 		{authkit.Event{Kind: authkit.EventStoreFailure, Reason: authkit.ReasonStore, Err: errors.New("x")}, "level=ERROR msg=sys_store_fail reason=store error=x\n"},
 	} {
 		var log bytes.Buffer

@@ -188,7 +188,7 @@ func TestTokenHandlerUnavailable(t *testing.T) {
 	w := post(kit.TokenHandler(), "/token", formType, "username=user%40example.com&password=x")
 	p := problem(t, w, 503, "Temporarily unavailable")
 	require.Equal(t, "temporarily_unavailable", p.Code)
-	require.NotEmpty(t, w.Header().Get("Retry-After"))
+	require.Equal(t, "5", w.Header().Get("Retry-After"))
 	require.NotContains(t, w.Body.String(), "hunter2")
 
 	kit = newKit(t, func(c *authkit.Config) {
@@ -199,6 +199,19 @@ func TestTokenHandlerUnavailable(t *testing.T) {
 	p = problem(t, w, 500, "Internal error")
 	require.Equal(t, "server_error", p.Code)
 	require.NotContains(t, w.Body.String(), "hunter2")
+}
+
+// A client tries a refresh again soon, within the grace period of its refresh token.
+func TestRefreshOfAFailingStore(t *testing.T) {
+	t.Parallel()
+	store := &faultyStore{MemoryStore: authkit.NewMemoryStore()}
+	kit := newKit(t, store.listen)
+	addUser(t, kit, email, password)
+	token := begin(t, kit)
+	store.before = func(string, int) error { return errDown }
+	w := post(kit.TokenHandler(), "/token", formType, form("grant_type", "refresh_token", "refresh_token", token.RefreshToken))
+	require.Equal(t, "temporarily_unavailable", problem(t, w, 503, "Temporarily unavailable").Code)
+	require.Equal(t, "1", w.Header().Get("Retry-After"))
 }
 
 // A token that was issued without a session has none to end or to keep.

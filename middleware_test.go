@@ -262,6 +262,8 @@ func TestPolicyCheck(t *testing.T) {
 		require.ErrorIs(t, c.policy.Check(authkit.Principal{}), c.nobody)
 		require.ErrorIs(t, c.policy.Check(somebody), c.user)
 	}
+	var stepUp *authkit.StepUpError
+	require.ErrorAs(t, authkit.Authenticated().Fresh(100*365*24*time.Hour).Check(somebody), &stepUp, "a login of unknown time is not one of 1970")
 }
 
 // TK-09, AU-01: the account counts as it is now, not as the token remembers it.
@@ -411,6 +413,7 @@ func TestContext(t *testing.T) {
 	type key struct{}
 	h := kit.Authenticate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		require.Equal(t, "kept", r.Context().Value(key{}), "the values of the request's context stay")
+		require.Nil(t, r.Context().Value("another key"))
 		got, ok := authkit.UserFrom(r.Context())
 		require.True(t, ok)
 		require.Equal(t, u, got)

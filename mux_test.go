@@ -84,6 +84,24 @@ func TestMuxWithARouteForEverything(t *testing.T) {
 	}
 }
 
+// A route for nearly everything leaves the rest to the Mux, which answers with problem documents.
+func TestMuxWithARouteForNearlyEverything(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		pattern, method, path string
+		status                int
+	}{
+		{"GET /", "POST", "/x", 405},
+		{"/{name}", "GET", "/x/y", 404},
+		{"/{name}/{path...}", "GET", "/", 404},
+		{"/x/{path...}", "GET", "/y", 404},
+	} {
+		mux := newKit(t).NewMux()
+		mux.Handle(c.pattern, authkit.Public(), whoami)
+		problem(t, do(mux, c.method, c.path), c.status, "")
+	}
+}
+
 // ServeMux takes a tab between method and path, too.
 func TestMuxPatternWithATab(t *testing.T) {
 	t.Parallel()
@@ -101,18 +119,25 @@ func TestMuxRefusesAtStart(t *testing.T) {
 	kit := newKit(t, func(c *authkit.Config) { c.Roles = map[string][]string{"admin": nil} })
 	mux := kit.NewMux()
 	mux.Handle("GET /taken", authkit.Public(), whoami)
-	for name, f := range map[string]func(){
-		"zero policy":            func() { mux.Handle("GET /x", authkit.Policy{}, whoami) },
-		"role outside the table": func() { mux.Handle("GET /x", authkit.Roles("admni"), whoami) },
-		"malformed pattern":      func() { mux.Handle("GET x", authkit.Public(), whoami) },
-		"pattern twice":          func() { mux.Handle("GET /taken", authkit.Public(), whoami) },
-		"nil handler":            func() { mux.Handle("GET /x", authkit.Public(), nil) },
-		"nil typed function":     func() { mux.Handle("GET /x", authkit.Authenticated(), http.HandlerFunc(nil)) },
-		"a Mux made by hand":     func() { new(authkit.Mux).Handle("GET /x", authkit.Public(), whoami) },
-		"nil function":           func() { mux.HandleFunc("GET /x", authkit.Public(), nil) },
-		"nil guarded handler":    func() { mux.Handle("GET /x", authkit.Authenticated(), nil) },
+	const nilHandler = `authkit: the route "GET /x": a nil handler`
+	for name, c := range map[string]struct {
+		f    func()
+		text string
+	}{
+		"zero policy":            {func() { mux.Handle("GET /x", authkit.Policy{}, whoami) }, "the zero Policy"},
+		"role outside the table": {func() { mux.Handle("GET /x", authkit.Roles("admni"), whoami) }, `"admni" is not in Config.Roles`},
+		"malformed pattern":      {func() { mux.Handle("GET x", authkit.Public(), whoami) }, `parsing "GET x"`},
+		"pattern twice":          {func() { mux.Handle("GET /taken", authkit.Public(), whoami) }, "conflicts with pattern"},
+		"nil handler":            {func() { mux.Handle("GET /x", authkit.Public(), nil) }, nilHandler},
+		"nil typed function":     {func() { mux.Handle("GET /x", authkit.Authenticated(), http.HandlerFunc(nil)) }, nilHandler},
+		"a Mux made by hand":     {func() { new(authkit.Mux).Handle("GET /x", authkit.Public(), whoami) }, "a Mux that was not made with Kit.NewMux"},
+		"nil function":           {func() { mux.HandleFunc("GET /x", authkit.Public(), nil) }, nilHandler},
+		"nil guarded handler":    {func() { mux.Handle("GET /x", authkit.Authenticated(), nil) }, nilHandler},
 	} {
-		require.Panics(t, f, name)
+		func() {
+			defer func() { require.Contains(t, fmt.Sprint(recover()), c.text, name) }()
+			c.f()
+		}()
 	}
 	require.Len(t, mux.AccessMatrix(), 1, "a refused route is not in the matrix")
 }

@@ -87,7 +87,9 @@ func TestRefreshCookieHandler(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, list)
 	problem(t, b.do("PUT", "", "same-origin"), 401, "Not authenticated")
-	require.Equal(t, http.StatusNoContent, b.do("DELETE", "", "same-origin").Code, "again")
+	w = b.do("DELETE", "", "same-origin")
+	require.Equal(t, http.StatusNoContent, w.Code, "again")
+	require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
 }
 
 // MW-03: no other site can log in, refresh or log out.

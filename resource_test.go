@@ -1,6 +1,7 @@
 package authkit_test
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -42,6 +43,7 @@ func resourceGuard(t *testing.T, change ...func(*authkit.GuardConfig)) (*authkit
 	ok := func(http.ResponseWriter, *http.Request) {}
 	mux.HandleFunc("POST /mcp", authkit.Permissions("tools:list", "tools:call").OrMachines(), ok)
 	mux.HandleFunc("GET /role", authkit.Roles("reader"), ok)
+	mux.HandleFunc("GET /gone", authkit.Authenticated().And("nothing", func(*http.Request) (context.Context, error) { return nil, authkit.ErrNotFound }), ok)
 	mux.HandleFunc("GET /fresh", authkit.Authenticated().Fresh(time.Minute), ok)
 	issuer, err := authkit.NewTokenIssuer(authkit.TokenConfig{Keys: keys})
 	require.NoError(t, err)
@@ -84,6 +86,7 @@ func TestResourceChallenges(t *testing.T) {
 		{"POST", "/mcp", token(resourceURL, "reader"), 200, ""},
 		{"GET", "/role", "", 401, `Bearer ` + meta},
 		{"GET", "/role", token(resourceURL, "none"), 403, `Bearer error="insufficient_scope", ` + meta},
+		{"GET", "/gone", token(resourceURL), 404, ""},
 		{"GET", "/fresh", token(resourceURL), 401, `Bearer error="insufficient_user_authentication", error_description="A more recent or stronger login is required", max_age="60", ` + meta},
 	} {
 		w := askResource(mux, c.method, c.path, c.token)
@@ -116,18 +119,32 @@ func TestResourceMetadata(t *testing.T) {
 		require.Equal(t, 200, w.Code)
 		require.Equal(t, "*", w.Header().Get("Access-Control-Allow-Origin"))
 		require.Equal(t, "application/json", w.Header().Get("Content-Type"))
+		require.Equal(t, "nosniff", w.Header().Get("X-Content-Type-Options"))
+		require.Equal(t, "public, max-age=300", w.Header().Get("Cache-Control"))
 		require.JSONEq(t, `{"resource":"https://api.example.com/mcp","authorization_servers":["https://auth.example.com"],
 			"scopes_supported":["tools:call","tools:list"],"bearer_methods_supported":["header"],"resource_name":"Tools"}`, w.Body.String())
 	}
-	require.Equal(t, 204, askResource(mux, "OPTIONS", metadataPath, "").Code)
+	w := askResource(mux, "OPTIONS", metadataPath, "")
+	require.Equal(t, 204, w.Code)
+	require.Equal(t, "GET, HEAD", w.Header().Get("Access-Control-Allow-Methods"))
+	require.Equal(t, "*", w.Header().Get("Access-Control-Allow-Headers"))
 	require.Equal(t, 405, askResource(mux, "POST", metadataPath, "").Code)
 	require.Equal(t, "public", mux.AccessMatrix()[0].Policy.String())
 
 	root, _ := resourceGuard(t, func(c *authkit.GuardConfig) {
 		c.Resource.URL, c.Resource.AuthorizationServers, c.Resource.Scopes, c.Tokens.Issuer = "https://api.example.com", nil, []string{}, "https://issuer.example.com"
 	})
-	w := askResource(root, "GET", "/.well-known/oauth-protected-resource", "")
+	w = askResource(root, "GET", "/.well-known/oauth-protected-resource", "")
 	require.JSONEq(t, `{"resource":"https://api.example.com","authorization_servers":["https://issuer.example.com"],"bearer_methods_supported":["header"],"resource_name":"Tools"}`, w.Body.String())
+
+	// The servers are not those of the configuration beside, and each permission is named once.
+	both, _ := resourceGuard(t, func(c *authkit.GuardConfig) {
+		c.Tokens.Issuer = "https://issuer.example.com"
+		c.Roles["writer"], c.Roles["reader"] = []string{"tools:write", "tools:list"}, []string{"tools:list", "tools:call"}
+	})
+	require.JSONEq(t, `{"resource":"https://api.example.com/mcp","authorization_servers":["https://auth.example.com"],
+		"scopes_supported":["tools:call","tools:list","tools:write"],"bearer_methods_supported":["header"],"resource_name":"Tools"}`,
+		askResource(both, "GET", metadataPath, "").Body.String())
 
 	// A Kit has the same, for the tokens that it issues.
 	kit, err := authkit.New(authkit.Config{
@@ -141,12 +158,27 @@ func TestResourceMetadata(t *testing.T) {
 	require.Equal(t, 200, askResource(own, "GET", "/.well-known/oauth-protected-resource", "").Code)
 }
 
+// Loopback addresses need no TLS. The slash after a host belongs to the identifier, and not to the path
+// of the metadata (RFC 9728 section 3.1).
+func TestResourceURLs(t *testing.T) {
+	t.Parallel()
+	for resource, path := range map[string]string{
+		"https://api.example.com/": "", "http://localhost:8000/mcp": "/mcp", "http://127.0.0.1/mcp": "/mcp", "http://[::1]:8000": "",
+	} {
+		mux, _ := resourceGuard(t, func(c *authkit.GuardConfig) { c.Resource.URL = resource })
+		w := askResource(mux, "GET", "/.well-known/oauth-protected-resource"+path, "")
+		require.Equal(t, 200, w.Code, resource)
+		require.Contains(t, w.Body.String(), `{"resource":"`+resource+`"`)
+	}
+}
+
 func TestResourceFaults(t *testing.T) {
 	t.Parallel()
 	keys := authkit.TokenConfig{Keys: []authkit.Key{{Algorithm: authkit.HS256, Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352")}}}
 	for _, bad := range []string{
 		"", "api", "http://api.example.com", "http://127.evil.example.com", "https://", "https://a@api.example.com", "https://api.example.com/?x", "https://api.example.com/#x", "https://api.example.com/mcp#",
-		"https://api.example.com/mcp/", "https://api.example.com/{x}", "https://api.example.com/%2f", `https://api.example.com/"`, "ftp://api.example.com",
+		"https://[::1", "https://api.example.com/%zz", "https://api.example.com/mcp/", "https://api.example.com/{x}", "https://api.example.com/%2f", `https://api.example.com/"`, "ftp://api.example.com",
+		"ftp://localhost/mcp", "https://api.example.com/a%2fb", "https://api.example.com/%41", "https://api.example.com/mcp?", `https://api"example"/mcp`,
 	} {
 		_, err := authkit.NewGuard(authkit.GuardConfig{Tokens: keys, Resource: &authkit.ResourceConfig{URL: bad, AuthorizationServers: []string{"https://auth.example.com"}}})
 		require.ErrorContains(t, err, "GuardConfig.Resource.URL", bad)
@@ -161,7 +193,9 @@ func TestResourceFaults(t *testing.T) {
 	require.ErrorContains(t, err, "Tokens.Audience")
 	guard, err := authkit.NewGuard(authkit.GuardConfig{Tokens: keys})
 	require.NoError(t, err)
-	require.Panics(t, func() { guard.NewMux().HandleResource() })
+	for _, mux := range []*authkit.Mux{guard.NewMux(), new(authkit.Mux)} {
+		require.PanicsWithValue(t, "authkit: HandleResource without a resource; set Config.Resource or GuardConfig.Resource", mux.HandleResource)
+	}
 }
 
 // MC-01: the scope that a user gave to a client limits the token of the user.

@@ -159,7 +159,7 @@ func (k *Kit) Sessions(ctx context.Context, userID string) ([]Session, error) {
 	}
 	all, err := k.sessions.store.SessionsByUser(ctx, userID)
 	if err != nil {
-		return nil, storeError(ctx, err)
+		return nil, k.storeFailed(ctx, err)
 	}
 	at := now()
 	live := make([]Session, 0, len(all))
@@ -253,7 +253,7 @@ func (k *Kit) Revocations(ctx context.Context, since time.Time) ([]Revocation, e
 	}
 	revoked, err := k.sessions.store.Revocations(ctx, since)
 	if err != nil {
-		return nil, storeError(ctx, err)
+		return nil, k.storeFailed(ctx, err)
 	}
 	return revoked, nil
 }

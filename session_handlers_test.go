@@ -209,6 +209,40 @@ func TestSessionsHandler(t *testing.T) {
 	require.Len(t, ids, 1)
 }
 
+// A session that ends while its own logout is under way is logged out. A store that fails is 503, and
+// the session goes on.
+func TestSessionHandlersWhileTheStoreFails(t *testing.T) {
+	t.Parallel()
+	store := &faultyStore{MemoryStore: authkit.NewMemoryStore()}
+	kit := newKit(t, store.listen)
+	user := addUser(t, kit, email, password)
+	mux := sessionMux(kit)
+	token := begin(t, kit)
+	for _, c := range []struct{ fails, method, path string }{
+		{"RevokeSession", "POST", "/logout"},
+		{"RevokeSession", "DELETE", "/sessions/" + sessionID(t, token)},
+		{"RevokeSessions", "DELETE", "/sessions"},
+		{"SessionByID", "DELETE", "/sessions"},
+		{"SessionsByUser", "GET", "/sessions"},
+	} {
+		store.down(false, c.fails)
+		problem(t, do(mux, c.method, c.path, bearer(token)...), 503, "Temporarily unavailable")
+	}
+	store.up()
+	require.Equal(t, http.StatusOK, access(t, kit, token))
+	require.Equal(t, http.StatusOK, do(mux, "HEAD", "/sessions", bearer(token)...).Code)
+
+	store.before = func(name string, _ int) error {
+		if name == "RevokeSession" {
+			return store.MemoryStore.RevokeSessions(t.Context(), user.ID, "", time.Now())
+		}
+		return nil
+	}
+	w := do(mux, "POST", "/logout", bearer(token)...)
+	require.Equal(t, http.StatusNoContent, w.Code)
+	require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
+}
+
 func keysOf(m map[string]any) func(func(string) bool) {
 	return func(yield func(string) bool) {
 		for k := range m {
@@ -287,6 +321,7 @@ func TestRevocationHandler(t *testing.T) {
 			w := post(mux, "/revoke", formType, form("token", part(token), "token_type_hint", "wrong"))
 			require.Equal(t, http.StatusOK, w.Code, name)
 			require.Empty(t, w.Body.String())
+			require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
 			part = func(authkit.Token) string { return token.AccessToken }
 		}
 		require.Equal(t, http.StatusUnauthorized, access(t, kit, token), name)
@@ -314,7 +349,17 @@ func TestRevocationHandler(t *testing.T) {
 			require.Equal(t, 503, w.Code, method)
 			require.NotEmpty(t, w.Header().Get("Retry-After"))
 		}
+		require.Equal(t, http.StatusOK, post(mux, "/revoke", formType, form("token", "x")).Code, "it names no session")
 	}
+	ended := begin(t, kit)
+	store.before = func(name string, _ int) error { // the user logs out at the same time
+		if name == "RevokeSession" {
+			_, err := store.MemoryStore.RevokeSession(t.Context(), ended.User.ID, sessionID(t, ended), time.Now())
+			return err
+		}
+		return nil
+	}
+	require.Equal(t, http.StatusOK, post(mux, "/revoke", formType, form("token", ended.RefreshToken)).Code)
 	store.before = nil
 	require.Equal(t, http.StatusOK, access(t, kit, token))
 }
@@ -386,6 +431,8 @@ func TestIntrospectionHandler(t *testing.T) {
 	require.Equal(t, 401, do(mux, "POST", "/introspect").Code)
 	problem(t, post(kit.IntrospectionHandler(), "/", formType, form("token", token.AccessToken)), 401, "Not authenticated") // mounted for everybody
 
+	store.down(false, "UserByID")
+	inactive("x")
 	looks := 0
 	store.before = func(name string, _ int) error {
 		if name == "SessionUser" {

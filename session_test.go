@@ -817,6 +817,8 @@ func TestSessionConfigFaults(t *testing.T) {
 		"grace of a timeout":  {func(c *authkit.Config) { c.Sessions.ReuseGrace, c.StoreTimeout = 10*time.Second, 10*time.Second }, "Config.Sessions.ReuseGrace: 10s, which is over"},
 		"grace over a minute": {func(c *authkit.Config) { c.Sessions.ReuseGrace = time.Minute + 1 }, "Config.Sessions.ReuseGrace"},
 		"per user":            {func(c *authkit.Config) { c.Sessions.MaxPerUser = 51 }, "Config.Sessions.MaxPerUser"},
+		"absolute by little":  {func(c *authkit.Config) { c.Sessions.AbsoluteTimeout = 400*24*time.Hour + 1 }, "Config.Sessions.AbsoluteTimeout"},
+		"idle by little":      {func(c *authkit.Config) { c.Sessions.IdleTimeout = 30*time.Minute - 1 }, "Config.Sessions.IdleTimeout"},
 		"negative per user":   {func(c *authkit.Config) { c.Sessions.MaxPerUser = -1 }, "Config.Sessions.MaxPerUser"},
 		"no grace to keep":    {func(c *authkit.Config) { c.Sessions.ReuseGrace, c.Sessions.KeepSuccessor = -1, true }, "Config.Sessions.KeepSuccessor"},
 	} {
@@ -830,5 +832,12 @@ func TestSessionConfigFaults(t *testing.T) {
 			_, err := authkit.New(cfg)
 			require.ErrorContains(t, err, tc.want)
 		})
+	}
+	for _, good := range []authkit.SessionConfig{
+		{IdleTimeout: 30 * time.Minute, AbsoluteTimeout: 400 * 24 * time.Hour, ReuseGrace: time.Minute, MaxPerUser: 50},
+		{IdleTimeout: time.Hour, AbsoluteTimeout: time.Hour, ReuseGrace: 5*time.Second + 1, MaxPerUser: 1},
+		{AbsoluteTimeout: 30 * time.Minute, ReuseGrace: -1},
+	} {
+		newKit(t, func(c *authkit.Config) { c.Sessions = good; c.Sessions.Store = authkit.NewMemoryStore() })
 	}
 }

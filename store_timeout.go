@@ -190,10 +190,7 @@ type timedBatch struct {
 }
 
 func timedBatchStore(s UserBatchStore, timeout time.Duration) UserBatchStore {
-	if isMemory(s) {
-		return s
-	}
-	return timedBatch{s, timeout}
+	return timedBatch{s, timeout} // a MemoryStore is none
 }
 
 func (s timedBatch) CreateUsers(ctx context.Context, users []StoredUser) error {

@@ -78,6 +78,7 @@ func (hungStore) DeleteTickets(ctx context.Context, _ string) error { return wai
 func (hungStore) DeleteExpiredTickets(ctx context.Context, _ time.Time, _ int) (int, error) {
 	return wait[int](ctx)
 }
+func (hungStore) CreateUsers(ctx context.Context, _ []StoredUser) error { return waitError(ctx) }
 func (hungStore) InTx(ctx context.Context, _ func(context.Context) error) error {
 	return waitError(ctx)
 }
@@ -105,6 +106,7 @@ func TestEveryStoreMethodHasATimeout(t *testing.T) {
 			reflect.TypeFor[SessionStore]():     kit.sessions.store,
 			reflect.TypeFor[TicketStore]():      kit.tickets,
 			reflect.TypeFor[Transactor]():       kit.tx,
+			reflect.TypeFor[UserBatchStore]():   kit.batch,
 			reflect.TypeFor[SessionUserStore](): kit.joined,
 		} {
 			for i := range of.NumMethod() {

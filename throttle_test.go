@@ -529,3 +529,32 @@ func TestAdmit(t *testing.T) {
 	free := newKit(t)
 	require.Equal(t, cause, free.Admit(ctx, a, func(context.Context) error { return cause }))
 }
+
+// Admit lets in four requests for an account at a time. One whose client leaves while it waits is
+// not counted.
+func TestAdmitWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var fake fakeThrottle
+		kit := newKit(t, fake.listen)
+		a := authkit.Attempt{Action: authkit.ActionReset, Account: "ann@example.com"}
+		inside, leave, done := 0, make(chan struct{}), make(chan error, 5)
+		ctx, hangUp := context.WithCancel(t.Context())
+		for range 5 {
+			go func() {
+				done <- kit.Admit(ctx, a, func(context.Context) error { inside++; <-leave; return nil })
+			}()
+			synctest.Wait()
+		}
+		require.Equal(t, 4, inside)
+		hangUp()
+		require.ErrorIs(t, <-done, context.Canceled)
+		close(leave)
+		for range 4 {
+			require.NoError(t, <-done)
+		}
+		require.Equal(t, 4, inside)
+		require.Len(t, fake.calls, 8)
+		require.NoError(t, kit.Admit(t.Context(), a, func(context.Context) error { return nil }), "all places are free again")
+	})
+}

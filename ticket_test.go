@@ -173,6 +173,22 @@ func TestTicketRaces(t *testing.T) {
 	}))
 }
 
+// A text of more than 255 bytes, or whose ID no store could hold, is not looked up.
+func TestTicketTextsThatAreNotLookedUp(t *testing.T) {
+	t.Parallel()
+	store := &faultyTickets{MemoryStore: authkit.NewMemoryStore(), fail: "attempt"}
+	ticket, token := putTicket(t, store)
+	longest := ticket.ID + "." + strings.Repeat("x", 255-len(ticket.ID)-1)
+	for text, want := range map[string]error{
+		token: authkit.ErrUnavailable, longest: authkit.ErrUnavailable,
+		longest + "x": authkit.ErrInvalidTicket, ticket.ID: authkit.ErrInvalidTicket, "." + token: authkit.ErrInvalidTicket,
+		"\x00" + token: authkit.ErrInvalidTicket, "\xff" + token: authkit.ErrInvalidTicket,
+	} {
+		_, err := authkit.AttemptTicket(t.Context(), store, "test", text)
+		require.ErrorIs(t, err, want, "%q", text)
+	}
+}
+
 // A store that fails is told apart from a wrong token.
 func TestTicketStoreFails(t *testing.T) {
 	t.Parallel()

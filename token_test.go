@@ -482,6 +482,13 @@ func TestIssueLargest(t *testing.T) {
 	}
 	require.Greater(t, longest, 8190, "refused long before the bound")
 
+	claims := authkit.Claims{Subject: "u", ID: "id", IssuedAt: time.Now(), Extra: map[string]string{"x": strings.Repeat("x", 1000)}}
+	exact := len(tokIssue(t, issuer, claims))
+	for limit, fits := range map[int]bool{exact: true, exact - 1: false} {
+		_, err := tokIssuerFor(t, authkit.TokenConfig{Keys: []authkit.Key{tokKey}, MaxBytes: limit}).Issue(claims)
+		require.Equal(t, fits, err == nil, err)
+	}
+
 	for _, subject := range []string{strings.Repeat("x", 255), strings.Repeat("ü", 127), strings.Repeat("<", 255)} {
 		require.Equal(t, subject, tokAccepted(t, verifier, tokIssue(t, issuer, authkit.Claims{Subject: subject})).Subject)
 	}
@@ -663,7 +670,14 @@ func TestTokenConfigFaults(t *testing.T) {
 	}{
 		{"nothing", authkit.TokenConfig{}, []string{"TokenConfig.Keys: 0 keys"}},
 		{"one key", authkit.TokenConfig{Keys: hs}, nil},
-		{"16 keys", authkit.TokenConfig{Keys: numbered(16)}, nil},
+		{"100 keys", authkit.TokenConfig{Keys: numbered(100)}, nil},
+		{"an issuer that is not UTF-8", authkit.TokenConfig{Keys: hs, Issuer: "a\xff"}, []string{"TokenConfig.Issuer: not UTF-8"}},
+		{"an audience that is not UTF-8", authkit.TokenConfig{Keys: hs, Audience: "a\xff"}, []string{"TokenConfig.Audience: not UTF-8"}},
+		{"a client of 255 bytes", authkit.TokenConfig{Keys: hs, ClientID: strings.Repeat("c", 255)}, nil},
+		{"a client of 256 bytes", authkit.TokenConfig{Keys: hs, ClientID: strings.Repeat("c", 256)}, []string{"TokenConfig.ClientID"}},
+		{"a tenant of 64 bytes", authkit.TokenConfig{Keys: hs, Tenant: strings.Repeat("t", 64)}, nil},
+		{"a tenant of 65 bytes", authkit.TokenConfig{Keys: hs, Tenant: strings.Repeat("t", 65)}, []string{"TokenConfig.Tenant"}},
+		{"a tenant with a line end", authkit.TokenConfig{Keys: hs, Tenant: "t\n"}, []string{"TokenConfig.Tenant"}},
 		{"101 keys", authkit.TokenConfig{Keys: numbered(101)}, []string{"TokenConfig.Keys: 101 keys"}},
 		{"an ID twice", authkit.TokenConfig{Keys: named("a", "b", "a")}, []string{"TokenConfig.Keys[2]", `"a"`}},
 		{"two keys without ID", authkit.TokenConfig{Keys: named("", "")}, []string{"TokenConfig.Keys[1]", `""`}},
@@ -728,6 +742,7 @@ func TestTokenConfigFaultsWithoutPrivate(t *testing.T) {
 	})
 	require.ErrorContains(t, err, "TokenConfig.Lifetime")
 	require.ErrorContains(t, err, "TokenConfig.Keys[0]")
+	require.NotContains(t, err.Error(), "TokenConfig.Ring", "there is none")
 }
 
 // Claims at the limits of verifiers are issued, and beyond them refused.
@@ -753,6 +768,20 @@ func TestIssueAtTheLimits(t *testing.T) {
 		{authkit.Claims{Subject: "u", ID: strings.Repeat("i", 129)}, false},
 		{authkit.Claims{Subject: "u", SessionID: strings.Repeat("i", 128)}, true},
 		{authkit.Claims{Subject: "u", SessionID: strings.Repeat("i", 129)}, false},
+		{authkit.Claims{Subject: "u", SessionID: "i\n"}, false},
+		{authkit.Claims{Subject: "u", ClientID: strings.Repeat("i", 255)}, true},
+		{authkit.Claims{Subject: "u", ClientID: strings.Repeat("i", 256)}, false},
+		{authkit.Claims{Subject: "u", ClientID: "i\xff"}, false},
+		{authkit.Claims{Subject: strings.Repeat("u", 255)}, true},
+		{authkit.Claims{Subject: strings.Repeat("u", 256)}, false},
+		{authkit.Claims{Subject: " ~"}, true},
+		{authkit.Claims{Subject: "a\x1f"}, false},
+		{authkit.Claims{Subject: "a\x7f"}, false},
+		{authkit.Claims{Subject: "u", AuthTime: time.Unix(1, 0)}, true},
+		{authkit.Claims{Subject: "u", AuthTime: time.Unix(0, 0)}, false},
+		{authkit.Claims{Subject: "u", NotBefore: time.Unix(-1, 0)}, false},
+		{authkit.Claims{Subject: "u", AuthTime: time.Unix(99_999_999_999, 0)}, true},
+		{authkit.Claims{Subject: "u", AuthTime: time.Unix(100_000_000_000, 0)}, false},
 	} {
 		token, err := issuer.Issue(c.claims)
 		require.Equal(t, c.ok, err == nil, "%+v: %v", c.claims, err)

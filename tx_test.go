@@ -81,6 +81,30 @@ func (s brokenTx) InTx(ctx context.Context, f func(context.Context) error) error
 	return errors.Join(s.MemoryStore.InTx(ctx, f), errCommit)
 }
 
+// A plainTx is a store of another kind whose transactions run twice, as after a deadlock.
+type plainTx struct{ authkit.UserStore }
+
+func (plainTx) InTx(ctx context.Context, f func(context.Context) error) error {
+	_ = f(ctx)
+	return f(ctx)
+}
+
+// AfterCommit waits for the transactions that a Kit begins on any store, and counts the last try.
+func TestAfterCommitOfAnyStore(t *testing.T) {
+	t.Parallel()
+	kit := newKit(t, func(c *authkit.Config) { c.Users = plainTx{authkit.NewMemoryStore()} })
+	failed := errors.New("failed")
+	for _, then := range []error{failed, nil} {
+		called := 0
+		require.Equal(t, then, kit.InTx(t.Context(), func(ctx context.Context) error {
+			require.True(t, authkit.AfterCommit(ctx, func() { called++ }))
+			require.Zero(t, called)
+			return then
+		}))
+		require.Equal(t, map[bool]int{true: 1, false: 0}[then == nil], called)
+	}
+}
+
 // Within a transaction of a MemoryStore that the program began, AfterCommit waits for that one.
 func TestAfterCommit(t *testing.T) {
 	t.Parallel()

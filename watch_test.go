@@ -359,6 +359,47 @@ func TestWatchOtherUser(t *testing.T) {
 	})
 }
 
+// A condition of the route is checked again with the request. A token that came without one cannot
+// meet it.
+func TestWatchCondition(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		kit, _, _ := newSessionKit(t)
+		token := begin(t, kit).AccessToken
+		var gone atomic.Bool
+		var got error
+		p := authkit.Authenticated().And("member", func(r *http.Request) (context.Context, error) {
+			who, _ := authkit.PrincipalFrom(r.Context())
+			got = nil
+			if r.URL.Path != "/stream" || who.UserID == "" || r.Body != nil && r.Body != http.NoBody {
+				got = errors.New("another request")
+			}
+			if gone.Load() {
+				return nil, authkit.ErrNotFound
+			}
+			return r.Context(), nil
+		})
+		s := new(stream)
+		open(t, watchRoute(kit, p, s), s, "Authorization", "Bearer "+token)
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		require.True(t, s.running())
+		require.NoError(t, got)
+		gone.Store(true)
+		<-s.done
+		require.ErrorIs(t, s.cause, authkit.ErrNotFound)
+		require.LessOrEqual(t, s.lasted(), 6*time.Minute)
+
+		gone.Store(false)
+		ctx, _, err := kit.IdentifyToken(t.Context(), token)
+		require.NoError(t, err)
+		watched, stop := kit.Watch(ctx, p, 0)
+		<-watched.Done()
+		require.ErrorIs(t, context.Cause(watched), authkit.ErrForbidden)
+		stop()
+	})
+}
+
 // keys is an Authenticator whose credentials change.
 type keys struct {
 	mu            sync.Mutex

@@ -263,7 +263,7 @@ func system(ctx context.Context) context.Context { return authkit.WithSystem(ctx
 func usable(u authkit.User) bool { return !u.Disabled && !now().Before(u.LockedUntil) }
 
 // failed reports an error of the outbox or of the tickets, and returns it as
-// callers see it.
+// callers see it. ErrUnavailable is that of a Kit, which has reported it.
 func (a *Accounts) failed(ctx context.Context, err error) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err()
@@ -272,8 +272,13 @@ func (a *Accounts) failed(ctx context.Context, err error) error {
 		return err
 	}
 	err = fmt.Errorf("account: %w: %w", authkit.ErrUnavailable, err)
-	a.kit.Emit(ctx, authkit.Event{Kind: authkit.EventStoreFailure, Reason: authkit.ReasonStore, Err: err})
+	a.report(ctx, err)
 	return err
+}
+
+// report emits the event of a store that failed.
+func (a *Accounts) report(ctx context.Context, err error) {
+	a.kit.Emit(ctx, authkit.Event{Kind: authkit.EventStoreFailure, Reason: authkit.ReasonStore, Err: err})
 }
 
 // A grant is the body of a ticket: the account that it is about, as it then
@@ -309,8 +314,8 @@ func (a *Accounts) opened(ctx context.Context, kind, token string) (authkit.Tick
 	var g grant
 	t, err := authkit.AttemptTicket(ctx, a.kit.Tickets(), kind, token)
 	if err != nil {
-		if errors.Is(err, authkit.ErrUnavailable) {
-			err = a.failed(ctx, err)
+		if errors.Is(err, authkit.ErrUnavailable) { // which AttemptTicket cannot report
+			a.report(ctx, err)
 		}
 		return t, g, err
 	}

@@ -116,6 +116,7 @@ func TestOtherEventsAreNoNotices(t *testing.T) {
 		a.OnEvent(t.Context(), e)
 		a.none(t)
 	}
+	require.NotContains(t, a.kinds(), authkit.EventStoreFailure)
 	(*account.Accounts)(nil).OnEvent(t.Context(), authkit.Event{Kind: authkit.EventFactorAdded, UserID: u.ID})
 }
 
@@ -165,4 +166,39 @@ func TestCodeLoginThatEnrolls(t *testing.T) {
 		require.Contains(t, strings.ReplaceAll(page, ` type="hidden"`, ""), part)
 	}
 	require.NotContains(t, page, "mfa_response")
+}
+
+// A secondFactor is another one than factors.
+type secondFactor struct{ factors }
+
+func (*secondFactor) Name() string   { return "keys" }
+func (*secondFactor) Method() string { return "hwk" }
+
+// The form of a login with one of two factors asks for the method. Without a login
+// page, the challenge is an error.
+func TestCodeLoginWithFactors(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"/login", ""} {
+		enrolled := map[string]bool{}
+		a := newApp(t, options{kit: []func(*authkit.Config){func(c *authkit.Config) {
+			if path != "" {
+				c.Sessions.Cookies = &authkit.SessionCookieConfig{LoginPath: path}
+			}
+			c.SecondFactors = []authkit.SecondFactor{&factors{enrolled}, &secondFactor{factors{enrolled}}}
+		}}})
+		u := a.add(t, "ann@example.com")
+		enrolled[u.ID] = true
+		handle, err := a.RequestCode(t.Context(), u.Email)
+		require.NoError(t, err)
+		w := call(a.server(), "POST", "/account/code/login", "handle="+handle+"&code="+codeIn.FindString(a.mail(t).Text))
+		if path == "" {
+			require.Equal(t, 400, w.Code)
+			require.NotContains(t, w.Body.String(), "mfa_")
+			continue
+		}
+		require.Equal(t, 200, w.Code)
+		for _, name := range []string{"mfa_method", "mfa_response"} {
+			require.Regexp(t, `<input[^>]* name="`+name+`"[^>]* required`, w.Body.String())
+		}
+	}
 }

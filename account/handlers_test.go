@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -638,6 +639,53 @@ func TestConfirmResponses(t *testing.T) {
 	require.Empty(t, w.Result().Cookies())
 }
 
+// A rotating store replaces no token of a session while it fails.
+type rotating struct {
+	*authkit.MemoryStore
+	fails bool
+}
+
+func (s *rotating) RotateSession(ctx context.Context, id string, r authkit.Rotation) (authkit.StoredSession, bool, error) {
+	if s.fails {
+		return authkit.StoredSession{}, false, errors.New("no connection")
+	}
+	return s.MemoryStore.RotateSession(ctx, id, r)
+}
+
+// RG-10: a confirmation with a session cookie replaces it, unless another request
+// has just done so.
+func TestConfirmRenewsCookie(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		status  int
+		cookies int
+	}{{"current", 204, 1}, {"replaced", 204, 0}, {"failing", 503, 0}} {
+		s := &rotating{MemoryStore: authkit.NewMemoryStore()}
+		a := newApp(t, options{kit: []func(*authkit.Config){func(c *authkit.Config) {
+			c.Users, c.Sessions.Store, c.Sessions.Cookies = s, s, &authkit.SessionCookieConfig{}
+		}}})
+		u := a.add(t, "ann@example.com")
+		login, err := a.kit.Login(t.Context(), u.Email, password)
+		require.NoError(t, err)
+		rec := httptest.NewRecorder()
+		require.NoError(t, a.kit.SetSessionCookie(rec, httptest.NewRequest("GET", "/", nil), login, false))
+		cookie := "__Host-session=" + rec.Result().Cookies()[0].Value
+		h := a.server()
+		w := call(h, "POST", "/account/email", `{"current_password":"`+password+`","email":"new@example.com"}`, "Cookie", cookie, "Sec-Fetch-Site", "same-origin")
+		require.Equal(t, 202, w.Code)
+		link := token(t, a.mail(t))
+		if s.fails = c.name == "failing"; c.name == "replaced" {
+			r := httptest.NewRequest("GET", "/", nil)
+			r.Header.Set("Cookie", cookie)
+			require.NoError(t, a.kit.RenewSessionCookie(httptest.NewRecorder(), r))
+		}
+		w = call(h, "POST", "/account/confirm", `{"token":"`+link+`"}`, "Cookie", cookie, "Sec-Fetch-Site", "same-origin")
+		require.Equal(t, c.status, w.Code, c.name)
+		require.Len(t, w.Result().Cookies(), c.cookies, c.name)
+	}
+}
+
 // MW-10, TR-02: the data of a user is not cached.
 func TestExportResponse(t *testing.T) {
 	t.Parallel()
@@ -658,6 +706,27 @@ func TestExportResponse(t *testing.T) {
 	w := ask("DELETE")
 	require.Equal(t, 405, w.Code)
 	require.Equal(t, "GET, HEAD", w.Header().Get("Allow"))
+
+	var f *failer
+	a, f = newFlakyApp(t)
+	a.add(t, u.Email)
+	login, err = a.kit.Login(t.Context(), u.Email, password)
+	require.NoError(t, err)
+	f.fails("SessionsByUser", errNoConnection)
+	w = ask("GET")
+	require.Equal(t, 503, w.Code)
+	require.Equal(t, "application/problem+json", w.Header().Get("Content-Type"))
+}
+
+// A check of passwords that fails is no fault of the fields.
+func TestPasswordCheckFails(t *testing.T) {
+	t.Parallel()
+	a := newApp(t, options{kit: []func(*authkit.Config){func(c *authkit.Config) {
+		c.Passwords.Check = func(context.Context, string, authkit.User) error { return errNoConnection }
+	}}})
+	require.NoError(t, a.Register(t.Context(), "ann@example.com"))
+	_, err := a.SignUp(t.Context(), token(t, a.mail(t)), account.NewAccount{Password: password, FullName: "a\nb"})
+	require.ErrorIs(t, err, errNoConnection)
 }
 
 // The fields of a form have the types of the program.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"reflect"
 	"strings"
@@ -184,6 +185,9 @@ func TestOutboxIsAuthenticated(t *testing.T) {
 		require.NoError(t, a.jobs.PutJob(t.Context(), changed))
 		a.kinds()
 		require.Equal(t, "ann@example.com", a.mail(t).To)
+		for _, e := range a.events {
+			require.ErrorContains(t, e.Err, "cannot be decrypted")
+		}
 		require.Equal(t, []authkit.EventKind{authkit.EventMailFailure, authkit.EventMailFailure}, a.kinds())
 
 		other := newApp(t, options{accounts: []func(*account.Config){func(c *account.Config) { c.Store, c.Key = a.jobs, bytes.Repeat([]byte{7}, 32) }}})
@@ -466,6 +470,12 @@ func TestNewProblems(t *testing.T) {
 		_, err = account.New(kit, cfg)
 		require.ErrorContains(t, err, "Config.Templates: ", name)
 	}
+	for _, name := range []string{"page.html", "mail.html", "style.css", "texts.de.json"} {
+		cfg := good
+		cfg.Templates = unreadable{fstest.MapFS{"texts.de.json": &fstest.MapFile{}}, name}
+		_, err = account.New(kit, cfg)
+		require.ErrorIs(t, err, errUnreadable, name)
+	}
 	var texts map[string]any
 	require.NoError(t, json.Unmarshal([]byte(englishTexts(t)), &texts))
 	for name, change := range map[string]func(mail map[string]any){
@@ -611,6 +621,16 @@ func TestMemoryStoreOrder(t *testing.T) {
 	require.Equal(t, "c", claim(10*time.Minute))
 	require.Equal(t, "a", claim(10*time.Minute))
 
+	// The job that is removed is the one that was named.
+	m = account.NewMemoryStore()
+	for i, id := range []string{"a", "b"} {
+		require.NoError(t, m.PutJob(t.Context(), account.Job{ID: id, DueAt: at.Add(time.Duration(i)), ExpiresAt: at.Add(time.Hour)}))
+	}
+	deleted, err := m.DeleteJob(t.Context(), "b", 0)
+	require.NoError(t, err)
+	require.True(t, deleted)
+	require.Equal(t, "a", claim(time.Minute))
+
 	for _, key := range []string{"x", "y", "z"} {
 		require.NoError(t, m.SetTimes(t.Context(), key, []time.Time{at}, 0, at))
 	}
@@ -645,4 +665,57 @@ func TestMailsAreLines(t *testing.T) {
 	require.NoError(t, b.users.CreateUser(t.Context(), authkit.StoredUser{User: authkit.User{ID: "1", Email: "bob@example.com", FullName: "Bob\nhttps://evil.example", EmailVerifiedAt: time.Now()}}))
 	require.NoError(t, b.RequestReset(t.Context(), "bob@example.com"))
 	require.Contains(t, b.mail(t).Text, "Hello Bob https://evil.example,")
+}
+
+// An unreadable is a file system with a file that cannot be opened.
+type unreadable struct {
+	fstest.MapFS
+	name string
+}
+
+var errUnreadable = errors.New("permission denied")
+
+func (u unreadable) Open(name string) (fs.File, error) {
+	if name == u.name {
+		return nil, errUnreadable
+	}
+	return u.MapFS.Open(name)
+}
+
+func (u unreadable) ReadFile(name string) ([]byte, error) {
+	if name == u.name {
+		return nil, errUnreadable
+	}
+	return u.MapFS.ReadFile(name)
+}
+
+// A template that fails for the data of a mail or a page sends no half of it.
+func TestTemplatesFail(t *testing.T) {
+	t.Parallel()
+	const fails = `{{if .Email}}{{slice .Email 99}}{{end}}`
+	for name, files := range map[string]map[string]string{
+		"the subject":   {"texts.en.json": strings.Replace(englishTexts(t), "Choose a new password for {{.Service}}", fails, 1)},
+		"a paragraph":   {"texts.en.json": strings.Replace(englishTexts(t), "Someone, probably you, asked to choose", fails, 1)},
+		"the layout":    {"mail.html": `{{index .Paragraphs 99}}`},
+		"not the mails": {"page.html": `<p>{{index .Fields 99}}</p>`},
+	} {
+		custom := fstest.MapFS{}
+		for file, data := range files {
+			custom[file] = &fstest.MapFile{Data: []byte(data)}
+		}
+		a := newApp(t, options{accounts: []func(*account.Config){func(c *account.Config) { c.Templates, c.Service = custom, "" }}})
+		a.add(t, "ann@example.com")
+		require.NoError(t, a.RequestReset(t.Context(), "ann@example.com"))
+		w := call(a.server(), "GET", "/account/register", "")
+		if name == "not the mails" {
+			require.Contains(t, a.mail(t).Subject, "for example.com", "the host is the name of the service")
+			require.Equal(t, 500, w.Code)
+			require.NotContains(t, w.Body.String(), "<p>")
+			continue
+		}
+		require.Equal(t, 200, w.Code)
+		a.kinds()
+		a.none(t)
+		require.Equal(t, []authkit.EventKind{authkit.EventMailFailure}, a.kinds(), name)
+	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/audit"
 	"github.com/authkit-go/authkit/audit/trail"
+	"github.com/authkit-go/authkit/storetest"
 )
 
 var testKey = []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352")
@@ -276,6 +277,30 @@ func TestRunCountsUnwritten(t *testing.T) {
 	}
 }
 
+// AU-05: of a batch that takes several calls, those that succeeded do not count.
+func TestRunCountsWritten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &faultyStore{MemoryStore: audit.NewMemoryStore(0)}
+		store.before = func(_ context.Context, entries []audit.Entry) error {
+			if len(entries) < 500 {
+				return errors.New("boom")
+			}
+			return nil
+		}
+		l := newLog(t, store)
+		for i := range 599 {
+			l.OnEvent(t.Context(), event(i))
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- l.Run(ctx) }()
+		time.Sleep(time.Second)
+		cancel()
+		require.ErrorContains(t, <-done, "audit: 101 entries were left unwritten") // 599, and those of the start and the end
+	})
+}
+
 // A call that seems to fail may have written all, nothing, or, in a file, a part. Whatever it
 // was, nothing is lost, doubled or out of order.
 func TestStoreFails(t *testing.T) {
@@ -370,6 +395,137 @@ func (u *unreadable) AuditEntries(ctx context.Context, q audit.Query) ([]audit.E
 		return nil, errors.New("boom")
 	}
 	return u.Store.AuditEntries(ctx, q)
+}
+
+// A counted store counts its calls, and fails to be read as often as a test says.
+type counted struct {
+	*faultyStore
+	unread         int
+	appends, reads int
+}
+
+func (c *counted) AppendAudit(ctx context.Context, entries []audit.Entry) error {
+	c.appends++
+	return c.faultyStore.AppendAudit(ctx, entries)
+}
+
+func (c *counted) AuditEntries(ctx context.Context, q audit.Query) ([]audit.Entry, error) {
+	c.reads++
+	if c.unread--; c.unread >= 0 {
+		return nil, errors.New("boom")
+	}
+	return c.faultyStore.AuditEntries(ctx, q)
+}
+
+// A log reads the end of the store once, before the first entry, and needs one
+// call for each write. If it cannot read what an earlier call has written, it
+// does not write it again.
+func TestCallsOfStore(t *testing.T) {
+	t.Parallel()
+	store := &counted{faultyStore: &faultyStore{MemoryStore: audit.NewMemoryStore(0)}}
+	first := newLog(t, store)
+	write := func(l *audit.Log, n int) error {
+		l.OnEvent(t.Context(), event(n))
+		return l.Flush(t.Context())
+	}
+	require.NoError(t, write(first, 0))
+
+	store.appends, store.unread = 0, 1
+	l := newLog(t, store)
+	require.ErrorContains(t, write(l, 1), "boom")
+	require.Zero(t, store.appends, "the end of the store is not known")
+	store.reads = 0
+	require.NoError(t, write(l, 2)) // with the one that waits
+	require.NoError(t, write(l, 3))
+	require.Equal(t, []int{1, 3}, []int{store.reads, store.appends})
+
+	require.NoError(t, write(first, 4), "another instance was first")
+	store.after = func(context.Context, []audit.Entry) error { return errors.New("lost") }
+	require.ErrorContains(t, write(l, 5), "store: ") // also after a conflict
+	store.after, store.unread = nil, 1
+	require.ErrorContains(t, l.Flush(t.Context()), "boom")
+	require.NoError(t, l.Flush(t.Context()))
+	entries, _ := all(t, store)
+	require.Len(t, entries, 6)
+}
+
+// AU-04: a store that has lost its last entry does not get the number again.
+func TestLostEndOfStore(t *testing.T) {
+	t.Parallel()
+	store := &faultyStore{MemoryStore: audit.NewMemoryStore(0)}
+	l := newLog(t, store)
+	for i := range 3 {
+		l.OnEvent(t.Context(), event(i))
+	}
+	require.NoError(t, l.Flush(t.Context()))
+	entries, err := store.AuditEntries(t.Context(), audit.Query{Limit: 2})
+	require.NoError(t, err)
+	store.MemoryStore = audit.NewMemoryStore(0)
+	require.NoError(t, store.MemoryStore.AppendAudit(t.Context(), entries))
+	store.before = func(context.Context, []audit.Entry) error {
+		store.before = nil
+		return audit.ErrConflict // so that the log reads the end
+	}
+	l.OnEvent(t.Context(), event(3))
+	require.NoError(t, l.Flush(t.Context()))
+	last, err := store.AuditEntries(t.Context(), audit.Query{Newest: true, Limit: 1})
+	require.NoError(t, err)
+	require.EqualValues(t, 4, last[0].Seq, "the gap shows")
+}
+
+// A caller that stops is no failure of the store. A write that succeeds ends one,
+// also if the caller stops then.
+func TestStatusOfStoppedCaller(t *testing.T) {
+	t.Parallel()
+	store := &faultyStore{MemoryStore: audit.NewMemoryStore(0)}
+	logger, said := quiet()
+	l := newLog(t, store, func(o *audit.Options) { o.Logger = logger })
+	ctx, cancel := context.WithCancel(t.Context())
+	store.before = func(ctx context.Context, _ []audit.Entry) error { cancel(); return context.Canceled }
+	l.OnEvent(t.Context(), event(0))
+	require.ErrorIs(t, l.Flush(ctx), context.Canceled)
+	require.NoError(t, l.Stats().Err)
+	require.Empty(t, said.String())
+
+	store.before = func(context.Context, []audit.Entry) error { return errors.New("boom") }
+	require.Error(t, l.Flush(t.Context()))
+	require.ErrorContains(t, l.Stats().Err, "boom")
+	store.before = nil
+	ctx, cancel = context.WithCancel(t.Context())
+	store.after = func(context.Context, []audit.Entry) error { cancel(); return nil }
+	require.NoError(t, l.Flush(ctx))
+	require.NoError(t, l.Stats().Err)
+	require.Contains(t, said.String(), "the store is back")
+}
+
+// Run writes each event within 20 ms, however many it has written.
+func TestRunWritesSoon(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := audit.NewMemoryStore(0)
+		l := newLog(t, store)
+		stop := run(t, l)
+		for i := range 10 {
+			l.OnEvent(t.Context(), event(i))
+			time.Sleep(21 * time.Millisecond)
+			require.Zero(t, l.Stats().Waiting, i)
+		}
+		stop()
+	})
+}
+
+// A MemoryStore passes the suite, and does nothing for a caller that is gone.
+func TestMemoryStore(t *testing.T) {
+	t.Parallel()
+	storetest.TestAuditStore(t, func(*testing.T) audit.Store { return audit.NewMemoryStore(0) })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s := audit.NewMemoryStore(0)
+	_, err := s.AuditEntries(ctx, audit.Query{Limit: 1})
+	require.ErrorIs(t, err, context.Canceled)
+	_, err = s.EraseAudit(ctx, "u")
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorIs(t, s.AppendAudit(ctx, nil), context.Canceled)
 }
 
 // A store that says its numbers are taken, and has nothing, is a store that fails.

@@ -29,6 +29,7 @@ type failing struct {
 	*authkit.MemoryStore
 	fails    map[string]bool                       // by the name of the call, or the kind of the ticket
 	consumed error                                 // of ConsumeTicket
+	tokens   error                                 // of SetTokens
 	byEmail  func(authkit.StoredUser) func() error // what happens after a look-up
 	lookups  int
 }
@@ -48,6 +49,9 @@ func (s *failing) IdentitiesByUser(ctx context.Context, userID string) ([]oidclo
 }
 
 func (s *failing) SetTokens(ctx context.Context, userID, id string, tokens []byte) error {
+	if s.tokens != nil {
+		return s.tokens
+	}
 	return errors.Join(s.fail("SetTokens"), s.Store.SetTokens(ctx, userID, id, tokens))
 }
 
@@ -158,9 +162,201 @@ func TestStoresFail(t *testing.T) {
 	clear(s.fails)
 	_, err = a.Tokens(t.Context(), u.ID, id)
 	require.NoError(t, err)
+	s.tokens = oidclogin.ErrNoIdentity
+	require.Equal(t, http.StatusSeeOther, a.browser().login().StatusCode, "tokens of an identity that is gone are not kept")
 	data, err = oidclogin.UserData(s).Export(t.Context(), "nobody")
 	require.NoError(t, err)
 	require.True(t, data == nil, "not an empty list")
+
+	a.kinds()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = a.Identities(ctx, u.ID)
+	require.ErrorIs(t, err, context.Canceled)
+	require.NotErrorIs(t, err, authkit.ErrUnavailable)
+	require.Empty(t, a.kinds(), "a client that has left is no failure")
+}
+
+// A ticket that cannot be redeemed is reported once.
+func TestRedeemFails(t *testing.T) {
+	t.Parallel()
+	a, _, s := newFailing(t, oidclogin.EmailVerified)
+	c := a.browser()
+	callback := c.begin("")
+	a.kinds()
+	s.consumed = errDisk
+	require.Equal(t, http.StatusServiceUnavailable, c.do("GET", callback, nil).StatusCode)
+	require.Equal(t, []authkit.EventKind{authkit.EventLoginFailure}, a.kinds(), "whose reason is the store")
+}
+
+// otherData is UserData of another package.
+type otherData struct{}
+
+func (otherData) Name() string                                     { return "other" }
+func (otherData) Wipe(context.Context, string, authkit.Wipe) error { return nil }
+func (otherData) Export(context.Context, string) (any, error)      { return nil, nil }
+
+// A slices is a store that cannot be compared.
+type slices struct {
+	oidclogin.Store
+	_ []int
+}
+
+// New finds its store among the UserData of other packages and of other stores.
+func TestUserDataOfOthers(t *testing.T) {
+	t.Parallel()
+	newApp(t, []oidclogin.Provider{oidclogin.Google("id", "secret")}, func(kc *authkit.Config, oc *oidclogin.Config) {
+		kc.UserData = []authkit.UserData{otherData{}, oidclogin.UserData(oc.Store)}
+	})
+	a := newApp(t, []oidclogin.Provider{oidclogin.Google("id", "secret")}, func(kc *authkit.Config, oc *oidclogin.Config) {
+		kc.UserData = append(kc.UserData, otherData{})
+	})
+	_, err := oidclogin.New(a.kit, oidclogin.Config{BaseURL: site, Store: slices{Store: a.store}, Providers: []oidclogin.Provider{oidclogin.Google("id", "secret")}})
+	require.ErrorContains(t, err, "UserData lacks")
+	users := authkit.NewMemoryStore()
+	kit, err := authkit.New(authkit.Config{
+		Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352"), Users: users, UserData: []authkit.UserData{oidclogin.UserData(slices{Store: a.store})},
+		Sessions: authkit.SessionConfig{Store: users, Cookies: &authkit.SessionCookieConfig{LoginPath: "/login"}},
+	})
+	require.NoError(t, err)
+	_, err = oidclogin.New(kit, oidclogin.Config{BaseURL: site, Store: slices{Store: a.store}, Providers: []oidclogin.Provider{oidclogin.Google("id", "secret")}})
+	require.ErrorContains(t, err, "UserData lacks", "stores that cannot be compared are not equal")
+}
+
+// OA-03: what a provider asserts in another form is refused, and not left out. An
+// event has the cause.
+func TestRefusalsHaveACause(t *testing.T) {
+	t.Parallel()
+	for name, cause := range map[string]string{
+		"another nonce": "another nonce", "another azp": "another client", "address as array": "cannot unmarshal array", "a number as azp": "cannot unmarshal number",
+		"user info of another subject": "another subject", "array in the user info": "cannot unmarshal array", "user info of an error": "status 403",
+		"no ID token": "no ID token", "issued long ago": "not issued just now", "a long subject": "the subject is empty, too long or malformed",
+	} {
+		a, h := quiet(t, oidclogin.EmailVerified)
+		attacks[name](h, a)
+		require.Equal(t, http.StatusUnauthorized, a.browser().login().StatusCode, name)
+		a.mu.Lock()
+		require.Equal(t, oidclogin.EventProviderFailure, a.events[0].Kind, name)
+		require.ErrorContains(t, a.events[0].Err, cause, name)
+		a.mu.Unlock()
+	}
+}
+
+// A client that leaves while the provider is discovered is no failure of the
+// provider.
+func TestClientLeavesDuringDiscovery(t *testing.T) {
+	t.Parallel()
+	a, h := quiet(t, oidclogin.EmailVerified)
+	arrived, proceed := make(chan struct{}), make(chan struct{})
+	h.handle["/.well-known/openid-configuration"] = func(http.ResponseWriter, *http.Request) {
+		close(arrived)
+		<-proceed
+	}
+	c := a.browser()
+	ctx, leave := context.WithCancel(t.Context())
+	c.ctx = ctx
+	go func() {
+		<-arrived
+		leave()
+	}()
+	c.do("GET", "/oidc/idp", nil)
+	require.NotContains(t, a.kinds(), oidclogin.EventProviderFailure)
+	close(proceed)
+}
+
+// A second factor of another kind.
+type pin struct{ factor }
+
+func (*pin) Method() string { return "pin" }
+
+// What the pages hold for a program that renders them itself.
+func TestPages(t *testing.T) {
+	t.Parallel()
+	var last oidclogin.Page
+	var retry string
+	otp, second := new(factor), new(pin)
+	a, h := quiet(t, oidclogin.EmailVerified, func(kc *authkit.Config, oc *oidclogin.Config) {
+		kc.SecondFactors = []authkit.SecondFactor{otp, second}
+		oc.Page = func(w http.ResponseWriter, _ *http.Request, p oidclogin.Page) {
+			last, retry = p, w.Header().Get("Retry-After")
+			w.WriteHeader(p.Status)
+		}
+	})
+	names := func(fields []oidclogin.PageField) (list []string) {
+		for _, f := range fields {
+			list = append(list, f.Name)
+		}
+		return list
+	}
+	c := a.browser()
+	u := c.requireUser(c.login())
+	otp.enrol(u.ID)
+	require.Equal(t, http.StatusOK, a.browser().login().StatusCode)
+	require.Equal(t, oidclogin.PageFactor, last.Kind)
+	require.Equal(t, []string{"mfa_token", "return", "mfa_method"}, names(last.Hidden))
+	require.Equal(t, "otp", last.Hidden[2].Value)
+	require.Equal(t, []string{"mfa_response"}, names(last.Fields))
+	require.Equal(t, []string{"otp"}, last.Challenge.Methods)
+	second.enrol(u.ID)
+	a.browser().login()
+	require.Equal(t, []string{"mfa_token", "return"}, names(last.Hidden))
+	require.Equal(t, []string{"mfa_method", "mfa_response"}, names(last.Fields))
+	require.Equal(t, "otp", last.Fields[0].Value)
+
+	h.as("bob", "ann@example.com", true)
+	require.Equal(t, http.StatusConflict, a.browser().login().StatusCode)
+	require.Equal(t, oidclogin.PageExists, last.Kind)
+	require.Equal(t, "The provider", last.Provider)
+	require.Contains(t, last.Text, "add The provider in your settings")
+	require.Empty(t, retry)
+	h.as("bob", nil, nil)
+	require.Equal(t, http.StatusConflict, a.browser().login().StatusCode)
+	require.Equal(t, oidclogin.PageNoMailbox, last.Kind)
+	require.Contains(t, last.Text, "The provider does not prove your e-mail address")
+
+	h.answer = func(q url.Values) {
+		q.Del("code")
+		q.Set("error", "access_denied")
+	}
+	require.Equal(t, http.StatusOK, a.browser().login().StatusCode)
+	require.Equal(t, oidclogin.PageCancelled, last.Kind)
+	require.Equal(t, "/login", last.Link)
+	me := a.add("me@example.com", true)
+	c = a.browser()
+	c.password(me.Email)
+	require.Equal(t, http.StatusOK, c.do("POST", "/oidc/idp/link", url.Values{"return": {"/settings"}}).StatusCode)
+	require.Equal(t, http.StatusOK, c.do("GET", c.atProvider(last.Link), nil).StatusCode)
+	require.Equal(t, oidclogin.PageCancelled, last.Kind)
+	require.Equal(t, "/settings", last.Link, "back to where the link began")
+
+	h.answer = nil
+	h.as("ann", "ann@example.com", true)
+	require.Equal(t, http.StatusOK, c.do("POST", "/oidc/idp/link", url.Values{"return": {"/settings"}}).StatusCode)
+	require.Equal(t, http.StatusConflict, c.do("GET", c.atProvider(last.Link), nil).StatusCode)
+	require.Equal(t, []string{"The identity belongs to another account.", "/settings", "Back"}, []string{last.Text, last.Link, last.LinkText})
+	h.handle["/token"] = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadRequest) }
+	require.Equal(t, http.StatusUnauthorized, a.browser().login().StatusCode)
+	require.Equal(t, []string{"The login is not valid, or it took too long. Try again.", "/login", "Log in"}, []string{last.Text, last.Link, last.LinkText})
+}
+
+// The page for the code of a mail names the provider.
+func TestCodePage(t *testing.T) {
+	t.Parallel()
+	var last oidclogin.Page
+	a, h := quiet(t, oidclogin.EmailVerified, withMailer, func(_ *authkit.Config, oc *oidclogin.Config) {
+		oc.Page = func(w http.ResponseWriter, _ *http.Request, p oidclogin.Page) {
+			last = p
+			w.WriteHeader(p.Status)
+		}
+	})
+	h.as("ann", nil, nil)
+	c := a.browser()
+	c.login()
+	require.Equal(t, oidclogin.PageMailbox, last.Kind)
+	p := c.do("POST", last.Action, url.Values{"pending": {last.Hidden[0].Value}, "email": {"ann@example.com"}})
+	require.Equal(t, http.StatusOK, p.StatusCode)
+	require.Equal(t, oidclogin.PageCode, last.Kind)
+	require.Equal(t, "The provider", last.Provider)
 }
 
 // OA-16: a code that another request has used is not valid, and a store that
@@ -335,6 +531,46 @@ func TestDeadProvider(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, c.do("GET", callback, nil).StatusCode)
 }
 
+// A link whose answer is refused links nothing.
+func TestLinkIsRefused(t *testing.T) {
+	t.Parallel()
+	a, h := quiet(t, oidclogin.EmailVerified)
+	u := a.add("me@example.com", true)
+	c := a.browser()
+	c.password(u.Email)
+	h.handle["/token"] = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadRequest) }
+	require.Equal(t, http.StatusUnauthorized, c.link().StatusCode)
+	list, err := a.Identities(t.Context(), u.ID)
+	require.NoError(t, err)
+	require.Empty(t, list)
+}
+
+// A proof of a mailbox ends with the provider that it is for. The cookie lives as
+// long as the step that needs it.
+func TestMailboxOfAProviderThatHasLeft(t *testing.T) {
+	t.Parallel()
+	a, h := quiet(t, oidclogin.EmailVerified, withMailer)
+	h.as("ann", nil, nil)
+	c := a.browser()
+	asked := c.login()
+	sent := c.enter(asked, "email", "ann@example.com")
+	for _, p := range []page{asked, sent} {
+		require.Len(t, p.Cookies(), 1)
+		require.Equal(t, 600, p.Cookies()[0].MaxAge)
+	}
+	p := generic(h)
+	p.Name = "other"
+	other, err := oidclogin.New(a.kit, oidclogin.Config{BaseURL: site + "/oidc", Store: a.store, Providers: []oidclogin.Provider{p}, Mailer: a})
+	require.NoError(t, err)
+	mux := a.kit.NewMux()
+	other.Mount(mux)
+	a.handler = mux
+	require.Equal(t, http.StatusBadRequest, c.enter(asked, "email", "ann@example.com").StatusCode)
+	require.Equal(t, http.StatusBadRequest, c.enter(sent, "code", codeText.FindString(a.mails[0].Text)).StatusCode)
+	require.Len(t, a.mails, 1)
+	require.Zero(t, a.accounts())
+}
+
 // A client secret of Apple that cannot be made is a failure of the provider.
 func TestAppleKeyOfAnotherCurve(t *testing.T) {
 	t.Parallel()
@@ -367,7 +603,7 @@ func TestAppleNameFails(t *testing.T) {
 		return a.browser().do("POST", "/oidc/apple/callback", url.Values{"code": {"c"}, "state": {"s"}, "user": {user}}, "Sec-Fetch-Site", "cross-site")
 	}
 	require.Equal(t, http.StatusServiceUnavailable, post(`{"name":{"firstName":"Ada","lastName":"Lovelace"}}`).StatusCode)
-	for _, none := range []string{`{"name":{}}`, `{"name":{"firstName":" ","lastName":""}}`, `{`} {
+	for _, none := range []string{`{"name":{}}`, `{"name":{"firstName":"Ada","lastName":5}}`, `{"name":{"firstName":" ","lastName":""}}`, `{`} {
 		p := post(none)
 		require.Equal(t, http.StatusSeeOther, p.StatusCode)
 		require.NotContains(t, p.Header.Get("Location"), "user=", none)

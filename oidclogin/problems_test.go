@@ -95,10 +95,16 @@ func TestKitProblems(t *testing.T) {
 		authkit.UserStore
 		authkit.TicketStore
 	}{users, users}
+	noTickets := good
+	noTickets.Users = struct {
+		authkit.UserStore
+		authkit.Transactor
+	}{users, users}
 	for want, c := range map[string]struct {
 		kit   *authkit.Kit
 		store oidclogin.Store
 	}{
+		"or no tickets; set":        {kit(noTickets, store), store},
 		"session cookies are off":   {kit(authkit.Config{Users: users}, store), store},
 		"session cookies are off, ": {kit(noCookies, store), store},
 		"or have no login page":     {kit(noPage, store), store},
