@@ -301,6 +301,14 @@ func TestServiceTokenAtTheOtherEndpoints(t *testing.T) {
 	clients.err = authkit.ErrInvalidToken
 	require.JSONEq(t, `{"active":false}`, ask(kit, kit.IntrospectionHandler()).Body.String())
 
+	// The tokens of users are theirs, beside clients too.
+	service := token
+	token = begin(t, kit)
+	require.Contains(t, ask(kit, kit.IntrospectionHandler()).Body.String(), `"username":"`+email+`"`)
+	require.Equal(t, 200, ask(kit, kit.RevocationHandler()).Code)
+	require.Equal(t, 401, access(t, kit, token))
+	token = service
+
 	// A Kit without clients takes the token for that of an unknown user.
 	plain, _, _ := newSessionKit(t)
 	require.JSONEq(t, `{"active":false}`, ask(plain, plain.IntrospectionHandler()).Body.String())

@@ -58,6 +58,8 @@ func TestSessionCookieStoreFails(t *testing.T) {
 		require.Equal(t, authkit.EventStoreFailure, events.last().Kind)
 		require.ErrorIs(t, events.last().Err, errDown)
 	}
+	require.Equal(t, 401, s.do("GET", "/me", "", "Accept", "*/*", "Cookie", "__Host-session=junk").Code, "no text but a cookie is looked up")
+	require.Equal(t, authkit.ReasonMalformed, events.last().Reason)
 	w := s.do("POST", "/login", form("username", email, "password", password))
 	require.Equal(t, 503, w.Code)
 	require.Equal(t, "Temporarily unavailable", w.Body.String())

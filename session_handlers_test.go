@@ -349,7 +349,17 @@ func TestRevocationHandler(t *testing.T) {
 			require.Equal(t, 503, w.Code, method)
 			require.NotEmpty(t, w.Header().Get("Retry-After"))
 		}
+		require.Equal(t, http.StatusOK, post(mux, "/revoke", formType, form("token", "x")).Code, "it names no session")
 	}
+	ended := begin(t, kit)
+	store.before = func(name string, _ int) error { // the user logs out at the same time
+		if name == "RevokeSession" {
+			_, err := store.MemoryStore.RevokeSession(t.Context(), ended.User.ID, sessionID(t, ended), time.Now())
+			return err
+		}
+		return nil
+	}
+	require.Equal(t, http.StatusOK, post(mux, "/revoke", formType, form("token", ended.RefreshToken)).Code)
 	store.before = nil
 	require.Equal(t, http.StatusOK, access(t, kit, token))
 }
@@ -421,6 +431,8 @@ func TestIntrospectionHandler(t *testing.T) {
 	require.Equal(t, 401, do(mux, "POST", "/introspect").Code)
 	problem(t, post(kit.IntrospectionHandler(), "/", formType, form("token", token.AccessToken)), 401, "Not authenticated") // mounted for everybody
 
+	store.down(false, "UserByID")
+	inactive("x")
 	looks := 0
 	store.before = func(name string, _ int) error {
 		if name == "SessionUser" {

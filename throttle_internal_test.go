@@ -27,6 +27,10 @@ func TestAttemptLimiterForgets(t *testing.T) {
 			t.Errorf("%s: %v", a.Account, err)
 		}
 	}
+	// An attempt that names no account is never one of several.
+	if _, err := l.enter(t.Context(), Attempt{}); err != nil || len(l.by) != 2 {
+		t.Errorf("%d accounts: %v", len(l.by), err)
+	}
 	for i, want := range []int{2, 1, 0} {
 		leave[i]()
 		if len(l.by) != want {

@@ -482,6 +482,13 @@ func TestIssueLargest(t *testing.T) {
 	}
 	require.Greater(t, longest, 8190, "refused long before the bound")
 
+	claims := authkit.Claims{Subject: "u", ID: "id", IssuedAt: time.Now(), Extra: map[string]string{"x": strings.Repeat("x", 1000)}}
+	exact := len(tokIssue(t, issuer, claims))
+	for limit, fits := range map[int]bool{exact: true, exact - 1: false} {
+		_, err := tokIssuerFor(t, authkit.TokenConfig{Keys: []authkit.Key{tokKey}, MaxBytes: limit}).Issue(claims)
+		require.Equal(t, fits, err == nil, err)
+	}
+
 	for _, subject := range []string{strings.Repeat("x", 255), strings.Repeat("ü", 127), strings.Repeat("<", 255)} {
 		require.Equal(t, subject, tokAccepted(t, verifier, tokIssue(t, issuer, authkit.Claims{Subject: subject})).Subject)
 	}
@@ -735,6 +742,7 @@ func TestTokenConfigFaultsWithoutPrivate(t *testing.T) {
 	})
 	require.ErrorContains(t, err, "TokenConfig.Lifetime")
 	require.ErrorContains(t, err, "TokenConfig.Keys[0]")
+	require.NotContains(t, err.Error(), "TokenConfig.Ring", "there is none")
 }
 
 // Claims at the limits of verifiers are issued, and beyond them refused.

@@ -122,7 +122,7 @@ func TestSignUpFields(t *testing.T) {
 	for fields, field := range map[string]string{
 		`{"roles":["admin"]}`: "roles", `{"id":"x"}`: "id", `{"is_admin":true}`: "is_admin", `{"City":"Oslo"}`: "City",
 		`{"hashed_password":"x"}`: "hashed_password", `{"email":"x@example.com"}`: "email",
-		`{"city":"Oslo","city":"Rome"}`: "fields", `[]`: "fields", `{}{}`: "fields", `{`: "fields", `null`: "fields",
+		`{"city":"Oslo","city":"Rome"}`: "fields", `[]`: "fields", `{}{}`: "fields", `{`: "fields", `null`: "fields", `{1:2}`: "fields",
 		`{"city":1}`: "city", `{"age":"x"}`: "age", `{"city":"nowhere"}`: "city",
 	} {
 		_, err := a.SignUp(t.Context(), link, account.NewAccount{Password: password, Fields: json.RawMessage(fields)})

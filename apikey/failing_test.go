@@ -118,11 +118,11 @@ func (s flakyUsers) UserByID(ctx context.Context, id string) (authkit.StoredUser
 	return s.MemoryStore.UserByID(ctx, id)
 }
 
-func (s flakyUsers) RevokeSessions(ctx context.Context, userID, except string, at time.Time) error {
-	if err := s.f.next("RevokeSessions"); err != nil {
-		return err
+func (s flakyUsers) RevokeSession(ctx context.Context, userID, id string, at time.Time) (bool, error) {
+	if err := s.f.next("RevokeSession"); err != nil {
+		return false, err
 	}
-	return s.MemoryStore.RevokeSessions(ctx, userID, except, at)
+	return s.MemoryStore.RevokeSession(ctx, userID, id, at)
 }
 
 // FR-11: whichever call of a store fails, the method returns ErrUnavailable, with

@@ -84,6 +84,26 @@ func TestDevice(t *testing.T) {
 	})
 }
 
+// TestSameWrongPasswordOfABrowser asserts that a known browser that keeps sending
+// an old password, from any address, does not block its owner.
+func TestSameWrongPasswordOfABrowser(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t)
+		s.add(t, "user@example.com")
+		h := s.limits.Device(s.kit.TokenHandler())
+		cookie := device(t, h, "192.0.2.1:1", "user@example.com")
+		for i := range 20 {
+			require.Equal(t, http.StatusUnauthorized, post(t, h, address(i)+":1", "user@example.com", "the old password", cookie).StatusCode)
+		}
+		device(t, h, "192.0.2.1:1", "user@example.com", cookie)
+		for i := range 5 {
+			require.Equal(t, http.StatusUnauthorized, post(t, h, address(i)+":1", "user@example.com", fmt.Sprint("guess ", i), cookie).StatusCode)
+		}
+		require.Equal(t, http.StatusTooManyRequests, post(t, h, address(1)+":1", "user@example.com", "guess 5", cookie).StatusCode)
+	})
+}
+
 // TestDeviceOfSomebodyElse asserts that no cookie but the account's own counts as one, in whatever
 // form, and so gains no guess.
 func TestDeviceOfSomebodyElse(t *testing.T) {

@@ -280,14 +280,50 @@ func TestOpenTries(t *testing.T) {
 			keys = append(keys, Key{ID: string(rune('a' + i)), Algorithm: HS256, Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f35" + string(rune('a'+i)))})
 		}
 		set := setOf(t, keys...)
-		for header, want := range map[string]bool{`{ "alg":"HS256","kid":"c"}`: true, `{ "alg":"HS256","kid":"\u0063"}`: found} {
-			mac := hmac.New(sha256.New, keys[2].Secret)
+		all := `"` + strings.Join(strings.Split("abcdefghijklmnopq"[:n], ""), `","`) + `"`
+		for header, want := range map[string]bool{
+			`{ "alg":"HS256","kid":"c"}`: true, `{ "alg":"HS256","kid":"\u0063"}`: found, `{ "alg":"HS256"}`: true,
+			`{"x":[` + all + `],"alg":"HS256","kid":"p"}`: true, `{"x":[` + all + `],"alg":"HS256","kid":"q"}`: false, // sixteen tries
+		} {
+			key := keys[2]
+			switch {
+			case !strings.Contains(header, "kid"):
+				key = keys[0]
+			case strings.Contains(header, `"kid":"p"`):
+				key = keys[15]
+			case strings.Contains(header, `"kid":"q"`):
+				key = keys[n-1]
+			}
+			mac := hmac.New(sha256.New, key.Secret)
 			input := base64.RawURLEncoding.EncodeToString([]byte(header)) + ".e30"
 			mac.Write([]byte(input))
 			_, err := set.Open(Plain, input+"."+base64.RawURLEncoding.EncodeToString(mac.Sum(nil)))
 			if (err == nil) != want {
 				t.Errorf("%d keys, %s: %v", n, header, err)
 			}
+		}
+	}
+}
+
+// A token without a kid belongs to the key without an ID, or else to the first one.
+func TestOpenUnnamed(t *testing.T) {
+	t.Parallel()
+	a := Key{ID: "a", Algorithm: HS256, Secret: []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352")}
+	b := Key{Algorithm: HS256, Secret: []byte("1d7fa9c4e1b2835f96a0c7d4e8b1f352")}
+	named := Key{ID: "b", Algorithm: HS256, Secret: b.Secret}
+	input := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256"}`)) + ".e30"
+	for name, tc := range map[string]struct {
+		set  *Set
+		key  Key
+		want error
+	}{
+		"the unnamed": {setOf(t, a, b), b, nil}, "not the first": {setOf(t, a, b), a, ErrSignature},
+		"the first": {setOf(t, a, named), a, nil}, "not the second": {setOf(t, a, named), b, ErrSignature},
+	} {
+		mac := hmac.New(sha256.New, tc.key.Secret)
+		mac.Write([]byte(input))
+		if _, err := tc.set.Open(Plain, input+"."+base64.RawURLEncoding.EncodeToString(mac.Sum(nil))); err != tc.want {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
