@@ -69,6 +69,13 @@ func (s *failing) PutTicket(ctx context.Context, t authkit.Ticket) error {
 	return s.MemoryStore.PutTicket(ctx, t)
 }
 
+func (s *failing) AttemptTicket(ctx context.Context, kind, id string, at time.Time) (authkit.Ticket, error) {
+	if err := s.fail("attempt " + kind); err != nil {
+		return authkit.Ticket{}, err
+	}
+	return s.MemoryStore.AttemptTicket(ctx, kind, id, at)
+}
+
 func (s *failing) ConsumeTicket(ctx context.Context, kind, id string, at time.Time) error {
 	if s.consumed != nil {
 		return s.consumed
@@ -138,6 +145,12 @@ func TestStoresFail(t *testing.T) {
 			p := b.login()
 			s.fails["oidclogin_code"] = true
 			return b.enter(p, "email", "bob@example.com")
+		},
+		"attempt oidclogin_flow": func() page { return a.browser().login() },
+		"attempt oidclogin_person": func() page {
+			h.as("bob", nil, nil)
+			b := a.browser()
+			return b.enter(b.login(), "email", "bob@example.com")
 		},
 	} {
 		h.as("ann", "ann@example.com", true)

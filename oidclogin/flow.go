@@ -186,8 +186,8 @@ func (l *Logins) open(ctx context.Context, p *provider, b browser, a answer) (fl
 	var f flow
 	t, err := authkit.RedeemTicket(ctx, l.kit.Tickets(), ticketFlow, a.state)
 	if err != nil {
-		if errors.Is(err, authkit.ErrUnavailable) {
-			err = l.storeFailed(ctx, err)
+		if errors.Is(err, authkit.ErrUnavailable) { // which RedeemTicket cannot report
+			l.reportStore(ctx, err)
 		}
 		return f, nil, err
 	}

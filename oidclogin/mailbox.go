@@ -46,8 +46,8 @@ func (l *Logins) openPending(ctx context.Context, kind, token string, b browser)
 	var q pending
 	t, err := authkit.AttemptTicket(ctx, l.kit.Tickets(), kind, token)
 	if err != nil {
-		if errors.Is(err, authkit.ErrUnavailable) {
-			err = l.storeFailed(ctx, err)
+		if errors.Is(err, authkit.ErrUnavailable) { // which AttemptTicket cannot report
+			l.reportStore(ctx, err)
 		}
 		return t, nil, q, err
 	}

@@ -249,6 +249,11 @@ func (l *Logins) storeFailed(ctx context.Context, err error) error {
 		return err
 	}
 	err = fmt.Errorf("oidclogin: %w: %w", authkit.ErrUnavailable, err)
-	l.kit.Emit(ctx, authkit.Event{Kind: authkit.EventStoreFailure, Reason: authkit.ReasonStore, Err: err})
+	l.reportStore(ctx, err)
 	return err
+}
+
+// reportStore emits the event of a store that failed.
+func (l *Logins) reportStore(ctx context.Context, err error) {
+	l.kit.Emit(ctx, authkit.Event{Kind: authkit.EventStoreFailure, Reason: authkit.ReasonStore, Err: err})
 }

@@ -78,8 +78,11 @@ func (f *Factor) redeem(ctx context.Context, kind, challenge string) (ceremony, 
 	switch {
 	case errors.Is(err, authkit.ErrInvalidTicket):
 		return c, errRefused
+	case errors.Is(err, authkit.ErrUnavailable): // which RedeemTicket cannot report
+		f.reportStore(ctx, err)
+		return c, err
 	case err != nil:
-		return c, f.failed(ctx, err)
+		return c, err
 	}
 	if err := json.Unmarshal(t.Body, &c); err != nil {
 		return c, fmt.Errorf("passkey: decoding a ticket: %w", err)

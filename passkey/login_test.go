@@ -513,3 +513,39 @@ func (s cancelling) PasskeyByID(context.Context, string) (passkey.Passkey, error
 	s.cancel()
 	return passkey.Passkey{}, nil
 }
+
+// A brokenTickets fails to find tickets while it is broken.
+type brokenTickets struct {
+	*authkit.MemoryStore
+	broken bool
+}
+
+func (s *brokenTickets) AttemptTicket(ctx context.Context, kind, id string, at time.Time) (authkit.Ticket, error) {
+	if s.broken {
+		return authkit.Ticket{}, errors.New("no disk")
+	}
+	return s.MemoryStore.AttemptTicket(ctx, kind, id, at)
+}
+
+// MW-07: so is a store of tickets that fails.
+func TestStoreOfChallengesFails(t *testing.T) {
+	t.Parallel()
+	s := &brokenTickets{MemoryStore: authkit.NewMemoryStore()}
+	a, _, key := enrolled(t, options{kit: func(c *authkit.Config) { c.Users, c.Sessions.Store = s, s.MemoryStore }})
+	bob := a.add("bob@example.com")
+	ctx := a.first(bob.Email)
+	s.broken = true
+	for name, step := range map[string]func() error{
+		"login": func() error { _, err := a.login(key); return err },
+		"registration": func() error {
+			o, err := a.BeginRegistration(ctx, bob.ID)
+			require.NoError(t, err)
+			_, err = a.FinishRegistration(ctx, bob.ID, newAuthenticator(t).Create(o))
+			return err
+		},
+	} {
+		a.kinds()
+		require.ErrorIs(t, step(), authkit.ErrUnavailable, name)
+		require.Contains(t, a.kinds(), authkit.EventStoreFailure, name)
+	}
+}

@@ -286,8 +286,13 @@ func (f *Factor) failed(ctx context.Context, err error) error {
 		return ctx.Err()
 	}
 	err = fmt.Errorf("passkey: %w: %w", authkit.ErrUnavailable, err)
-	f.emit(ctx, authkit.Event{Kind: authkit.EventStoreFailure, Reason: authkit.ReasonStore, Err: err})
+	f.reportStore(ctx, err)
 	return err
+}
+
+// reportStore emits the event of a store that failed.
+func (f *Factor) reportStore(ctx context.Context, err error) {
+	f.emit(ctx, authkit.Event{Kind: authkit.EventStoreFailure, Reason: authkit.ReasonStore, Err: err})
 }
 
 // emit delivers an event, if the factor has a Kit.
