@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -42,7 +43,7 @@ func TestStatements(t *testing.T) {
 		TokenHash: [32]byte{1}, ParentHash: [32]byte{2}, RotatedAt: at(6), Successor: []byte("next"),
 	}
 	ticket := authkit.Ticket{Kind: "k", ID: "t", Subject: "id-ann", Hash: [32]byte{1}, Body: []byte("body"), Attempts: 1, MaxAttempts: 5, CreatedAt: at(1), ExpiresAt: at(2)}
-	bare := authkit.Ticket{Kind: "k", ID: "t", Attempts: -1, MaxAttempts: 1 << 40}
+	bare := authkit.Ticket{Kind: "k", ID: "t", Attempts: -1, MaxAttempts: math.MaxInt}
 	change := authkit.UserUpdate{
 		Email: new("new@example.com"), FullName: new("New"), Roles: &[]string{"c"}, Disabled: new(true), EmailVerifiedAt: new(at(1)), LockedUntil: new(at(2)),
 		PasswordHash: new(authkit.PasswordHash("new")), TokensValidAfter: new(at(3)), IfVersion: 3, KeepRole: "other",
