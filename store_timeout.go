@@ -190,7 +190,7 @@ type timedBatch struct {
 }
 
 func timedBatchStore(s UserBatchStore, timeout time.Duration) UserBatchStore {
-	return timedBatch{s, timeout} // a MemoryStore is none
+	return timedBatch{s, timeout} // a MemoryStore is no UserBatchStore
 }
 
 func (s timedBatch) CreateUsers(ctx context.Context, users []StoredUser) error {

@@ -129,7 +129,8 @@ type Target struct {
 
 	// LinkPath takes a POST request of a browser that has just logged in with the
 	// provider, and links another user of the provider with the account. It
-	// redirects to the provider, or responds with a page that has the address.
+	// redirects to the provider, or responds with a page of HTML that has the
+	// address.
 	LinkPath string
 
 	// NewUnverified creates an account whose name is an e-mail address, which is

@@ -3,6 +3,7 @@ package oidclogin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 
 	"github.com/authkit-go/authkit"
@@ -50,6 +51,9 @@ func (l *Logins) postedName(ctx context.Context, token string) string {
 		return ""
 	}
 	t, err := authkit.RedeemTicket(ctx, l.kit.Tickets(), ticketName, token)
+	if errors.Is(err, authkit.ErrUnavailable) {
+		l.reportStore(ctx, err)
+	}
 	if err != nil {
 		return ""
 	}

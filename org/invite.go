@@ -210,7 +210,9 @@ func (s *invitationTickets) AttemptTicket(ctx context.Context, _, id string, _ t
 
 // Accept makes the user of ctx a member by an invitation. The account must have
 // the address of the invitation, and the address must be verified. If the user
-// is a member already, the invitation is used up and the roles stay.
+// is a member already, the invitation is used up and the roles stay. Becoming a
+// member changes the version of the account, which ends the pending logins, links
+// and codes of its user.
 //
 // The errors are:
 //   - ErrInvalidTicket if the token is unknown, used, revoked or expired, if the
@@ -219,7 +221,8 @@ func (s *invitationTickets) AttemptTicket(ctx context.Context, _, id string, _ t
 //   - ErrEmailUnverified if the address of the account is not verified.
 //   - ErrForbidden if ctx has no user who has logged in, or if the account is
 //     deleted or disabled at the same time.
-//   - ErrConflict, ErrUnavailable, or the error of ctx.
+//   - ErrConflict, ErrUnavailable, or the error of ctx. Without transactions, the
+//     invitation can be used up then.
 func (o *Orgs) Accept(ctx context.Context, token string) (Membership, error) {
 	userID, err := o.user(ctx)
 	if err != nil {

@@ -357,8 +357,18 @@ func TestExpiredInvitationsDoNotCount(t *testing.T) {
 	})
 }
 
-// A plainUsers has no transactions.
-type plainUsers struct{ authkit.UserStore }
+// A plainUsers has no transactions. An update without a change can fail.
+type plainUsers struct {
+	authkit.UserStore
+	err error
+}
+
+func (s *plainUsers) UpdateUser(ctx context.Context, id string, u authkit.UserUpdate, at time.Time) (authkit.User, error) {
+	if s.err != nil && u == (authkit.UserUpdate{}) {
+		return authkit.User{}, s.err
+	}
+	return s.UserStore.UpdateUser(ctx, id, u, at)
+}
 
 // An interrupted store calls functions before and after an organization or a change
 // is stored, once.
@@ -398,7 +408,7 @@ func TestJoinWhileDeleted(t *testing.T) {
 		for _, early := range []bool{true, false} {
 			s := &interrupted{Store: org.NewMemoryStore()}
 			a := newApp(t, func(o *org.Config, c *authkit.Config) {
-				o.Store, c.UserData, c.Users = s, []authkit.UserData{org.UserData(s)}, plainUsers{c.Users}
+				o.Store, c.UserData, c.Users = s, []authkit.UserData{org.UserData(s)}, &plainUsers{UserStore: c.Users}
 			})
 			ann, bob, carl := a.person(t, "ann"), a.person(t, "bob"), a.person(t, "carl")
 			id := a.create(t, ann)
@@ -427,5 +437,32 @@ func TestJoinWhileDeleted(t *testing.T) {
 			require.Empty(t, list, name)
 			require.Empty(t, a.take())
 		}
+	}
+}
+
+// A membership whose account cannot be read again is taken back, and is no event.
+func TestJoinWhileAccountsFail(t *testing.T) {
+	t.Parallel()
+	var users *plainUsers
+	store := org.NewMemoryStore()
+	a := newApp(t, func(o *org.Config, c *authkit.Config) {
+		users = &plainUsers{UserStore: c.Users}
+		o.Store, c.Users, c.UserData = store, users, []authkit.UserData{org.UserData(store)}
+	})
+	ann, bob := a.person(t, "ann"), a.person(t, "bob")
+	id := a.create(t, ann)
+	token := a.invite(t, ann, id, bob.Email, "member")
+	users.err = errors.New("no disk")
+	_, err := a.Accept(bob, token)
+	require.ErrorIs(t, err, authkit.ErrUnavailable)
+	_, err = store.Member(t.Context(), id, bob.ID)
+	require.ErrorIs(t, err, authkit.ErrNotFound)
+	_, err = a.Create(bob, "Mine")
+	require.ErrorIs(t, err, authkit.ErrUnavailable)
+	list, err := store.Memberships(t.Context(), bob.ID)
+	require.NoError(t, err)
+	require.Empty(t, list)
+	for _, e := range a.take() {
+		require.NotEqual(t, authkit.EventMemberAdded, e.Kind)
 	}
 }

@@ -298,9 +298,10 @@ func (o *Orgs) change(ctx context.Context, orgID string, decide func(ctx context
 }
 
 // confirm ends a membership that was just stored, with ErrForbidden, if the
-// account is deleted or disabled by now. To find out it changes the version of the
-// account. In a database, [authkit.Kit.DeleteUser] waits for the end of a
-// transaction with that change, starts again and finds the membership.
+// account is deleted or disabled by now, and if that cannot be found out. To find
+// out it changes the version of the account. In a database,
+// [authkit.Kit.DeleteUser] waits for the end of a transaction with that change,
+// starts again and finds the membership.
 func (o *Orgs) confirm(ctx context.Context, orgID, userID string) error {
 	_, err := call(o.store, ctx, func(ctx context.Context) (authkit.User, error) {
 		u, err := o.users.UpdateUser(ctx, userID, authkit.UserUpdate{}, now())
@@ -309,17 +310,20 @@ func (o *Orgs) confirm(ctx context.Context, orgID, userID string) error {
 		}
 		return u, err
 	})
-	if errors.Is(err, authkit.ErrNotFound) {
-		// Without transactions, the membership would stay.
+	if err != nil { // without transactions, the membership would stay
 		_ = leave(context.WithoutCancel(ctx), o.store, Membership{Org: Org{ID: orgID}}, userID)
-		err = authkit.ErrForbidden
+	}
+	if errors.Is(err, authkit.ErrNotFound) {
+		return authkit.ErrForbidden
 	}
 	return err
 }
 
-// Create creates an organization, with the user of ctx as its owner. The errors
-// are a *ValidationError for the name, ErrForbidden, also if the account is deleted
-// at the same time, [ErrLimit], ErrUnavailable, or the error of ctx.
+// Create creates an organization, with the user of ctx as its owner. It changes
+// the version of the account, which ends the pending logins, links and codes of
+// its user. The errors are a *ValidationError for the name, ErrForbidden, also if
+// the account is deleted or disabled at the same time, [ErrLimit], ErrUnavailable,
+// or the error of ctx.
 func (o *Orgs) Create(ctx context.Context, name string) (Membership, error) {
 	userID, err := o.user(ctx)
 	if err != nil {
