@@ -470,6 +470,10 @@ func TestNewProblems(t *testing.T) {
 		_, err = account.New(kit, cfg)
 		require.ErrorContains(t, err, "Config.Templates: ", name)
 	}
+	cfg := good
+	cfg.Templates = unlisted{}
+	_, err = account.New(kit, cfg)
+	require.ErrorContains(t, err, "Config.Templates: ")
 	for _, name := range []string{"page.html", "mail.html", "style.css", "texts.de.json"} {
 		cfg := good
 		cfg.Templates = unreadable{fstest.MapFS{"texts.de.json": &fstest.MapFile{}}, name}
@@ -491,7 +495,7 @@ func TestNewProblems(t *testing.T) {
 		_, err = account.New(kit, cfg)
 		require.ErrorContains(t, err, "has no subject or no text", name)
 	}
-	cfg := good
+	cfg = good
 	cfg.Service = "\ufffd"
 	_, err = account.New(kit, cfg)
 	require.ErrorContains(t, err, "Config.Service: ")
@@ -719,3 +723,8 @@ func TestTemplatesFail(t *testing.T) {
 		require.Equal(t, []authkit.EventKind{authkit.EventMailFailure}, a.kinds(), name)
 	}
 }
+
+// An unlisted is a file system that cannot list its files.
+type unlisted struct{ fstest.MapFS }
+
+func (unlisted) Glob(string) ([]string, error) { return nil, errors.New("no disk") }

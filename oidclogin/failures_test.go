@@ -1,6 +1,7 @@
 package oidclogin_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -14,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/authkit-go/authkit"
@@ -32,6 +34,7 @@ type failing struct {
 	tokens   error                                 // of SetTokens
 	byEmail  func(authkit.StoredUser) func() error // what happens after a look-up
 	lookups  int
+	body     func([]byte) []byte // changes the body of each ticket
 }
 
 func (s *failing) fail(call string) error {
@@ -73,7 +76,11 @@ func (s *failing) AttemptTicket(ctx context.Context, kind, id string, at time.Ti
 	if err := s.fail("attempt " + kind); err != nil {
 		return authkit.Ticket{}, err
 	}
-	return s.MemoryStore.AttemptTicket(ctx, kind, id, at)
+	t, err := s.MemoryStore.AttemptTicket(ctx, kind, id, at)
+	if err == nil && s.body != nil {
+		t.Body = s.body(t.Body)
+	}
+	return t, err
 }
 
 func (s *failing) ConsumeTicket(ctx context.Context, kind, id string, at time.Time) error {
@@ -146,7 +153,6 @@ func TestStoresFail(t *testing.T) {
 			s.fails["oidclogin_code"] = true
 			return b.enter(p, "email", "bob@example.com")
 		},
-		"attempt oidclogin_flow": func() page { return a.browser().login() },
 		"attempt oidclogin_person": func() page {
 			h.as("bob", nil, nil)
 			b := a.browser()
@@ -395,6 +401,33 @@ func TestMailboxCodeFails(t *testing.T) {
 	p = c.do("POST", "/oidc/mailbox/code", url.Values{"code": {"123456"}})
 	require.Equal(t, http.StatusBadRequest, p.StatusCode)
 	require.NotContains(t, p.body, "<form", "there is no handle to try again with")
+}
+
+// A time that no user was authenticated at is refused, also if nobody asked for
+// it. Years of five digits have no JSON form.
+func TestImpossibleAuthTime(t *testing.T) {
+	t.Parallel()
+	a, h, _ := newFailing(t, oidclogin.EmailVerified, withMailer)
+	h.as("ann", nil, nil)
+	for _, at := range []int64{-1, -1 << 40, time.Now().Add(time.Hour).Unix(), 253402387200} {
+		h.claims = func(c jwt.MapClaims) { c["auth_time"] = at }
+		p := a.browser().login()
+		require.Equal(t, http.StatusUnauthorized, p.StatusCode, "%d: %s", at, p.body)
+	}
+	require.Zero(t, a.accounts())
+}
+
+// A ticket that another program has changed makes no account.
+func TestForeignPendingTicket(t *testing.T) {
+	t.Parallel()
+	a, h, s := newFailing(t, oidclogin.EmailVerified, withMailer)
+	h.as("ann", nil, nil)
+	c := a.browser()
+	p := c.enter(c.login(), "email", "ann@example.com")
+	s.body = func(body []byte) []byte { return bytes.Replace(body, []byte(`"ann"`), []byte("5"), 1) }
+	p = c.enter(p, "code", codeText.FindString(a.mails[0].Text))
+	require.Equal(t, http.StatusInternalServerError, p.StatusCode, p.body)
+	require.Zero(t, a.accounts())
 }
 
 // OA-04: an account that changes while an address links to it is judged again.

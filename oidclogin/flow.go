@@ -186,10 +186,7 @@ func (l *Logins) open(ctx context.Context, p *provider, b browser, a answer) (fl
 	var f flow
 	t, err := authkit.RedeemTicket(ctx, l.kit.Tickets(), ticketFlow, a.state)
 	if err != nil {
-		if errors.Is(err, authkit.ErrUnavailable) { // which RedeemTicket cannot report
-			l.reportStore(ctx, err)
-		}
-		return f, nil, err
+		return f, nil, err // of which the login tells
 	}
 	if err := json.Unmarshal(t.Body, &f); err != nil {
 		return f, nil, fmt.Errorf("oidclogin: decoding a ticket: %w", err)

@@ -46,9 +46,6 @@ func (l *Logins) openPending(ctx context.Context, kind, token string, b browser)
 	var q pending
 	t, err := authkit.AttemptTicket(ctx, l.kit.Tickets(), kind, token)
 	if err != nil {
-		if errors.Is(err, authkit.ErrUnavailable) { // which AttemptTicket cannot report
-			l.reportStore(ctx, err)
-		}
 		return t, nil, q, err
 	}
 	if err := json.Unmarshal(t.Body, &q); err != nil {
@@ -82,6 +79,9 @@ func (l *Logins) mailbox(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, token := r.Context(), form["pending"]
 	_, p, q, err := l.openPending(ctx, ticketPerson, token, browserOf(r))
+	if errors.Is(err, authkit.ErrUnavailable) { // here is no login that tells of it
+		l.reportStore(ctx, err)
+	}
 	if err != nil {
 		l.fail(w, r, p, flow{}, err)
 		return

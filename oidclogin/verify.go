@@ -114,8 +114,11 @@ func (p *provider) verify(ctx context.Context, m *metadata, token *oauth2.Token,
 	who := person{Subject: id.Subject}
 	if c.AuthTime != nil {
 		who.AuthTime = time.Unix(*c.AuthTime, 0)
+		if *c.AuthTime < 0 || who.AuthTime.After(at.Add(leeway)) {
+			return person{}, errors.New("the user was authenticated at an impossible time (auth_time)")
+		}
 	}
-	if maxAge > 0 && (c.AuthTime == nil || at.Sub(who.AuthTime) > maxAge+leeway || who.AuthTime.After(at.Add(leeway))) {
+	if maxAge > 0 && (c.AuthTime == nil || at.Sub(who.AuthTime) > maxAge+leeway) {
 		return person{}, errors.New("the user was not authenticated again (auth_time)")
 	}
 	about := c.profile

@@ -78,9 +78,6 @@ func (f *Factor) redeem(ctx context.Context, kind, challenge string) (ceremony, 
 	switch {
 	case errors.Is(err, authkit.ErrInvalidTicket):
 		return c, errRefused
-	case errors.Is(err, authkit.ErrUnavailable): // which RedeemTicket cannot report
-		f.reportStore(ctx, err)
-		return c, err
 	case err != nil:
 		return c, err
 	}

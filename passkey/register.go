@@ -150,6 +150,9 @@ func (f *Factor) attested(ctx context.Context, userID string, response []byte) (
 		return Passkey{}, errRefused
 	}
 	c, err := f.redeem(ctx, ticketRegister, parsed.Response.CollectedClientData.Challenge)
+	if errors.Is(err, authkit.ErrUnavailable) { // here is no login that tells of it
+		f.reportStore(ctx, err)
+	}
 	if err != nil {
 		return Passkey{}, err
 	}

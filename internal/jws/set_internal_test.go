@@ -253,6 +253,14 @@ func TestOpenRefuses(t *testing.T) {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}
 	}
+	named := setOf(t, Key{ID: "a", Algorithm: HS256, Secret: secret})
+	for header, set := range map[string]*Set{
+		`{"typ":"JWT","alg":"HS256"}`: set, `{"alg":"HS256","kid":"a"}`: named, `{"kid":"a","alg":"HS256"}`: named,
+	} {
+		if _, err := set.Open(Plain, encode(header)+"."+payload+"."+zeros); err != ErrSignature {
+			t.Errorf("another signature, the header %s: %v", header, err)
+		}
+	}
 	for _, header := range []string{
 		"x", encode("x"), encode("[]"), encode("{}"), encode(`{"alg":"HS384"}`), encode(`{"alg":1}`), encode(`{"alg":null}`), encode(`{"alg":"Ed25519"}`),
 		encode(`{"alg":"HS256","typ":1}`), encode(`{"alg":"HS256","typ":"at+jwt"}`), encode(`{"alg":"HS256","kid":1}`), encode(`{"alg":"HS256","kid":""}`),
