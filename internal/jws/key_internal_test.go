@@ -82,6 +82,7 @@ func TestBind(t *testing.T) {
 		"EdDSA, another public":   {Key{Algorithm: EdDSA, Private: ed, Public: otherEd}, "belong to Private"},
 		"EdDSA, another kind":     {Key{Algorithm: EdDSA, Private: ed, Public: ec.Public()}, "belong to Private"},
 		"EdDSA, short":            {Key{Algorithm: EdDSA, Private: ed25519.PrivateKey(bytes.Clone(ed[:31]))}, "whole"},
+		"EdDSA, very short":       {Key{Algorithm: EdDSA, Private: ed25519.PrivateKey(bytes.Clone(ed[:5]))}, "whole"},
 		"EdDSA, another seed":     {Key{Algorithm: EdDSA, Private: append(ed[:32:32], otherEd...)}, "whole"},
 		"EdDSA, public, short":    {Key{Algorithm: EdDSA, Public: edPublic[:31]}, "whole"},
 		"EdDSA, of a small order": {Key{Algorithm: EdDSA, Public: ed25519.PublicKey(small)}, "whole"},
