@@ -40,7 +40,7 @@ var areas = []area{
 // organizations. The results of the last two attacks depend on the time, and on the letters of a
 // signature.
 var leftOut = []string{
-	"session.password-", "factor.", "key.", "account.", "social.", "identity.", "idtoken.", "org.", "invite.",
+	"session.password-", "factor.", "key.", "account.", "social.", "identity.", "idtoken.", "link.", "org.", "invite.",
 	"session.refresh-race", "token.other-alphabet",
 }
 
