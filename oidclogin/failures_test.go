@@ -167,6 +167,7 @@ func TestStoresFail(t *testing.T) {
 		require.Contains(t, a.kinds(), authkit.EventStoreFailure, call)
 		clear(s.fails)
 	}
+	h.as("ann", "ann@example.com", true)
 	require.Empty(t, a.mails)
 	list, err = a.Identities(t.Context(), u.ID)
 	require.NoError(t, err)
