@@ -115,8 +115,9 @@ func isTransient(err error) bool {
 	if isLocked(err) {
 		return true
 	}
+	// go-sql-driver. MariaDB reports 1467 if a deadlock was over the next number of a row.
 	text := err.Error()
-	return strings.Contains(text, "Error 1213") || strings.Contains(text, "Error 1205") // go-sql-driver
+	return strings.Contains(text, "Error 1213") || strings.Contains(text, "Error 1205") || strings.Contains(text, "Error 1467")
 }
 
 // isLocked reports whether an error means that another connection has locked an SQLite file.

@@ -46,6 +46,7 @@ func TestErrorsOfDrivers(t *testing.T) {
 		{errors.New("database is locked"), locked, false},
 		{errors.New("database table is locked: users"), locked, false},
 		{errors.New("Error 1213 (40001): Deadlock found when trying to get lock"), deadlock, false},
+		{errors.New("Error 1467 (HY000): Failed to read auto-increment value from storage engine"), deadlock, false},
 		{errors.New("Error 1205 (HY000): Lock wait timeout exceeded"), deadlock, false},
 		{errors.New("Error 1062 (23000): Duplicate entry"), once, false},
 		{errors.New("Error 1264 (22003): Out of range value"), once, true},
