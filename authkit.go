@@ -341,7 +341,7 @@ func (k *Kit) bindStores(cfg Config, fault func(field string, err error)) (UserS
 	k.users, k.tickets = timedUserStore(users, timeout), timedTicketStore(tickets, timeout)
 	k.sessions = newSessions(cfg.Sessions, timeout, cmp.Or(cfg.Tokens.Lifetime, defaultLifetime), fault)
 	if batch, ok := users.(UserBatchStore); ok {
-		k.batch = timedBatchStore(batch, timeout)
+		k.batch = timedBatch{batch, timeout}
 	}
 	if tx, ok := users.(Transactor); ok {
 		k.tx = timedTransactor(tx, timeout)

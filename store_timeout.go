@@ -189,10 +189,6 @@ type timedBatch struct {
 	timeout time.Duration
 }
 
-func timedBatchStore(s UserBatchStore, timeout time.Duration) UserBatchStore {
-	return timedBatch{s, timeout} // a MemoryStore is no UserBatchStore
-}
-
 func (s timedBatch) CreateUsers(ctx context.Context, users []StoredUser) error {
 	return timedError(ctx, s.timeout, func(ctx context.Context) error { return s.store.CreateUsers(ctx, users) })
 }

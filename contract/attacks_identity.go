@@ -230,8 +230,8 @@ func ofAnother(attacks func(victim, attacker *grant) []*grant) func(context.Cont
 		if err != nil {
 			return err
 		}
-		if alike(other.body, first.body, again.body) {
-			return &inapplicable{"the response of " + p.guard.Path + " does not tell accounts apart"}
+		if err := p.tellsApart(other, first, again); err != nil {
+			return err
 		}
 		for _, g := range attacks(victim, p.visitor()) {
 			a, err := p.enter(ctx, browser{}, g)

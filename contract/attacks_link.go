@@ -42,8 +42,8 @@ var linkAttacks = []Attack{
 			if err != nil {
 				return err
 			}
-			if alike(own.body, others.body, again.body) {
-				return &inapplicable{"the response of " + p.guard.Path + " does not tell accounts apart"}
+			if err := p.tellsApart(own, others, again); err != nil {
+				return err
 			}
 			if err := p.linkOwn(ctx, other, g.as()); err != nil {
 				return err
@@ -210,8 +210,8 @@ func (p *probe) linked(ctx context.Context, link linking) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if alike(other.body, own.body, again.body) {
-		return false, &inapplicable{"the response of " + p.guard.Path + " does not tell accounts apart"}
+	if err := p.tellsApart(other, own, again); err != nil {
+		return false, err
 	}
 	return a.ok() && alike(a.body, own.body, again.body), nil
 }

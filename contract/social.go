@@ -193,6 +193,15 @@ func (p *probe) entered(ctx context.Context, b browser, g *grant) (*answer, erro
 	return p.finished(ctx, b, request, g)
 }
 
+// tellsApart returns an *inapplicable if the guarded route has the same response
+// for another account as for two logins to one account.
+func (p *probe) tellsApart(other, first, again *answer) error {
+	if alike(other.body, first.body, again.body) {
+		return &inapplicable{"the response of " + p.guard.Path + " does not tell accounts apart"}
+	}
+	return nil
+}
+
 // visitor returns a login of a user of the provider that is new to the service,
 // with an address that is verified.
 func (p *probe) visitor() *grant {
