@@ -460,7 +460,8 @@ func TestEachCallFails(t *testing.T) {
 	})
 }
 
-// What comes between two steps of a flow voids its link, and changes nothing.
+// A change of the account between two steps of a flow voids the link, and the second
+// step changes nothing.
 func TestChangesBetweenSteps(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -597,8 +598,8 @@ func TestBudgetConflicts(t *testing.T) {
 	})
 }
 
-// What cannot be answered is dropped: a reset of an account that was deleted,
-// and a link to a new address that got three mails within the hour.
+// The worker drops two kinds of jobs: a reset of an account that was deleted, and a
+// link to a new address that got three mails within the hour.
 func TestDroppedJobs(t *testing.T) {
 	t.Parallel()
 	a, f := newFlakyApp(t)

@@ -243,8 +243,8 @@ func TestUserDataOfOthers(t *testing.T) {
 	require.ErrorContains(t, err, "UserData lacks", "stores that cannot be compared are not equal")
 }
 
-// OA-03: what a provider asserts in another form is refused, and not left out. An
-// event has the cause.
+// OA-03: a claim in another form is refused, and not left out. The event has the
+// cause.
 func TestRefusalsHaveACause(t *testing.T) {
 	t.Parallel()
 	for name, cause := range map[string]string{
@@ -289,7 +289,7 @@ type pin struct{ factor }
 
 func (*pin) Method() string { return "pin" }
 
-// What the pages hold for a program that renders them itself.
+// A program that renders the pages itself gets all of their parts.
 func TestPages(t *testing.T) {
 	t.Parallel()
 	var last oidclogin.Page
@@ -404,8 +404,7 @@ func TestMailboxCodeFails(t *testing.T) {
 	require.NotContains(t, p.body, "<form", "there is no handle to try again with")
 }
 
-// A time that no user was authenticated at is refused, also if nobody asked for
-// it. Years of five digits have no JSON form.
+// A time in the future, or before 1970, is refused, also without max_age. Years of five digits have no JSON form.
 func TestImpossibleAuthTime(t *testing.T) {
 	t.Parallel()
 	a, h, _ := newFailing(t, oidclogin.EmailVerified, withMailer)

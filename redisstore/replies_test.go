@@ -68,7 +68,7 @@ func answering(t *testing.T, replies ...any) (*replying, *redisstore.Store, *red
 
 var at = time.UnixMicro(1_700_000_000_000_000).UTC()
 
-// scripted are the methods, each with what has to be zero after an error.
+// scripted are the methods. A result has to be zero after an error.
 var scripted = map[string]func(ctx context.Context, s *redisstore.Store, t *redisstore.Throttle) (any, error){
 	"CreateSession": func(ctx context.Context, s *redisstore.Store, _ *redisstore.Throttle) (any, error) {
 		return nil, s.CreateSession(ctx, authkit.StoredSession{Session: authkit.Session{ID: "s", UserID: "u"}}, 5)
@@ -257,7 +257,7 @@ func TestRepliesFail(t *testing.T) {
 	require.ErrorIs(t, limits.Clear(t.Context(), throttle.Reservation{}), failure)
 }
 
-// TestRepliesAreRead asserts what is read from the replies of our scripts.
+// TestRepliesAreRead asserts the results that the replies of the scripts become.
 func TestRepliesAreRead(t *testing.T) {
 	t.Parallel()
 	zero, one := int64(0), int64(1)

@@ -95,7 +95,7 @@ func TestErrorsOfDrivers(t *testing.T) {
 	}
 }
 
-// TestRetryEndsWithTheCaller asserts that nobody waits for a caller that has gone.
+// TestRetryEndsWithTheCaller asserts that the tries end when the caller has gone.
 func TestRetryEndsWithTheCaller(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -164,7 +164,7 @@ func TestQueryIsTriedAgain(t *testing.T) {
 	}
 }
 
-// TestQueryInTx asserts that a transaction answers what it is asked in it, once.
+// TestQueryInTx asserts that a query in a transaction runs in that transaction, once.
 func TestQueryInTx(t *testing.T) {
 	t.Parallel()
 	for _, d := range dialects {

@@ -13,7 +13,7 @@ import (
 	"github.com/authkit-go/authkit/sqlstore"
 )
 
-// A patient is what Doctor sees of a database.
+// A patient describes a database that Doctor examines.
 type patient struct {
 	pending  bool
 	roles    []string
@@ -79,7 +79,7 @@ func (p patient) script() *script {
 	}}
 }
 
-// TestDoctorFindings asserts what Doctor reports of each database.
+// TestDoctorFindings asserts the findings for each database.
 func TestDoctorFindings(t *testing.T) {
 	t.Parallel()
 	const lite, pg, my = sqlstore.SQLite, sqlstore.Postgres, sqlstore.MySQL

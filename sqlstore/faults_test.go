@@ -17,8 +17,8 @@ func storedSession() authkit.StoredSession {
 	return authkit.StoredSession{Session: authkit.Session{ID: "s", UserID: "id-ann", CreatedAt: now}, TokenHash: [32]byte{1}}
 }
 
-// calls are the methods of a DB that ask the database. A result is what has to be
-// zero after an error.
+// calls are the methods of a DB that ask the database. A result
+// has to be zero after an error.
 var calls = map[string]func(ctx context.Context, db *sqlstore.DB) (result any, err error){
 	"CreateUser": func(ctx context.Context, db *sqlstore.DB) (any, error) { return nil, db.CreateUser(ctx, named("ann")) },
 	"CreateUsers": func(ctx context.Context, db *sqlstore.DB) (any, error) {
@@ -207,7 +207,7 @@ func TestUnreadableHashes(t *testing.T) {
 	}
 }
 
-// TestNothingChanged asserts what a call returns if no row is there.
+// TestNothingChanged asserts the error of each call if no row is there.
 func TestNothingChanged(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]error{

@@ -207,8 +207,8 @@ func TestKnownHeaders(t *testing.T) {
 	}
 }
 
-// What is not a token is malformed, whether or not it is signed. What another key may have signed is
-// told apart, since a key ring then fetches the keys again.
+// A text that is not a token is malformed, whether or not it is signed. A token that another key may
+// have signed has its own error, since a key ring then fetches the keys again.
 func TestOpenRefuses(t *testing.T) {
 	t.Parallel()
 	secret := []byte("0d7fa9c4e1b2835f96a0c7d4e8b1f352")
