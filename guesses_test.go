@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/internal/race"
 	"github.com/authkit-go/authkit/throttle"
 )
 
@@ -133,7 +134,11 @@ func TestAYearOfGuessesBesideTheUser(t *testing.T) {
 		factor := &cappedFactor{fakeFactor: fakeFactor{method: "otp", right: "1"}}
 		kit, _, user := newSessionKit(t, withFactors(factor), func(cfg *authkit.Config) { cfg.Throttle = limits })
 		factor.users = []string{user.ID}
-		g := &guesser{t, kit, user, time.Now().AddDate(1, 0, 0)}
+		end := time.Now().AddDate(1, 0, 0)
+		if race.Enabled { // one goroutine at a time has no races
+			end = time.Now().AddDate(0, 1, 0)
+		}
+		g := &guesser{t, kit, user, end}
 		logins := 0
 		for next := time.Now(); time.Now().Before(g.end); {
 			if time.Now().Before(next) {
@@ -152,7 +157,7 @@ func TestAYearOfGuessesBesideTheUser(t *testing.T) {
 			next = next.AddDate(0, 0, 1)
 		}
 		probability := 1 - math.Pow(1-3.0/1e6, float64(factor.guesses))
-		t.Logf("beside %d logins of the user: %d guesses in a year, probability %.1e", logins, factor.guesses, probability)
+		t.Logf("beside %d logins of the user: %d guesses, probability %.1e", logins, factor.guesses, probability)
 		require.False(t, factor.disabled)
 		require.Less(t, probability, 0.05)
 	})

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/authkit-go/authkit"
+	"github.com/authkit-go/authkit/internal/race"
 	"github.com/authkit-go/authkit/internal/refresh"
 )
 
@@ -535,7 +536,11 @@ func TestRefreshRace(t *testing.T) {
 	var events recorder
 	kit, store, _ := newSessionKit(t, events.listen, func(c *authkit.Config) { c.OnEvent = nil })
 	token := begin(t, kit)
-	for round := range 1000 {
+	rounds := 1000
+	if race.Enabled {
+		rounds = 50
+	}
+	for round := range rounds {
 		next := make([]authkit.Token, 64)
 		var done sync.WaitGroup
 		for i := range next {
@@ -595,7 +600,11 @@ func TestRefreshRaceWithoutGrace(t *testing.T) {
 // nobody is logged out.
 func TestRefreshStorm(t *testing.T) {
 	t.Parallel()
-	const clients, users, rounds = 10_000, 400, 3
+	const users, rounds = 400, 3
+	clients := 10_000
+	if race.Enabled {
+		clients = 1000
+	}
 	store := authkit.NewMemoryStore()
 	kit := newKit(t, withSessions(store), func(c *authkit.Config) {
 		c.OnEvent = nil

@@ -45,6 +45,7 @@ func respond(w *httptest.ResponseRecorder, status int, contentType, body string)
 // Services that are safe in a way other than that of package vulnerable withstand
 // every attack that applies.
 func TestDifferentSafeServices(t *testing.T) {
+	notUnderRace(t)
 	for name, c := range map[string]struct {
 		change func(r *http.Request, w *httptest.ResponseRecorder)
 		adapt  func(*contract.Target)
@@ -137,6 +138,7 @@ func TestDifferentSafeServices(t *testing.T) {
 
 // A service below a path of its server, as behind a proxy.
 func TestBasePath(t *testing.T) {
+	notUnderRace(t)
 	s := vulnerable.New("")
 	strip := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		target, below := strings.CutPrefix(r.RequestURI, "/base/path")

@@ -186,7 +186,9 @@ func (w *walk) nothingLeaks(t *testing.T) {
 			if issued && len(jsonSegments.FindAll(said, -1)) <= 2 && bytes.Count(said, []byte("akr_")) == 1 {
 				continue // the header and the payload of one access token, and a refresh token
 			}
-			require.NotContains(t, string(said), secret, "%s %s", a.call.method, a.call.path)
+			if bytes.Contains(said, []byte(secret)) { // the require functions are slow, and this is asked a million times
+				t.Errorf("a secret in the answer to %s %s", a.call.method, a.call.path)
+			}
 		}
 	}
 }

@@ -59,7 +59,7 @@ func TestEmbed(t *testing.T) {
 	}
 	program := command{ctx: ctx, t: t, dir: t.TempDir(), env: []string{
 		"GOWORK=off",
-		"GOFLAGS=-mod=mod -modcacherw -trimpath",
+		"GOFLAGS=-mod=mod -modcacherw",
 		"GOMODCACHE=" + t.TempDir(),
 		"GOPROXY=" + strings.Join(from, ","),
 		"GONOPROXY=none",
