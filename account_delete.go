@@ -1,6 +1,7 @@
 package authkit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,12 +40,18 @@ func (k *Kit) DeleteUser(ctx context.Context, userID string) error {
 
 // deleteUser deletes an account in the transaction that its sessions share.
 func (k *Kit) deleteUser(ctx context.Context, u *StoredUser) error {
+	var conflict error
 	err := k.inTx(ctx, func(ctx context.Context) error {
 		// The update checks the version and the last administrator. It also keeps others
 		// from changing the account before the end of the transaction.
 		from := nextSecond(now())
 		change := UserUpdate{Disabled: new(true), TokensValidAfter: &from, KeepRole: k.keeps(&u.User), IfVersion: u.Version}
-		if _, err := k.users.UpdateUser(ctx, u.ID, change, now()); err != nil {
+		_, err := k.users.UpdateUser(ctx, u.ID, change, now())
+		if errors.Is(err, ErrConflict) {
+			conflict = err
+			return nil // nothing has changed; an error would end a transaction of the caller
+		}
+		if err != nil {
 			return err
 		}
 		if err := k.revoke(ctx, &u.User, "", from); err != nil {
@@ -52,7 +59,7 @@ func (k *Kit) deleteUser(ctx context.Context, u *StoredUser) error {
 		}
 		return k.remove(ctx, u, "")
 	})
-	if err != nil {
+	if err = cmp.Or(err, conflict); err != nil {
 		return k.userError(ctx, err)
 	}
 	return nil

@@ -107,6 +107,46 @@ func TestDeleteUserFails(t *testing.T) {
 	}
 }
 
+// A busyStore answers some updates as if somebody had changed the account first.
+type busyStore struct {
+	*authkit.MemoryStore
+	conflicts int
+}
+
+func (s *busyStore) UpdateUser(ctx context.Context, id string, change authkit.UserUpdate, at time.Time) (authkit.User, error) {
+	if s.conflicts > 0 {
+		s.conflicts--
+		return authkit.User{}, authkit.ErrConflict
+	}
+	return s.MemoryStore.UpdateUser(ctx, id, change, at)
+}
+
+// DeleteUser begins again after a conflict, which does not end a transaction of the program.
+func TestDeleteUserConflicts(t *testing.T) {
+	t.Parallel()
+	store := &busyStore{MemoryStore: authkit.NewMemoryStore()}
+	var events recorder
+	kit := newKit(t, events.listen, func(c *authkit.Config) { c.Users, c.Sessions.Store = store, store })
+	u, other := addUser(t, kit, email, password), addUser(t, kit, "other@example.com", password)
+	events.reset()
+	remove := func(ctx context.Context) error { return kit.DeleteUser(ctx, u.ID) }
+	store.conflicts = 32
+	require.ErrorIs(t, remove(t.Context()), authkit.ErrConflict)
+	require.Zero(t, store.conflicts)
+	store.conflicts = 32
+	require.NoError(t, kit.InTx(t.Context(), func(ctx context.Context) error {
+		require.ErrorIs(t, remove(ctx), authkit.ErrConflict)
+		return kit.DeleteUser(ctx, other.ID)
+	}))
+	_, err := kit.User(t.Context(), other.ID)
+	require.ErrorIs(t, err, authkit.ErrUserNotFound)
+	store.conflicts = 31
+	require.NoError(t, kit.InTx(t.Context(), remove))
+	_, err = kit.User(t.Context(), u.ID)
+	require.ErrorIs(t, err, authkit.ErrUserNotFound)
+	require.Equal(t, []authkit.EventKind{authkit.EventUserDeleted, authkit.EventUserDeleted}, events.kinds())
+}
+
 // RG-15: the data of second factors and trusted devices belongs to the user
 // without being listed again as UserData.
 func TestDataOfFactorsIsUserData(t *testing.T) {
