@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -29,8 +30,8 @@ var (
 	errAddress  = errors.New("the host has an address that is not allowed")
 )
 
-// newClient returns the HTTP client for a provider.
-func newClient(untrusted bool) *http.Client {
+// newClient returns the HTTP client for a provider. It counts the calls that fail.
+func newClient(untrusted bool, failures *atomic.Int64) *http.Client {
 	dialer := &net.Dialer{Timeout: callTimeout, Control: func(_, address string, _ syscall.RawConn) error {
 		return checkAddress(address, untrusted)
 	}}
@@ -41,7 +42,7 @@ func newClient(untrusted bool) *http.Client {
 	if untrusted {
 		transport.Proxy = nil // it would hide the address of the host
 	}
-	return &http.Client{Timeout: callTimeout, CheckRedirect: checkRedirect, Transport: boundedTransport{transport}}
+	return &http.Client{Timeout: callTimeout, CheckRedirect: checkRedirect, Transport: boundedTransport{transport, failures}}
 }
 
 // checkRedirect follows redirects within a host only.
@@ -86,12 +87,19 @@ func isSpecial(ip netip.Addr) bool {
 	return slices.ContainsFunc(special, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
-// A boundedTransport limits the size of responses.
-type boundedTransport struct{ next http.RoundTripper }
+// A boundedTransport limits the size of responses. It counts the calls that say
+// nothing about a login: those without a response, and errors of a server.
+type boundedTransport struct {
+	next     http.RoundTripper
+	failures *atomic.Int64
+}
 
 // RoundTrip implements http.RoundTripper.
 func (t boundedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	response, err := t.next.RoundTrip(r)
+	if err != nil || response.StatusCode >= 500 {
+		t.failures.Add(1)
+	}
 	if err != nil {
 		return nil, err
 	}

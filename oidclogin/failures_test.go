@@ -577,6 +577,33 @@ func TestDeadProvider(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, c.do("GET", callback, nil).StatusCode)
 }
 
+// OA-08: so is one that fails in the middle of a login. A forged ID token is a wrong
+// login again as soon as the keys can be read.
+func TestProviderFailsDuringALogin(t *testing.T) {
+	t.Parallel()
+	overloaded := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }
+	for _, path := range []string{"/keys", "/userinfo"} {
+		for name, fail := range map[string]func(*app, *hostile){
+			"no response": func(a *app, h *hostile) { oidclogin.SetTransport(a.Logins, "idp", dead{h, []string{path}}) },
+			"an error":    func(_ *app, h *hostile) { h.handle[path] = overloaded },
+		} {
+			t.Run(path+", "+name, func(t *testing.T) {
+				t.Parallel()
+				a, h := quiet(t, oidclogin.EmailVerified)
+				h.userInfo = path == "/userinfo"
+				c := a.browser()
+				h.as("ann", nil, nil)
+				fail(a, h)
+				require.Equal(t, http.StatusServiceUnavailable, c.login().StatusCode)
+				delete(h.handle, path)
+				oidclogin.SetTransport(a.Logins, "idp", h)
+				h.claims = func(m jwt.MapClaims) { m["nonce"] = "another" }
+				require.Equal(t, http.StatusUnauthorized, c.login().StatusCode)
+			})
+		}
+	}
+}
+
 // A link whose answer is refused links nothing.
 func TestLinkIsRefused(t *testing.T) {
 	t.Parallel()

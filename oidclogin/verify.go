@@ -46,10 +46,14 @@ func (l *Logins) identify(ctx context.Context, p *provider, m *metadata, b brows
 		return person{}, l.providerFailed(ctx, p, err)
 	}
 	var who person
+	failures := p.failures.Load()
 	if m.verifier == nil {
 		who, err = p.person(ctx, getterFor(p.client, token))
 	} else {
 		who, err = p.verify(ctx, m, token, b.nonce(a.state), f.MaxAge)
+	}
+	if err != nil && p.failures.Load() > failures { // keys or user info could not be read, for this login or another one
+		return person{}, l.providerFailed(ctx, p, err)
 	}
 	if err != nil {
 		return person{}, l.refused(ctx, p, err)
