@@ -107,11 +107,11 @@ func parseBcrypt(h string) (cost int, err error) {
 			return 0, ErrMalformedHash
 		}
 	}
-	tens, ones := h[4], h[5]
-	if tens < '0' || tens > '9' || ones < '0' || ones > '9' {
+	tens, ones := h[4]-'0', h[5]-'0' // a byte below '0' wraps to a large number
+	if tens > 9 || ones > 9 {
 		return 0, ErrMalformedHash
 	}
-	cost = int(tens-'0')*10 + int(ones-'0')
+	cost = int(tens)*10 + int(ones)
 	if cost < bcrypt.MinCost || cost > maxBcryptCost {
 		return 0, ErrMalformedHash
 	}

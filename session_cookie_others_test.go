@@ -126,6 +126,13 @@ func TestSessionCookieProlongs(t *testing.T) {
 // SE-05: a session ends at its absolute end, even if another program has stored a later one beside.
 func TestSessionOfAnotherProgramEnds(t *testing.T) {
 	t.Parallel()
+	for name, used := range map[string]time.Duration{"used long ago": 0, "used just now": time.Hour - time.Second} {
+		t.Run(name, func(t *testing.T) { testSessionOfAnotherProgramEnds(t, used) })
+	}
+}
+
+func testSessionOfAnotherProgramEnds(t *testing.T, used time.Duration) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		kit, store, user := newSessionKit(t, func(c *authkit.Config) { c.Sessions.Cookies = &authkit.SessionCookieConfig{} })
 		cookie, token := refresh.New(), refresh.New()
@@ -133,7 +140,7 @@ func TestSessionOfAnotherProgramEnds(t *testing.T) {
 		for id, hash := range map[string][32]byte{cookie.SessionID(): cookie.CookieHash(false), token.SessionID(): token.Hash()} {
 			require.NoError(t, store.CreateSession(t.Context(), authkit.StoredSession{
 				Session: authkit.Session{
-					ID: id, UserID: user.ID, CreatedAt: at, LastUsedAt: at, AuthTime: at, Methods: []string{"pwd"},
+					ID: id, UserID: user.ID, CreatedAt: at, LastUsedAt: at.Add(used), AuthTime: at, Methods: []string{"pwd"},
 					ExpiresAt: at.Add(2 * time.Hour), AbsoluteExpiresAt: at.Add(time.Hour),
 				},
 				TokenHash: hash,

@@ -180,6 +180,8 @@ func TestSessionCookiesAreOff(t *testing.T) {
 	} {
 		require.PanicsWithValue(t, "authkit: "+name+": session cookies are off; set Config.Sessions.Cookies", call)
 	}
+	without := newKit(t)
+	require.PanicsWithValue(t, "authkit: FormLogoutHandler: session cookies are off; set Config.Sessions.Cookies", func() { without.FormLogoutHandler() })
 }
 
 // RF-01, MW-04: a token is good only in the form and for the purpose that it was
