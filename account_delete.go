@@ -1,11 +1,11 @@
 package authkit
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // DeleteUser deletes an account with its sessions, its tickets and the data of
@@ -40,26 +40,21 @@ func (k *Kit) DeleteUser(ctx context.Context, userID string) error {
 
 // deleteUser deletes an account in the transaction that its sessions share.
 func (k *Kit) deleteUser(ctx context.Context, u *StoredUser) error {
-	var conflict error
-	err := k.inTx(ctx, func(ctx context.Context) error {
+	var from time.Time
+	err := k.inTxAfter(ctx, func(ctx context.Context) error {
 		// The update checks the version and the last administrator. It also keeps others
 		// from changing the account before the end of the transaction.
-		from := nextSecond(now())
+		from = nextSecond(now())
 		change := UserUpdate{Disabled: new(true), TokensValidAfter: &from, KeepRole: k.keeps(&u.User), IfVersion: u.Version}
 		_, err := k.users.UpdateUser(ctx, u.ID, change, now())
-		if errors.Is(err, ErrConflict) {
-			conflict = err
-			return nil // nothing has changed; an error would end a transaction of the caller
-		}
-		if err != nil {
-			return err
-		}
+		return err
+	}, func(ctx context.Context) error {
 		if err := k.revoke(ctx, &u.User, "", from); err != nil {
 			return err
 		}
 		return k.remove(ctx, u, "")
 	})
-	if err = cmp.Or(err, conflict); err != nil {
+	if err != nil {
 		return k.userError(ctx, err)
 	}
 	return nil
@@ -114,10 +109,10 @@ func (k *Kit) ResetUser(ctx context.Context, userID string) error {
 	if k.shared() {
 		from := nextSecond(now())
 		change.TokensValidAfter = &from
-		err = k.inTx(ctx, func(ctx context.Context) error {
-			if _, err := k.change(ctx, userID, change, EventPasswordChange); err != nil {
-				return err
-			}
+		err = k.inTxAfter(ctx, func(ctx context.Context) error {
+			_, err := k.change(ctx, userID, change, EventPasswordChange)
+			return err
+		}, func(ctx context.Context) error {
 			if err := k.revoke(ctx, &u.User, "", from); err != nil {
 				return err
 			}

@@ -107,7 +107,7 @@ func TestDeleteUserFails(t *testing.T) {
 	}
 }
 
-// A busyStore answers some updates as if somebody had changed the account first.
+// A busyStore returns ErrConflict for the first updates.
 type busyStore struct {
 	*authkit.MemoryStore
 	conflicts int

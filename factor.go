@@ -393,13 +393,13 @@ func (k *Kit) changeFactor(ctx context.Context, u *StoredUser, e Event, except s
 	}
 	var changed User
 	var own error // of change
-	err := k.inTx(ctx, func(ctx context.Context) (err error) {
+	err := k.inTxAfter(ctx, func(ctx context.Context) (err error) {
 		own = nil
 		// The update also keeps others from changing the account, and thus its
 		// factors, before the end of the transaction.
-		if changed, err = k.users.UpdateUser(ctx, u.ID, update, now()); err != nil {
-			return err
-		}
+		changed, err = k.users.UpdateUser(ctx, u.ID, update, now())
+		return err
+	}, func(ctx context.Context) error {
 		if e.Kind == EventFactorRemoved {
 			if err := k.keepsFactor(ctx, u, e.Method, false); err != nil {
 				return err

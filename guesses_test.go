@@ -84,9 +84,9 @@ func (g *guesser) round() {
 	}
 }
 
-// oneAtATime skips a long test of one goroutine under the race detector. The
-// coverage step of .ci/run runs it.
-func oneAtATime(t *testing.T) {
+// skipUnderRace skips a long test of one goroutine under the race detector. .ci/run
+// runs it without.
+func skipUnderRace(t *testing.T) {
 	if race.Enabled {
 		t.Skip("one goroutine has no races")
 	}
@@ -96,7 +96,7 @@ func oneAtATime(t *testing.T) {
 // factor's cap spans all pending logins of the user. Each of them allows five
 // guesses, and no answer is more than one.
 func TestAYearOfGuesses(t *testing.T) {
-	oneAtATime(t)
+	skipUnderRace(t)
 	t.Parallel()
 	for name, c := range map[string]struct{ throttled bool }{
 		"with a throttle":    {true},
@@ -136,7 +136,7 @@ func TestAYearOfGuesses(t *testing.T) {
 // in total too, as package totp has: this is what is left to someone who has the
 // password of a user who logs in every day.
 func TestAYearOfGuessesBesideTheUser(t *testing.T) {
-	oneAtATime(t)
+	skipUnderRace(t)
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		limits, err := throttle.New(throttle.Config{InsecureNoAddressLimits: true})

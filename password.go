@@ -372,11 +372,11 @@ func nextSecond(t time.Time) time.Time { return t.Truncate(time.Second).Add(time
 // its user.
 func (k *Kit) changeAndRevoke(ctx context.Context, userID string, change UserUpdate, kind EventKind, except string, at time.Time) error {
 	if k.shared() {
-		err := k.inTx(ctx, func(ctx context.Context) error {
-			u, err := k.change(ctx, userID, change, kind)
-			if err != nil {
-				return err
-			}
+		var u User
+		err := k.inTxAfter(ctx, func(ctx context.Context) (err error) {
+			u, err = k.change(ctx, userID, change, kind)
+			return err
+		}, func(ctx context.Context) error {
 			if err := k.forgetDevices(ctx, userID); err != nil {
 				return err
 			}

@@ -1,6 +1,10 @@
 package authkit
 
-import "context"
+import (
+	"cmp"
+	"context"
+	"errors"
+)
 
 // eventsKey is the context key of the events that wait for the commit of a transaction of
 // a Kit.
@@ -80,6 +84,25 @@ func (k *Kit) shared() bool { return k.tx != nil && k.sharedSessions }
 // f joins it and the events are delivered before your program commits.
 func (k *Kit) inTx(ctx context.Context, f func(context.Context) error) error {
 	return k.inLongTx(ctx, 1, f)
+}
+
+// inTxAfter is inTx for a change of an account and the changes that follow. If the store
+// refuses the first, nothing has changed, and a transaction of the caller stays usable.
+func (k *Kit) inTxAfter(ctx context.Context, change, rest func(context.Context) error) error {
+	var refused error
+	err := k.inTx(ctx, func(ctx context.Context) error {
+		err := change(ctx)
+		refused = nil
+		if errors.Is(err, ErrConflict) || errors.Is(err, ErrLastAdmin) || errors.Is(err, ErrUserNotFound) {
+			refused = err
+			return nil // an error would end the transaction of the caller
+		}
+		if err != nil {
+			return err
+		}
+		return rest(ctx)
+	})
+	return cmp.Or(err, refused)
 }
 
 // inLongTx is inTx with the time that a number of calls of the store may take.

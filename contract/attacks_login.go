@@ -9,10 +9,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
-	"time"
 )
 
 // unknownName returns a name that no account has and no attack has used.
@@ -272,16 +270,17 @@ var loginAttacks = []Attack{
 	{ID: "login.hang-up", Text: "Twenty clients start to log in and close the connection, so that the name is blocked.", Requirement: "FR-03", Source: "ASVS 6.1.1", Severity: Medium, needs: needForm,
 		run: func(ctx context.Context, p *probe) error {
 			body := credentials(Account{p.User.Name, "wrong password 3"}).Encode()
-			seen := true // that a service sees the end of a request is waited for, until one does not
-			for range 20 {
+			wait, cancel := context.WithTimeout(ctx, maxWait)
+			defer cancel()
+			for i := range 20 {
 				conn, err := p.dial(ctx)
 				if err != nil {
 					return err
 				}
 				_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s",
 					p.base.Path+p.LoginPath, p.base.Host, len(body)+10, body) // the rest never comes
-				if err == nil && seen {
-					seen = endOfRequest(conn)
+				if err == nil && i >= 10 { // after the abrupt ends of the first ten
+					endOfRequest(wait, conn)
 				}
 				_ = conn.Close()
 				if err != nil {
@@ -299,15 +298,14 @@ var loginAttacks = []Attack{
 		}},
 }
 
-// endOfRequest ends what a client sends, and reports whether the service did its part, too, so
-// that its work on the request is done.
-func endOfRequest(conn net.Conn) bool {
-	half, ok := conn.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil || conn.SetReadDeadline(time.Now().Add(maxWait)) != nil {
-		return false
+// endOfRequest closes the sending side of a connection and waits until the service
+// closes the other one, or ctx ends. Usually the service has seen the request then, and
+// those before it.
+func endOfRequest(ctx context.Context, conn net.Conn) {
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		_, _ = io.Copy(io.Discard, conn)
 	}
-	_, err := io.Copy(io.Discard, conn)
-	return !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // forms is the run function of an attack with forms that the login must refuse.

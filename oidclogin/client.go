@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -30,8 +29,8 @@ var (
 	errAddress  = errors.New("the host has an address that is not allowed")
 )
 
-// newClient returns the HTTP client for a provider. It counts the calls that fail.
-func newClient(untrusted bool, failures *atomic.Int64) *http.Client {
+// newClient returns the HTTP client for a provider.
+func newClient(untrusted bool) *http.Client {
 	dialer := &net.Dialer{Timeout: callTimeout, Control: func(_, address string, _ syscall.RawConn) error {
 		return checkAddress(address, untrusted)
 	}}
@@ -42,7 +41,7 @@ func newClient(untrusted bool, failures *atomic.Int64) *http.Client {
 	if untrusted {
 		transport.Proxy = nil // it would hide the address of the host
 	}
-	return &http.Client{Timeout: callTimeout, CheckRedirect: checkRedirect, Transport: boundedTransport{transport, failures}}
+	return &http.Client{Timeout: callTimeout, CheckRedirect: checkRedirect, Transport: boundedTransport{transport}}
 }
 
 // checkRedirect follows redirects within a host only.
@@ -87,25 +86,24 @@ func isSpecial(ip netip.Addr) bool {
 	return slices.ContainsFunc(special, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
-// A boundedTransport limits the size of responses. It counts the calls that say
-// nothing about a login: those without a response, and errors of a server.
-type boundedTransport struct {
-	next     http.RoundTripper
-	failures *atomic.Int64
-}
+// A boundedTransport limits the size of responses.
+type boundedTransport struct{ next http.RoundTripper }
 
 // RoundTrip implements http.RoundTripper.
 func (t boundedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	response, err := t.next.RoundTrip(r)
-	if err != nil || response.StatusCode >= 500 {
-		t.failures.Add(1)
-	}
 	if err != nil {
 		return nil, err
 	}
 	response.Body = http.MaxBytesReader(nil, response.Body, maxAnswer)
 	return response, nil
 }
+
+// A fetchError is the error of a call that a provider could not answer. It says
+// nothing about a login.
+type fetchError struct{ error }
+
+func (e fetchError) Unwrap() error { return e.error }
 
 // A getter reads a JSON document of a provider.
 type getter func(ctx context.Context, url string, into any) error
@@ -123,15 +121,19 @@ func getterFor(client *http.Client, token *oauth2.Token) getter {
 		}
 		response, err := client.Do(r)
 		if err != nil {
-			return err
+			return fetchError{err}
 		}
 		defer func() { _ = response.Body.Close() }()
 		if response.StatusCode != http.StatusOK {
-			return fmt.Errorf("%s: status %d", url, response.StatusCode)
+			err := fmt.Errorf("%s: status %d", url, response.StatusCode)
+			if response.StatusCode >= 500 || response.StatusCode == http.StatusTooManyRequests {
+				return fetchError{err}
+			}
+			return err
 		}
 		body, err := io.ReadAll(response.Body)
 		if err != nil {
-			return err
+			return fetchError{err}
 		}
 		return json.Unmarshal(body, into)
 	}

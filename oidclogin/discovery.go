@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -100,6 +101,7 @@ func (p *provider) discover(ctx context.Context) (*metadata, error) {
 		SendsIss bool     `json:"authorization_response_iss_parameter_supported"`
 		Auth     []string `json:"token_endpoint_auth_methods_supported"`
 		PKCE     []string `json:"code_challenge_methods_supported"`
+		Signing  []string `json:"id_token_signing_alg_values_supported"`
 	}
 	if err := found.Claims(&more); err != nil {
 		return nil, err
@@ -123,8 +125,31 @@ func (p *provider) discover(ctx context.Context) (*metadata, error) {
 			return nil, fmt.Errorf("the metadata has no https URL where one belongs: %.100q", text)
 		}
 	}
-	m.verifier = found.VerifierContext(ctx, &oidc.Config{ClientID: p.ClientID})
+	signing := slices.DeleteFunc(more.Signing, func(alg string) bool { return !slices.Contains(publicKeyAlgs, alg) })
+	m.verifier = oidc.NewVerifier(p.Issuer, keySet{oidc.NewRemoteKeySet(ctx, m.jwks)}, &oidc.Config{ClientID: p.ClientID, SupportedSigningAlgs: signing})
 	return m, nil
+}
+
+// publicKeyAlgs are the algorithms of ID tokens. Without metadata about them it is
+// RS256 alone.
+var publicKeyAlgs = []string{
+	oidc.RS256, oidc.RS384, oidc.RS512, oidc.ES256, oidc.ES384, oidc.ES512, oidc.PS256, oidc.PS384, oidc.PS512, oidc.EdDSA,
+}
+
+// A keySet tells keys that could not be fetched from a wrong signature. The
+// verifier wraps both errors alike.
+type keySet struct{ remote *oidc.RemoteKeySet }
+
+// fetchKey is the context key of a *error, for the error of a keySet.
+type fetchKey struct{}
+
+// VerifySignature implements oidc.KeySet.
+func (s keySet) VerifySignature(ctx context.Context, token string) ([]byte, error) {
+	payload, err := s.remote.VerifySignature(ctx, token)
+	if fetch, ok := ctx.Value(fetchKey{}).(*error); ok && err != nil && strings.HasPrefix(err.Error(), "fetching keys") {
+		*fetch = err
+	}
+	return payload, err
 }
 
 // Check discovers all providers and returns their problems, for package doctor

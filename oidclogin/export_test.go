@@ -11,7 +11,7 @@ func SetTransport(l *Logins, name string, t http.RoundTripper) {
 	if err != nil {
 		panic(err)
 	}
-	p.client.Transport = boundedTransport{t, &p.failures}
+	p.client.Transport = boundedTransport{t}
 }
 
 // SetTimeout replaces the time limit of calls to a provider.

@@ -577,8 +577,8 @@ func TestDeadProvider(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, c.do("GET", callback, nil).StatusCode)
 }
 
-// OA-08: so is one that fails in the middle of a login. A forged ID token is a wrong
-// login again as soon as the keys can be read.
+// OA-08: a provider that fails during a login is 503, too. A wrong ID token is 401
+// as soon as the provider can be reached.
 func TestProviderFailsDuringALogin(t *testing.T) {
 	t.Parallel()
 	overloaded := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }
@@ -586,6 +586,9 @@ func TestProviderFailsDuringALogin(t *testing.T) {
 		for name, fail := range map[string]func(*app, *hostile){
 			"no response": func(a *app, h *hostile) { oidclogin.SetTransport(a.Logins, "idp", dead{h, []string{path}}) },
 			"an error":    func(_ *app, h *hostile) { h.handle[path] = overloaded },
+			"2 MB": func(_ *app, h *hostile) {
+				h.handle[path] = func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 2<<20)) }
+			},
 		} {
 			t.Run(path+", "+name, func(t *testing.T) {
 				t.Parallel()

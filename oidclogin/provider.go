@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -108,7 +107,6 @@ type provider struct {
 	Provider
 	redirect string // the redirect URI
 	client   *http.Client
-	failures atomic.Int64 // of the client
 	source   source
 }
 
@@ -139,9 +137,7 @@ func newProviders(list []Provider) ([]*provider, error) {
 		if p.endpoint == nil {
 			p.Scopes = append([]string{"openid"}, slices.DeleteFunc(slices.Clone(p.Scopes), func(s string) bool { return s == "openid" })...)
 		}
-		valid := &provider{Provider: p}
-		valid.client = newClient(p.Untrusted, &valid.failures)
-		checked = append(checked, valid)
+		checked = append(checked, &provider{Provider: p, client: newClient(p.Untrusted)})
 	}
 	return checked, errors.Join(errs...)
 }

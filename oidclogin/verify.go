@@ -46,13 +46,12 @@ func (l *Logins) identify(ctx context.Context, p *provider, m *metadata, b brows
 		return person{}, l.providerFailed(ctx, p, err)
 	}
 	var who person
-	failures := p.failures.Load()
 	if m.verifier == nil {
 		who, err = p.person(ctx, getterFor(p.client, token))
 	} else {
 		who, err = p.verify(ctx, m, token, b.nonce(a.state), f.MaxAge)
 	}
-	if err != nil && p.failures.Load() > failures { // keys or user info could not be read, for this login or another one
+	if _, ok := errors.AsType[fetchError](err); ok {
 		return person{}, l.providerFailed(ctx, p, err)
 	}
 	if err != nil {
@@ -94,7 +93,12 @@ func (p *provider) verify(ctx context.Context, m *metadata, token *oauth2.Token,
 	if !ok {
 		return person{}, errors.New("the response has no ID token")
 	}
-	id, err := m.verifier.Verify(ctx, raw) // the signature, aud and exp
+	var fetch error // of the keys
+	// Verify checks the signature, aud and exp.
+	id, err := m.verifier.Verify(context.WithValue(ctx, fetchKey{}, &fetch), raw)
+	if fetch != nil {
+		return person{}, fetchError{fetch}
+	}
 	if err != nil {
 		return person{}, err
 	}
@@ -186,7 +190,7 @@ func clip(text string) string {
 	return strings.ToValidUTF8(text[:min(len(text), maxDetail)], "")
 }
 
-// providerFailed reports a provider that could not be reached.
+// providerFailed reports a provider that could not answer.
 func (l *Logins) providerFailed(ctx context.Context, p *provider, err error) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err()

@@ -21,7 +21,6 @@ import (
 
 	"github.com/authkit-go/authkit"
 	"github.com/authkit-go/authkit/audit"
-	"github.com/authkit-go/authkit/internal/race"
 	"github.com/stretchr/testify/require"
 )
 
@@ -123,7 +122,7 @@ func play(t *testing.T, promtool string, sc scene) []string {
 		s.handler = s.service.handler()
 		ctx, cancel := context.WithTimeout(t.Context(), sc.lasts)
 		defer cancel()
-		go s.everyDay(ctx, sc.busy && !race.Enabled)
+		go s.everyDay(ctx, sc.busy)
 		if !sc.unkept {
 			go func() { _ = s.service.run(ctx) }()
 		}

@@ -1,9 +1,9 @@
 //go:build !race
 
-// Package race tells tests whether they run under the race detector.
+// Package race reports whether the race detector is on.
 package race
 
-// Enabled reports whether the race detector is on. With it, code is five to twenty
-// times as slow, so a test with many equal rounds runs fewer of them. .ci/run runs
-// each such test without it, too.
+// Enabled reports whether the race detector is on. It makes code five to twenty times
+// as slow, so tests with many equal rounds run fewer of them. .ci/run runs each such
+// test without it, too.
 const Enabled = false

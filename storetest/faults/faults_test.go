@@ -23,14 +23,14 @@ func account(id string) authkit.StoredUser {
 	return authkit.StoredUser{User: authkit.User{ID: id, Email: id + "@example.com", CreatedAt: at, UpdatedAt: at}}
 }
 
-// bounded returns a context that ends by itself, as a call that hangs needs it.
+// bounded returns a context with a deadline, which a call that hangs needs. Use it within each.
 func bounded(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// each is faults.Each on a clock that waits for nobody: a call that hangs takes no time.
+// each is faults.Each with a fake clock, so that a call that hangs takes no real time.
 func each(t *testing.T, run func(t *testing.T, in *faults.Injector)) {
 	t.Helper()
 	faults.Each(t, func(t *testing.T, in *faults.Injector) {
