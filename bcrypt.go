@@ -107,12 +107,9 @@ func parseBcrypt(h string) (cost int, err error) {
 			return 0, ErrMalformedHash
 		}
 	}
-	tens, ones := h[4]-'0', h[5]-'0' // a byte below '0' wraps to a large number
-	if tens > 9 || ones > 9 {
-		return 0, ErrMalformedHash
-	}
+	tens, ones := h[4]-'0', h[5]-'0' // 10 to 255 if it is no digit
 	cost = int(tens)*10 + int(ones)
-	if cost < bcrypt.MinCost || cost > maxBcryptCost {
+	if ones > 9 || cost < bcrypt.MinCost || cost > maxBcryptCost {
 		return 0, ErrMalformedHash
 	}
 	return cost, nil

@@ -75,3 +75,22 @@ func TestClientFromIsClean(t *testing.T) {
 	}, got)
 	require.Zero(t, authkit.ClientFrom(t.Context()))
 }
+
+// The context of a request answers for the client, and for nothing else.
+func TestClientContextHasNoOtherValue(t *testing.T) {
+	t.Parallel()
+	store := newHookStore()
+	kit := newKit(t, store.listen)
+	type key struct{}
+	asked := false
+	store.byEmail = func(ctx context.Context, _ string) (authkit.StoredUser, error) {
+		asked = true
+		require.Nil(t, ctx.Value(key{}))
+		require.Equal(t, "192.0.2.1", authkit.ClientFrom(ctx).Address)
+		return authkit.StoredUser{}, authkit.ErrUserNotFound
+	}
+	r := httptest.NewRequest("POST", "/token", strings.NewReader("username=a%40example.com&password=x"))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	kit.TokenHandler().ServeHTTP(httptest.NewRecorder(), r)
+	require.True(t, asked)
+}

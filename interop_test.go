@@ -260,6 +260,8 @@ func TestMaxLifetime(t *testing.T) {
 		}
 		_, err = authkit.NewTokenIssuer(authkit.TokenConfig{Keys: keys, MaxLifetime: time.Minute})
 		require.ErrorContains(t, err, "TokenConfig.MaxLifetime", "the default Lifetime is longer")
+		_, err = authkit.NewTokenIssuer(authkit.TokenConfig{Keys: keys, Lifetime: time.Minute, MaxLifetime: time.Minute})
+		require.NoError(t, err)
 	})
 	require.Equal(t, time.Hour+2*time.Minute, newKit(t).RevocationLife())
 	require.Equal(t, 24*time.Hour+2*time.Minute, newKit(t, func(c *authkit.Config) { c.Tokens.MaxLifetime = 24 * time.Hour }).RevocationLife())

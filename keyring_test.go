@@ -99,6 +99,7 @@ func TestKeyRingReplaceFaults(t *testing.T) {
 		t.Parallel()
 		ring := ringOf(t, a)
 		tokVerifierFor(t, authkit.TokenConfig{Ring: ring, CacheSize: 1})
+		tokVerifierFor(t, authkit.TokenConfig{Ring: ring}) // another one, without a cache
 		require.ErrorContains(t, ring.Replace(b, hs), "CacheSize")
 		require.NoError(t, ring.Replace(b))
 		_, err := authkit.NewTokenVerifier(authkit.TokenConfig{Ring: ringOf(t, a, hs), CacheSize: 1})

@@ -86,11 +86,12 @@ func TestChallengeAndThrottle(t *testing.T) {
 		require.ErrorIs(t, err, authkit.ErrUnavailable)
 		require.Equal(t, []string{"begin", "succeeded", "begin", "undecided"}, throttled.calls)
 		factor.err = nil
-		_, err = kit.AnswerChallenge(t.Context(), pending.Token, "otp", "1")
+		client := authkit.ClientInfo{Address: "192.0.2.7"}
+		_, err = kit.AnswerChallenge(authkit.WithClient(t.Context(), client), pending.Token, "otp", "1")
 		require.NoError(t, err)
 		require.Equal(t, []string{"begin", "succeeded", "begin", "succeeded", "succeeded"}, throttled.calls[4:])
-		require.Equal(t, authkit.Attempt{Action: authkit.ActionCode, Account: email}, throttled.attempts[7])
-		require.Equal(t, authkit.Attempt{Action: action, Account: email}, throttled.attempts[8])
+		require.Equal(t, authkit.Attempt{Action: authkit.ActionCode, Account: email, Client: client}, throttled.attempts[7])
+		require.Equal(t, authkit.Attempt{Action: action, Account: email, Client: client}, throttled.attempts[8], "the address of the answer")
 
 		_, err = kit.AnswerChallenge(t.Context(), "no.token", "otp", "1")
 		require.ErrorIs(t, err, authkit.ErrInvalidCredentials)

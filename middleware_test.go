@@ -514,6 +514,25 @@ func (s laxStore) UserByID(ctx context.Context, id string) (authkit.StoredUser, 
 	return s.UserStore.UserByID(ctx, strings.ToLower(id))
 }
 
+// UserByEmail finds an account by another spelling, too.
+func (s laxStore) UserByEmail(ctx context.Context, email string) (authkit.StoredUser, error) {
+	return s.UserStore.UserByEmail(ctx, strings.TrimPrefix(email, "x"))
+}
+
+func TestEmailSubjectComparesBytes(t *testing.T) {
+	t.Parallel()
+	store := authkit.NewMemoryStore()
+	kit := newKit(t, func(c *authkit.Config) { c.Users, c.EmailSubject = laxStore{store}, true })
+	addUser(t, kit, "user@example.com", "correct horse")
+	issuer, err := authkit.NewTokenIssuer(authkit.TokenConfig{Keys: []authkit.Key{{Algorithm: authkit.HS256, Secret: []byte(testSecret)}}})
+	require.NoError(t, err)
+	for subject, status := range map[string]int{"user@example.com": 200, "User@example.com": 200, "xuser@example.com": 401} {
+		token, err := issuer.Issue(authkit.Claims{Subject: subject})
+		require.NoError(t, err)
+		require.Equal(t, status, get(t, kit.Authenticate(whoami), "/", "Bearer "+token).Code, subject)
+	}
+}
+
 func TestSubjectComparesBytes(t *testing.T) {
 	t.Parallel()
 	store := authkit.NewMemoryStore()

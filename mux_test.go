@@ -159,3 +159,15 @@ func TestAccessMatrix(t *testing.T) {
 	mux.AccessMatrix()[0].Pattern = "/edited"
 	require.Equal(t, "/any", mux.AccessMatrix()[0].Pattern)
 }
+
+// HEAD belongs to GET, and to no other method.
+func TestMuxAllowsHead(t *testing.T) {
+	t.Parallel()
+	for method, allow := range map[string]string{"GET": "GET, HEAD", "POST": "POST"} {
+		mux := newKit(t).NewMux()
+		mux.HandleFunc(method+" /", authkit.Public(), func(http.ResponseWriter, *http.Request) {})
+		w := do(mux, "PUT", "/")
+		require.Equal(t, 405, w.Code)
+		require.Equal(t, allow, w.Header().Get("Allow"))
+	}
+}

@@ -148,3 +148,18 @@ func TestWatchAnd(t *testing.T) {
 		})
 	}
 }
+
+// The function sees the path values of the route, also if an outer guard has let the
+// request pass before it was routed.
+func TestPolicyAndWithinAGuard(t *testing.T) {
+	t.Parallel()
+	kit, _, _ := newSessionKit(t)
+	mux := kit.NewMux()
+	var seen string
+	mux.HandleFunc("GET /objects/{id}", authkit.Authenticated().And("object", func(r *http.Request) (context.Context, error) {
+		seen = r.PathValue("id")
+		return r.Context(), nil
+	}), func(http.ResponseWriter, *http.Request) {})
+	require.Equal(t, 200, do(kit.Authenticate(mux), "GET", "/objects/7", bearer(begin(t, kit))...).Code)
+	require.Equal(t, "7", seen)
+}

@@ -99,9 +99,7 @@ func (c *ResourceConfig) bind(tokens *TokenConfig, roles map[string][]string, fa
 	at := *u
 	at.Path = r.path
 	r.param = `resource_metadata="` + at.String() + `"`
-	if r.metadata, err = json.Marshal(doc); err != nil { // strings always encode
-		fault("Resource", err)
-	}
+	r.metadata, _ = json.Marshal(doc) // strings always encode
 	return r
 }
 

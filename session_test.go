@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -770,9 +771,13 @@ func TestSessionBelongsToItsUser(t *testing.T) {
 type sweptTickets struct {
 	*authkit.MemoryStore
 	deleted int
+	fails   atomic.Bool
 }
 
 func (s *sweptTickets) DeleteExpiredTickets(ctx context.Context, at time.Time, limit int) (int, error) {
+	if s.fails.Load() {
+		return 0, errors.New("no connection")
+	}
 	n, err := s.MemoryStore.DeleteExpiredTickets(ctx, at, limit)
 	s.deleted += n
 	return n, err
@@ -806,6 +811,56 @@ func TestRunDeletesWhatHasExpired(t *testing.T) {
 		require.Empty(t, stored, "an expired session is no revocation, and old ones go")
 		cancel()
 		require.ErrorIs(t, <-done, context.Canceled)
+	})
+}
+
+// Revocations older than their life are left out, whatever the caller asks for.
+func TestRevocationsAreRecent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		kit, _, user := newSessionKit(t)
+		require.NoError(t, kit.LogoutEverywhere(t.Context(), user.ID))
+		at := time.Now()
+		since := func(since time.Time) int {
+			list, err := kit.Revocations(t.Context(), since)
+			require.NoError(t, err)
+			return len(list)
+		}
+		require.Equal(t, 1, since(time.Time{}))
+		time.Sleep(kit.RevocationLife())
+		require.Equal(t, 1, since(at.Add(-time.Hour)))
+		require.Zero(t, since(time.Now()), "newer ones alone")
+		time.Sleep(2 * time.Second)
+		require.Zero(t, since(time.Time{}))
+	})
+}
+
+// Run deletes all that has expired in one round, and leaves the rest of a round to the
+// next one after an error.
+func TestRunDeletesInBatches(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var events recorder
+		tickets := &sweptTickets{MemoryStore: authkit.NewMemoryStore()}
+		kit := newKit(t, events.listen, func(c *authkit.Config) { c.Tickets = tickets })
+		for range 2500 {
+			ticket, _ := authkit.NewTicket("link", authkit.NewUserID(), time.Minute)
+			require.NoError(t, tickets.PutTicket(t.Context(), ticket))
+		}
+		time.Sleep(time.Hour)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- kit.Run(ctx) }()
+		synctest.Wait()
+		require.Equal(t, 2500, tickets.deleted)
+		require.Empty(t, events.all())
+		tickets.fails.Store(true)
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		require.Len(t, events.all(), 1)
+		require.Equal(t, authkit.EventStoreFailure, events.last().Kind)
+		cancel()
+		<-done
 	})
 }
 

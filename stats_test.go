@@ -32,6 +32,18 @@ func TestStats(t *testing.T) {
 	require.Zero(t, other.Stats().Verified, "the account is unknown")
 }
 
+// Other credentials count like access tokens.
+func TestStatsOfACookie(t *testing.T) {
+	t.Parallel()
+	kit, _, _ := newSite(t)
+	cookie := setCookie(t, kit, begin(t, kit))
+	_, _, err := kit.Identify(withCookies(cookie))
+	require.NoError(t, err)
+	_, _, err = kit.Identify(withCookies(cookie + "x"))
+	require.Error(t, err)
+	require.EqualValues(t, 1, kit.Stats().Verified)
+}
+
 func TestStatsOfTheGate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -288,15 +288,12 @@ func (c *Claims) check() error {
 
 // validSubject reports whether a text can be an account name in every store.
 func validSubject(s string) bool {
-	ascii := true
 	for i := range len(s) {
-		c := s[i]
-		if c < ' ' || c == 0x7f {
+		if c := s[i]; c < ' ' || c == 0x7f {
 			return false
 		}
-		ascii = ascii && c < utf8.RuneSelf
 	}
-	return s != "" && len(s) <= maxSubjectLen && (ascii || utf8.ValidString(s))
+	return s != "" && len(s) <= maxSubjectLen && utf8.ValidString(s)
 }
 
 // validSessionID reports whether a text can name a session.
