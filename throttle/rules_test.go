@@ -89,6 +89,8 @@ func TestCallsOfTheStore(t *testing.T) {
 	require.Len(t, s.seen[0].Buckets, 1, "keys have no limit by address")
 	require.NoError(t, limits.Clear(t.Context(), authkit.Attempt{Action: authkit.ActionHash, Account: "ann"}))
 	require.Zero(t, s.clears, "there is no counter")
+	require.NoError(t, limits.Clear(t.Context(), authkit.Attempt{Action: authkit.ActionHash, Account: "ann", Client: a.Client}))
+	require.Zero(t, s.clears, "there is a limit of the address alone")
 	require.NoError(t, limits.Clear(t.Context(), authkit.Attempt{Action: authkit.ActionLogin, Account: "ann"}))
 	require.Equal(t, 1, s.clears)
 	require.ErrorContains(t, limits.Begin(t.Context(), authkit.Attempt{Action: "unheard"}), "Config.Limits")
