@@ -110,6 +110,19 @@ func TestNew(t *testing.T) {
 // usersOnly hides the other methods of a store.
 type usersOnly struct{ authkit.UserStore }
 
+// A passkey belongs to a user, and has the handle of that user.
+func TestMemoryStoreNeedsAUser(t *testing.T) {
+	t.Parallel()
+	store := passkey.NewMemoryStore()
+	handle := []byte(strings.Repeat("h", 64))
+	_, err := store.UserHandle(t.Context(), "", handle)
+	require.NoError(t, err)
+	require.ErrorContains(t, store.AddPasskey(t.Context(), passkey.Passkey{ID: "a", UserHandle: handle}, 1), "without an ID or a user")
+	require.ErrorIs(t, store.AddPasskey(t.Context(), passkey.Passkey{ID: "a", UserID: "ann"}, 1), passkey.ErrNotFound)
+	require.ErrorIs(t, store.RenamePasskey(t.Context(), "", "a", "name"), passkey.ErrNotFound)
+	require.ErrorIs(t, store.DeletePasskey(t.Context(), "", "a"), passkey.ErrNotFound)
+}
+
 func TestMemoryStoreInTx(t *testing.T) {
 	t.Parallel()
 	store, users := passkey.NewMemoryStore(), authkit.NewMemoryStore()

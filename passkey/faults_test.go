@@ -262,6 +262,13 @@ func TestListFaults(t *testing.T) {
 	}
 	store.failing = ""
 	require.Equal(t, 200, call(a.server(), "GET", "/passkeys", "", a.bearer(token)...).Code)
+
+	// A user without passkeys has no handle, either.
+	other := a.add("other@example.com")
+	of, err := a.kit.Login(t.Context(), other.Email, password)
+	require.NoError(t, err)
+	store.failing = "PasskeysByUser"
+	require.Equal(t, 503, call(a.server(), "GET", "/passkeys", "", a.bearer(of)...).Code)
 }
 
 // FR-11: every call of a store has the store timeout of the Kit.
