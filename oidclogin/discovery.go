@@ -140,14 +140,14 @@ var publicKeyAlgs = []string{
 // verifier wraps both errors alike.
 type keySet struct{ remote *oidc.RemoteKeySet }
 
-// fetchKey is the context key of a *error, for the error of a keySet.
+// fetchKey is the context key of the *error that a keySet sets.
 type fetchKey struct{}
 
 // VerifySignature implements oidc.KeySet.
 func (s keySet) VerifySignature(ctx context.Context, token string) ([]byte, error) {
 	payload, err := s.remote.VerifySignature(ctx, token)
-	if fetch, ok := ctx.Value(fetchKey{}).(*error); ok && err != nil && strings.HasPrefix(err.Error(), "fetching keys") {
-		*fetch = err
+	if err != nil && strings.HasPrefix(err.Error(), "fetching keys") {
+		*ctx.Value(fetchKey{}).(*error) = err
 	}
 	return payload, err
 }

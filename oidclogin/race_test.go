@@ -203,7 +203,7 @@ func TestIdentities(t *testing.T) {
 	require.Equal(t, http.StatusConflict, c.do("DELETE", "/oidc/identities/"+list[0].ID, nil).StatusCode)
 	for i, id := range []string{"a", "b", "c", "d", "e", "f"} {
 		require.NoError(t, a.store.CreateIdentity(t.Context(), oidclogin.Identity{
-			ID: id, UserID: u.ID, Issuer: h.URL, Subject: id, CreatedAt: time.Unix(int64(10-i), 0), Tokens: []byte("x"),
+			ID: id, UserID: u.ID, Issuer: h.URL, Subject: id, CreatedAt: time.Unix(int64(10-i), 0), Tokens: []byte("tokens, sealed with a key that is gone"),
 		}))
 	}
 	list, err = a.Identities(t.Context(), u.ID)

@@ -27,7 +27,7 @@ func (l *Logins) Tokens(ctx context.Context, userID, identityID string) (*oauth2
 	if i < 0 {
 		return nil, ErrNoIdentity
 	}
-	if l.box == nil || len(list[i].Tokens) == 0 {
+	if l.box == nil {
 		return nil, ErrNoTokens
 	}
 	plain, err := l.box.Open(list[i].Tokens, place(identityID))
