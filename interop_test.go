@@ -180,6 +180,7 @@ func TestPublicSecrets(t *testing.T) {
 		"DER RSA public key":    {string(pkcs1), "a public key"},
 		"DER certificate":       {string(certificate), "a certificate"},
 		"public key in base64":  {std(pkix), "a public key"},
+		"public key and more":   {base64.RawURLEncoding.EncodeToString(pkcs1) + " !", "a public key"},
 		"certificate in lines":  {std(certificate)[:64] + "\n" + std(certificate)[64:] + "\n", "a certificate"},
 		"ssh line":              {"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ7Rv0S3wYJ0v0m8l5bq5H2z6dJYl0h1vQJ7xGq3TtQe ann@host", "SSH"},
 		"ssh line with options": {"from=\"10.0.0.1\" ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQDJ", "SSH"},

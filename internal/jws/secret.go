@@ -110,16 +110,14 @@ func publicDER(der []byte) string {
 }
 
 // decodeLoose decodes base64 with or without padding and line ends, as keys are passed in
-// environment variables. It returns nil for other texts.
+// environment variables. Of other texts it returns the part before the group with the first
+// character that is not base64.
 func decodeLoose(text string) []byte {
 	text = strings.TrimRight(strings.Join(strings.Fields(text), ""), "=")
 	if der, err := base64.RawStdEncoding.DecodeString(text); err == nil {
 		return der
 	}
-	der, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil {
-		return nil
-	}
+	der, _ := base64.RawURLEncoding.DecodeString(text)
 	return der
 }
 
