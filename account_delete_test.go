@@ -1,6 +1,7 @@
 package authkit_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -73,7 +74,15 @@ func TestDeleteUser(t *testing.T) {
 func TestDeleteUserFails(t *testing.T) {
 	t.Parallel()
 	cause := errors.Join(errors.New("no notes"), authkit.ErrUserNotFound, authkit.ErrConflict)
-	for name, stores := range map[string]func(*authkit.Config){"one store": together, "two stores": apart} {
+	without := func(c *authkit.Config) {
+		s := authkit.NewMemoryStore()
+		both := &struct {
+			authkit.UserStore
+			authkit.SessionStore
+		}{s, s}
+		c.Users, c.Sessions.Store = both, both
+	}
+	for name, stores := range map[string]func(*authkit.Config){"one store": together, "two stores": apart, "no transactions": without} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var events recorder
@@ -96,7 +105,8 @@ func TestDeleteUserFails(t *testing.T) {
 				require.Equal(t, http.StatusOK, access(t, kit, token))
 			} else {
 				require.True(t, after.Disabled)
-				require.Equal(t, []authkit.EventKind{authkit.EventUserDisabled}, events.kinds())
+				require.Equal(t, authkit.EventUserDisabled, events.kinds()[0])
+				require.NotContains(t, events.kinds(), authkit.EventUserDeleted)
 			}
 			data.err = nil
 			events.reset()
@@ -107,16 +117,17 @@ func TestDeleteUserFails(t *testing.T) {
 	}
 }
 
-// A busyStore returns ErrConflict for the first updates.
+// A busyStore refuses the first updates, with ErrConflict if err is nil.
 type busyStore struct {
 	*authkit.MemoryStore
 	conflicts int
+	err       error
 }
 
 func (s *busyStore) UpdateUser(ctx context.Context, id string, change authkit.UserUpdate, at time.Time) (authkit.User, error) {
 	if s.conflicts > 0 {
 		s.conflicts--
-		return authkit.User{}, authkit.ErrConflict
+		return authkit.User{}, cmp.Or(s.err, authkit.ErrConflict)
 	}
 	return s.MemoryStore.UpdateUser(ctx, id, change, at)
 }
@@ -145,6 +156,33 @@ func TestDeleteUserConflicts(t *testing.T) {
 	_, err = kit.User(t.Context(), u.ID)
 	require.ErrorIs(t, err, authkit.ErrUserNotFound)
 	require.Equal(t, []authkit.EventKind{authkit.EventUserDeleted, authkit.EventUserDeleted}, events.kinds())
+}
+
+// Every change that the store refuses leaves a transaction of the program usable.
+func TestRefusedChangesInTx(t *testing.T) {
+	t.Parallel()
+	store := &busyStore{MemoryStore: authkit.NewMemoryStore()}
+	kit := newKit(t, func(c *authkit.Config) { c.Users, c.Sessions.Store = store, store })
+	u, other := addUser(t, kit, email, password), addUser(t, kit, "other@example.com", password)
+	for _, refusal := range []error{authkit.ErrConflict, authkit.ErrLastAdmin, authkit.ErrUserNotFound} {
+		for name, change := range map[string]func(context.Context) error{
+			"SetPassword": func(ctx context.Context) error { return kit.SetPassword(ctx, u.ID, "another password") },
+			"DisableUser": func(ctx context.Context) error { return kit.DisableUser(ctx, u.ID) },
+			"ResetUser":   func(ctx context.Context) error { return kit.ResetUser(ctx, u.ID) },
+			"DeleteUser":  func(ctx context.Context) error { return kit.DeleteUser(ctx, u.ID) },
+		} {
+			require.NoError(t, kit.InTx(t.Context(), func(ctx context.Context) error {
+				store.conflicts, store.err = 32, refusal
+				require.ErrorIs(t, change(ctx), refusal, name)
+				store.conflicts = 0
+				_, err := kit.AddRole(ctx, other.ID, "after-"+strings.ToLower(name))
+				return err
+			}), "%s: %v", name, refusal)
+		}
+	}
+	after, err := kit.User(t.Context(), other.ID)
+	require.NoError(t, err)
+	require.Len(t, after.Roles, 4)
 }
 
 // RG-15: the data of second factors and trusted devices belongs to the user

@@ -423,3 +423,34 @@ type namedData string
 func (d namedData) Name() string                                   { return string(d) }
 func (namedData) Wipe(context.Context, string, authkit.Wipe) error { return nil }
 func (namedData) Export(context.Context, string) (any, error)      { return nil, nil }
+
+// A password of exactly the least length is long enough. One that the Hasher refuses
+// after all is a fault of the field.
+func TestPasswordLimits(t *testing.T) {
+	t.Parallel()
+	kit := newKit(t)
+	_, err := kit.CreateUser(t.Context(), authkit.User{Email: "eight@example.com"}, "correct8")
+	require.NoError(t, err)
+	_, err = kit.CreateUser(t.Context(), authkit.User{Email: "seven@example.com"}, "correct")
+	require.ErrorContains(t, err, "at least 8 characters")
+	for _, refusal := range []error{authkit.ErrPasswordTooLong, authkit.ErrPasswordInvalid} {
+		kit := newKit(t, func(c *authkit.Config) { c.Passwords.Hasher = pickyHasher{cheapHasher{}, refusal} })
+		_, err := kit.CreateUser(t.Context(), authkit.User{Email: "ann@example.com"}, "refused by the scheme")
+		var invalid *authkit.ValidationError
+		require.ErrorAs(t, err, &invalid)
+		require.Equal(t, "password", invalid.Fields[0].Field)
+	}
+}
+
+// A pickyHasher refuses one password.
+type pickyHasher struct {
+	cheapHasher
+	refusal error
+}
+
+func (h pickyHasher) Hash(password string) (authkit.PasswordHash, error) {
+	if password == "refused by the scheme" {
+		return "", h.refusal
+	}
+	return h.cheapHasher.Hash(password)
+}

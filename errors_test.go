@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -198,4 +199,18 @@ func TestPendingTokensAreRedacted(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(body), secret)
 	require.NotContains(t, fmt.Sprint(authkit.NewProblem(404, "x")), "redacted")
+}
+
+// A problem replaces the headers that a handler has set.
+func TestProblemReplacesHeaders(t *testing.T) {
+	t.Parallel()
+	w := httptest.NewRecorder()
+	for _, name := range []string{"Content-Type", "Cache-Control", "X-Content-Type-Options", "Retry-After"} {
+		w.Header().Set(name, "of the handler")
+	}
+	p := authkit.NewProblem(503, "Later")
+	p.RetryAfter = 7
+	p.ServeHTTP(w, nil)
+	require.Equal(t, []string{"7"}, w.Header()["Retry-After"])
+	require.Equal(t, []string{"application/problem+json"}, w.Header()["Content-Type"])
 }

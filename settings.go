@@ -238,9 +238,7 @@ func typeNames[T any](parts []T) string {
 }
 
 // same reports whether two values are equal. Values that cannot be compared are not.
-func same(a, b any) bool {
-	return reflect.TypeOf(a).Comparable() && reflect.TypeOf(b).Comparable() && a == b
-}
+func same(a, b any) bool { return reflect.TypeOf(a).Comparable() && a == b }
 
 // describeHasher returns the schemes of a Hasher and the cost of new hashes.
 func describeHasher(h Hasher) string {

@@ -156,3 +156,47 @@ func TestSettingsValues(t *testing.T) {
 	require.Equal(t, map[string][]string{"admin": {"users:write"}}, again.Roles)
 	require.NotNil(t, again.OnEvent[0])
 }
+
+// What a caller changes in the settings does not change the Kit.
+func TestSettingsAreACopy(t *testing.T) {
+	t.Parallel()
+	kit := newKit(t, func(c *authkit.Config) {
+		c.Resource = &authkit.ResourceConfig{URL: "https://api.example.com", AuthorizationServers: []string{"https://login.example.com"}}
+	})
+	s := kit.Settings()
+	s.Resource.URL = "https://other.example.com"
+	require.Equal(t, "https://api.example.com", kit.Settings().Resource.URL)
+
+	policy := authkit.FactorPolicy{Roles: []string{"admin"}}
+	kit, _, _ = newSetupKit(t, func(c *authkit.Config) { c.RequireFactors = policy })
+	policy.Roles[0] = "nobody"
+	require.Equal(t, []string{"admin"}, kit.Settings().RequireFactors.Roles)
+	kit.Settings().RequireFactors.Roles[0] = "nobody"
+	require.Equal(t, []string{"admin"}, kit.Settings().RequireFactors.Roles)
+}
+
+// A table of roles is part of the text; without one every role is known.
+func TestSettingsOfRoles(t *testing.T) {
+	t.Parallel()
+	require.Contains(t, newKit(t).Settings().String(), "Roles=any")
+	require.NotContains(t, newKit(t, func(c *authkit.Config) { c.Roles = map[string][]string{"admin": nil} }).Settings().String(), "Roles=any")
+}
+
+// Stores that cannot be compared are two stores.
+func TestStoresThatCannotBeCompared(t *testing.T) {
+	t.Parallel()
+	type odd struct {
+		*authkit.MemoryStore
+		_ []string
+	}
+	s := odd{MemoryStore: authkit.NewMemoryStore()}
+	kit := newKit(t, func(c *authkit.Config) { c.Users, c.Sessions.Store = s, s })
+	u := addUser(t, kit, email, password)
+	require.NoError(t, kit.DeleteUser(t.Context(), u.ID))
+}
+
+func TestRevocationEmail(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, "a@example.com", authkit.Revocation{UserID: "\x01a@example.com"}.Email())
+	require.Empty(t, authkit.Revocation{UserID: "a@example.com"}.Email())
+}
