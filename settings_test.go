@@ -200,3 +200,35 @@ func TestRevocationEmail(t *testing.T) {
 	require.Equal(t, "a@example.com", authkit.Revocation{UserID: "\x01a@example.com"}.Email())
 	require.Empty(t, authkit.Revocation{UserID: "a@example.com"}.Email())
 }
+
+// A MemoryStore has no timeout: its calls wait only for a transaction of the program.
+func TestMemoryStoreHasNoTimeout(t *testing.T) {
+	t.Parallel()
+	store := authkit.NewMemoryStore()
+	kit, _, user := newSessionKit(t, func(c *authkit.Config) {
+		c.Users, c.Sessions.Store, c.Tickets, c.StoreTimeout = store, store, store, time.Millisecond
+	})
+	session := sessionID(t, begin(t, kit))
+	begun, done := make(chan struct{}), make(chan error, 1)
+	go func() {
+		defer close(begun)
+		done <- kit.InTx(context.Background(), func(ctx context.Context) error {
+			_, err := kit.AddRole(ctx, user.ID, "first")
+			begun <- struct{}{}
+			time.Sleep(50 * time.Millisecond)
+			return err
+		})
+	}()
+	<-begun
+	for name, call := range map[string]func() error{
+		"accounts": func() error { _, err := kit.AddRole(t.Context(), user.ID, "second"); return err },
+		"sessions": func() error { return kit.Logout(t.Context(), user.ID, session) },
+		"tickets":  func() error { return kit.Tickets().DeleteTickets(t.Context(), user.ID) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // all of them wait
+			require.NoError(t, call())
+		})
+	}
+	t.Cleanup(func() { require.NoError(t, <-done) })
+}
