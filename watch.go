@@ -130,7 +130,7 @@ func (w *watch) wait(c *requestContext) time.Duration {
 	case c.expires != 0:
 		expires = time.Unix(c.expires+w.guard.verifier.leeway, 0)
 	}
-	if left := time.Until(expires); !expires.IsZero() && left > 0 {
+	if left := time.Until(expires); left > 0 {
 		d = min(d, left)
 	}
 	return d
