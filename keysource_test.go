@@ -412,3 +412,15 @@ func TestGuardBeforeTheFirstKeys(t *testing.T) {
 		require.Equal(t, 401, ask())
 	})
 }
+
+// The settings say when the keys of a source are too old to verify tokens.
+func TestSettingsOfExpiredKeys(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ring := fetchedRing(t, &keySource{keys: []authkit.Key{ringKey(authkit.EdDSA, "a")}, maxAge: 10 * time.Minute})
+		kit := newKit(t, func(c *authkit.Config) { c.Secret, c.Tokens.Ring = nil, ring })
+		require.False(t, kit.Settings().KeysExpired)
+		time.Sleep(24 * time.Hour)
+		require.True(t, kit.Settings().KeysExpired)
+	})
+}

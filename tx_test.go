@@ -125,3 +125,20 @@ func TestAfterCommit(t *testing.T) {
 		require.Equal(t, map[bool]int{true: 1, false: 0}[then == nil], called)
 	}
 }
+
+// AU-02: a refusal within a transaction is an event at once, and also if the transaction
+// is rolled back.
+func TestRefusalInTx(t *testing.T) {
+	t.Parallel()
+	var events recorder
+	kit, _, _ := newSessionKit(t, events.listen)
+	events.reset()
+	undo := errors.New("undo")
+	require.ErrorIs(t, kit.InTx(t.Context(), func(ctx context.Context) error {
+		_, err := kit.Login(ctx, email, "a wrong password")
+		require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
+		require.Equal(t, authkit.EventLoginFailure, events.last().Kind)
+		return undo
+	}), undo)
+	require.Len(t, events.all(), 1)
+}
