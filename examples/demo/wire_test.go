@@ -178,15 +178,17 @@ func (w *walk) nothingLeaks(t *testing.T) {
 			require.False(t, hashes.Match(said), "a hash in the answer to %s %s", a.call.method, a.call.path)
 		}
 		asked := strings.HasPrefix(a.call.path, "/token") && a.status == http.StatusOK
-		if !asked {
+		tokens := bytes.Count(said, []byte("akr_")) // searched first, because the regular expressions are slow
+		if !asked && tokens > 0 {
 			require.False(t, refreshTokens.Match(said), "a refresh token in the answer to %s %s", a.call.method, a.call.path)
 		}
+		text := string(said)
+		onePair := asked && tokens == 1 && len(jsonSegments.FindAll(said, -1)) <= 2
 		for _, secret := range w.secrets {
-			issued := asked && (strings.HasPrefix(secret, "eyJ") || strings.HasPrefix(secret, "akr_"))
-			if issued && len(jsonSegments.FindAll(said, -1)) <= 2 && bytes.Count(said, []byte("akr_")) == 1 {
+			if onePair && (strings.HasPrefix(secret, "eyJ") || strings.HasPrefix(secret, "akr_")) {
 				continue // the header and the payload of one access token, and a refresh token
 			}
-			if bytes.Contains(said, []byte(secret)) { // the require functions are slow, and this is asked a million times
+			if strings.Contains(text, secret) { // the require functions are slow, and this is asked a million times
 				t.Fatalf("a secret in the answer to %s %s", a.call.method, a.call.path)
 			}
 		}
