@@ -421,3 +421,31 @@ func TestWithoutPreparedStatements(t *testing.T) {
 		})
 	}
 }
+
+// A change that a database refuses leaves the transaction of a program usable, whether a
+// Kit or the program began it.
+func TestRefusedChangeInTx(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, d database) {
+		pool, _ := d.open(t)
+		s := storeOn(t, pool, d, nil)
+		kit := newKit(t, s, s)
+		admin, err := kit.CreateUser(t.Context(), authkit.User{Email: "admin@example.com", Roles: []string{"admin"}}, password)
+		require.NoError(t, err)
+		both := func(ctx context.Context, email string) error {
+			require.ErrorIs(t, kit.DisableUser(ctx, admin.ID), authkit.ErrLastAdmin)
+			require.ErrorIs(t, kit.DeleteUser(ctx, admin.ID), authkit.ErrLastAdmin)
+			_, err := kit.CreateUser(ctx, authkit.User{Email: email}, password)
+			return err
+		}
+		require.NoError(t, kit.InTx(t.Context(), func(ctx context.Context) error { return both(ctx, "kit@example.com") }))
+		tx, err := pool.BeginTx(t.Context(), nil)
+		require.NoError(t, err)
+		require.NoError(t, both(s.WithTx(t.Context(), tx), "host@example.com"))
+		require.NoError(t, tx.Commit())
+		for _, email := range []string{"kit@example.com", "host@example.com"} {
+			_, err := kit.UserByEmail(t.Context(), email)
+			require.NoError(t, err)
+		}
+	})
+}
