@@ -116,9 +116,7 @@ func unwrap(part any) any {
 
 // same reports whether two values are equal. Values that cannot be compared are
 // not.
-func same(a, b any) bool {
-	return reflect.TypeOf(a).Comparable() && reflect.TypeOf(b).Comparable() && a == b
-}
+func same(a, b any) bool { return reflect.TypeOf(a).Comparable() && a == b }
 
 func checkKeys(s authkit.Settings) (found []authkit.Finding) {
 	keys := s.Keys
