@@ -157,7 +157,7 @@ func TestSettingsValues(t *testing.T) {
 	require.NotNil(t, again.OnEvent[0])
 }
 
-// What a caller changes in the settings does not change the Kit.
+// A caller cannot change the Kit through its settings.
 func TestSettingsAreACopy(t *testing.T) {
 	t.Parallel()
 	kit := newKit(t, func(c *authkit.Config) {
