@@ -230,7 +230,10 @@ func TestAccountTokensAtOnce(t *testing.T) {
 // one, are 900 accounts.
 func TestAccountRegistrations(t *testing.T) {
 	t.Parallel()
-	const addresses, registrations = 900, 1000
+	addresses, registrations := 900, 1000
+	if raced {
+		addresses, registrations = 180, 200
+	}
 	onEachAccounts(t, func(t *testing.T, a *accountApp) {
 		ctx := t.Context()
 		each := func(n int, f func(i int)) {

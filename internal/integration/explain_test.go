@@ -35,7 +35,7 @@ func TestEveryStatementUsesAnIndex(t *testing.T) {
 	onEach(t, func(t *testing.T, d database) {
 		dsn := d.create(t)
 		plain := pool(t, d.driver, dsn)
-		fill(t, plain, storeOn(t, plain, d, nil), d)
+		fill(t, plain, storeOn(t, plain, d, nil), d, 500)
 		db, seen := record(plain, dsn)
 		t.Cleanup(func() { _ = db.Close() })
 		callEverything(t, storeOn(t, db, d, nil))
@@ -67,13 +67,13 @@ func TestEveryStatementUsesAnIndex(t *testing.T) {
 // wholeTable matches a step that reads all of a table, or of an index.
 var wholeTable = regexp.MustCompile(`Seq Scan|^SCAN |\b(ALL|index)\b <- type`)
 
-// fill adds enough rows for an index to pay.
-func fill(t *testing.T, db *sql.DB, s *sqlstore.DB, d database) {
+// fill adds rows to each table. With 500, an index pays.
+func fill(t *testing.T, db *sql.DB, s *sqlstore.DB, d database, rows int) {
 	t.Helper()
 	tx, err := db.BeginTx(t.Context(), nil)
 	require.NoError(t, err)
 	ctx := s.WithTx(t.Context(), tx)
-	for i := range 500 {
+	for i := range rows {
 		u := userNamed(fmt.Sprint("user", i))
 		require.NoError(t, s.CreateUser(ctx, u))
 		x := sessionNamed(fmt.Sprint("session", i), u.ID)

@@ -416,7 +416,7 @@ func TestWithoutPreparedStatements(t *testing.T) {
 			t.Parallel()
 			pool := pool(t, d.driver, d.create(t)+"&default_query_exec_mode="+mode)
 			s := storeOn(t, pool, d, nil)
-			fill(t, pool, s, d)
+			fill(t, pool, s, d, 20)
 			callEverything(t, s)
 		})
 	}

@@ -30,7 +30,9 @@ import (
 func TestIdentityStore(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, d database) {
-		oidclogintest.TestStore(t, func(t *testing.T) oidclogin.Store { return oidcloginsql.New(newStore(t, d)) })
+		oidclogintest.TestStore(t, func(t *testing.T) oidclogin.Store {
+			return oidcloginsql.New(storeWith(t, d, oidcloginsql.Migrations()))
+		})
 	})
 }
 

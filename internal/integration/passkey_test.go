@@ -27,7 +27,7 @@ func withPasskeys(t testing.TB, s *sqlstore.DB) *sqlstore.DB {
 func TestPasskeyStore(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, d database) {
-		passkeytest.TestStore(t, func(t *testing.T) passkey.Store { return passkeysql.New(withPasskeys(t, newStore(t, d))) })
+		passkeytest.TestStore(t, func(t *testing.T) passkey.Store { return passkeysql.New(storeWith(t, d, passkeysql.Migrations())) })
 	})
 }
 

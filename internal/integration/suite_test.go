@@ -23,7 +23,7 @@ import (
 func TestUserStore(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, d database) {
-		storetest.TestUserStore(t, func(t *testing.T) authkit.UserStore { return newStore(t, d) })
+		storetest.TestUserStore(t, func(t *testing.T) authkit.UserStore { return storeWith(t, d) })
 	})
 }
 
@@ -31,7 +31,7 @@ func TestUserStore(t *testing.T) {
 func TestSessionStore(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, d database) {
-		storetest.TestSessionStore(t, func(t *testing.T) authkit.SessionStore { return newStore(t, d) })
+		storetest.TestSessionStore(t, func(t *testing.T) authkit.SessionStore { return storeWith(t, d) })
 	})
 }
 
@@ -39,7 +39,7 @@ func TestSessionStore(t *testing.T) {
 func TestAuditStore(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, d database) {
-		storetest.TestAuditStore(t, func(t *testing.T) audit.Store { return auditsql.New(newStore(t, d)) })
+		storetest.TestAuditStore(t, func(t *testing.T) audit.Store { return auditsql.New(storeWith(t, d, auditsql.Migrations())) })
 	})
 }
 
@@ -47,7 +47,7 @@ func TestAuditStore(t *testing.T) {
 func TestAccountStore(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, d database) {
-		storetest.TestAccountStore(t, func(t *testing.T) account.Store { return accountsql.New(newStore(t, d)) })
+		storetest.TestAccountStore(t, func(t *testing.T) account.Store { return accountsql.New(storeWith(t, d, accountsql.Migrations())) })
 	})
 }
 
@@ -55,7 +55,7 @@ func TestAccountStore(t *testing.T) {
 func TestAPIKeyStore(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, d database) {
-		storetest.TestAPIKeyStore(t, func(t *testing.T) apikey.Store { return apikeysql.New(newStore(t, d)) })
+		storetest.TestAPIKeyStore(t, func(t *testing.T) apikey.Store { return apikeysql.New(storeWith(t, d, apikeysql.Migrations())) })
 	})
 }
 
@@ -63,7 +63,9 @@ func TestAPIKeyStore(t *testing.T) {
 func TestTrustedDeviceStore(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, d database) {
-		storetest.TestTrustedDeviceStore(t, func(t *testing.T) trusteddevice.Store { return trusteddevicesql.New(newStore(t, d)) })
+		storetest.TestTrustedDeviceStore(t, func(t *testing.T) trusteddevice.Store {
+			return trusteddevicesql.New(storeWith(t, d, trusteddevicesql.Migrations()))
+		})
 	})
 }
 
@@ -71,7 +73,7 @@ func TestTrustedDeviceStore(t *testing.T) {
 func TestTOTPStore(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, d database) {
-		storetest.TestTOTPStore(t, func(t *testing.T) totp.Store { return totpsql.New(newStore(t, d)) })
+		storetest.TestTOTPStore(t, func(t *testing.T) totp.Store { return totpsql.New(storeWith(t, d, totpsql.Migrations())) })
 	})
 }
 
@@ -79,7 +81,7 @@ func TestTOTPStore(t *testing.T) {
 func TestOrgStore(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, d database) {
-		storetest.TestOrgStore(t, func(t *testing.T) org.Store { return orgsql.New(newStore(t, d)) })
+		storetest.TestOrgStore(t, func(t *testing.T) org.Store { return orgsql.New(storeWith(t, d, orgsql.Migrations())) })
 	})
 }
 
@@ -87,7 +89,7 @@ func TestOrgStore(t *testing.T) {
 func TestTicketStore(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, d database) {
-		storetest.TestTicketStore(t, func(t *testing.T) authkit.TicketStore { return newStore(t, d) })
+		storetest.TestTicketStore(t, func(t *testing.T) authkit.TicketStore { return storeWith(t, d) })
 	})
 }
 
@@ -95,7 +97,7 @@ func TestTicketStore(t *testing.T) {
 func TestTransactor(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, d database) {
-		storetest.TestTransactor(t, func(t *testing.T) storetest.TransactorStore { return newStore(t, d) })
+		storetest.TestTransactor(t, func(t *testing.T) storetest.TransactorStore { return storeWith(t, d) })
 	})
 }
 
@@ -103,6 +105,6 @@ func TestTransactor(t *testing.T) {
 func TestUserBatchStore(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, d database) {
-		storetest.TestUserBatchStore(t, func(t *testing.T) storetest.BatchStore { return newStore(t, d) })
+		storetest.TestUserBatchStore(t, func(t *testing.T) storetest.BatchStore { return storeWith(t, d) })
 	})
 }
