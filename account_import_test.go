@@ -278,6 +278,21 @@ func TestImportUsersInBatches(t *testing.T) {
 	require.ErrorIs(t, err, authkit.ErrUserNotFound)
 }
 
+// Without batches, each row may take the time of a call of the store.
+func TestImportUsersSlowly(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		kit := newKit(t, func(c *authkit.Config) {
+			c.Users, c.StoreTimeout = slowStore{authkit.NewMemoryStore()}, 1500*time.Millisecond
+		})
+		rows := make([]authkit.StoredUser, 1100)
+		for i := range rows {
+			rows[i].Email = fmt.Sprint("u", i, "@example.com")
+		}
+		require.NoError(t, kit.ImportUsers(t.Context(), rows))
+	})
+}
+
 // A batchStore stores all rows of a batch or none.
 type batchStore struct {
 	*authkit.MemoryStore

@@ -304,6 +304,28 @@ func TestChangePasswordSessionsFail(t *testing.T) {
 	}
 }
 
+// Sessions that cannot be ended at first are ended by a second attempt.
+func TestSessionsEndAtTheSecondAttempt(t *testing.T) {
+	t.Parallel()
+	store := &faultyStore{MemoryStore: authkit.NewMemoryStore()}
+	kit := newKit(t, store.listen, func(c *authkit.Config) { c.Users = authkit.NewMemoryStore() })
+	u := addUser(t, kit, email, password)
+	begin(t, kit)
+	failed := 0
+	store.before = func(name string, _ int) error {
+		if name == "RevokeSessions" && failed == 0 {
+			failed++
+			return errCrash
+		}
+		return nil
+	}
+	require.NoError(t, kit.SetPassword(t.Context(), u.ID, newPassword))
+	require.Equal(t, 1, failed)
+	left, err := kit.Sessions(t.Context(), u.ID)
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
+
 // A client that leaves undoes nothing half-way.
 func TestChangePasswordOfAClientThatLeaves(t *testing.T) {
 	t.Parallel()

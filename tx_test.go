@@ -138,7 +138,9 @@ func TestRefusalInTx(t *testing.T) {
 		_, err := kit.Login(ctx, email, "a wrong password")
 		require.ErrorIs(t, err, authkit.ErrInvalidCredentials)
 		require.Equal(t, authkit.EventLoginFailure, events.last().Kind)
+		kit.Emit(ctx, authkit.Event{Kind: authkit.EventStoreFailure, Err: errCrash}) // without a reason
+		require.Equal(t, authkit.EventStoreFailure, events.last().Kind)
 		return undo
 	}), undo)
-	require.Len(t, events.all(), 1)
+	require.Len(t, events.all(), 2)
 }

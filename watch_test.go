@@ -3,8 +3,10 @@ package authkit_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -333,6 +335,22 @@ func TestWatchGuard(t *testing.T) {
 		<-watched.Done()
 		require.ErrorIs(t, context.Cause(watched), authkit.ErrForbidden)
 		stop()
+
+		// The token of a service, without a request.
+		issuer, err := authkit.NewTokenIssuer(authkit.TokenConfig{Keys: []authkit.Key{tokKeyOf(testSecret)}})
+		require.NoError(t, err)
+		token, err := issuer.Issue(authkit.Claims{Subject: "job", ClientID: "job"})
+		require.NoError(t, err)
+		ctx, _, err = guard.IdentifyToken(t.Context(), token)
+		require.NoError(t, err)
+		watched, stop = guard.Watch(ctx, authkit.Authenticated().OrMachines(), time.Minute)
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		require.NoError(t, watched.Err())
+		revoked.Store(true)
+		<-watched.Done()
+		require.ErrorIs(t, context.Cause(watched), authkit.ErrInvalidToken)
+		stop()
 	})
 }
 
@@ -395,6 +413,21 @@ func TestWatchCondition(t *testing.T) {
 		<-watched.Done()
 		require.ErrorIs(t, context.Cause(watched), authkit.ErrForbidden)
 		stop()
+
+		// The body of the request is the handler's.
+		r := httptest.NewRequest("POST", "/stream", strings.NewReader("the body"))
+		r.Header.Set("Authorization", "Bearer "+token)
+		ctx, _, err = kit.Identify(r)
+		require.NoError(t, err)
+		var seen []byte
+		watched, stop = kit.Watch(ctx, authkit.Authenticated().And("reader", func(r *http.Request) (context.Context, error) {
+			seen, err = io.ReadAll(r.Body)
+			return nil, authkit.ErrNotFound
+		}), 0)
+		<-watched.Done()
+		stop()
+		require.NoError(t, err)
+		require.Empty(t, seen)
 	})
 }
 

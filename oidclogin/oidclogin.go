@@ -245,10 +245,7 @@ func (l *Logins) storeFailed(ctx context.Context, err error) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err()
 	}
-	if errors.Is(err, authkit.ErrUnavailable) {
-		return err
-	}
-	err = fmt.Errorf("oidclogin: %w: %w", authkit.ErrUnavailable, err)
+	err = unavailable(err)
 	l.reportStore(ctx, err)
 	return err
 }
