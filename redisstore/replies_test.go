@@ -173,6 +173,12 @@ func TestRepliesOfOthers(t *testing.T) {
 		}
 		return lists
 	}
+	before := func(replies []any, second any) (pairs [][]any) {
+		for _, reply := range replies {
+			pairs = append(pairs, []any{reply, second})
+		}
+		return pairs
+	}
 	inside := func(first int64, replies []any) (pairs []any) {
 		for _, reply := range replies {
 			pairs = append(pairs, []any{first, reply})
@@ -184,7 +190,7 @@ func TestRepliesOfOthers(t *testing.T) {
 	notEntries := []any{texts("x"), texts("9:s"), texts("-1:s")}
 	for method, cases := range map[string][][]any{
 		"CreateSession":  slices.Concat(alone(notPairs), alone(inside(zero, notTexts))),
-		"RevokeSessions": slices.Concat(alone(notPairs), alone(inside(zero, notTexts))),
+		"RevokeSessions": slices.Concat(alone(notPairs), alone(inside(zero, notTexts)), before(inside(2, []any{texts("s")}), []any{one})),
 		"SessionsByUser": slices.Concat(alone(notPairs), alone(inside(zero, notTexts)), alone(inside(one, []any{nil, "x", texts("s")})),
 			second([]any{zero, texts("s")}, inside(one, []any{[]any{}, []any{"x", "y"}, "x"})),
 			second([]any{zero, texts("s")}, func() (all []any) {
@@ -197,11 +203,11 @@ func TestRepliesOfOthers(t *testing.T) {
 		"RotateSession":        slices.Concat(alone(notPairs), alone(inside(zero, notSessions)), alone(inside(one, notSessions))),
 		"RevokeSession":        alone(notCounts),
 		"Revocations":          slices.Concat(alone(notTexts), alone(revoked)),
-		"DeleteExpired":        slices.Concat(alone(notTexts), alone(notEntries), second(texts("1:su"), notCounts)),
+		"DeleteExpired":        slices.Concat(alone(notTexts), before(notEntries, one), second(texts("1:su"), notCounts)),
 		"PutTicket":            slices.Concat(alone(notPairs), alone(inside(zero, []any{nil, one, texts("x")})), alone(inside(one, []any{nil, "1", int64(2)}))),
 		"ConsumeTicket":        slices.Concat(alone(notPairs), alone(inside(zero, []any{nil, one, texts("x")})), alone(inside(one, []any{nil, "1", int64(2)}))),
 		"DeleteTickets":        slices.Concat(alone(notPairs), alone(inside(zero, notTexts))),
-		"DeleteExpiredTickets": slices.Concat(alone(notTexts), alone(notEntries), alone([]any{texts("1:kx"), texts("1:k2:s")}), second(texts("1:k1:tu"), notCounts)),
+		"DeleteExpiredTickets": slices.Concat(alone(notTexts), before(append(notEntries, texts("1:kx"), texts("1:k2:s")), one), second(texts("1:k1:tu"), notCounts)),
 		"AttemptTicket":        alone(notTickets),
 		"Reserve":              alone([]any{"x", nil, []any{}, []any{one, one}, []any{one, one, one, one}, []any{"1", one, one}, []any{one, "1", one}, []any{one, one, "1"}}),
 		"Check":                slices.Concat(alone(notTexts), alone([]any{texts(), texts("", "", "", "1"), texts("", "", "", "x", "1"), texts("", "", "", "1", "x"), texts("", "", "", "1", "1", "1")})),
@@ -299,6 +305,7 @@ func TestRepliesAreRead(t *testing.T) {
 		"ConsumeTicket":                 {[]any{[]any{zero, "u"}, []any{one, one}}, nil, nil},
 		"ConsumeTicket, of none":        {[]any{[]any{one, zero}}, nil, authkit.ErrTicketNotFound},
 		"DeleteTickets":                 {[]any{[]any{zero, texts("k", "t")}, []any{one}}, nil, nil},
+		"DeleteTickets, of half a name": {[]any{[]any{zero, texts("k", "t", "k")}, []any{one}}, nil, nil},
 		"DeleteExpiredTickets":          {[]any{texts("1:k1:tu"), int64(3)}, 3, nil},
 		"AttemptTicket":                 {[]any{texts(ticket7...)}, ticket, nil},
 		"AttemptTicket, without a body": {[]any{with(ticket7, 2, "")}, bare, nil},
