@@ -24,6 +24,7 @@ import (
 type replying struct {
 	replies []any
 	scripts [][]string // the keys and arguments of each script
+	during  func()     // called while a script runs, if not nil
 }
 
 func (r *replying) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -38,6 +39,9 @@ func (r *replying) ProcessHook(redis.ProcessHook) redis.ProcessHook {
 			texts = append(texts, fmt.Sprint(arg))
 		}
 		r.scripts = append(r.scripts, texts)
+		if r.during != nil {
+			r.during()
+		}
 		reply := r.replies[min(len(r.scripts), len(r.replies))-1]
 		if err, ok := reply.(error); ok {
 			cmd.SetErr(err)
@@ -261,6 +265,31 @@ func TestRepliesFail(t *testing.T) {
 	_, _, limits := answering(t, failure)
 	require.ErrorIs(t, limits.Finish(t.Context(), throttle.Reservation{}, authkit.AttemptFailed), failure)
 	require.ErrorIs(t, limits.Clear(t.Context(), throttle.Reservation{}), failure)
+}
+
+// A context that ends during a call is part of the error of the connection.
+func TestRepliesAfterTheContext(t *testing.T) {
+	t.Parallel()
+	failure := errors.New("i/o timeout")
+	for text, tc := range map[string]struct {
+		reply error
+		ends  bool
+	}{
+		"redisstore: SessionByID: i/o timeout":                   {failure, false},
+		"redisstore: SessionByID: context canceled: i/o timeout": {failure, true},
+		"redisstore: SessionByID: context canceled":              {context.Canceled, true},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		r, store, _ := answering(t, tc.reply)
+		if tc.ends {
+			r.during = cancel
+		}
+		_, err := store.SessionByID(ctx, "s")
+		cancel()
+		require.EqualError(t, err, text)
+		require.ErrorIs(t, err, tc.reply)
+		require.Equal(t, tc.ends, errors.Is(err, context.Canceled))
+	}
 }
 
 // TestRepliesAreRead asserts the results that the replies of the scripts become.
