@@ -91,8 +91,8 @@ func writeUntilKilled(driver, dsn string) error {
 }
 
 // RE-04: a process that writes is killed fifty times, at any point, and ten times under the race
-// detector. What was acknowledged is there afterwards; of what was not there is all or nothing; and
-// a session has one token.
+// detector. Afterwards the database has every change that it acknowledged, and every other change
+// in full or not at all. A session has one token.
 func TestKill(t *testing.T) {
 	t.Parallel()
 	kills := 50

@@ -2,6 +2,6 @@
 
 package integration_test
 
-// raced says that the race detector is on. Tests of many rows have fewer then: it needs two calls
-// at once, and finds no more in a thousand. CI runs them without it, too.
+// raced reports whether the race detector is on. Tests that repeat one thing repeat it less often
+// then, because the detector makes them slow. The step nested of .ci/run runs them in full.
 const raced = true
